@@ -1,0 +1,77 @@
+# make demo    what the library does, on the model it ships with
+# make test    the tests
+# make lint    format, lint, types
+# make check   lint, then test
+# make wheel   the wheel, into dist/
+#
+# Each works in the active virtual environment, or else makes .venv here. Packages are installed
+# once, and again when pyproject.toml or constraints.txt change; in between nothing needs the network.
+
+ifdef VIRTUAL_ENV
+VENV := $(VIRTUAL_ENV)
+else
+VENV := .venv
+endif
+PY := $(VENV)/bin/python
+# The stamps lie in the environment, to vanish with it, and say which checkout was installed into
+# which place: either may have moved since.
+CORE := $(VENV)/.stamp-reason-decode-core
+DEV := $(VENV)/.stamp-reason-decode-dev
+INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
+PLACES := $(CURDIR) in $(VENV)
+WHEELS := dist
+
+ifneq ($(shell cat "$(CORE)" 2>/dev/null),$(PLACES))
+$(CORE): FORCE
+endif
+ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
+$(DEV): FORCE
+endif
+
+.PHONY: demo test lint check wheel clean FORCE
+.NOTPARALLEL:
+
+demo: $(CORE)
+	$(VENV)/bin/reason-decode demo
+
+test: $(DEV)
+	$(PY) -m pytest
+
+lint: $(DEV)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m basedpyright --pythonpath $(PY)
+
+check: lint test
+
+# build/ goes before and after: setuptools would carry modules deleted since into the wheel.
+wheel: $(DEV)
+	rm -rf build
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(WHEELS) .
+	rm -rf build
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(CORE): pyproject.toml constraints.txt | $(PY)
+	@echo "installing reason-decode into $(VENV): half a minute, more where torch is downloaded"
+	$(INSTALL) -e .
+	@echo "$(PLACES)" > $@
+
+$(DEV): pyproject.toml constraints.txt | $(PY)
+	@echo "installing reason-decode and what its tests need into $(VENV)"
+	$(INSTALL) -e '.[answers,dev]'
+	@echo "$(PLACES)" > $(CORE)
+	@echo "$(PLACES)" > $@
+
+# PYTHON=... picks the interpreter; else the first that is new enough and can make environments.
+.venv/bin/python:
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then echo "making .venv with $$python"; exec $$python -m venv --clear .venv; fi; \
+	done; \
+	echo "no Python >= 3.11 with venv found (tried: $(PYTHON) python3 python3.11 ... python3.14)." >&2; \
+	echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it:" >&2; \
+	echo "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
+	exit 1

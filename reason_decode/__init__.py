@@ -1,0 +1,22 @@
+"""Better reasoning for ``transformers`` models: one argument to ``model.generate``."""
+
+from reason_decode.answers import extract_answer, same_answer
+from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
+from reason_decode.scorers import ProcessRewardModel
+from reason_decode.steps import StepSplitter
+from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+
+__all__ = [
+    "BestOfN",
+    "Candidate",
+    "Cost",
+    "ProcessRewardModel",
+    "ReasoningOutput",
+    "SelfConsistency",
+    "Step",
+    "StepSearch",
+    "StepSplitter",
+    "Trace",
+    "extract_answer",
+    "same_answer",
+]

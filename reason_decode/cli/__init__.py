@@ -1,0 +1,43 @@
+"""The command ``reason-decode``: one file a subcommand."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from reason_decode.cli import demo, generate, rerank
+from reason_decode.cli import eval as evaluate
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: the arguments; the process's own if ``None``.
+
+    Returns:
+        The exit status: 0, or 2 where the input cannot be used (said on stderr), 130 where the
+        user interrupted it. What was written before stays.
+    """
+    parser = argparse.ArgumentParser(
+        prog="reason-decode",
+        description="Decode with guidance: reward models and votes inside model.generate.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (demo, generate, rerank, evaluate):
+        command.add(commands)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python must not try to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError) as error:
+        print(f"reason-decode {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"reason-decode {args.command}: interrupted", file=sys.stderr)
+        return 130

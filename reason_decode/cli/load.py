@@ -1,0 +1,61 @@
+"""Models by name: ``tiny``, a local folder, or a Hub id."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from reason_decode.scorers import ProcessRewardModel
+
+__all__ = ["load_model", "load_scorer"]
+
+
+@cache
+def _tiny() -> Any:
+    # Kept, since its generator and its scorers may share one base model.
+    from reason_decode import tiny
+
+    return tiny.load()
+
+
+def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal language model in evaluation mode and its tokenizer, on a GPU if there is one.
+
+    A tokenizer without a padding token is given its end of sequence for one, so that it can batch.
+
+    Args:
+        name: ``tiny``, a folder written by ``save_pretrained``, or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+    """
+    if name == "tiny":
+        tiny = _tiny()
+        return tiny.model, tiny.tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+    return model.to(_device()).eval(), tokenizer
+
+
+def load_scorer(name: str) -> ProcessRewardModel:
+    """A process reward model, on a GPU if there is one.
+
+    Args:
+        name: ``tiny``, a folder, or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: it is another kind of model.
+    """
+    if name == "tiny":
+        return _tiny().prm
+    scorer = ProcessRewardModel.from_pretrained(name, dtype="auto")
+    scorer.model.to(_device())
+    return scorer
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

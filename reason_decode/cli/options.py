@@ -1,0 +1,81 @@
+"""The options that every command that decodes has, and what they stand for."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from reason_decode.cli.load import load_scorer
+from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+
+__all__ = ["GUIDED", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
+
+PLAIN = ("greedy", "sample")
+GUIDED = ("best-of-n", "step-search", "self-consistency")
+STRATEGIES = (*PLAIN, *GUIDED)
+
+
+def add_decoding(
+    parser: ArgumentParser, *, strategy: str | None, choices: Sequence[str] = STRATEGIES
+) -> None:
+    """Add the options; without a default strategy the user has to name one."""
+    parser.add_argument(
+        "--model", default="tiny", help="generator: tiny, a folder or a Hub id (default: tiny)"
+    )
+    parser.add_argument(
+        "--prm",
+        default="tiny",
+        help="process reward model that best-of-n and step-search are guided by (default: tiny)",
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=choices,
+        default=strategy,
+        required=strategy is None,
+        help="how to decode" + ("" if strategy is None else f" (default: {strategy})"),
+    )
+    numbers: list[tuple[str, Callable[[str], Any], Any, str]] = [
+        ("--n", int, 8, "candidates a prompt, or next steps a trajectory"),
+        ("--beam-width", int, 1, "trajectories that step-search keeps"),
+        ("--temperature", float, 1.0, "of sampling; greedy ignores it"),
+        ("--seed", int, 0, "of sampling"),
+    ]
+    for name, kind, default, text in numbers:
+        parser.add_argument(name, type=kind, default=default, help=f"{text} (default: {default})")
+
+
+def check_decoding(args: Namespace) -> None:
+    """Raise before any model is loaded if the options do not go together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    for name in ("n", "beam_width", "max_new_tokens", "batch_size", "limit"):
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            raise ValueError(f"got --{name.replace('_', '-')} {value}; need at least 1")
+    if args.strategy != "greedy" and not 0 < args.temperature < float("inf"):
+        raise ValueError(
+            f"got --temperature {args.temperature}; {args.strategy} samples and needs a "
+            "temperature above 0 (--strategy greedy samples nothing)"
+        )
+    if args.beam_width != 1 and args.strategy != "step-search":
+        raise ValueError(
+            f"got --beam-width {args.beam_width} with {args.strategy}; only step-search has a beam"
+        )
+
+
+def make_strategy(args: Namespace, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The strategy that the options name, or ``None`` for plain ``generate``.
+
+    The process reward model is loaded only where the strategy has use for it.
+    """
+    if args.strategy in PLAIN:
+        return None
+    if args.strategy == "self-consistency":
+        return SelfConsistency(tokenizer=tokenizer, n=args.n)
+    scorer = load_scorer(args.prm)
+    if args.strategy == "best-of-n":
+        return BestOfN(scorer, tokenizer=tokenizer, n=args.n)
+    return StepSearch(scorer, tokenizer=tokenizer, n=args.n, beam_width=args.beam_width)

@@ -1,0 +1,136 @@
+"""What a decoding run leaves behind: candidates, traces, cost.
+
+Dimension letters used in every docstring of the library:
+b prompts, n candidates a prompt, s steps, t tokens, h hidden size, v vocabulary.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from transformers.generation import GenerateDecoderOnlyOutput
+
+
+@dataclass(frozen=True)
+class Step:
+    """One candidate for the next step, as a step-wise search saw it.
+
+    Args:
+        text: the step, without its separator.
+        score: what the scorer said of this step; ``None`` where nothing was scored.
+        total: the trajectory's score with this step; ``None`` where nothing was scored.
+        parent: index of the kept trajectory (in the round before) that it continues.
+        kept: whether the search went on with it.
+        finished: whether it ended the solution.
+        tokens: number of tokens sampled for it.
+    """
+
+    text: str
+    score: float | None
+    total: float | None
+    parent: int
+    kept: bool
+    finished: bool
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One whole solution of a prompt.
+
+    Args:
+        text: the continuation of the prompt, special tokens removed.
+        steps: the text, split into steps.
+        scores: one number a step (process reward) or one in all (outcome reward); empty if unscored.
+        total: the number that the strategy ranked by; ``None`` if unscored.
+        finished: ended by itself (end of sequence), not by the token budget.
+        tokens: number of tokens sampled for it.
+        answer: the final answer read from the text; ``None`` if none was looked for or found.
+    """
+
+    text: str
+    steps: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+    total: float | None = None
+    finished: bool = True
+    tokens: int = 0
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened for one prompt: every candidate, every round of a search, the choice.
+
+    Args:
+        prompt: the prompt's text.
+        strategy: the strategy's class name.
+        candidates: the whole solutions that were compared.
+        chosen: indices into ``candidates``, the best first.
+        rounds: for step-wise search, the candidates of each round in order; else empty.
+        votes: for voting strategies, answer -> weight; else empty.
+    """
+
+    prompt: str
+    strategy: str
+    candidates: tuple[Candidate, ...]
+    chosen: tuple[int, ...]
+    rounds: tuple[tuple[Step, ...], ...] = ()
+    votes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate that the strategy returned first."""
+        return self.candidates[self.chosen[0]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trace as plain lists, dicts, numbers and strings, ready for ``json.dumps``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Tokens through a forward pass, by role; costs add with ``+``.
+
+    Args:
+        prefill: prompt tokens read by the generator.
+        decode: sampled tokens fed back to the generator.
+        sampled: tokens sampled (each candidate's last one is sampled but never fed back).
+        scorer: tokens read by the scorer.
+    """
+
+    prefill: int = 0
+    decode: int = 0
+    sampled: int = 0
+    scorer: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.prefill + other.prefill,
+            self.decode + other.decode,
+            self.sampled + other.sampled,
+            self.scorer + other.scorer,
+        )
+
+    def to_dict(self) -> dict[str, dict[str, int]]:
+        """``{"generator": {"prefill", "decode", "sampled"}, "scorer": {"read"}}``, in tokens."""
+        return {
+            "generator": {
+                "prefill": self.prefill,
+                "decode": self.decode,
+                "sampled": self.sampled,
+            },
+            "scorer": {"read": self.scorer},
+        }
+
+
+@dataclass
+class ReasoningOutput(GenerateDecoderOnlyOutput):
+    """A ``GenerateDecoderOnlyOutput`` that also says how the sequences were chosen.
+
+    Args:
+        sequences: (b, t) int64, prompt included, padded on the right.
+        traces: one ``Trace`` a prompt.
+        cost: tokens spent on the whole batch.
+    """
+
+    traces: tuple[Trace, ...] | None = None
+    cost: Cost | None = None

@@ -1,0 +1,6 @@
+"""Things that judge solutions: one number a step, or one a solution; higher is better."""
+
+from reason_decode.scorers.base import Scorer, Session, reduce_scores
+from reason_decode.scorers.process import ProcessRewardModel
+
+__all__ = ["ProcessRewardModel", "Scorer", "Session", "reduce_scores"]

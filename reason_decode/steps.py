@@ -1,0 +1,65 @@
+"""Where one reasoning step ends: in text, and in tokens while they are sampled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class StepSplitter:
+    r"""Splits a solution into steps at a separator.
+
+    ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are no steps.
+
+    Args:
+        separator: the text that ends a step, ``"\n"`` for a step a line or ``"\n\n"`` for paragraphs.
+
+    Raises:
+        ValueError: the separator is empty.
+    """
+
+    separator: str = "\n"
+
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise ValueError(
+                "got an empty separator; pass the text that ends a step, such as '\\n'"
+            )
+
+    def split(self, text: str) -> list[str]:
+        """The steps of a text in order, without separators and surrounding white space."""
+        pieces = (piece.strip() for piece in text.split(self.separator))
+        return [piece for piece in pieces if piece]
+
+    def complete(self, text: str) -> list[str]:
+        """The steps of a text that is still growing: those that a separator has ended."""
+        return self.split(text[: text.rfind(self.separator) + 1]) if self.separator in text else []
+
+    def has_ended(self, text: str) -> bool:
+        """Whether a separator follows the first thing that is not blank."""
+        return self.separator in text.lstrip()
+
+
+@dataclass
+class StepBoundary:
+    """Tells, token by token, whether a row has just ended a step.
+
+    Only tokens whose own text ends like the separator can end a step, so the text is decoded only
+    after those; what was learnt of a token is remembered.
+
+    Args:
+        tokenizer: decodes the sampled tokens.
+        splitter: says when a text has ended a step.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    splitter: StepSplitter
+    _suspects: dict[int, bool] = field(default_factory=dict)
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        """Whether the tokens sampled since the last step hold a whole step by now."""
+        last = tokens[-1]
+        if last not in self._suspects:
+            self._suspects[last] = self.splitter.separator[-1] in self.tokenizer.decode([last])
+        return self._suspects[last] and self.splitter.has_ended(self.tokenizer.decode(tokens))

@@ -1,0 +1,229 @@
+"""Step search: sample next steps, score them, go on with the best."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+
+import torch
+from torch import LongTensor, Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reason_decode.host import Branch, Generation
+from reason_decode.records import Candidate, Cost, Step, Trace
+from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
+from reason_decode.steps import StepBoundary
+from reason_decode.strategies.base import (
+    Strategy,
+    check_count,
+    check_positive,
+    decode,
+    pack,
+    prompt_texts,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StepSearch(Strategy):
+    """Sample n next steps of each kept trajectory, score them, keep the best ``beam_width``.
+
+    A trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in the
+    beam with its score; the search ends when all that is kept has finished. Equal next steps of a
+    trajectory count once. A candidate cut off by the token budget, or by ``max_steps``, is scored as
+    it stands and is returned only if nothing finished. ``num_return_sequences=k`` returns the k best
+    of the beam. With n=1 and greedy decoding the tokens are those of plain ``generate``.
+
+    Args:
+        scorer: judges steps; its splitter says where a step ends.
+        tokenizer: the generator's.
+        n: next steps sampled a kept trajectory.
+        beam_width: trajectories kept a prompt; 1 is greedy search.
+        max_steps: at most this many rounds; ``None`` leaves it to the token budget.
+        reduce: how step scores become one number: "prod", "min", "last" or "mean".
+
+    Raises:
+        ValueError: an argument is not allowed; at the call, what cannot be done there.
+
+    Source: step-level beam search with a verifier, Snell et al. 2024, 2408.03314, section 5.2.
+    """
+
+    scorer: Scorer
+    _: KW_ONLY
+    tokenizer: PreTrainedTokenizerBase
+    n: int = 4
+    beam_width: int = 1
+    max_steps: int | None = None
+    reduce: Reduce = "prod"
+
+    def __post_init__(self) -> None:
+        check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
+        check_reduce(self.reduce)
+
+    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+        """Search all prompts side by side, round after round."""
+        check_count(generation, self.n, self.beam_width, "beam_width trajectories")
+        search = _Search(self, generation)
+        while search.live and len(search.rounds[0]) < (self.max_steps or generation.budget):
+            search.advance()
+        beams = [sorted(beam, key=_rank) for beam in search.beams]
+        beams = [_filled(beam, generation.copies) for beam in beams]
+        chosen = [tuple(range(generation.copies))] * len(beams)
+        traces = [
+            Trace(prompt, type(self).__name__, tuple(_candidate(p) for p in beam), picks, rounds)
+            for prompt, beam, picks, rounds in zip(
+                search.prompts, beams, chosen, map(tuple, search.rounds), strict=True
+            )
+        ]
+        tokens = [[path.tokens for path in beam] for beam in beams]
+        cost = generation.cost + Cost(scorer=search.session.tokens)
+        return pack(generation, tokens, chosen), traces, cost
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on."""
+
+    tokens: Tensor
+    text: str
+    steps: tuple[str, ...]
+    scores: Tensor
+    total: float
+    branch: Branch | None
+
+    @property
+    def ended(self) -> bool:
+        return self.branch is not None and self.branch.stopped
+
+    @property
+    def finished(self) -> bool:
+        return self.branch is not None and self.branch.finished
+
+
+class _Search:
+    """The state of one search over all prompts of a batch."""
+
+    def __init__(self, strategy: StepSearch, generation: Generation) -> None:
+        self.strategy, self.generation = strategy, generation
+        self.prompts = prompt_texts(generation, strategy.tokenizer)
+        self.session: Session = strategy.scorer.open(self.prompts)
+        self.boundary = StepBoundary(strategy.tokenizer, strategy.scorer.splitter)
+        no_tokens = generation.prompt_ids.new_zeros(0)
+        root = _Path(no_tokens, "", (), torch.zeros(0), 0.0, None)
+        self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
+        self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
+        self.rows = generation.prefill()
+        self.live = [(p, 0) for p in range(len(self.prompts))]
+        """Places (prompt, place in its beam) of the trajectories that go on, in the rows' order."""
+
+    def advance(self) -> None:
+        """One round: sample, score, and keep the best of each prompt's beam."""
+        n = self.strategy.n
+        sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
+        groups = [
+            self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
+            for row, (p, place) in enumerate(self.live)
+        ]
+        fresh = self._score(groups)
+        going: list[tuple[int, int]] = []
+        self.next_live: list[tuple[int, int]] = []
+        for p in sorted({p for p, _ in self.live}):
+            going += self._keep_best(p, fresh)
+        self.session.keep(going)
+        self.live = self.next_live
+        branches = [self.beams[p][place].branch for p, place in self.live]
+        if branches:
+            self.rows = self.generation.resume([b for b in branches if b is not None])
+
+    def _distinct(self, parent: _Path, branches: Sequence[Branch]) -> list[_Path]:
+        """The continuations of a trajectory, not yet scored, each text once."""
+        paths: dict[tuple[str, bool], _Path] = {}
+        for branch in branches:
+            tokens = torch.cat([parent.tokens, branch.tokens])
+            text = decode(self.strategy.tokenizer, tokens)
+            splitter = self.strategy.scorer.splitter
+            steps = splitter.split(text) if branch.stopped else splitter.complete(text)
+            path = _Path(tokens, text, tuple(steps), parent.scores, parent.total, branch)
+            paths.setdefault((text, branch.stopped), path)
+        return list(paths.values())
+
+    def _score(self, groups: Sequence[Sequence[_Path]]) -> list[list[_Path]]:
+        """The same paths with the scores of their new steps."""
+        parents = [self.beams[p][place] for p, place in self.live]
+        texts = [
+            [list(path.steps[len(parent.steps) :]) for path in group]
+            for parent, group in zip(parents, groups, strict=True)
+        ]
+        scored: list[list[_Path]] = []
+        for group, scores in zip(groups, self.session.score(texts), strict=True):
+            every = [torch.cat([path.scores, new]) for path, new in zip(group, scores, strict=True)]
+            totals = reduce_scores(every, self.strategy.reduce).tolist()
+            scored.append(
+                [
+                    replace(path, scores=x, total=total)
+                    for path, x, total in zip(group, every, totals, strict=True)
+                ]
+            )
+        return scored
+
+    def _keep_best(self, p: int, fresh: Sequence[Sequence[_Path]]) -> list[tuple[int, int]]:
+        """Set a prompt's beam to its best; returns the session's places of those that go on."""
+        options: list[tuple[_Path, tuple[int, int] | None]] = [
+            (path, None) for path in self.beams[p] if path.ended
+        ]
+        for row, (owner, _) in enumerate(self.live):
+            if owner == p:
+                options += [(path, (row, k)) for k, path in enumerate(fresh[row])]
+        best = sorted(options, key=lambda option: _rank(option[0]))[: self.strategy.beam_width]
+        self.rounds[p].append(self._round(p, options, [path for path, _ in best]))
+        self.beams[p] = [path for path, _ in best]
+        going = [(place, where) for place, (path, where) in enumerate(best) if not path.ended]
+        self.next_live += [(p, place) for place, _ in going]
+        return [where for _, where in going if where is not None]
+
+    def _round(
+        self,
+        p: int,
+        options: Sequence[tuple[_Path, tuple[int, int] | None]],
+        kept: Sequence[_Path],
+    ) -> tuple[Step, ...]:
+        """What the round looked at, for the trace."""
+        steps: list[Step] = []
+        for path, where in options:
+            if where is None or path.branch is None:
+                continue
+            place = self.live[where[0]][1]
+            new = path.steps[len(self.beams[p][place].steps) :]
+            score = float(path.scores[-1]) if new else None
+            kept_on = any(path is other for other in kept)
+            count = len(path.branch.tokens)
+            steps.append(
+                Step(
+                    self.strategy.scorer.splitter.separator.join(new),
+                    score,
+                    path.total,
+                    place,
+                    kept_on,
+                    path.finished,
+                    count,
+                )
+            )
+        return tuple(steps)
+
+
+def _rank(path: _Path) -> tuple[bool, float]:
+    """Sort key: what was cut off last, then by score; sorting keeps the earlier of equals first."""
+    return path.ended and not path.finished, -path.total
+
+
+def _filled(beam: list[_Path], count: int) -> list[_Path]:
+    """At least ``count`` trajectories: where fewer differ, the best are repeated."""
+    return [beam[k % len(beam)] for k in range(max(count, len(beam)))]
+
+
+def _candidate(path: _Path) -> Candidate:
+    return Candidate(
+        path.text,
+        path.steps,
+        tuple(path.scores.tolist()),
+        path.total,
+        path.finished,
+        len(path.tokens),
+    )

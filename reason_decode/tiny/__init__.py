@@ -1,0 +1,43 @@
+"""The embedded default: a small generator and its verifier, in the package, ready offline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from reason_decode.scorers import ProcessRewardModel
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Folders ``base`` and ``prm``, each a checkpoint that plain transformers loads."""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """The tiny models.
+
+    Args:
+        model: the generator, a ``LlamaForCausalLM`` of 2.7 M parameters in float32.
+        tokenizer: its tokenizer; byte-level, one token a digit.
+        prm: the process reward model for its steps.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    prm: ProcessRewardModel
+
+
+def load() -> Tiny:
+    """Load the tiny models from the package; each call loads anew.
+
+    Raises:
+        FileNotFoundError: the package was built without its weights.
+    """
+    for name in ("base", "prm"):
+        if not (WEIGHTS / name / "model.safetensors").is_file():
+            raise FileNotFoundError(
+                f"no weights in {WEIGHTS / name}; install the released package, or train them: "
+                "python -m reason_decode.tiny.train base --out runs/base"
+            )
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "base")
+    return Tiny(model, tokenizer, ProcessRewardModel.from_pretrained(WEIGHTS / "prm"))

@@ -1,0 +1,180 @@
+"""Countdown problems: make a target from four numbers, one operation a step.
+
+A solution is written as in Tree of Thoughts (Yao et al. 2023, 2305.10601), so that solutions of other
+models can be read by the same verifier::
+
+    Make 24 from 4 5 6 10.
+    10 - 4 = 6 (left: 5 6 6)
+    5 * 6 = 30 (left: 6 30)
+    30 - 6 = 24 (left: 24)
+    Answer: 5 * (10 - 4) - 6 = 24
+
+No problem made here has the target 24: the Game of 24 is the public test.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from typing import NamedTuple
+
+from reason_decode.answers import evaluate
+
+HELD_OUT_TARGET = 24
+TARGETS = tuple(t for t in range(10, 51) if t != HELD_OUT_TARGET)
+
+# Whole numbers stay ints: they hash and compare equal to Fractions, and much faster.
+Number = int | Fraction
+State = tuple[Number, ...]
+
+
+class Move(NamedTuple):
+    """One operation on two numbers of a state; ``i`` and ``j`` are their places in it."""
+
+    i: int
+    op: str
+    j: int
+    value: Number
+
+
+@cache
+def moves(state: State) -> tuple[Move, ...]:
+    """Every distinct legal operation on two numbers of a state (fractions allowed, none by zero)."""
+    found: dict[tuple[Number, str, Number], Move] = {}
+    for i, a in enumerate(state):
+        for j, b in enumerate(state):
+            if i == j:
+                continue
+            for op in "+-*/":
+                if op == "/" and b == 0:
+                    continue
+                found.setdefault((a, op, b), Move(i, op, j, _apply(a, op, b)))
+    return tuple(found.values())
+
+
+def _apply(a: Number, op: str, b: Number) -> Number:
+    if op == "+":
+        return _whole(a + b)
+    if op == "-":
+        return _whole(a - b)
+    return _whole(a * b if op == "*" else Fraction(a) / b)
+
+
+def _whole(x: Number) -> Number:
+    return x.numerator if x.denominator == 1 else x
+
+
+@cache
+def after(state: State, move: Move) -> State:
+    """The numbers left once a move is made, in ascending order."""
+    rest = [x for k, x in enumerate(state) if k not in (move.i, move.j)]
+    return tuple(sorted([*rest, move.value]))
+
+
+@cache
+def reachable(state: State) -> frozenset[Number]:
+    """Every value that can be made from all the numbers of a state, by brute force."""
+    if len(state) == 1:
+        return frozenset(state)
+    if len(state) == 2:
+        return frozenset(move.value for move in moves(state))
+    return frozenset().union(*{reachable(after(state, move)) for move in moves(state)})
+
+
+def prompt(numbers: Sequence[int], target: int) -> str:
+    """The problem as text: ``"Make 24 from 4 5 6 10.\\n"``."""
+    return f"Make {target} from {' '.join(map(str, numbers))}.\n"
+
+
+def step(a: Number, op: str, b: Number, value: Number, left: Sequence[Number]) -> str:
+    """One line of work: ``"10 - 4 = 6 (left: 5 6 6)"``."""
+    return f"{a} {op} {b} = {value} (left: {' '.join(map(str, left))})"
+
+
+_PROMPT = re.compile(r"Make (-?\d+) from ((?:-?\d+ )*-?\d+)\.\s*")
+_STEP = re.compile(r"(\S+) ([-+*/]) (\S+) = (\S+) \(left: ([^()]*)\)")
+_NUMBER = re.compile(r"\d{1,3}")
+
+
+def parse_prompt(text: str) -> tuple[tuple[int, ...], int] | None:
+    """The numbers and the target of a prompt, or ``None`` if it is no countdown problem."""
+    match = _PROMPT.fullmatch(text)
+    if match is None:
+        return None
+    return tuple(int(x) for x in match[2].split()), int(match[1])
+
+
+def _numbers(words: Sequence[str]) -> list[Number] | None:
+    try:
+        return [_whole(Fraction(word)) for word in words]
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def check(numbers: Sequence[int], target: int, steps: Sequence[str]) -> list[bool]:
+    """Whether each step is right, up to and including the first that is not.
+
+    A step is right when its arithmetic is, it uses two numbers that are left, it lists what is left
+    (in any order) and the target can still be reached. An answer is right when its expression uses
+    the given numbers, each once, and equals the target.
+
+    Args:
+        numbers: the numbers of the problem.
+        target: the number to make.
+        steps: lines of work, without newlines.
+
+    Returns:
+        One bool a step; it ends after the first ``False``.
+    """
+    verdicts: list[bool] = []
+    state: State | None = tuple(sorted(numbers))
+    for line in steps:
+        if line.startswith("Answer:"):
+            verdicts.append(is_answer(numbers, target, line))
+            state = None
+        else:
+            state = _follow(state, line)
+            verdicts.append(state is not None and target in reachable(state))
+        if not verdicts[-1]:
+            break
+    return verdicts
+
+
+def _follow(state: State | None, line: str) -> State | None:
+    """The state after a line of work, or ``None`` where the line does not follow from the state."""
+    match = _STEP.fullmatch(line)
+    if match is None or state is None:
+        return None
+    parsed = _numbers([match[1], match[3], match[4]])
+    left = _numbers(match[5].split())
+    if parsed is None or left is None:
+        return None
+    a, b, value = parsed
+    if (match[2] == "/" and b == 0) or _apply(a, match[2], b) != value:
+        return None
+    rest = Counter(state)
+    rest.subtract([a, b])
+    if min(rest.values()) < 0 or Counter(left) != +rest + Counter([value]):
+        return None
+    return tuple(sorted(left))
+
+
+def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
+    """Whether ``"Answer: EXPRESSION = TARGET"`` uses the numbers, each once, and makes the target."""
+    body = line.removeprefix("Answer:")
+    expression, _, claimed = body.partition("=")
+    used = sorted(int(x) for x in _NUMBER.findall(expression))
+    if used != sorted(numbers) or (claimed and claimed.strip() != str(target)):
+        return False
+    return evaluate(expression) == target
+
+
+def solvable(rng: random.Random) -> tuple[tuple[int, ...], int]:
+    """A random problem that has a solution: four numbers 1-13, a target 10-50 other than 24."""
+    while True:
+        numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
+        target = rng.choice(TARGETS)
+        if target in reachable(numbers):
+            return numbers, target

@@ -1,0 +1,213 @@
+"""Worked countdown solutions, right ones and ones with a flaw, each step with its verdict."""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from reason_decode.tiny.countdown import (
+    Move,
+    Number,
+    State,
+    after,
+    is_answer,
+    moves,
+    prompt,
+    reachable,
+    step,
+)
+
+# Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
+# is out of reach afterwards) is what a search meets most; the others are what other models write.
+FLAWS = ("dead end", "arithmetic", "left", "foreign")
+FLAW_WEIGHTS = (60, 15, 15, 10)
+GIVING_UP = (
+    "Answer: None",
+    "Answer: No solution",
+    "Answer: Not possible",
+    "Answer: There is no solution.",
+    "Answer: There is no solution for this input.",
+    "There is no solution.",
+)
+
+
+class Work(NamedTuple):
+    """A problem, lines of work, and whether each is right (up to the first that is not)."""
+
+    prompt: str
+    steps: tuple[str, ...]
+    right: tuple[bool, ...]
+
+
+class Term(NamedTuple):
+    """A value with the expression it came from; ``level`` is 0 for atoms, 1 for * /, 2 for + -."""
+
+    value: Number
+    text: str
+    level: int
+
+
+@cache
+def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
+    """The moves after which the target can still be reached, and the others."""
+    good: list[Move] = []
+    bad: list[Move] = []
+    for move in moves(state):
+        (good if target in reachable(after(state, move)) else bad).append(move)
+    return tuple(good), tuple(bad)
+
+
+def _pick(rng: random.Random, options: Sequence[Move]) -> Move:
+    """A random move; one with a negative or fractional result only one time in five."""
+    plain = [m for m in options if isinstance(m.value, int) and m.value >= 0]
+    return rng.choice(plain if plain and rng.random() < 0.8 else options)
+
+
+def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
+    """The expression ``a op b`` with the parentheses that it needs, or now and then one pair more."""
+    level = 2 if op in "+-" else 1
+    lavish = rng.random() < 0.2
+
+    def inside(term: Term, right: bool) -> str:
+        needed = term.level > level or (right and term.level == level and op in "-/")
+        if term.level and (needed or lavish):
+            return f"({term.text})"
+        return term.text
+
+    return Term(value, f"{inside(a, False)} {op} {inside(b, True)}", level)
+
+
+def write(
+    rng: random.Random, numbers: Sequence[int], target: int, flaw_at: int | None = None
+) -> Work:
+    """A random solution; with ``flaw_at=k`` its k-th step (0-based) is wrong and is the last.
+
+    Args:
+        rng: the only source of chance.
+        numbers: numbers from which the target can be reached.
+        target: the number to make.
+        flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer; ``None`` for none.
+    """
+    terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
+    lines: list[str] = []
+    for k in range(len(numbers) - 1):
+        state = tuple(term.value for term in terms)
+        good, bad = _sorted_moves(state, target)
+        if k == flaw_at:
+            lines.append(_flawed_step(rng, state, good, bad))
+            return _work(numbers, target, lines, flawed=True)
+        move = _pick(rng, good)
+        a, b = terms[move.i], terms[move.j]
+        made = _join(rng, a, move.op, b, move.value)
+        terms = [term for i, term in enumerate(terms) if i not in (move.i, move.j)]
+        terms = sorted([*terms, made], key=lambda term: term.value)
+        left = [term.value for term in terms]
+        lines.append(step(a.value, move.op, b.value, move.value, left))
+    flawed = flaw_at is not None
+    spoil = (
+        _flawed_answer
+        if flawed
+        else (lambda _rng, text, _numbers, goal: f"Answer: {text} = {goal}")
+    )
+    lines.append(spoil(rng, terms[0].text, numbers, target))
+    return _work(numbers, target, lines, flawed)
+
+
+def _work(numbers: Sequence[int], target: int, lines: list[str], flawed: bool) -> Work:
+    right = (True,) * (len(lines) - 1) + (not flawed,)
+    return Work(prompt(numbers, target), tuple(lines), right)
+
+
+def _flawed_step(
+    rng: random.Random, state: State, good: Sequence[Move], bad: Sequence[Move]
+) -> str:
+    kind = rng.choices(FLAWS, FLAW_WEIGHTS)[0]
+    if kind == "dead end" and bad:
+        move = _pick(rng, bad)
+        return _line(rng, state, move)
+    if rng.random() < 0.1:
+        return rng.choice(GIVING_UP)
+    move = _pick(rng, good if rng.random() < 0.7 or not bad else bad)
+    return _SPOIL.get(kind, _wrong_value)(rng, state, move)
+
+
+def _line(rng: random.Random, state: State, move: Move) -> str:
+    left = list(after(state, move))
+    if rng.random() < 0.1:
+        rng.shuffle(left)
+    return step(state[move.i], move.op, state[move.j], move.value, left)
+
+
+def _near(rng: random.Random, x: Number) -> Number:
+    """A wrong value near the right one, as slips are: off by one or ten, or a digit changed."""
+    return x + rng.choice((-10, -2, -1, 1, 2, 10, rng.randint(3, 9), -rng.randint(3, 9)))
+
+
+def _wrong_value(rng: random.Random, state: State, move: Move) -> str:
+    """A wrong result, carried into what is left."""
+    value = _near(rng, move.value)
+    left = after(state, move._replace(value=value))
+    return step(state[move.i], move.op, state[move.j], value, left)
+
+
+def _wrong_left(rng: random.Random, state: State, move: Move) -> str:
+    """The right result, but a list of what is left that lost, kept, gained or changed a number."""
+    left = list(after(state, move))
+    used = state[move.i], state[move.j]
+    way = rng.randrange(4)
+    if way == 0 and len(left) > 1:
+        left.pop(rng.randrange(len(left)))
+    elif way == 1:
+        left.append(rng.choice(used))
+    elif way == 2:
+        left.append(rng.randint(1, 13))
+    else:
+        k = rng.randrange(len(left))
+        left[k] = _near(rng, left[k])
+    return step(state[move.i], move.op, state[move.j], move.value, sorted(left))
+
+
+def _foreign(rng: random.Random, state: State, move: Move) -> str:
+    """Right arithmetic on a number that is not there, or on one number twice."""
+    a = state[move.i]
+    if rng.random() < 0.4 and state.count(a) == 1:
+        b = a
+    else:
+        b = rng.choice([n for n in range(1, 14) if n not in state])
+    left = [x for k, x in enumerate(state) if k != move.i]
+    if rng.random() < 0.5 and len(left) > 1:
+        left.pop(rng.randrange(len(left)))
+    op = rng.choice("+-*")
+    value = {"+": a + b, "-": a - b, "*": a * b}[op]
+    return step(a, op, b, value, sorted([*left, value]))
+
+
+_SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {
+    "arithmetic": _wrong_value,
+    "left": _wrong_left,
+    "foreign": _foreign,
+}
+
+
+def _flawed_answer(rng: random.Random, text: str, numbers: Sequence[int], target: int) -> str:
+    """An answer that misuses a number, an operator or a parenthesis, or gives up."""
+    if rng.random() < 0.1:
+        return rng.choice(GIVING_UP)
+    while True:
+        words = text.replace("(", "( ").replace(")", " )").split()
+        way = rng.randrange(4)
+        if way == 0:
+            ops = [i for i, word in enumerate(words) if word in "+-*/"]
+            words[rng.choice(ops)] = rng.choice("+-*/")
+        elif way == 1:
+            places = [i for i, word in enumerate(words) if word.isdigit()]
+            words[rng.choice(places)] = str(rng.choice([*numbers, rng.randint(1, 13)]))
+        elif way == 2:
+            words = [word for word in words if word not in "()"]
+        else:
+            words += [rng.choice("+-*"), str(rng.choice(numbers))]
+        spoiled = " ".join(words).replace("( ", "(").replace(" )", ")")
+        line = f"Answer: {spoiled} = {target}"
+        if not is_answer(numbers, target, line):
+            return line
+        text = text if rng.random() < 0.5 else spoiled

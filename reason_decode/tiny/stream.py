@@ -1,0 +1,116 @@
+"""Endless batches of worked problems, made on the fly from a seed and a step number."""
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown_work
+from reason_decode.tiny.countdown_work import Work
+
+IGNORE = -100
+# Steps of a countdown solution that may be flawed: three operations and the answer; the first two
+# decide whether the target stays in reach, so they are shown going wrong most often.
+FLAW_PLACES = (0, 1, 2, 3)
+FLAW_PLACE_WEIGHTS = (4, 4, 2, 2)
+
+
+class Batch(NamedTuple):
+    """Token ids and two kinds of targets, padded on the right.
+
+    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is to
+    learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that ends a
+    step, else -100.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    verdicts: Tensor
+
+
+class Mixture(NamedTuple):
+    """What a step holds: problems of each kind, how often one is flawed, how often they are deep.
+
+    ``sampled`` more are taken from a pool of the model's own solutions, if there is one.
+    """
+
+    countdown: int = 64
+    arithmetic: int = 9
+    flawed: float = 0.4
+    deep_every: int = 8
+    sampled: int = 0
+
+
+def countdown_problem(rng: random.Random, flawed: float) -> Work:
+    """A countdown problem with a worked solution, flawed with the given probability."""
+    numbers, target = countdown.solvable(rng)
+    place = None
+    if rng.random() < flawed:
+        place = rng.choices(FLAW_PLACES, FLAW_PLACE_WEIGHTS)[0]
+    return countdown_work.write(rng, numbers, target, place)
+
+
+def arithmetic_problem(rng: random.Random, flawed: float, deep: bool = False) -> Work:
+    """An arithmetic problem with a worked solution, flawed with the given probability."""
+    expression = arithmetic.problem(rng, deep)
+    return arithmetic_work.write(rng, expression, rng.random() if rng.random() < flawed else None)
+
+
+def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerFast) -> Batch:
+    """Solutions as ids: prompt, then each step and a newline, then the end of sequence."""
+    newline = tokenizer.convert_tokens_to_ids("Ċ")
+    assert isinstance(newline, int) and tokenizer.bos_token_id is not None
+    pieces = [text for work in works for text in (work.prompt, *work.steps)]
+    encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
+    rows: list[tuple[list[int], list[int], list[int]]] = []
+    for work in works:
+        ids = [int(tokenizer.bos_token_id), *next(encoded)]
+        labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
+        for right in work.right:
+            step = [*next(encoded), newline]
+            ids += step
+            labels += step if right else [IGNORE] * len(step)
+            verdicts += [IGNORE] * (len(step) - 1) + [int(right)]
+        if work.right[-1]:
+            ids.append(int(tokenizer.eos_token_id))
+            labels.append(int(tokenizer.eos_token_id))
+            verdicts.append(IGNORE)
+        rows.append((ids, labels, verdicts))
+    width = max(len(ids) for ids, _, _ in rows)
+    pads = (int(tokenizer.pad_token_id), IGNORE, IGNORE)
+    columns = [
+        torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
+    ]
+    return Batch(*columns)
+
+
+class Stream(Dataset[list[Batch]]):
+    """Item k is the k-th training step: a few batches, the same for the same seed."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        mixture: Mixture,
+        seed: int,
+        pool: Sequence[Work] = (),
+    ) -> None:
+        self.tokenizer, self.mixture, self.seed, self.pool = tokenizer, mixture, seed, pool
+
+    def __getitem__(self, k: int) -> list[Batch]:
+        rng = random.Random(f"{self.seed}/{k}")
+        mix = self.mixture
+        deep = k % mix.deep_every == mix.deep_every - 1
+        count = mix.arithmetic // 2 if deep else mix.arithmetic
+        works = [countdown_problem(rng, mix.flawed) for _ in range(mix.countdown)]
+        works += [arithmetic_problem(rng, mix.flawed, deep) for _ in range(count)]
+        works += [rng.choice(self.pool) for _ in range(mix.sampled)]
+        # Flawed solutions end early: batches of like length save a third in padding.
+        works.sort(key=lambda work: len(work.prompt) + sum(map(len, work.steps)))
+        cuts = (0, mix.countdown // 2, mix.countdown + mix.sampled // 2, len(works))
+        parts = [works[start:end] for start, end in pairwise(cuts)]
+        return [collate(part, self.tokenizer) for part in parts if part]

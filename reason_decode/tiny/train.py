@@ -1,0 +1,219 @@
+"""The recipe of the tiny models: ``python -m reason_decode.tiny.train {base,prm} --out DIR``.
+
+Both stages learn from worked problems made on the fly (``stream.py``): the next token of right steps,
+and at each step's end whether the step is right. The base weighs both alike, so that verifying is a
+skill that its hidden states have; the process reward model goes on from the base with verdicts alone.
+Every batch follows from the seed and its number, so a run that was stopped goes on as if it had not
+been.
+"""
+
+import argparse
+import json
+import math
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from reason_decode.tiny import export, sampled, stream, tokenizer
+from reason_decode.tiny.stream import IGNORE, Batch, Mixture, Stream
+
+SAVE_EVERY = 250
+PRM_MIXTURE = Mixture(countdown=64, arithmetic=6, flawed=0.75, sampled=48)
+
+
+def config(vocab_size: int) -> LlamaConfig:
+    """The shape of the tiny model: 2.7 M parameters."""
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=192,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+
+
+class Learner(nn.Module):
+    """A causal language model with a second head that says whether the step just ended is right."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        super().__init__()
+        self.model = model
+        self.verdict = nn.Linear(model.config.hidden_size, 2)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Summed losses in nats, ``(next token, verdict)``; both heads read only where they learn."""
+        hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+        targets = batch.labels[:, 1:]
+        learn = targets != IGNORE
+        logits = self.model.lm_head(hidden[:, :-1][learn])
+        token_loss = F.cross_entropy(logits.float(), targets[learn], reduction="sum")
+        judged = batch.verdicts != IGNORE
+        verdict_logits = self.verdict(hidden[judged]).float()
+        verdict_loss = F.cross_entropy(verdict_logits, batch.verdicts[judged], reduction="sum")
+        return token_loss, verdict_loss
+
+
+def corpus(count: int = 1500) -> Iterable[str]:
+    """Clean worked problems from which the tokenizer learns its merges."""
+    rng = random.Random("tokenizer")
+    for k in range(count):
+        deep = k % 10 == 0
+        for work in (
+            stream.countdown_problem(rng, 0.0),
+            stream.arithmetic_problem(rng, 0.0, deep),
+        ):
+            yield work.prompt + "\n".join(work.steps) + "\n"
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Linear warm-up, then a cosine to a fiftieth of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def train(
+    learner: Learner,
+    data: Stream,
+    out: Path,
+    *,
+    steps: int,
+    peak: float,
+    token_weight: float,
+    verdict_weight: float,
+) -> None:
+    """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
+
+    Each step minimises ``token_weight * mean(token losses) + verdict_weight * mean(verdict losses)``
+    over all batches of the step.
+    """
+    decayed = [p for p in learner.parameters() if p.dim() > 1]
+    plain = [p for p in learner.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
+    start = _resume(out, learner, optimizer)
+    loader = DataLoader(
+        Subset(data, range(start, steps)), batch_size=None, num_workers=1, prefetch_factor=4
+    )
+    bar = tqdm(loader, initial=start, total=steps, unit="step", mininterval=5)
+    for step, batches in enumerate(bar, start):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak)
+        row = _step(learner, optimizer, batches, token_weight, verdict_weight)
+        if step % 25 == 0:
+            bar.set_postfix(row)
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps({"step": step, **row}) + "\n")
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            _save(out, learner, optimizer, step + 1)
+
+
+def _step(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    batches: list[Batch],
+    token_weight: float,
+    verdict_weight: float,
+) -> dict[str, float]:
+    """One update over a few batches; returns the mean losses of each batch."""
+    tokens = sum(int((b.labels != IGNORE).sum()) for b in batches)
+    verdicts = sum(int((b.verdicts != IGNORE).sum()) for b in batches)
+    row: dict[str, float] = {}
+    for k, batch in enumerate(batches):
+        with torch.autocast("cpu", torch.bfloat16):
+            token_loss, verdict_loss = learner(batch)
+        loss = token_weight * token_loss / tokens + verdict_weight * verdict_loss / verdicts
+        loss.backward()
+        own = max(1, int((batch.labels != IGNORE).sum()))
+        row[f"tokens{k}"] = round(token_loss.item() / own, 4)
+        row[f"verdicts{k}"] = round(verdict_loss.item() / int((batch.verdicts != IGNORE).sum()), 4)
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return row
+
+
+def _save(out: Path, learner: Learner, optimizer: torch.optim.Optimizer, step: int) -> None:
+    state: dict[str, Any] = {
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+    }
+    torch.save(state, out / "checkpoint.tmp")
+    (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
+
+
+def _resume(out: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> int:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    learner.load_state_dict(state["learner"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"]
+
+
+def train_base(out: Path, steps: int, seed: int) -> None:
+    """The base from scratch: next tokens of right steps, and verdicts."""
+    out.mkdir(parents=True, exist_ok=True)
+    words: PreTrainedTokenizerFast = tokenizer.build(corpus())
+    words.save_pretrained(out)
+    torch.manual_seed(seed)
+    learner = Learner(LlamaForCausalLM(config(len(words))))
+    data = Stream(words, Mixture(), seed)
+    train(learner, data, out, steps=steps, peak=2e-3, token_weight=1.0, verdict_weight=0.5)
+    export.base(out, learner.model)
+
+
+def train_prm(out: Path, base: Path, steps: int, seed: int, samples: int) -> None:
+    """The process reward model, from the base: verdicts on made and on sampled solutions."""
+    out.mkdir(parents=True, exist_ok=True)
+    words = PreTrainedTokenizerFast.from_pretrained(base)
+    learner = Learner(LlamaForCausalLM(config(len(words))))
+    learner.load_state_dict(torch.load(base / "checkpoint.pt", weights_only=True)["learner"])
+    pool = out / "samples.jsonl"
+    if not pool.exists():
+        model = learner.model.eval()
+        drawn = sampled.draw(model, words, count=samples, deep=True, seed=seed)
+        sampled.write(pool, drawn, samples)
+    learner.train()
+    data = Stream(words, PRM_MIXTURE, seed + 1, sampled.read(pool))
+    train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.1, verdict_weight=1.0)
+    export.prm(out, base, learner.model, learner.verdict)
+
+
+def main() -> None:
+    """Parse the command line and run one stage."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("stage", choices=["base", "prm"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
+    parser.add_argument("--base", type=Path, help="prm: the --out of the base")
+    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 2000")
+    parser.add_argument("--samples", type=int, default=24_576, help="prm: solutions to sample")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.stage == "base":
+        train_base(args.out, args.steps or 5000, args.seed)
+    elif args.base is None:
+        parser.error("prm needs --base, the folder that the base was trained in")
+    else:
+        train_prm(args.out, args.base, args.steps or 2000, args.seed, args.samples)
+
+
+if __name__ == "__main__":
+    main()

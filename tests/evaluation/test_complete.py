@@ -1,0 +1,68 @@
+import torch
+from transformers import LlamaForCausalLM
+
+from reason_decode.evaluation.complete import complete
+from reason_decode.records import Cost
+from tests.fakes import END, ByteTokenizer, Guided, ScriptedModel
+
+
+def completed(model: ScriptedModel, strategy: Guided | None = None, temperature: float = 0.0):
+    tokenizer: ... = ByteTokenizer()
+    prompts = ["a", "bcd"]
+    return complete(
+        model, tokenizer, strategy, prompts, max_new_tokens=9, temperature=temperature
+    )
+
+
+def test_plain_generation_counts_its_own_tokens():
+    done = completed(ScriptedModel(lambda prompt: prompt * 2))
+    assert done.texts == ["aa", "bcdbcd"] and done.traces is None
+    assert done.cost == Cost(prefill=4, decode=8, sampled=10)
+
+
+def test_a_strategy_reports_traces_and_cost():
+    done = completed(ScriptedModel(), Guided(lambda prompt: ["no", prompt.upper()]))
+    assert done.texts == ["A", "BCD"] and done.cost == Cost(1, 2, 3, 4)
+    assert done.traces is not None and done.traces[1].best.text == "BCD"
+
+
+def test_greedy_and_sampling_are_asked_for_plainly():
+    model = ScriptedModel()
+    completed(model)
+    completed(model, temperature=0.5)
+    greedy, sampled = model.calls
+    assert not greedy["do_sample"] and "temperature" not in greedy
+    assert sampled["do_sample"] and (sampled["temperature"], sampled["top_k"]) == (0.5, 0)
+    assert greedy["max_new_tokens"] == 9 and greedy["return_dict_in_generate"]
+
+
+def test_the_end_counts_once_where_padding_is_the_end():
+    model = ScriptedModel(lambda prompt: prompt)
+    plain = model.generate
+
+    def generate(**kwargs: ...) -> object:
+        output = plain(**kwargs)
+        new = output.sequences[:, 3:]
+        new[new == 0] = END
+        return output
+
+    model.generate = generate
+    assert completed(model).cost.sampled == 2 + 4
+
+
+def test_a_real_model_is_read_through_the_same_door(tiny_llama: LlamaForCausalLM):
+    class Tokenizer(ByteTokenizer):
+        def encode(self, text: str) -> list[int]:
+            return [3 + byte % 60 for byte in text.encode()]
+
+        def decode(self, ids: ..., skip_special_tokens: bool = True) -> str:
+            return " ".join(str(int(i)) for i in ids)
+
+    tokenizer: ... = Tokenizer()
+    torch.manual_seed(0)
+    done = complete(
+        tiny_llama, tokenizer, None, ["ab", "abcde"], max_new_tokens=5, temperature=1.0
+    )
+    new = [text.split() for text in done.texts]
+    lengths = [row.index("2") + 1 if "2" in row else len(row) for row in new]
+    assert done.cost == Cost(7, sum(lengths) - 2, sum(lengths))

@@ -1,0 +1,51 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_json
+
+LINES = b'{"a": 1}\n\n[2]\nnot json\n\xff\n' + b"[" * 100_000 + b'\n{"a": 7}'
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_good_rows_survive_bad_ones(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(LINES) if name.endswith("gz") else LINES)
+    rows, rejected = read_jsonl(path)
+    assert rows == [(1, {"a": 1}), (7, {"a": 7})]
+    assert [reject.row for reject in rejected] == [2, 3, 4, 5, 6]
+    assert rejected[:2] == [Reject(2, "blank line"), Reject(3, "got a JSON list; need an object")]
+
+
+def test_a_gzip_file_that_ends_early_gives_what_came_before(tmp_path: Path):
+    path = tmp_path / "rows.gz"
+    rows = [{"row": i, "noise": hash((i, "x"))} for i in range(10_000)]
+    data = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    path.write_bytes(data[: len(data) // 2])
+    read, rejected = read_jsonl(path)
+    assert 0 < len(read) < 10_000 and [row for _, row in read] == rows[: len(read)]
+    assert rejected[-1].reason.startswith("the gzip file is broken from here on")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "out.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(UnicodeEncodeError):
+        write_json_text = "\ud800"
+        from reason_decode.evaluation.files import write_text
+
+        write_text(path, write_json_text)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_places_that_cannot_be_written_are_refused_beforehand(tmp_path: Path):
+    check_writable(tmp_path / "out.json")
+    with pytest.raises(ValueError, match="mkdir -p"):
+        check_writable(tmp_path / "missing" / "out.json")
+    with pytest.raises(ValueError, match="name a file in it"):
+        check_writable(tmp_path)

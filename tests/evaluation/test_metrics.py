@@ -1,0 +1,37 @@
+import itertools
+import math
+
+import pytest
+
+from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
+
+
+def test_the_interval_solves_wilsons_equation():
+    for correct, items in [(4, 100), (50, 100), (99, 100), (0, 7), (7, 7)]:
+        for bound in accuracy_interval(correct, items):
+            error = abs(correct / items - bound)
+            assert error == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / items))
+
+
+def test_the_interval_ends_at_the_share_where_all_or_none_are_right():
+    assert accuracy_interval(0, 10)[0] == 0.0
+    assert accuracy_interval(10, 10)[1] == 1.0
+
+
+def test_pass_at_k_is_the_mean_over_all_draws():
+    right = [True, True, False, False, False]
+    for k in range(1, 6):
+        draws = list(itertools.combinations(right, k))
+        assert pass_at_k(5, 2, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.mark.parametrize("args", [(0, 0), (3, 2), (-1, 2)])
+def test_impossible_counts_are_refused(args: tuple[int, int]):
+    with pytest.raises(ValueError, match="need 0 <= correct <= items"):
+        accuracy_interval(*args)
+
+
+@pytest.mark.parametrize("args", [(4, 5, 1), (4, 2, 5), (4, 2, 0)])
+def test_impossible_draws_are_refused(args: tuple[int, int, int]):
+    with pytest.raises(ValueError, match="1 <= k <= samples"):
+        pass_at_k(*args)

@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reason_decode.evaluation.files import Reject
+from reason_decode.evaluation.rerank import Sampled, normal_text, read_samples, rerank
+from reason_decode.evaluation.tasks import TASKS
+from tests.fakes import TableScorer
+
+GAME24 = TASKS["game24"]
+RIGHT = "Steps:\n10 - 4 = 6 (left: 5 6 6)\n\nAnswer: 5 * (10 - 4) - 6 = 24"
+WRONG = "4 + 5 = 9 (left: 6 9 10)\nAnswer: 4 + 5 + 6 + 10 = 25"
+
+
+def written(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def judge(step: str) -> float:
+    """Half of the mark of a text ``0.5 ...``; texts of the game by their last number."""
+    return 0.9 if step.endswith("24") else 0.5
+
+
+def test_text_is_normalised_only_around_its_lines():
+    assert normal_text("\n STEPS: \n a  b \r\n\n c\t\n") == "a  b\nc"
+    assert normal_text("a\nSteps:\nb") == "a\nSteps:\nb"
+    assert normal_text(" \n") == ""
+
+
+def test_a_puzzle_is_graded_by_the_task_or_by_its_own_grades(tmp_path: Path):
+    row = {"rank": 901, "puzzle": "4 5 6 10", "samples": [RIGHT, WRONG]}
+    path = written(tmp_path / "s.jsonl", row, {**row, "correct": [0, 1]})
+    (ours, theirs), rejected = read_samples(path, GAME24)
+    assert ours.prompt == "Make 24 from 4 5 6 10.\n" and (ours.id, ours.row) == (901, 1)
+    assert ours.texts[0] == normal_text(RIGHT)
+    assert (ours.correct, theirs.correct) == ((True, False), (False, True)) and rejected == []
+
+
+def test_a_prompt_is_read_as_it_stands(tmp_path: Path):
+    rows = [
+        {"prompt": "Q: anything\nA:", "samples": ["x"], "correct": [True]},
+        {"prompt": "1 + 1 =\n", "samples": ["So the answer is 2.", "Steps"]},
+    ]
+    (first, second), _ = read_samples(written(tmp_path / "s", *rows), TASKS["bbh-arithmetic"])
+    assert (first.prompt, first.id) == ("Q: anything\nA:", 1)
+    assert (second.prompt, second.correct) == ("1 + 1 =\n", (True, False))
+
+
+def test_malformed_rows_are_set_aside_with_reasons(tmp_path: Path):
+    good = {"puzzle": "4 5 6 10", "samples": [RIGHT]}
+    bad = [
+        {"puzzle": "4 5 6", "samples": [RIGHT]},
+        {**good, "samples": []},
+        {**good, "samples": [RIGHT, 7]},
+        {**good, "correct": [1, 0]},
+        {**good, "correct": 3},
+        {**good, "correct": ["yes"]},
+        {"prompt": "", "samples": ["x"], "correct": [1]},
+        {"prompt": "no problem", "samples": ["x"]},
+        {"samples": ["x"]},
+        ["x"],
+    ]
+    problems, rejected = read_samples(written(tmp_path / "s", *bad, good), GAME24)
+    assert [problem.row for problem in problems] == [11]
+    assert [reject.row for reject in rejected] == list(range(1, 11))
+    assert rejected[9] == Reject(10, "got a JSON list; need an object")
+    with pytest.raises(ValueError, match=r"no problem with samples \(1 malformed; line 1: "):
+        read_samples(written(tmp_path / "s", bad[0]), GAME24)
+
+
+def problem(*texts: str, correct: tuple[bool, ...], row: int = 1) -> Sampled:
+    return Sampled(row, row, "p", texts, correct)
+
+
+def by_mark(step: str) -> float:
+    return float(step.split()[-1])
+
+
+def test_best_of_n_and_the_vote_pick_by_products_of_step_scores():
+    texts = ("answer: 1\nx 0.9\n#### 1",)
+    first = problem(
+        "mark 0.9\nanswer: 1", "mark 0.8\nanswer: 2", "mark 0.8\nanswer: 2", correct=(False, True, True)
+    )
+    second = problem("mark 0.5\nmark 0.5", "mark 0.5", correct=(False, False), row=2)
+    scorer = TableScorer(lambda step: by_mark(step) if step.startswith("mark") else 1.0)
+    result = rerank([first, second], scorer)
+    assert texts and result["rows"][0]["best_of_n"] == {
+        "index": 0,
+        "score": pytest.approx(0.9),
+        "right": False,
+    }
+    assert result["rows"][0]["weighted_vote"]["index"] == 1
+    assert result["rows"][1]["best_of_n"]["index"] == 1
+    assert (result["problems"], result["samples"]) == (2, 5)
+    assert result["problems_with_a_right_sample"] == 1
+    assert result["single_sample"] == pytest.approx(1 / 3)
+    assert result["best_of_n"] == {"right": 0, "of_solvable": 0.0, "accuracy": 0.0}
+    assert result["weighted_vote"] == {"right": 1, "of_solvable": 1.0, "accuracy": 0.5}
+
+
+def test_other_reductions_give_other_totals():
+    two = problem("mark 0.9\nmark 0.2", "mark 0.4\nmark 0.4", correct=(True, False))
+    picks = {
+        how: rerank([two], TableScorer(by_mark), reduce=how)["rows"][0]["best_of_n"]["index"]
+        for how in ("prod", "min", "last", "mean")
+    }
+    assert picks == {"prod": 0, "min": 1, "last": 1, "mean": 0}
+
+
+def test_equal_texts_are_scored_once_and_empty_ones_never():
+    scorer = TableScorer(by_mark)
+    result = rerank([problem("a 0.5", "", "a 0.5", "b 0.5", correct=(True, True, True, True))], scorer)
+    assert scorer.asked == [("p", "a 0.5"), ("p", "b 0.5")]
+    assert result["rows"][0]["best_of_n"]["index"] == 0
+    nothing = rerank([problem("", "", correct=(False, False))], scorer)
+    assert nothing["rows"][0]["best_of_n"] == {"index": 0, "score": 0.0, "right": False}
+    assert nothing["best_of_n"]["of_solvable"] is None
+
+
+@pytest.mark.parametrize("mark", ["nan", "inf"])
+def test_a_score_that_is_no_number_is_named(mark: str):
+    with pytest.raises(ValueError, match="sample 1 of line 7 scores"):
+        rerank([problem("a 0.5", f"b {mark}", correct=(True, True), row=7)], TableScorer(by_mark))
+
+
+def test_gpt4s_samples_are_read_whole(shared_data: Path):
+    problems, rejected = read_samples(shared_data / "game24" / "gpt4_cot_samples.jsonl.gz", GAME24)
+    assert (len(problems), rejected) == (50, [])
+    perfect = TableScorer(lambda step: 1.0 if step.startswith("Answer:") else 0.5)
+    result = rerank(problems, perfect, reduce="last")
+    assert (result["samples"], result["problems_with_a_right_sample"]) == (5000, 24)

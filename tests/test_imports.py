@@ -1,0 +1,184 @@
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "reason_decode"
+KERNELS = ROOT / "kernels" / "torch-ext"
+
+# What each room may import besides itself: the arrows of the design, which point downward only.
+PLAIN = {"records", "steps", "answers", "voting"}
+HOST = {*PLAIN, "cache", "host", "ops"}
+SCORING = {*HOST, "scorers"}
+DECODING = {*SCORING, "strategies", "processors"}
+LEARNING = {"records", "steps", "answers", "ops", "adapters", "scorers"}
+ALLOWED = {
+    "records": set(),
+    "steps": {"records"},
+    "latex": set(),
+    "answers": {"records", "latex"},
+    "voting": {"records", "answers"},
+    "ops": PLAIN,
+    "kernels": {"ops"},
+    "cache": {"records"},
+    "host": PLAIN | {"cache"},
+    "scorers": HOST,
+    "strategies": SCORING,
+    "processors": SCORING,
+    "adapters": {"records", "ops"},
+    "training": LEARNING,
+    "mining": LEARNING,
+    "tiny": LEARNING,
+    "evaluation": DECODING | {"tiny"},
+    "viewer": DECODING,
+    "cli": DECODING | {"evaluation", "viewer", "training", "mining", "tiny", "adapters"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Dotted names of what a file imports anywhere in it, relative ones made absolute."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            parts = [*base, *([node.module] if node.module else [])]
+            yield from (".".join([*parts, alias.name]) for alias in node.names)
+
+
+def rooms_imported(path: Path, source: str) -> set[str]:
+    """Rooms of reason_decode that a file imports; "__init__" for names of the package itself."""
+    found = set()
+    for dotted in imports(path, ast.parse(source)):
+        top, *rest = dotted.split(".")
+        if top == "reason_decode":
+            found.add(rest[0] if rest and rest[0] in ALLOWED else "__init__")
+    return found - {room(path)}
+
+
+# Public, though they begin with an underscore so as not to clash with fields.
+NAMED_TUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
+
+
+def private_attributes(source: str) -> list[str]:
+    """Uses of ``x._name`` or ``getattr(x, "_name")`` where x is neither self nor cls."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            owner, attribute = node.value, node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr"):
+            owner, attribute = node.args[0], str(getattr(node.args[1], "value", ""))
+        else:
+            continue
+        private = attribute.startswith("_") and not attribute.startswith("__")
+        own = getattr(owner, "id", "") in ("self", "cls")
+        if private and not own and attribute not in NAMED_TUPLE:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_rooms_import_downward_only():
+    wrong = []
+    for path in FILES:
+        if path == PACKAGE / "__init__.py":
+            continue
+        assert room(path) in ALLOWED, f"{name(path)}: give its room a line in ALLOWED (design §2)"
+        for other in rooms_imported(path, path.read_text()) - ALLOWED[room(path)]:
+            if not (other == "__init__" and room(path) == "cli"):
+                wrong.append(f"{name(path)} imports {other}")
+    assert wrong == []
+
+
+def test_only_the_door_imports_the_kernels():
+    users = {
+        name(path)
+        for path in FILES
+        if any(
+            dotted.startswith("reason_decode_kernels")
+            for dotted in imports(path, ast.parse(path.read_text()))
+        )
+    }
+    assert users == {"reason_decode/ops.py"}
+
+
+def test_kernels_import_torch_and_the_standard_library_only():
+    allowed = {"torch", *sys.stdlib_module_names}
+    for path in KERNELS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                tops = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                tops = {(node.module or "").split(".")[0]}
+            else:
+                continue
+            assert tops <= allowed, f"{name(path)}: {tops}"
+
+
+def test_only_the_host_room_touches_private_attributes():
+    found = {
+        name(path): private_attributes(path.read_text())
+        for path in FILES
+        if path != PACKAGE / "host.py"
+    }
+    assert {path: uses for path, uses in found.items() if uses} == {}
+
+
+def test_importing_the_library_loads_no_optional_package():
+    code = (
+        "import sys, reason_decode, reason_decode.kernels\n"
+        "print(*sorted({'peft', 'triton', 'outlines', 'datasets'} & set(sys.modules)))"
+    )
+    path = f"{ROOT}:{KERNELS}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_no_file_is_longer_than_500_lines():
+    folders = (PACKAGE, ROOT / "kernels", ROOT / "tests", ROOT / "benchmarks")
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert {name(path) for path in files if len(path.read_text().splitlines()) > 500} == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from ..training import losses", {"training"}),
+        ("from .. import host, ops", {"host", "ops"}),
+        ("import reason_decode.mining.keep", {"mining"}),
+        ("def f():\n    from reason_decode.tiny import load", {"tiny"}),
+        ("from reason_decode import Trace", {"__init__"}),
+        ("from .base import Scorer\nimport torch", set()),
+    ],
+)
+def test_the_reader_of_imports_sees_every_form(source, expected):
+    assert rooms_imported(PACKAGE / "strategies" / "step_search.py", source) == expected
+
+
+def test_the_reader_of_attributes_sees_private_ones_only():
+    source = (
+        "self._a\ncls._b\nx.__class__\nx.y\nx._c\nself.model._d\ngetattr(x, '_e')\n_f(x)._replace()"
+    )
+    assert private_attributes(source) == [
+        "line 5: x._c",
+        "line 6: self.model._d",
+        "line 7: getattr(x, '_e')",
+    ]

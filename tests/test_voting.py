@@ -1,0 +1,62 @@
+"""Votes: who wins, who ties, who never wins, what is refused."""
+
+import math
+
+import pytest
+
+from reason_decode.voting import Votes, majority, weighted
+
+
+def test_majority_counts_equal_answers_together():
+    votes = majority(["2", "1/2", "0.5", "2", "50%"])
+    assert votes == Votes("1/2", {"2": 2.0, "1/2": 3.0}, (1, 2, 4), 1)
+
+
+def test_a_tie_goes_to_the_answer_that_appeared_first():
+    assert majority(["b", "a", "a", "b"]).answer == "b"
+    assert weighted(["b", "a"], [0.0, 0.0]).answer == "b"
+
+
+def test_none_wins_only_when_nobody_answers():
+    assert majority([None, None, "7"]) == Votes("7", {"7": 1.0}, (2,), 2)
+    assert weighted([None, "7"], [9.0, 0.0]).answer == "7"
+    assert weighted([None, None], [0.1, 0.2]) == Votes(None, {}, (0, 1), 1)
+
+
+def test_weights_decide_and_the_heaviest_voter_represents():
+    votes = weighted(["1", "2", "1", "2", "2"], [0.9, 0.5, 0.9, 0.6, 0.6])
+    assert votes.answer == "1"
+    assert weighted(["1", "2", "2", "2"], [0.9, 0.25, 0.5, 0.5]).representative == 2
+
+
+def test_equal_weights_are_a_majority():
+    answers = ["3", None, "4", "8/2", "3", "4"]
+    assert weighted(answers, [1.0] * 6) == majority(answers)
+
+
+def test_the_sum_does_not_depend_on_the_order_of_voters():
+    weights = [0.1] * 10 + [1e16, 1.0]
+    forward = weighted(["a"] * 12, weights).weights["a"]
+    assert forward == weighted(["a"] * 12, weights[::-1]).weights["a"] == math.fsum(weights)
+
+
+def test_the_equality_may_be_the_callers():
+    assert majority(["Cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights == {
+        "Cat": 1.0,
+        "car": 1.0,
+        "dog": 1.0,
+    }
+    assert majority(["cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights["cat"] == 2.0
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -0.5])
+def test_a_bad_weight_is_named(weight: float):
+    with pytest.raises(ValueError, match="candidate 1 has the weight"):
+        weighted(["a", None], [1.0, weight])
+
+
+def test_lengths_are_checked():
+    with pytest.raises(ValueError, match="got 1 weights for 2 answers"):
+        weighted(["a", "b"], [1.0])
+    with pytest.raises(ValueError, match="got no answers"):
+        majority([])
