@@ -7,7 +7,7 @@ b prompts, n candidates a prompt, s steps, t tokens, h hidden size, v vocabulary
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from transformers.generation import GenerateDecoderOnlyOutput
+from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 
 @dataclass(frozen=True)

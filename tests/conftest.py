@@ -8,6 +8,8 @@ import torch
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
+    from reason_decode.tiny import Tiny
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # No test reaches for the network. The variable is read when transformers is first imported.
@@ -45,3 +47,11 @@ def tiny_llama() -> "LlamaForCausalLM":
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> "Tiny":
+    """The packaged models."""
+    from reason_decode.tiny import load
+
+    return load()

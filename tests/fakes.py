@@ -42,7 +42,7 @@ class Guided:
     def __init__(self, solve: Callable[[str], list[str]], votes: dict[str, float] | None = None):
         self.solve, self.votes, self.n = solve, votes or {}, 2
 
-    def trace(self, prompt: str) -> Trace:
+    def __call__(self, prompt: str) -> Trace:
         candidates = [
             Candidate(text, tuple(text.split("\n")), (0.25,) * len(text.split("\n")), 0.5)
             for text in self.solve(prompt)
@@ -62,7 +62,7 @@ class ScriptedModel:
     def generate(self, *, input_ids: Tensor, custom_generate: Any = None, **kwargs: Any) -> Any:
         prompts = self.tokenizer.batch_decode(input_ids)
         self.calls.append({"prompts": prompts, "seed": torch.initial_seed(), **kwargs})
-        traces = custom_generate and tuple(custom_generate.trace(prompt) for prompt in prompts)
+        traces = custom_generate and tuple(custom_generate(prompt) for prompt in prompts)
         texts = [t.best.text for t in traces] if traces else [self.solve(p) for p in prompts]
         rows = [[*self.tokenizer.encode(text), END] for text in texts]
         width = max(map(len, rows))
@@ -72,7 +72,7 @@ class ScriptedModel:
 
 
 class TableScorer:
-    """Each step's score is what ``judge`` says of its text; counts the solutions it is asked for."""
+    """Each step's score is what ``judge`` says of its text; remembers what it was asked for."""
 
     splitter = StepSplitter()
 

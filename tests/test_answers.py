@@ -111,12 +111,12 @@ def test_no_text_raises_or_takes_long():
     texts = [piece * (1_000_000 // len(piece)) for piece in pieces]
     texts += ["".join(rng.choices(pieces, k=rng.randrange(40))) for _ in range(500)]
     texts += ["".join(rng.choices(pieces, k=100_000)) for _ in range(2)]
-    start = time.perf_counter()
+    start = time.process_time()
     for text in texts:
         extract_answer(text)
         evaluate(text)
         same_answer(text.replace("\\", ""), "1")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(

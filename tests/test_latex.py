@@ -1,6 +1,5 @@
 """The process that compares LaTeX answers: its limits, and life after one of them is met."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
@@ -16,9 +15,7 @@ pytestmark = pytest.mark.skipif(
 def test_a_runaway_comparison_is_ended_and_the_next_one_answered(monkeypatch: pytest.MonkeyPatch):
     assert latex.same_latex(r"\frac{2}{4}", r"\frac{1}{2}")
     monkeypatch.setattr(latex, "SECONDS", 0.5)
-    start = time.perf_counter()
     assert not latex.same_latex("9^{9^{9^{9}}}", "9^{9^{9^{8}}}")
-    assert time.perf_counter() - start < 5
     monkeypatch.undo()
     assert latex.same_latex(r"\frac{2}{4}", r"\frac{1}{2}")
 

@@ -67,20 +67,26 @@ def test_kernels_import_without_an_install():
     assert found == str(KERNELS / "reason_decode_kernels" / "__init__.py")
 
 
-def test_a_package_named_kernels_is_not_hidden_by_the_folder(tmp_path):
-    package = tmp_path / "kernels"
-    package.mkdir()
-    (package / "__init__.py").write_text("def get_kernel(): ...\n")
-    found = python("import kernels; print(kernels.__file__)", ROOT, KERNELS, tmp_path)
-    assert found == str(package / "__init__.py")
+@pytest.fixture
+def other_kernels(tmp_path: Path) -> Path:
+    """A folder that holds a package called kernels, as an install of Hugging Face's would."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("def get_kernel(): ...\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "import pytest; pytest.main(['-qq', '--collect-only', 'kernels/tests'])"],
+    ids=["at once", "after pytest collected kernels/tests"],
+)
+def test_a_package_named_kernels_is_not_hidden_by_the_folder(before, other_kernels):
+    code = f"{before}\nimport kernels; print(kernels.__file__)"
+    found = python(code, ROOT, KERNELS, other_kernels).splitlines()[-1]
+    assert found == str(other_kernels / "kernels" / "__init__.py")
 
 
 def test_neither_the_kernels_folder_nor_a_folder_of_tests_is_a_package():
     folders = (ROOT / "tests", ROOT / "kernels" / "tests")
     inits = [path for folder in folders for path in folder.rglob("__init__.py")]
     assert inits + list(ROOT.glob("kernels/__init__.py")) == []
-
-
-def test_collecting_the_tests_does_not_put_the_folder_in_the_place_of_that_package():
-    module = sys.modules.get("kernels")
-    assert module is None or getattr(module, "__file__", None) is not None

@@ -6,16 +6,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from reason_decode import tiny
 from reason_decode.scorers import ProcessRewardModel
 
 __all__ = ["load_model", "load_scorer"]
 
 
 @cache
-def _tiny() -> Any:
-    # Kept, since its generator and its scorers may share one base model.
-    from reason_decode import tiny
-
+def _tiny() -> tiny.Tiny:
+    # Once a process, for a command may want the generator and the reward model of it.
     return tiny.load()
 
 
@@ -31,12 +30,12 @@ def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
         OSError: there is no such folder and no such id.
     """
     if name == "tiny":
-        tiny = _tiny()
-        return tiny.model, tiny.tokenizer
+        return _tiny().model, _tiny().tokenizer
     tokenizer = AutoTokenizer.from_pretrained(name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+    # Untyped, since the host's annotation of `to` accepts no device.
+    model: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
     return model.to(_device()).eval(), tokenizer
 
 
@@ -53,7 +52,8 @@ def load_scorer(name: str) -> ProcessRewardModel:
     if name == "tiny":
         return _tiny().prm
     scorer = ProcessRewardModel.from_pretrained(name, dtype="auto")
-    scorer.model.to(_device())
+    model: Any = scorer.model
+    model.to(_device())
     return scorer
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,20 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.records import Cost, Trace
 
-__all__ = ["Completions", "Generator", "complete"]
-
-
-class Generator(Protocol):
-    """What is asked of a model here: a causal language model of transformers has it."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where its inputs go."""
-        ...
-
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """The host's ``generate``."""
-        ...
+__all__ = ["Completions", "complete"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +29,7 @@ class Completions:
 
 
 def complete(
-    model: Generator,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     strategy: Callable[..., Any] | None,
     prompts: Sequence[str],
@@ -53,7 +40,7 @@ def complete(
     """Continue prompts: ``model.generate(**tokenizer(prompts), custom_generate=strategy)``.
 
     Args:
-        model: continues the prompts; read on its device.
+        model: a causal language model; untyped, since transformers types ``generate`` for none.
         tokenizer: has a padding token if there is more than one prompt; pads on the left here.
         strategy: a decoding strategy, or ``None`` for the host's own greedy search or sampling.
         prompts: b texts.
@@ -80,7 +67,7 @@ def complete(
     return Completions(texts, None, Cost(prefill, sampled - len(texts), sampled))
 
 
-def _end_ids(model: Generator) -> list[int]:
+def _end_ids(model: Any) -> list[int]:
     config = getattr(model, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)
     return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)

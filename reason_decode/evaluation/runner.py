@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.evaluation.complete import Generator, complete
+from reason_decode.evaluation.complete import complete
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.tasks import Item, Task
 from reason_decode.records import Cost, Trace
@@ -18,7 +18,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Generator,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     strategy: Callable[..., Any] | None,
     items: Sequence[Item],
@@ -35,7 +35,7 @@ def evaluate(
     that the same arguments on the same machine give the same texts.
 
     Args:
-        model: continues the prompts.
+        model: a causal language model.
         tokenizer: the model's.
         strategy: a decoding strategy, or ``None`` for plain ``generate``.
         items: problems of the task.

@@ -46,6 +46,10 @@ class Mixture(NamedTuple):
     sampled: int = 0
 
 
+Schedule = Sequence[tuple[int, Mixture]]
+"""Mixtures with the step from which each holds, the first from step 0."""
+
+
 def countdown_problem(rng: random.Random, flawed: float) -> Work:
     """A countdown problem with a worked solution, flawed with the given probability."""
     numbers, target = countdown.solvable(rng)
@@ -95,15 +99,15 @@ class Stream(Dataset[list[Batch]]):
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        mixture: Mixture,
+        schedule: Schedule,
         seed: int,
         pool: Sequence[Work] = (),
     ) -> None:
-        self.tokenizer, self.mixture, self.seed, self.pool = tokenizer, mixture, seed, pool
+        self.tokenizer, self.schedule, self.seed, self.pool = tokenizer, schedule, seed, pool
 
     def __getitem__(self, k: int) -> list[Batch]:
         rng = random.Random(f"{self.seed}/{k}")
-        mix = self.mixture
+        mix = [mixture for start, mixture in self.schedule if start <= k][-1]
         deep = k % mix.deep_every == mix.deep_every - 1
         count = mix.arithmetic // 2 if deep else mix.arithmetic
         works = [countdown_problem(rng, mix.flawed) for _ in range(mix.countdown)]

@@ -26,7 +26,13 @@ from reason_decode.tiny import export, sampled, stream, tokenizer
 from reason_decode.tiny.stream import IGNORE, Batch, Mixture, Stream
 
 SAVE_EVERY = 250
-PRM_MIXTURE = Mixture(countdown=64, arithmetic=6, flawed=0.75, sampled=48)
+# Arithmetic is learned long before countdown: half-way its share is cut, which also keeps the base
+# imperfect at it, so that there is something left for a verifier to mend.
+BASE_SCHEDULE = (
+    (0, Mixture(countdown=64, arithmetic=9)),
+    (2500, Mixture(countdown=88, arithmetic=3)),
+)
+PRM_SCHEDULE = ((0, Mixture(countdown=64, arithmetic=6, flawed=0.75, sampled=48)),)
 
 
 def config(vocab_size: int) -> LlamaConfig:
@@ -175,7 +181,7 @@ def train_base(out: Path, steps: int, seed: int) -> None:
     words.save_pretrained(out)
     torch.manual_seed(seed)
     learner = Learner(LlamaForCausalLM(config(len(words))))
-    data = Stream(words, Mixture(), seed)
+    data = Stream(words, BASE_SCHEDULE, seed)
     train(learner, data, out, steps=steps, peak=2e-3, token_weight=1.0, verdict_weight=0.5)
     export.base(out, learner.model)
 
@@ -192,14 +198,14 @@ def train_prm(out: Path, base: Path, steps: int, seed: int, samples: int) -> Non
         drawn = sampled.draw(model, words, count=samples, deep=True, seed=seed)
         sampled.write(pool, drawn, samples)
     learner.train()
-    data = Stream(words, PRM_MIXTURE, seed + 1, sampled.read(pool))
+    data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
     train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.1, verdict_weight=1.0)
     export.prm(out, base, learner.model, learner.verdict)
 
 
 def main() -> None:
     """Parse the command line and run one stage."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("stage", choices=["base", "prm"])
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
     parser.add_argument("--base", type=Path, help="prm: the --out of the base")

@@ -9,9 +9,7 @@ from tests.fakes import END, ByteTokenizer, Guided, ScriptedModel
 def completed(model: ScriptedModel, strategy: Guided | None = None, temperature: float = 0.0):
     tokenizer: ... = ByteTokenizer()
     prompts = ["a", "bcd"]
-    return complete(
-        model, tokenizer, strategy, prompts, max_new_tokens=9, temperature=temperature
-    )
+    return complete(model, tokenizer, strategy, prompts, max_new_tokens=9, temperature=temperature)
 
 
 def test_plain_generation_counts_its_own_tokens():
@@ -60,9 +58,7 @@ def test_a_real_model_is_read_through_the_same_door(tiny_llama: LlamaForCausalLM
 
     tokenizer: ... = Tokenizer()
     torch.manual_seed(0)
-    done = complete(
-        tiny_llama, tokenizer, None, ["ab", "abcde"], max_new_tokens=5, temperature=1.0
-    )
+    done = complete(tiny_llama, tokenizer, None, ["ab", "abcde"], max_new_tokens=5, temperature=1.0)
     new = [text.split() for text in done.texts]
     lengths = [row.index("2") + 1 if "2" in row else len(row) for row in new]
     assert done.cost == Cost(7, sum(lengths) - 2, sum(lengths))

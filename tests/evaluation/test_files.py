@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_json
+from reason_decode.evaluation.files import (
+    Reject,
+    check_writable,
+    read_jsonl,
+    write_json,
+    write_text,
+)
 
 LINES = b'{"a": 1}\n\n[2]\nnot json\n\xff\n' + b"[" * 100_000 + b'\n{"a": 7}'
 
@@ -35,10 +41,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"a": float("nan")})
     with pytest.raises(UnicodeEncodeError):
-        write_json_text = "\ud800"
-        from reason_decode.evaluation.files import write_text
-
-        write_text(path, write_json_text)
+        write_text(path, "\ud800")
     assert json.loads(path.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 

@@ -19,11 +19,6 @@ def written(path: Path, *rows: Any) -> Path:
     return path
 
 
-def judge(step: str) -> float:
-    """Half of the mark of a text ``0.5 ...``; texts of the game by their last number."""
-    return 0.9 if step.endswith("24") else 0.5
-
-
 def test_text_is_normalised_only_around_its_lines():
     assert normal_text("\n STEPS: \n a  b \r\n\n c\t\n") == "a  b\nc"
     assert normal_text("a\nSteps:\nb") == "a\nSteps:\nb"
@@ -80,14 +75,16 @@ def by_mark(step: str) -> float:
 
 
 def test_best_of_n_and_the_vote_pick_by_products_of_step_scores():
-    texts = ("answer: 1\nx 0.9\n#### 1",)
     first = problem(
-        "mark 0.9\nanswer: 1", "mark 0.8\nanswer: 2", "mark 0.8\nanswer: 2", correct=(False, True, True)
+        "mark 0.9\nanswer: 1",
+        "mark 0.8\nanswer: 2",
+        "mark 0.8\nanswer: 2",
+        correct=(False, True, True),
     )
     second = problem("mark 0.5\nmark 0.5", "mark 0.5", correct=(False, False), row=2)
     scorer = TableScorer(lambda step: by_mark(step) if step.startswith("mark") else 1.0)
     result = rerank([first, second], scorer)
-    assert texts and result["rows"][0]["best_of_n"] == {
+    assert result["rows"][0]["best_of_n"] == {
         "index": 0,
         "score": pytest.approx(0.9),
         "right": False,
@@ -112,7 +109,9 @@ def test_other_reductions_give_other_totals():
 
 def test_equal_texts_are_scored_once_and_empty_ones_never():
     scorer = TableScorer(by_mark)
-    result = rerank([problem("a 0.5", "", "a 0.5", "b 0.5", correct=(True, True, True, True))], scorer)
+    result = rerank(
+        [problem("a 0.5", "", "a 0.5", "b 0.5", correct=(True, True, True, True))], scorer
+    )
     assert scorer.asked == [("p", "a 0.5"), ("p", "b 0.5")]
     assert result["rows"][0]["best_of_n"]["index"] == 0
     nothing = rerank([problem("", "", correct=(False, False))], scorer)

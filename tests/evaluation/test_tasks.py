@@ -31,7 +31,7 @@ def test_bbh_targets_are_what_the_prompts_come_to(shared_data: Path):
     assert len(items) == 167 and rejected == []
     assert items[0].prompt == "((-9 * -5 - 6 + -2) - (-8 - -6 * -3 * 1)) =\n"
     for item in items:
-        assert BBH.grade(item, f"{item.prompt.removesuffix(' =\n')}\n#### {item.target}")
+        assert BBH.grade(item, f"#### {item.target}")
         assert arithmetic_item(item.prompt).target == item.target
 
 

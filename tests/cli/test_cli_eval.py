@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reason_decode.cli import eval as command
+from reason_decode.cli import main
+from tests.fakes import ByteTokenizer, Guided, ScriptedModel
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch):
+    guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
+    monkeypatch.setattr(command, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
+    monkeypatch.setattr(command, "make_strategy", lambda args, tokenizer: guided)
+
+
+def test_a_table_is_printed_and_the_result_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    data, out = tmp_path / "24.csv", tmp_path / "out.json"
+    data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 3 8\n3,2 2 2 2\nx\n4,1 1 2 12\n")
+    argv = ["eval", "--data", str(data), "--task", "game24", "--rows", "2:5", "--limit", "2"]
+    assert main([*argv, "--strategy", "best-of-n", "--seed", "7", "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["items"], result["correct"], result["accuracy"]) == (2, 1, 0.5)
+    assert (result["task"], result["seed"], result["pass_at_n"]) == ("game24", 7, 0.5)
+    assert [row["id"] for row in result["rows"]] == [2, 3]
+    assert [reject["row"] for reject in result["rejected"]] == [5]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[:4] == ["task", "strategy", "n", "seed"]
+    assert printed[1].split()[:2] == ["game24", "guided"] and "50.0 %" in printed[1]
+    assert printed[2].startswith("set aside: row 5: ")
+
+
+def test_nothing_is_loaded_where_the_result_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+    argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy"]
+    assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
+    assert "mkdir -p" in capsys.readouterr().err

@@ -1,0 +1,68 @@
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import pytest
+
+from reason_decode.cli import main, options
+from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+from tests.fakes import TableScorer
+
+SCORER = TableScorer(lambda step: 1.0)
+
+
+def parsed(*argv: str) -> Namespace:
+    parser = ArgumentParser()
+    options.add_decoding(parser, strategy="best-of-n")
+    return parser.parse_args(argv)
+
+
+def made(monkeypatch: pytest.MonkeyPatch, *argv: str) -> Any:
+    monkeypatch.setattr(options, "load_scorer", lambda name: SCORER)
+    tokenizer: Any = object()
+    return options.make_strategy(parsed(*argv), tokenizer)
+
+
+def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
+    best = made(monkeypatch, "--n", "3")
+    assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, SCORER)
+    search = made(monkeypatch, "--strategy", "step-search", "--beam-width", "2")
+    assert isinstance(search, StepSearch) and (search.n, search.beam_width) == (8, 2)
+    assert made(monkeypatch, "--strategy", "greedy") is None
+    assert made(monkeypatch, "--strategy", "sample") is None
+
+
+def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(options, "load_scorer", lambda name: pytest.fail(f"loaded {name}"))
+    tokenizer: Any = object()
+    vote = options.make_strategy(parsed("--strategy", "self-consistency", "--n", "5"), tokenizer)
+    assert isinstance(vote, SelfConsistency) and vote.n == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--n", "0"], "got --n 0; need at least 1"),
+        (["--temperature", "0"], "best-of-n samples and needs a temperature above 0"),
+        (["--temperature", "nan"], "got --temperature nan"),
+        (["--beam-width", "2"], "only step-search has a beam"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(argv: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        options.check_decoding(parsed(*argv))
+
+
+def test_greedy_needs_no_temperature():
+    options.check_decoding(parsed("--strategy", "greedy", "--temperature", "0"))
+
+
+@pytest.mark.parametrize("argv", [[], ["fly"], ["eval", "--task", "chess"], ["demo", "--n", "x"]])
+def test_argparse_refuses_what_it_does_not_know(argv: list[str]):
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+
+
+def test_unusable_input_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]):
+    assert main(["rerank", "--input", "no such file", "--task", "game24"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("reason-decode rerank: ") and err.count("\n") == 1

@@ -1,0 +1,32 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from reason_decode.cli import main
+from reason_decode.cli import rerank as command
+from tests.fakes import TableScorer
+
+SAMPLES = ["Steps:\nAnswer: 4 + 5 + 6 + 10 = 25", "Answer: 5 * (10 - 4) - 6 = 24"]
+
+
+def test_picks_are_graded_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    scorer = TableScorer(lambda step: 0.9 if step.endswith("24") else 0.1)
+    monkeypatch.setattr(command, "load_scorer", lambda name: scorer)
+    source, out = tmp_path / "samples.jsonl.gz", tmp_path / "out.json"
+    row = {"puzzle": "4 5 6 10", "samples": SAMPLES}
+    source.write_bytes(gzip.compress(f"{json.dumps(row)}\nbroken\n".encode()))
+    argv = ["rerank", "--scorer", "tiny", "--input", str(source), "--task", "game24"]
+    assert main([*argv, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["task"], result["scorer"], result["reduce"]) == ("game24", "tiny", "prod")
+    assert result["best_of_n"] == {"right": 1, "of_solvable": 1.0, "accuracy": 1.0}
+    assert result["rows"][0]["best_of_n"]["index"] == 1
+    assert result["rejected"][0]["row"] == 2
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "game24: 1 problems, 2 samples, 1 problems with a right one"
+    assert printed[3].split() == ["best", "of", "n", "1", "100.0", "%", "100.0", "%"]
+    assert printed[5].startswith("set aside: line 2: no JSON")

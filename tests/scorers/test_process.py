@@ -1,0 +1,140 @@
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from reason_decode import ProcessRewardModel
+from reason_decode.tiny import WEIGHTS, Tiny, tokenizer
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+SOLUTIONS = [
+    "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 + 6 = 36 (left: 36)",
+    "10 - 4 = 7 (left: 5 6 7)",
+    "4 + 5 = 9 (left: 6 9 10)\n9 * 6 = 54 (left: 10 54)",
+    "A is 1 + 2.\nFirst 1 + 2 = 3, so A is 3.",
+]
+OWNERS = [0, 0, 0, 1]
+PAIRS = [PROMPTS[owner] for owner in OWNERS]
+
+
+def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
+    """One uncached forward pass over one solution, from the description of the layout."""
+    words = tiny.prm.tokenizer
+    ids = [words.bos_token_id, *words(prompt, add_special_tokens=False)["input_ids"]]
+    ends: list[int] = []
+    for step in solution.split("\n"):
+        ids += words(step, add_special_tokens=False)["input_ids"]
+        ids += words("\n", add_special_tokens=False)["input_ids"]
+        ends.append(len(ids) - 1)
+    with torch.no_grad():
+        logits = tiny.prm.model(torch.tensor([ids])).logits[0]
+    return logits.softmax(-1)[ends, 1]
+
+
+def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
+    for scores, prompt, solution in zip(
+        tiny.prm.score(PAIRS, SOLUTIONS), PAIRS, SOLUTIONS, strict=True
+    ):
+        torch.testing.assert_close(scores, _plainly(tiny, prompt, solution), atol=1e-5, rtol=0)
+
+
+def test_a_batch_scores_as_its_members_in_any_order(tiny: Tiny) -> None:
+    together = tiny.prm.score(PAIRS, SOLUTIONS)
+    backwards = tiny.prm.score(PAIRS[::-1], SOLUTIONS[::-1])[::-1]
+    alone = [tiny.prm.score([p], [s])[0] for p, s in zip(PAIRS, SOLUTIONS, strict=True)]
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backwards, alone, atol=1e-5, rtol=0)
+
+
+def test_small_batches_change_nothing(tiny: Tiny) -> None:
+    small = ProcessRewardModel(tiny.prm.model, tiny.prm.tokenizer, batch_tokens=1)
+    torch.testing.assert_close(
+        small.score(PAIRS, SOLUTIONS), tiny.prm.score(PAIRS, SOLUTIONS), atol=1e-5, rtol=0
+    )
+
+
+def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
+    """Step by step, with branches kept, dropped and doubled on the way."""
+    steps = [solution.split("\n") for solution in SOLUTIONS[:3]]
+    session = tiny.prm.open(PROMPTS)
+    first = session.score([[[s[0]] for s in steps], [["A is 1 + 2."]]])
+    session.keep([(0, 2), (1, 0), (0, 0), (0, 0)])
+    second = session.score([[steps[2][1:]], [], [["8 * 1 = 8"], steps[0][1:]], [steps[0][1:2]]])
+    whole = tiny.prm.score([PROMPTS[0]] * 3, SOLUTIONS[:3])
+    torch.testing.assert_close(torch.cat([first[0][2], second[0][0]]), whole[2], atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cat([first[0][0], second[2][1]]), whole[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(second[3][0], whole[0][1:2], atol=1e-4, rtol=0)
+
+
+def test_text_and_ready_steps_score_alike(tiny: Tiny) -> None:
+    listed = [solution.split("\n") for solution in SOLUTIONS]
+    torch.testing.assert_close(tiny.prm.score(PAIRS, listed), tiny.prm.score(PAIRS, SOLUTIONS))
+
+
+def test_scores_are_float32_probabilities_one_a_step(tiny: Tiny) -> None:
+    for scores, solution in zip(tiny.prm.score(PAIRS, SOLUTIONS), SOLUTIONS, strict=True):
+        assert scores.dtype == torch.float32
+        assert len(scores) == solution.count("\n") + 1
+        assert bool(((scores >= 0) & (scores <= 1)).all())
+
+
+def test_a_solution_without_steps_has_no_scores(tiny: Tiny) -> None:
+    (scores,) = tiny.prm.score(PROMPTS[:1], ["\n \n"])
+    assert scores.shape == (0,)
+
+
+def test_a_blank_step_in_a_list_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match=r"blank step \(number 1\) in solution 0"):
+        tiny.prm.score(PROMPTS[:1], [["a", " "]])
+
+
+def test_unequal_numbers_are_refused(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match="2 prompts for 1 solutions"):
+        tiny.prm.score(PROMPTS, ["a"])
+
+
+def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
+    """Text is the common ground: the generator's tokens never reach the scorer."""
+    from transformers import LlamaForTokenClassification
+
+    from reason_decode import BestOfN
+
+    words: PreTrainedTokenizerFast = tokenizer.build(["left = make"] * 2, vocab_size=268)
+    config = tiny.prm.model.config.__class__.from_dict(
+        {**tiny.prm.model.config.to_dict(), "vocab_size": len(words), "num_labels": 2}
+    )
+    prm = ProcessRewardModel(LlamaForTokenClassification(config), words)
+    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
+    out = tiny.model.generate(
+        **inputs,
+        do_sample=True,
+        max_new_tokens=60,
+        custom_generate=BestOfN(prm, tokenizer=tiny.tokenizer, n=3),
+        return_dict_in_generate=True,
+    )
+    best = out.traces[0].best
+    torch.testing.assert_close(torch.tensor(best.scores), prm.score(PROMPTS[:1], [best.text])[0])
+
+
+def test_a_tokenizer_too_large_for_the_model_is_refused(tiny: Tiny) -> None:
+    words: PreTrainedTokenizerFast = tokenizer.build(["left = make"], vocab_size=268)
+    words.add_tokens([f"<more_{k}>" for k in range(100)])
+    with pytest.raises(ValueError, match="pass the tokenizer that belongs to it"):
+        ProcessRewardModel(tiny.prm.model, words)
+
+
+def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:
+    model = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
+    broken = ProcessRewardModel(model, tiny.prm.tokenizer)
+    with torch.no_grad():
+        model.score.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="got score nan for step 0 of solution 0"):
+        broken.score(PAIRS, SOLUTIONS)
+    with pytest.raises(ValueError, match="candidate 0 of trajectory 0"):
+        broken.open(PROMPTS).score([[["a"]], [["b"]]])
+
+
+def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
+    with pytest.raises(ValueError, match="got LlamaForCausalLM"):
+        ProcessRewardModel(tiny_llama, tiny.tokenizer)
+    with pytest.raises(ValueError, match="got LlamaForCausalLM in"):
+        ProcessRewardModel.from_pretrained(WEIGHTS / "base")

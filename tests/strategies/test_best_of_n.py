@@ -1,0 +1,110 @@
+import copy
+
+import pytest
+import torch
+
+from reason_decode import BestOfN, ReasoningOutput
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+
+
+def _run(tiny: Tiny, strategy: BestOfN, prompts: list[str], **options: object) -> ReasoningOutput:
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    torch.manual_seed(0)
+    out = tiny.model.generate(
+        **inputs,
+        max_new_tokens=80,
+        do_sample=True,
+        custom_generate=strategy,
+        return_dict_in_generate=True,
+        **options,
+    )
+    assert isinstance(out, ReasoningOutput) and out.traces is not None
+    return out
+
+
+def test_returns_the_candidate_that_scores_best(tiny: Tiny) -> None:
+    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=6), PROMPTS)
+    texts = tiny.tokenizer.batch_decode(out.sequences, skip_special_tokens=True)
+    for prompt, text, trace in zip(PROMPTS, texts, out.traces, strict=True):
+        best = max(trace.candidates, key=lambda c: c.total)
+        assert trace.prompt == prompt
+        assert text == prompt + best.text == prompt + trace.best.text
+        assert len({c.text for c in trace.candidates}) > 1
+
+
+def test_scores_are_those_of_the_scorer_alone(tiny: Tiny) -> None:
+    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3, reduce="min"), PROMPTS)
+    for trace in out.traces:
+        alone = tiny.prm.score([trace.prompt] * 3, [c.text for c in trace.candidates])
+        for candidate, scores in zip(trace.candidates, alone, strict=True):
+            torch.testing.assert_close(torch.tensor(candidate.scores), scores)
+            assert candidate.total == min(candidate.scores)
+
+
+def test_num_return_sequences_gives_the_k_best_in_order(tiny: Tiny) -> None:
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=5)
+    out = _run(tiny, strategy, PROMPTS, num_return_sequences=3)
+    assert len(out.sequences) == 6
+    for trace in out.traces:
+        totals = [trace.candidates[i].total for i in trace.chosen]
+        assert totals == sorted((c.total for c in trace.candidates), reverse=True)[:3]
+
+
+def test_of_equal_scores_the_first_wins(tiny: Tiny) -> None:
+    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4), PROMPTS, top_k=1)
+    assert all(trace.chosen == (0,) for trace in out.traces)
+
+
+def test_a_plain_tensor_comes_back_unless_a_dict_is_asked_for(tiny: Tiny) -> None:
+    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=2)
+    out = tiny.model.generate(
+        **inputs, max_new_tokens=5, do_sample=True, custom_generate=strategy
+    )
+    assert isinstance(out, torch.Tensor)
+
+
+def test_harnesses_may_deep_copy_their_arguments(tiny: Tiny) -> None:
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer)
+    assert copy.deepcopy({"custom_generate": strategy})["custom_generate"] is strategy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"do_sample": False}, "n=4 candidates, which greedy decoding makes all alike.*do_sample"),
+        ({"num_return_sequences": 5}, "num_return_sequences=5; BestOfN returns at most 4"),
+        ({"num_beams": 2}, "num_beams=2, allowed is 1"),
+        ({"use_cache": False}, "use_cache=True"),
+        ({"cache_implementation": "static"}, "StaticCache"),
+        ({"output_scores": True}, "output_scores=True. Drop it"),
+    ],
+)
+def test_calls_that_cannot_work_say_so_before_the_first_forward(
+    tiny: Tiny, arguments: dict[str, object], message: str
+) -> None:
+    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
+    options = {"do_sample": True, "max_new_tokens": 4, **arguments}
+    calls: list[int] = []
+    hook = tiny.model.register_forward_hook(lambda *_: calls.append(1))
+    with pytest.raises(ValueError, match=message):
+        tiny.model.generate(
+            **inputs, custom_generate=BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4), **options
+        )
+    hook.remove()
+    assert not calls
+
+
+def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
+    embeds = torch.zeros(1, 3, tiny.model.config.hidden_size)
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer)
+    with pytest.raises(ValueError, match="pass input_ids, not inputs_embeds"):
+        tiny.model.generate(inputs_embeds=embeds, do_sample=True, custom_generate=strategy)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 0), ("reduce", "sum")])
+def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"got {name}="):
+        BestOfN(tiny.prm, tokenizer=tiny.tokenizer, **{name: value})

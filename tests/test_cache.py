@@ -1,0 +1,48 @@
+import pytest
+import torch
+from transformers import LlamaForCausalLM, StaticCache
+from transformers.cache_utils import DynamicCache
+
+from reason_decode.cache import check_branchable, row_length, stack_rows, take_row
+
+
+def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
+    """Three rows of unequal length, stacked with padding, give the logits of a full pass each."""
+    rows = [torch.randint(3, 64, (length,)) for length in (4, 9, 6)]
+    caches = []
+    for ids in rows:
+        cache = DynamicCache(config=tiny_llama.config)
+        tiny_llama(ids[None, :-1], past_key_values=cache)
+        caches.append(take_row(cache, 0, 0))
+    assert [row_length(row) for row in caches] == [3, 8, 5]
+    lengths = torch.tensor([3, 8, 5])
+    mask = torch.arange(9) >= 8 - torch.cat([lengths])[:, None]
+    logits = tiny_llama(
+        torch.stack([ids[-1:] for ids in rows]),
+        attention_mask=mask.long(),
+        position_ids=lengths[:, None],
+        past_key_values=stack_rows(caches, tiny_llama.config),
+    ).logits
+    for k, ids in enumerate(rows):
+        torch.testing.assert_close(logits[k, -1], tiny_llama(ids[None]).logits[0, -1])
+
+
+def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) -> None:
+    cache = DynamicCache(config=tiny_llama.config)
+    tiny_llama(torch.randint(3, 64, (8, 5)), past_key_values=cache)
+    keys, _ = take_row(cache, 3, 1)[0]
+    assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
+
+
+def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) -> None:
+    check_branchable(DynamicCache(config=tiny_llama.config), "StepSearch")
+    static = StaticCache(config=tiny_llama.config, max_cache_len=8)
+    with pytest.raises(ValueError, match="StepSearch branches .* got StaticCache"):
+        check_branchable(static, "StepSearch")
+    with pytest.raises(ValueError, match="got NoneType"):
+        check_branchable(None, "StepSearch")
+    sliding = tiny_llama.config.__class__.from_dict(
+        {**tiny_llama.config.to_dict(), "sliding_window": 4, "layer_types": ["sliding_attention"] * 2}
+    )
+    with pytest.raises(ValueError, match="DynamicSlidingWindowLayer"):
+        check_branchable(DynamicCache(config=sliding), "StepSearch")

@@ -1,0 +1,22 @@
+import json
+
+from reason_decode.records import Candidate, Cost, Step, Trace
+
+
+def test_costs_add_by_role() -> None:
+    total = Cost(1, 2, 3, 4) + Cost(prefill=10, scorer=5)
+    assert total == Cost(11, 2, 3, 9)
+    assert total.to_dict() == {
+        "generator": {"prefill": 11, "decode": 2, "sampled": 3},
+        "scorer": {"read": 9},
+    }
+
+
+def test_a_trace_survives_json_and_knows_its_best() -> None:
+    candidates = (Candidate("a", ("a",), (0.2,), 0.2), Candidate("b", ("b",), (0.9,), 0.9))
+    step = Step("b", 0.9, 0.9, parent=0, kept=True, finished=False, tokens=1)
+    trace = Trace("p", "BestOfN", candidates, chosen=(1, 0), rounds=((step,),))
+    assert trace.best.text == "b"
+    again = json.loads(json.dumps(trace.to_dict()))
+    assert again["candidates"][1]["total"] == 0.9
+    assert again["rounds"][0][0]["kept"] is True

@@ -1,0 +1,40 @@
+import pytest
+
+from reason_decode.steps import StepBoundary, StepSplitter
+from reason_decode.tiny import load
+
+
+def test_blank_pieces_are_no_steps() -> None:
+    assert StepSplitter().split("\na\n\n  \nb\n") == ["a", "b"]
+
+
+def test_complete_leaves_out_the_step_that_is_still_growing() -> None:
+    splitter = StepSplitter("\n\n")
+    assert splitter.complete("a\n\nb\nc\n\nd") == ["a", "b\nc"]
+    assert splitter.complete("a\nb") == []
+    assert splitter.complete("a\n\n") == ["a"]
+
+
+def test_a_separator_before_any_text_ends_nothing() -> None:
+    splitter = StepSplitter()
+    assert not splitter.has_ended("\n\n")
+    assert not splitter.has_ended("\n a")
+    assert splitter.has_ended("\na\n")
+
+
+def test_empty_separator_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty separator"):
+        StepSplitter("")
+
+
+@pytest.mark.parametrize("separator", ["\n", "\n\n", ")\n", " so"])
+def test_boundary_fires_at_the_first_token_that_completes_a_step(separator: str) -> None:
+    tokenizer = load().tokenizer
+    text = "\n\nFirst (1 + 2)\n = 3, so A is (3)\n\nThen"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    splitter = StepSplitter(separator)
+    boundary = StepBoundary(tokenizer, splitter)
+    fired = [boundary(ids[: k + 1]) for k in range(len(ids))]
+    held = [splitter.has_ended(tokenizer.decode(ids[: k + 1])) for k in range(len(ids))]
+    assert True in held
+    assert fired.index(True) == held.index(True)
