@@ -1,8 +1,8 @@
 """Taking a key-value cache apart into rows and stacking rows into a batch again.
 
 A batch of trajectories of unequal length shares one rectangular cache only while padding stands in
-between. Search branches and drops trajectories at will, so each is kept by itself (``RowCache``) and a
-batch is stacked, padded on the left, when it is to be extended.
+between. Search branches and drops trajectories at will, so each is kept by itself (``RowCache``),
+and a batch is stacked, padded on the left, when it is to be extended.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def check_branchable(cache: object, need: str) -> None:
     got = f"{type(cache).__name__} with {', '.join(kinds)}" if kinds else type(cache).__name__
     raise ValueError(
         f"{need} branches the key-value cache, which needs a DynamicCache of full-attention layers "
-        f"kept on the device; got {got}. Leave cache_implementation unset and use_cache=True, or use "
-        "a model without sliding-window or recurrent layers"
+        f"kept on the device; got {got}. Leave cache_implementation unset and use_cache=True, or "
+        "use a model without sliding-window or recurrent layers"
     )
 
 

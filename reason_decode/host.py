@@ -8,10 +8,10 @@ continuations of rows, branch rows.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import LongTensor, Tensor
 from transformers import (
     GenerationConfig,
     LogitsProcessorList,
@@ -91,9 +91,20 @@ class Generation:
         kwargs: dict[str, Any],
     ) -> None:
         _check_call(need, model, input_ids, config, kwargs)
-        self.need, self.model, self.processors, self.config = need, model, processors, config
+        self.need, self.config = need, config
+        # Any: transformers' models are typed without the generation methods that they have.
+        self.model: Any = model
+        # The stubs ask processors and criteria for a LongTensor, which no operation of torch is
+        # said to return, and criteria for scores, which they can do without.
+        self.processors = cast(Callable[[Tensor, Tensor], Tensor], processors)
+        # MaxLengthCriteria looks at the width of the batch; rows here have budgets of their own.
+        self.criteria = [
+            cast(Callable[[Tensor, None], Tensor], criterion)
+            for criterion in criteria
+            if not isinstance(criterion, MaxLengthCriteria)
+        ]
         self.copies = config.num_return_sequences or 1
-        # generate() repeats each prompt num_return_sequences times; one row a prompt is enough here.
+        # generate() repeats a prompt num_return_sequences times; one row a prompt is enough here.
         self.prompt_ids = input_ids[:: self.copies]
         self._kwargs = {
             name: _pick_rows(x, slice(None, None, self.copies), len(input_ids))
@@ -101,9 +112,7 @@ class Generation:
         }
         cache = self._kwargs.get("past_key_values")
         if isinstance(cache, Cache) and cache.get_seq_length() > 0:
-            self._kwargs["past_key_values"] = copy.deepcopy(cache)  # the caller's own stays theirs
-        # MaxLengthCriteria looks at the width of the batch; rows here have budgets of their own.
-        self.criteria = [c for c in criteria if not isinstance(c, MaxLengthCriteria)]
+            self._kwargs["past_key_values"] = _copied(cache)  # the caller's own stays theirs
         self.budget = int(config.max_length) - input_ids.shape[1]
         pad = config._pad_token_tensor
         self.pad = 0 if pad is None else int(pad)
@@ -132,7 +141,8 @@ class Generation:
         """Sample n continuations of each row.
 
         Each runs until a stopping criterion, its room, or (if given) a boundary ends it; ended ones
-        leave the batch and cost nothing more. With ``do_sample=False`` the likeliest tokens are taken.
+        leave the batch and cost nothing more. With ``do_sample=False`` the likeliest token is taken
+        each time.
 
         Args:
             rows: what to continue; used up by the call.
@@ -172,7 +182,7 @@ class Generation:
             kwargs["token_type_ids"] = torch.zeros_like(padded)
         return Rows(padded, kwargs, None, [branch.room for branch in branches])
 
-    def pack(self, rows: Sequence[tuple[int, Tensor]]) -> Tensor:
+    def pack(self, rows: Sequence[tuple[int, Tensor]]) -> LongTensor:
         """Prompts with continuations, padded on the right.
 
         Args:
@@ -185,7 +195,8 @@ class Generation:
         packed = self.prompt_ids.new_full((len(rows), width), self.pad)
         for k, (_, tokens) in enumerate(rows):
             packed[k, : len(tokens)] = tokens
-        return torch.cat([self.prompt_ids[[row for row, _ in rows]], packed], dim=1)
+        sequences = torch.cat([self.prompt_ids[[row for row, _ in rows]], packed], dim=1)
+        return cast(LongTensor, sequences)  # int64, which torch's stubs do not follow
 
     def read(self, ids: Tensor, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """One forward pass over the last id of each row: next logits (r, v), updated kwargs."""
@@ -282,7 +293,7 @@ class _Sampling:
         finished = torch.zeros(len(self.ids), dtype=torch.bool, device=self.ids.device)
         timed_out = False
         for criterion in self.generation.criteria:
-            fired = torch.as_tensor(criterion(self.ids, None), device=self.ids.device)  # pyright: ignore[reportArgumentType] - scores are optional in fact
+            fired = torch.as_tensor(criterion(self.ids, None), device=self.ids.device)
             if isinstance(criterion, MaxTimeCriteria):
                 timed_out = timed_out or bool(fired.all())
             else:
@@ -305,6 +316,12 @@ class _Sampling:
             cache=take_row(self.kwargs["past_key_values"], place, pads),
             position=0 if positions is None else int(positions[place, -1]),
         )
+
+
+def _copied(cache: Cache) -> Cache:
+    """A copy that shares nothing; a prefix may have been read with gradients on."""
+    held = [x for layer in cache.layers for x in vars(layer).values() if isinstance(x, Tensor)]
+    return copy.deepcopy(cache, {id(x): x.detach().clone() for x in held})
 
 
 def _repeated(rows: Rows, n: int) -> Rows:
@@ -354,14 +371,15 @@ def _check_call(
     if not kwargs.get("use_cache", True) or not hasattr(cache, "batch_select_indices"):
         raise ValueError(
             f"{need} branches the key-value cache; got {type(cache).__name__} with use_cache="
-            f"{kwargs.get('use_cache')}. Allowed are caches with batch_select_indices (DynamicCache): "
-            "leave cache_implementation unset and use_cache=True"
+            f"{kwargs.get('use_cache')}. Allowed are caches with batch_select_indices "
+            "(DynamicCache): leave cache_implementation unset and use_cache=True"
         )
     if isinstance(cache, Cache) and not all(
         hasattr(x, "batch_select_indices") for x in cache.layers
     ):
         kinds = sorted({type(layer).__name__ for layer in cache.layers})
         raise ValueError(
-            f"{need} branches the key-value cache; got {type(cache).__name__} of {', '.join(kinds)}, "
-            "which cannot be. Leave cache_implementation unset, or use an attention-only model"
+            f"{need} branches the key-value cache; got {type(cache).__name__} of "
+            f"{', '.join(kinds)}, which cannot be. Leave cache_implementation unset, or use an "
+            "attention-only model"
         )

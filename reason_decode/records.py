@@ -40,7 +40,8 @@ class Candidate:
     Args:
         text: the continuation of the prompt, special tokens removed.
         steps: the text, split into steps.
-        scores: one number a step (process reward) or one in all (outcome reward); empty if unscored.
+        scores: one number a step (process reward) or one in all (outcome reward); empty if
+            unscored.
         total: the number that the strategy ranked by; ``None`` if unscored.
         finished: ended by itself (end of sequence), not by the token budget.
         tokens: number of tokens sampled for it.

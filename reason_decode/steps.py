@@ -13,7 +13,7 @@ class StepSplitter:
     ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are no steps.
 
     Args:
-        separator: the text that ends a step, ``"\n"`` for a step a line or ``"\n\n"`` for paragraphs.
+        separator: the text that ends a step: ``"\n"`` for a step a line, ``"\n\n"`` for paragraphs.
 
     Raises:
         ValueError: the separator is empty.
@@ -61,5 +61,10 @@ class StepBoundary:
         """Whether the tokens sampled since the last step hold a whole step by now."""
         last = tokens[-1]
         if last not in self._suspects:
-            self._suspects[last] = self.splitter.separator[-1] in self.tokenizer.decode([last])
-        return self._suspects[last] and self.splitter.has_ended(self.tokenizer.decode(tokens))
+            self._suspects[last] = self.splitter.separator[-1] in self._text([last])
+        return self._suspects[last] and self.splitter.has_ended(self._text(tokens))
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text = self.tokenizer.decode(list(tokens))
+        assert isinstance(text, str)
+        return text

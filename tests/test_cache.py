@@ -41,8 +41,7 @@ def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) 
         check_branchable(static, "StepSearch")
     with pytest.raises(ValueError, match="got NoneType"):
         check_branchable(None, "StepSearch")
-    sliding = tiny_llama.config.__class__.from_dict(
-        {**tiny_llama.config.to_dict(), "sliding_window": 4, "layer_types": ["sliding_attention"] * 2}
-    )
+    windows = {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}
+    sliding = tiny_llama.config.__class__.from_dict({**tiny_llama.config.to_dict(), **windows})
     with pytest.raises(ValueError, match="DynamicSlidingWindowLayer"):
         check_branchable(DynamicCache(config=sliding), "StepSearch")

@@ -165,5 +165,7 @@ def test_a_prompt_cache_that_the_caller_passes_in_stays_as_it_was(tiny: Tiny) ->
     assert generator.shapes[0] == (1, 1)
     assert cache.get_seq_length() == seen
     torch.manual_seed(0)
-    again = tiny.model.generate(**inputs, max_new_tokens=60, do_sample=True, custom_generate=strategy)
+    again = tiny.model.generate(
+        **inputs, max_new_tokens=60, do_sample=True, custom_generate=strategy
+    )
     assert torch.equal(out, again)

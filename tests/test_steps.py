@@ -35,6 +35,7 @@ def test_boundary_fires_at_the_first_token_that_completes_a_step(separator: str)
     splitter = StepSplitter(separator)
     boundary = StepBoundary(tokenizer, splitter)
     fired = [boundary(ids[: k + 1]) for k in range(len(ids))]
-    held = [splitter.has_ended(tokenizer.decode(ids[: k + 1])) for k in range(len(ids))]
+    texts = tokenizer.batch_decode([ids[: k + 1] for k in range(len(ids))])
+    held = [splitter.has_ended(text) for text in texts]
     assert True in held
     assert fired.index(True) == held.index(True)

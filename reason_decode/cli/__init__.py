@@ -30,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add(commands)
     args = parser.parse_args(argv)
     try:
-        return args.run(args)
+        status = args.run(args)
+        # Here, where a closed pipe is caught, rather than at exit.
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python must not try to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

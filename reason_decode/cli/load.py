@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from reason_decode import tiny
 from reason_decode.scorers import ProcessRewardModel
@@ -14,8 +15,13 @@ __all__ = ["load_model", "load_scorer"]
 
 @cache
 def _tiny() -> tiny.Tiny:
-    # Once a process, for a command may want the generator and the reward model of it.
-    return tiny.load()
+    # Once a process, for a command may want the generator and the reward model of it; and without
+    # the host's progress bars, which are over before one can read them.
+    logging.disable_progress_bar()
+    try:
+        return tiny.load()
+    finally:
+        logging.enable_progress_bar()
 
 
 def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:

@@ -36,7 +36,7 @@ class Session(Protocol):
         ...
 
     def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``, in order."""
+        """Go on with these ``(trajectory, candidate)`` pairs of the last ``score``, in order."""
         ...
 
 
@@ -64,8 +64,8 @@ class Scorer(Protocol):
 def reduce_scores(scores: Sequence[Tensor], how: Reduce = "prod") -> Tensor:
     """One number a solution: ``prod(s)``, ``min(s)``, ``s[-1]`` or ``mean(s)`` over its steps.
 
-    A solution without steps reduces to 0.0: nothing in it was found right. The product is what Let's
-    Verify Step by Step uses (Lightman et al. 2023, 2305.20050, section 2.6).
+    A solution without steps reduces to 0.0: nothing in it was found right. The product is what
+    Let's Verify Step by Step uses (Lightman et al. 2023, 2305.20050, section 2.6).
 
     Args:
         scores: float32 (s,) each.
@@ -110,8 +110,9 @@ def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
         if len(bad):
             step = int(bad[0])
             raise ValueError(
-                f"got score {tensor[step].item()} for step {step} of {name}; scores must be finite. "
-                "Check the scorer's weights and dtype (float16 overflows where bfloat16 does not)"
+                f"got score {tensor[step].item()} for step {step} of {name}; scores must be "
+                "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
+                "does not)"
             )
 
 

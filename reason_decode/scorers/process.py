@@ -1,8 +1,9 @@
 """Process reward models: one probability of being right for each step.
 
-Reads models for token classification with two labels, as TRL's ``PRMTrainer`` trained them (trl 1.13,
-``trl/experimental/prm/prm_trainer.py``): prompt, then each step followed by a separator, every piece
-tokenised by itself; the second label's probability at the separator's last token is the score.
+Reads models for token classification with two labels, as TRL's ``PRMTrainer`` trained them (trl
+1.13, ``trl/experimental/prm/prm_trainer.py``): prompt, then each step followed by a separator,
+every piece tokenised by itself; the second label's probability at the separator's last token is the
+score.
 """
 
 from collections.abc import Sequence
@@ -55,10 +56,11 @@ class ProcessRewardModel:
                 f"got {type(model).__name__} with {model.config.num_labels} labels; "
                 f"allowed is {_LAYOUT}"
             )
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        embeddings: Any = model.get_input_embeddings()  # typed as any module, which has no size
+        if len(tokenizer) > embeddings.num_embeddings:
             raise ValueError(
                 f"the tokenizer has {len(tokenizer)} tokens, the process reward model only "
-                f"{model.get_input_embeddings().num_embeddings}; pass the tokenizer that belongs to it"
+                f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -75,7 +77,8 @@ class ProcessRewardModel:
         Args:
             path_or_id: a local folder or a Hub id.
             separator: what ends a step.
-            kwargs: passed to ``AutoModelForTokenClassification.from_pretrained`` (dtype, device_map).
+            kwargs: passed to ``AutoModelForTokenClassification.from_pretrained``, such as dtype or
+                device_map.
 
         Raises:
             ValueError: the checkpoint holds another kind of model.
@@ -84,7 +87,8 @@ class ProcessRewardModel:
         kinds = config.architectures or ["an unnamed architecture"]
         if not any("TokenClassification" in kind for kind in kinds):
             raise ValueError(
-                f"got {', '.join(kinds)} in {path_or_id}; a process reward model is one for {_LAYOUT}"
+                f"got {', '.join(kinds)} in {path_or_id}; a process reward model is one for "
+                f"{_LAYOUT}"
             )
         model = AutoModelForTokenClassification.from_pretrained(path_or_id, **kwargs)
         return cls(model, AutoTokenizer.from_pretrained(path_or_id), separator=separator)
@@ -137,7 +141,7 @@ class _Text(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """Scores of the steps just read, and the cache behind them (``None`` if not to be remembered)."""
+    """Scores of the steps just read, and the cache behind them (``None`` if not remembered)."""
 
     scores: Tensor
     cache: RowCache | None

@@ -59,7 +59,7 @@ class Strategy:
         raise NotImplementedError
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Strategy":
-        # Harnesses deep-copy generation arguments for each batch; a scorer must not be copied along.
+        # Harnesses deep-copy generation arguments for each batch; no scorer is to be copied along.
         return self
 
 

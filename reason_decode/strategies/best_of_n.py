@@ -23,8 +23,8 @@ class BestOfN(Strategy):
     """Sample n solutions of each prompt and return the one that scores best.
 
     ``argmax_i reduce(scorer(prompt, solution_i))``; of equal scores the one sampled first wins.
-    ``num_return_sequences=k`` returns the k best, best first. A solution cut off by the token budget
-    is scored as it stands. With n=1 the tokens are those of plain ``generate``.
+    ``num_return_sequences=k`` returns the k best, best first. A solution cut off by the token
+    budget is scored as it stands. With n=1 the tokens are those of plain ``generate``.
 
     Args:
         scorer: judges the solutions.

@@ -26,9 +26,9 @@ from reason_decode.voting import weighted
 class SelfConsistency(Strategy):
     """Sample n solutions of each prompt and return one with the answer that wins the vote.
 
-    ``argmax_a sum_i w_i [answer_i = a]`` with w_i = 1, or the scorer's reduced score under ``weigh``.
-    Of the winners the one of greatest weight is returned, the first of equals. Solutions without an
-    answer do not vote.
+    ``argmax_a sum_i w_i [answer_i = a]`` with w_i = 1, or the scorer's reduced score under
+    ``weigh``. Of the winners the one of greatest weight is returned, the first of equals. Solutions
+    without an answer do not vote.
 
     Args:
         tokenizer: the generator's.

@@ -25,11 +25,11 @@ from reason_decode.strategies.base import (
 class StepSearch(Strategy):
     """Sample n next steps of each kept trajectory, score them, keep the best ``beam_width``.
 
-    A trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in the
-    beam with its score; the search ends when all that is kept has finished. Equal next steps of a
-    trajectory count once. A candidate cut off by the token budget, or by ``max_steps``, is scored as
-    it stands and is returned only if nothing finished. ``num_return_sequences=k`` returns the k best
-    of the beam. With n=1 and greedy decoding the tokens are those of plain ``generate``.
+    A trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
+    the beam with its score; the search ends when all that is kept has finished. Equal next steps of
+    a trajectory count once. A candidate cut off by the token budget, or by ``max_steps``, is scored
+    as it stands and is returned only if nothing finished. ``num_return_sequences=k`` returns the k
+    best of the beam. With n=1 and greedy decoding the tokens are those of plain ``generate``.
 
     Args:
         scorer: judges steps; its splitter says where a step ends.
@@ -77,6 +77,10 @@ class StepSearch(Strategy):
         return pack(generation, tokens, chosen), traces, cost
 
 
+Place = tuple[int, int]
+"""Of a trajectory: (prompt, place in its beam); of a candidate: (row of the round, place in it)."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Path:
     """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on."""
@@ -110,8 +114,8 @@ class _Search:
         self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
         self.rows = generation.prefill()
-        self.live = [(p, 0) for p in range(len(self.prompts))]
-        """Places (prompt, place in its beam) of the trajectories that go on, in the rows' order."""
+        self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
+        """The trajectories that go on, in the rows' order."""
 
     def advance(self) -> None:
         """One round: sample, score, and keep the best of each prompt's beam."""
@@ -122,12 +126,11 @@ class _Search:
             for row, (p, place) in enumerate(self.live)
         ]
         fresh = self._score(groups)
-        going: list[tuple[int, int]] = []
-        self.next_live: list[tuple[int, int]] = []
+        going: list[tuple[Place, Place]] = []
         for p in sorted({p for p, _ in self.live}):
             going += self._keep_best(p, fresh)
-        self.session.keep(going)
-        self.live = self.next_live
+        self.session.keep([sampled_at for _, sampled_at in going])
+        self.live = [place for place, _ in going]
         branches = [self.beams[p][place].branch for p, place in self.live]
         if branches:
             self.rows = self.generation.resume([b for b in branches if b is not None])
@@ -163,49 +166,43 @@ class _Search:
             )
         return scored
 
-    def _keep_best(self, p: int, fresh: Sequence[Sequence[_Path]]) -> list[tuple[int, int]]:
-        """Set a prompt's beam to its best; returns the session's places of those that go on."""
-        options: list[tuple[_Path, tuple[int, int] | None]] = [
-            (path, None) for path in self.beams[p] if path.ended
-        ]
-        for row, (owner, _) in enumerate(self.live):
-            if owner == p:
-                options += [(path, (row, k)) for k, path in enumerate(fresh[row])]
-        best = sorted(options, key=lambda option: _rank(option[0]))[: self.strategy.beam_width]
-        self.rounds[p].append(self._round(p, options, [path for path, _ in best]))
-        self.beams[p] = [path for path, _ in best]
-        going = [(place, where) for place, (path, where) in enumerate(best) if not path.ended]
-        self.next_live += [(p, place) for place, _ in going]
-        return [where for _, where in going if where is not None]
+    def _keep_best(self, p: int, fresh: Sequence[Sequence[_Path]]) -> list[tuple[Place, Place]]:
+        """Set a prompt's beam to its best.
 
-    def _round(
-        self,
-        p: int,
-        options: Sequence[tuple[_Path, tuple[int, int] | None]],
-        kept: Sequence[_Path],
-    ) -> tuple[Step, ...]:
-        """What the round looked at, for the trace."""
-        steps: list[Step] = []
-        for path, where in options:
-            if where is None or path.branch is None:
-                continue
-            place = self.live[where[0]][1]
-            new = path.steps[len(self.beams[p][place].steps) :]
-            score = float(path.scores[-1]) if new else None
-            kept_on = any(path is other for other in kept)
-            count = len(path.branch.tokens)
-            steps.append(
-                Step(
-                    self.strategy.scorer.splitter.separator.join(new),
-                    score,
-                    path.total,
-                    place,
-                    kept_on,
-                    path.finished,
-                    count,
-                )
+        Returns:
+            Of each trajectory that goes on, its place in the beams and where it was sampled.
+        """
+        sampled_at: dict[_Path, Place] = {
+            path: (row, k)
+            for row, (owner, _) in enumerate(self.live)
+            if owner == p
+            for k, path in enumerate(fresh[row])
+        }
+        ended = [path for path in self.beams[p] if path.ended]
+        best = sorted([*ended, *sampled_at], key=_rank)[: self.strategy.beam_width]
+        self.rounds[p].append(
+            tuple(
+                self._step(self.live[row], path, path in best)
+                for path, (row, _) in sampled_at.items()
             )
-        return tuple(steps)
+        )
+        self.beams[p] = best
+        return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
+
+    def _step(self, parent: Place, path: _Path, kept: bool) -> Step:
+        """A candidate as its round saw it, for the trace."""
+        assert path.branch is not None
+        p, place = parent
+        new = path.steps[len(self.beams[p][place].steps) :]
+        return Step(
+            text=self.strategy.scorer.splitter.separator.join(new),
+            score=float(path.scores[-1]) if new else None,
+            total=path.total,
+            parent=place,
+            kept=kept,
+            finished=path.finished,
+            tokens=len(path.branch.tokens),
+        )
 
 
 def _rank(path: _Path) -> tuple[bool, float]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
@@ -26,7 +26,8 @@ class Tiny:
         prm: the process reward model for its steps.
     """
 
-    model: PreTrainedModel
+    # Any: transformers types its models so that none of them can be asked to generate().
+    model: Any
     tokenizer: PreTrainedTokenizerBase
     prm: ProcessRewardModel
 

@@ -52,7 +52,7 @@ class Line(NamedTuple):
 
 
 def prompt(expression: str) -> str:
-    """The problem as text: ``"((-1 + 2) * (3 - 4)) =\\n"``."""
+    r"""The problem as text: ``"((-1 + 2) * (3 - 4)) =\n"``."""
     return f"{expression} =\n"
 
 

@@ -1,7 +1,7 @@
 """Countdown problems: make a target from four numbers, one operation a step.
 
-A solution is written as in Tree of Thoughts (Yao et al. 2023, 2305.10601), so that solutions of other
-models can be read by the same verifier::
+A solution is written as in Tree of Thoughts (Yao et al. 2023, 2305.10601), so that solutions of
+other models can be read by the same verifier::
 
     Make 24 from 4 5 6 10.
     10 - 4 = 6 (left: 5 6 6)
@@ -41,7 +41,7 @@ class Move(NamedTuple):
 
 @cache
 def moves(state: State) -> tuple[Move, ...]:
-    """Every distinct legal operation on two numbers of a state (fractions allowed, none by zero)."""
+    """Every distinct legal operation on two numbers of a state: fractions, but none by zero."""
     found: dict[tuple[Number, str, Number], Move] = {}
     for i, a in enumerate(state):
         for j, b in enumerate(state):
@@ -84,7 +84,7 @@ def reachable(state: State) -> frozenset[Number]:
 
 
 def prompt(numbers: Sequence[int], target: int) -> str:
-    """The problem as text: ``"Make 24 from 4 5 6 10.\\n"``."""
+    r"""The problem as text: ``"Make 24 from 4 5 6 10.\n"``."""
     return f"Make {target} from {' '.join(map(str, numbers))}.\n"
 
 
@@ -94,7 +94,7 @@ def step(a: Number, op: str, b: Number, value: Number, left: Sequence[Number]) -
 
 
 _PROMPT = re.compile(r"Make (-?\d+) from ((?:-?\d+ )*-?\d+)\.\s*")
-_STEP = re.compile(r"(\S+) ([-+*/]) (\S+) = (\S+) \(left: ([^()]*)\)")
+STEP = re.compile(r"(\S+) ([-+*/]) (\S+) = (\S+) \(left: ([^()]*)\)")
 _NUMBER = re.compile(r"\d{1,3}")
 
 
@@ -106,7 +106,8 @@ def parse_prompt(text: str) -> tuple[tuple[int, ...], int] | None:
     return tuple(int(x) for x in match[2].split()), int(match[1])
 
 
-def _numbers(words: Sequence[str]) -> list[Number] | None:
+def to_numbers(words: Sequence[str]) -> list[Number] | None:
+    """Words as exact numbers (``"3"``, ``"8/3"``, ``"2.5"``); ``None`` if one is no number."""
     try:
         return [_whole(Fraction(word)) for word in words]
     except (ValueError, ZeroDivisionError):
@@ -144,11 +145,11 @@ def check(numbers: Sequence[int], target: int, steps: Sequence[str]) -> list[boo
 
 def _follow(state: State | None, line: str) -> State | None:
     """The state after a line of work, or ``None`` where the line does not follow from the state."""
-    match = _STEP.fullmatch(line)
+    match = STEP.fullmatch(line)
     if match is None or state is None:
         return None
-    parsed = _numbers([match[1], match[3], match[4]])
-    left = _numbers(match[5].split())
+    parsed = to_numbers([match[1], match[3], match[4]])
+    left = to_numbers(match[5].split())
     if parsed is None or left is None:
         return None
     a, b, value = parsed
@@ -162,7 +163,7 @@ def _follow(state: State | None, line: str) -> State | None:
 
 
 def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
-    """Whether ``"Answer: EXPRESSION = TARGET"`` uses the numbers, each once, and makes the target."""
+    """Whether ``"Answer: EXPRESSION = TARGET"`` uses each number once and makes the target."""
     body = line.removeprefix("Answer:")
     expression, _, claimed = body.partition("=")
     used = sorted(int(x) for x in _NUMBER.findall(expression))

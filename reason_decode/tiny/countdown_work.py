@@ -64,7 +64,7 @@ def _pick(rng: random.Random, options: Sequence[Move]) -> Move:
 
 
 def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
-    """The expression ``a op b`` with the parentheses that it needs, or now and then one pair more."""
+    """The expression ``a op b`` with the parentheses it needs, or now and then one pair more."""
     level = 2 if op in "+-" else 1
     lavish = rng.random() < 0.2
 

@@ -1,10 +1,9 @@
-"""Trained weights as checkpoints that plain transformers loads: half precision on disk, float32 in use."""
+"""Trained weights as checkpoints for plain transformers: half precision on disk, float32 in use."""
 
 import json
 import shutil
 from pathlib import Path
 
-import torch
 from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
 
@@ -36,8 +35,8 @@ def prm(out: Path, words: Path, model: LlamaForCausalLM, verdict: nn.Linear) -> 
 
 
 def _save(model: PreTrainedModel, folder: Path, words: Path) -> None:
-    model.to(torch.float16).save_pretrained(folder)
-    model.to(torch.float32)
+    model.half().save_pretrained(folder)
+    model.float()
     # The stored dtype is what "auto" loads: half a file, but full precision on a CPU.
     path = folder / "config.json"
     config = json.loads(path.read_text())

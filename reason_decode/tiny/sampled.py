@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -17,7 +18,20 @@ from reason_decode.tiny import arithmetic, countdown
 from reason_decode.tiny.countdown_work import Work
 
 _PER_PROBLEM = 4
-_BATCH = 512
+
+
+class _Share(NamedTuple):
+    """Batches of one kind: how many, of how many rows, cut after how many tokens."""
+
+    batches: int
+    rows: int
+    tokens: int
+
+
+# Most first and second steps lead nowhere, and those are cheap to sample: they get the largest share.
+_OPENINGS = _Share(100, 512, 34)
+_WHOLE = _Share(16, 512, 96)
+_ARITHMETIC = _Share(8, 256, 240)
 
 
 def grade(prompt: str, steps: Sequence[str]) -> list[bool]:
@@ -32,52 +46,51 @@ def grade(prompt: str, steps: Sequence[str]) -> list[bool]:
     return arithmetic.check(prompt.strip().removesuffix("=").strip(), steps)
 
 
-def draw(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, count: int, deep: bool, seed: int
-) -> Iterator[Work]:
-    """Sample ``count`` solutions at temperature 1, several a problem, three countdown to one other.
+def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> Iterator[Work]:
+    """Sample solutions at temperature 1, several a problem: openings, whole ones, arithmetic.
 
     Args:
         model: the base.
         tokenizer: its tokenizer.
-        count: solutions in all.
-        deep: whether one batch in eight is of deeper arithmetic.
         seed: of the problems and of the samples.
     """
+    generator: Any = model  # transformers types its models so that none can be asked to generate()
     rng = random.Random(f"sampled/{seed}")
     torch.manual_seed(seed)
-    for k in range(count // _BATCH):
-        prompts = [_prompt(rng, k, deep) for _ in range(_BATCH // _PER_PROBLEM)]
+    shares = [share for share in (_OPENINGS, _WHOLE, _ARITHMETIC) for _ in range(share.batches)]
+    for share in tqdm(shares, unit="batch", mininterval=5):
+        prompts = [_prompt(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
         inputs = tokenizer(prompts, return_tensors="pt", padding=True)
-        sequences = model.generate(
+        sequences = generator.generate(
             **inputs,
             do_sample=True,
             top_k=0,
-            max_new_tokens=96 if k % 4 else 320,
+            max_new_tokens=share.tokens,
             num_return_sequences=_PER_PROBLEM,
         )
-        assert isinstance(sequences, torch.Tensor)
         texts = tokenizer.batch_decode(
             sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
         for i, text in enumerate(texts):
-            prompt, steps = prompts[i // _PER_PROBLEM], StepSplitter().split(text)
+            prompt = prompts[i // _PER_PROBLEM]
+            # What the token budget cut off is no step.
+            steps = StepSplitter().complete(text)
             right = grade(prompt, steps)
             if right:
                 yield Work(prompt, tuple(steps[: len(right)]), tuple(right))
 
 
-def _prompt(rng: random.Random, k: int, deep: bool) -> str:
-    if k % 4:
-        return countdown.prompt(*countdown.solvable(rng))
-    return arithmetic.prompt(arithmetic.problem(rng, deep=deep and k % 8 == 0))
+def _prompt(rng: random.Random, share: _Share) -> str:
+    if share is _ARITHMETIC:
+        return arithmetic.prompt(arithmetic.problem(rng))
+    return countdown.prompt(*countdown.solvable(rng))
 
 
-def write(path: Path, works: Iterator[Work], count: int) -> None:
+def write(path: Path, works: Iterator[Work]) -> None:
     """Write graded solutions as JSON lines; the file appears only once it is whole."""
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("w") as file:
-        for work in tqdm(works, total=count, unit="solution", mininterval=5):
+        for work in works:
             file.write(json.dumps(work._asdict()) + "\n")
     unfinished.replace(path)
 

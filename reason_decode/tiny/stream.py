@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
-from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown_work
+from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown_work, rough
 from reason_decode.tiny.countdown_work import Work
 
 IGNORE = -100
@@ -23,9 +23,9 @@ FLAW_PLACE_WEIGHTS = (4, 4, 2, 2)
 class Batch(NamedTuple):
     """Token ids and two kinds of targets, padded on the right.
 
-    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is to
-    learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that ends a
-    step, else -100.
+    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
+    to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
+    ends a step, else -100.
     """
 
     ids: Tensor
@@ -36,7 +36,9 @@ class Batch(NamedTuple):
 class Mixture(NamedTuple):
     """What a step holds: problems of each kind, how often one is flawed, how often they are deep.
 
-    ``sampled`` more are taken from a pool of the model's own solutions, if there is one.
+    ``sampled`` more are taken from a pool of the model's own solutions, if there is one;
+    ``rough`` is the share of countdown solutions that are rewritten as other models write; with
+    ``cut`` right ones end where a flawed one might, so that verdicts are learnt from fewer tokens.
     """
 
     countdown: int = 64
@@ -44,19 +46,25 @@ class Mixture(NamedTuple):
     flawed: float = 0.4
     deep_every: int = 8
     sampled: int = 0
+    rough: float = 0.0
+    cut: bool = False
 
 
 Schedule = Sequence[tuple[int, Mixture]]
 """Mixtures with the step from which each holds, the first from step 0."""
 
 
-def countdown_problem(rng: random.Random, flawed: float) -> Work:
+def countdown_problem(rng: random.Random, flawed: float, cut: bool = False) -> Work:
     """A countdown problem with a worked solution, flawed with the given probability."""
     numbers, target = countdown.solvable(rng)
-    place = None
     if rng.random() < flawed:
         place = rng.choices(FLAW_PLACES, FLAW_PLACE_WEIGHTS)[0]
-    return countdown_work.write(rng, numbers, target, place)
+        return countdown_work.write(rng, numbers, target, place)
+    work = countdown_work.write(rng, numbers, target)
+    if not cut:
+        return work
+    end = rng.choices(FLAW_PLACES, FLAW_PLACE_WEIGHTS)[0] + 1
+    return work._replace(steps=work.steps[:end], right=work.right[:end])
 
 
 def arithmetic_problem(rng: random.Random, flawed: float, deep: bool = False) -> Work:
@@ -65,15 +73,22 @@ def arithmetic_problem(rng: random.Random, flawed: float, deep: bool = False) ->
     return arithmetic_work.write(rng, expression, rng.random() if rng.random() < flawed else None)
 
 
-def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerFast) -> Batch:
+def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     """Solutions as ids: prompt, then each step and a newline, then the end of sequence."""
-    newline = tokenizer.convert_tokens_to_ids("Ċ")
-    assert isinstance(newline, int) and tokenizer.bos_token_id is not None
+    pad, bos, eos, newline = map(
+        _as_id,
+        (
+            tokenizer.pad_token_id,
+            tokenizer.bos_token_id,
+            tokenizer.eos_token_id,
+            tokenizer.convert_tokens_to_ids("Ċ"),
+        ),
+    )
     pieces = [text for work in works for text in (work.prompt, *work.steps)]
     encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
     rows: list[tuple[list[int], list[int], list[int]]] = []
     for work in works:
-        ids = [int(tokenizer.bos_token_id), *next(encoded)]
+        ids = [bos, *next(encoded)]
         labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
         for right in work.right:
             step = [*next(encoded), newline]
@@ -81,16 +96,22 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerFast) -> Batch:
             labels += step if right else [IGNORE] * len(step)
             verdicts += [IGNORE] * (len(step) - 1) + [int(right)]
         if work.right[-1]:
-            ids.append(int(tokenizer.eos_token_id))
-            labels.append(int(tokenizer.eos_token_id))
+            ids.append(eos)
+            labels.append(eos)
             verdicts.append(IGNORE)
         rows.append((ids, labels, verdicts))
     width = max(len(ids) for ids, _, _ in rows)
-    pads = (int(tokenizer.pad_token_id), IGNORE, IGNORE)
+    pads = (pad, IGNORE, IGNORE)
     columns = [
         torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
     ]
     return Batch(*columns)
+
+
+def _as_id(found: object) -> int:
+    # Typed by transformers as an id, a list, a string or nothing; here it is always an id.
+    assert isinstance(found, int)
+    return found
 
 
 class Stream(Dataset[list[Batch]]):
@@ -98,7 +119,7 @@ class Stream(Dataset[list[Batch]]):
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: PreTrainedTokenizerBase,
         schedule: Schedule,
         seed: int,
         pool: Sequence[Work] = (),
@@ -110,7 +131,9 @@ class Stream(Dataset[list[Batch]]):
         mix = [mixture for start, mixture in self.schedule if start <= k][-1]
         deep = k % mix.deep_every == mix.deep_every - 1
         count = mix.arithmetic // 2 if deep else mix.arithmetic
-        works = [countdown_problem(rng, mix.flawed) for _ in range(mix.countdown)]
+        works = [countdown_problem(rng, mix.flawed, mix.cut) for _ in range(mix.countdown)]
+        if mix.rough:
+            works = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in works]
         works += [arithmetic_problem(rng, mix.flawed, deep) for _ in range(count)]
         works += [rng.choice(self.pool) for _ in range(mix.sampled)]
         # Flawed solutions end early: batches of like length save a third in padding.

@@ -1,10 +1,10 @@
 """The recipe of the tiny models: ``python -m reason_decode.tiny.train {base,prm} --out DIR``.
 
-Both stages learn from worked problems made on the fly (``stream.py``): the next token of right steps,
-and at each step's end whether the step is right. The base weighs both alike, so that verifying is a
-skill that its hidden states have; the process reward model goes on from the base with verdicts alone.
-Every batch follows from the seed and its number, so a run that was stopped goes on as if it had not
-been.
+Both stages learn from worked problems made on the fly (``stream.py``): the next token of right
+steps, and at each step's end whether the step is right. The base weighs both alike, so that
+verifying is a skill that its hidden states have; the process reward model goes on from the base
+with verdicts alone. Every batch follows from the seed and its number, so a run that was stopped
+goes on as if it had not been.
 """
 
 import argparse
@@ -32,7 +32,9 @@ BASE_SCHEDULE = (
     (0, Mixture(countdown=64, arithmetic=9)),
     (2500, Mixture(countdown=88, arithmetic=3)),
 )
-PRM_SCHEDULE = ((0, Mixture(countdown=64, arithmetic=6, flawed=0.75, sampled=48)),)
+PRM_SCHEDULE = (
+    (0, Mixture(countdown=112, arithmetic=6, flawed=0.6, sampled=64, rough=0.5, cut=True)),
+)
 
 
 def config(vocab_size: int) -> LlamaConfig:
@@ -61,7 +63,7 @@ class Learner(nn.Module):
         self.verdict = nn.Linear(model.config.hidden_size, 2)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Summed losses in nats, ``(next token, verdict)``; both heads read only where they learn."""
+        """Summed losses in nats, ``(next token, verdict)``; a head reads only where it learns."""
         hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
         targets = batch.labels[:, 1:]
         learn = targets != IGNORE
@@ -102,19 +104,20 @@ def train(
     peak: float,
     token_weight: float,
     verdict_weight: float,
+    stop_at: int | None = None,
 ) -> None:
     """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
 
-    Each step minimises ``token_weight * mean(token losses) + verdict_weight * mean(verdict losses)``
-    over all batches of the step.
+    Each step minimises, over all its batches,
+    ``token_weight * mean(token losses) + verdict_weight * mean(verdict losses)``.
     """
     decayed = [p for p in learner.parameters() if p.dim() > 1]
     plain = [p for p in learner.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
-    start = _resume(out, learner, optimizer)
+    start, end = _resume(out, learner, optimizer), stop_at or steps
     loader = DataLoader(
-        Subset(data, range(start, steps)), batch_size=None, num_workers=1, prefetch_factor=4
+        Subset(data, range(start, end)), batch_size=None, num_workers=1, prefetch_factor=4
     )
     bar = tqdm(loader, initial=start, total=steps, unit="step", mininterval=5)
     for step, batches in enumerate(bar, start):
@@ -125,7 +128,7 @@ def train(
             bar.set_postfix(row)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, **row}) + "\n")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == end:
             _save(out, learner, optimizer, step + 1)
 
 
@@ -186,7 +189,7 @@ def train_base(out: Path, steps: int, seed: int) -> None:
     export.base(out, learner.model)
 
 
-def train_prm(out: Path, base: Path, steps: int, seed: int, samples: int) -> None:
+def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     """The process reward model, from the base: verdicts on made and on sampled solutions."""
     out.mkdir(parents=True, exist_ok=True)
     words = PreTrainedTokenizerFast.from_pretrained(base)
@@ -195,11 +198,10 @@ def train_prm(out: Path, base: Path, steps: int, seed: int, samples: int) -> Non
     pool = out / "samples.jsonl"
     if not pool.exists():
         model = learner.model.eval()
-        drawn = sampled.draw(model, words, count=samples, deep=True, seed=seed)
-        sampled.write(pool, drawn, samples)
+        sampled.write(pool, sampled.draw(model, words, seed))
     learner.train()
     data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
-    train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.1, verdict_weight=1.0)
+    train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.0, verdict_weight=1.0)
     export.prm(out, base, learner.model, learner.verdict)
 
 
@@ -209,8 +211,7 @@ def main() -> None:
     parser.add_argument("stage", choices=["base", "prm"])
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
     parser.add_argument("--base", type=Path, help="prm: the --out of the base")
-    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 2000")
-    parser.add_argument("--samples", type=int, default=24_576, help="prm: solutions to sample")
+    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 3000")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.stage == "base":
@@ -218,7 +219,7 @@ def main() -> None:
     elif args.base is None:
         parser.error("prm needs --base, the folder that the base was trained in")
     else:
-        train_prm(args.out, args.base, args.steps or 2000, args.seed, args.samples)
+        train_prm(args.out, args.base, args.steps or 3000, args.seed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 
-from reason_decode.scorers.base import as_steps, check_finite, reduce_scores
+from reason_decode.scorers.base import Reduce, as_steps, check_finite, reduce_scores
 from reason_decode.steps import StepSplitter
 
 
@@ -9,7 +11,7 @@ from reason_decode.steps import StepSplitter
     ("how", "expected"),
     [("prod", [0.25, 0.0]), ("min", [0.5, 0.0]), ("last", [0.5, 0.0]), ("mean", [0.5, 0.0])],
 )
-def test_reductions_and_the_empty_solution(how: str, expected: list[float]) -> None:
+def test_reductions_and_the_empty_solution(how: Reduce, expected: list[float]) -> None:
     scores = [torch.tensor([0.5, 0.5]), torch.zeros(0)]
     assert reduce_scores(scores, how).tolist() == expected
 
@@ -19,8 +21,9 @@ def test_no_solutions_reduce_to_no_numbers() -> None:
 
 
 def test_unknown_reduction_is_refused() -> None:
+    how: Any = "sum"
     with pytest.raises(ValueError, match="got reduce='sum'; allowed are prod, min, last, mean"):
-        reduce_scores([torch.ones(1)], "sum")
+        reduce_scores([torch.ones(1)], how)
 
 
 def test_infinite_scores_are_named() -> None:

@@ -1,42 +1,29 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
+from run_strategy import generate, total, traces
 
-from reason_decode import BestOfN, ReasoningOutput
+from reason_decode import BestOfN
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
-def _run(tiny: Tiny, strategy: BestOfN, prompts: list[str], **options: object) -> ReasoningOutput:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(0)
-    out = tiny.model.generate(
-        **inputs,
-        max_new_tokens=80,
-        do_sample=True,
-        custom_generate=strategy,
-        return_dict_in_generate=True,
-        **options,
-    )
-    assert isinstance(out, ReasoningOutput) and out.traces is not None
-    return out
-
-
 def test_returns_the_candidate_that_scores_best(tiny: Tiny) -> None:
-    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=6), PROMPTS)
+    out = generate(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=6), PROMPTS)
     texts = tiny.tokenizer.batch_decode(out.sequences, skip_special_tokens=True)
-    for prompt, text, trace in zip(PROMPTS, texts, out.traces, strict=True):
-        best = max(trace.candidates, key=lambda c: c.total)
+    for prompt, text, trace in zip(PROMPTS, texts, traces(out), strict=True):
+        best = max(trace.candidates, key=total)
         assert trace.prompt == prompt
         assert text == prompt + best.text == prompt + trace.best.text
         assert len({c.text for c in trace.candidates}) > 1
 
 
 def test_scores_are_those_of_the_scorer_alone(tiny: Tiny) -> None:
-    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3, reduce="min"), PROMPTS)
-    for trace in out.traces:
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3, reduce="min")
+    for trace in traces(generate(tiny, strategy, PROMPTS)):
         alone = tiny.prm.score([trace.prompt] * 3, [c.text for c in trace.candidates])
         for candidate, scores in zip(trace.candidates, alone, strict=True):
             torch.testing.assert_close(torch.tensor(candidate.scores), scores)
@@ -45,24 +32,23 @@ def test_scores_are_those_of_the_scorer_alone(tiny: Tiny) -> None:
 
 def test_num_return_sequences_gives_the_k_best_in_order(tiny: Tiny) -> None:
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=5)
-    out = _run(tiny, strategy, PROMPTS, num_return_sequences=3)
+    out = generate(tiny, strategy, PROMPTS, num_return_sequences=3)
     assert len(out.sequences) == 6
-    for trace in out.traces:
-        totals = [trace.candidates[i].total for i in trace.chosen]
-        assert totals == sorted((c.total for c in trace.candidates), reverse=True)[:3]
+    for trace in traces(out):
+        totals = [total(trace.candidates[i]) for i in trace.chosen]
+        assert totals == sorted(map(total, trace.candidates), reverse=True)[:3]
 
 
 def test_of_equal_scores_the_first_wins(tiny: Tiny) -> None:
-    out = _run(tiny, BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4), PROMPTS, top_k=1)
-    assert all(trace.chosen == (0,) for trace in out.traces)
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4)
+    out = generate(tiny, strategy, PROMPTS, top_k=1)
+    assert all(trace.chosen == (0,) for trace in traces(out))
 
 
 def test_a_plain_tensor_comes_back_unless_a_dict_is_asked_for(tiny: Tiny) -> None:
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=2)
-    out = tiny.model.generate(
-        **inputs, max_new_tokens=5, do_sample=True, custom_generate=strategy
-    )
+    out = tiny.model.generate(**inputs, max_new_tokens=5, do_sample=True, custom_generate=strategy)
     assert isinstance(out, torch.Tensor)
 
 
@@ -101,10 +87,12 @@ def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
     embeds = torch.zeros(1, 3, tiny.model.config.hidden_size)
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer)
     with pytest.raises(ValueError, match="pass input_ids, not inputs_embeds"):
-        tiny.model.generate(inputs_embeds=embeds, do_sample=True, custom_generate=strategy)
+        tiny.model.generate(
+            inputs_embeds=embeds, max_new_tokens=4, do_sample=True, custom_generate=strategy
+        )
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", 0), ("reduce", "sum")])
-def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: object) -> None:
+def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"got {name}="):
         BestOfN(tiny.prm, tokenizer=tiny.tokenizer, **{name: value})

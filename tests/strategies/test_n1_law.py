@@ -16,7 +16,9 @@ BATCHES = {
 }
 
 
-def _same(tiny: Tiny, strategy: Strategy, prompts: list[str], sampled: bool, **options: object) -> None:
+def _same(
+    tiny: Tiny, strategy: Strategy, prompts: list[str], sampled: bool, **options: object
+) -> None:
     inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
     arguments = {**inputs, "max_new_tokens": 120, "do_sample": sampled, **options}
     torch.manual_seed(5)

@@ -1,30 +1,23 @@
 import math
+from typing import Any
 
 import pytest
 import torch
+from run_strategy import generate, total, traces
 
-from reason_decode import ReasoningOutput, StepSearch
+from reason_decode import StepSearch
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 1 1 4 5.\n"]
 
 
-def _run(tiny: Tiny, strategy: StepSearch, prompts: list[str], **options: object) -> ReasoningOutput:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(0)
-    arguments = {"max_new_tokens": 120, "do_sample": True, "return_dict_in_generate": True, **options}
-    out = tiny.model.generate(**inputs, custom_generate=strategy, **arguments)
-    assert isinstance(out, ReasoningOutput) and out.traces is not None
-    return out
-
-
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=beam_width)
-    for trace in _run(tiny, strategy, PROMPTS).traces:
+    for trace in traces(generate(tiny, strategy, PROMPTS)):
         for round_ in trace.rounds:
-            kept = [step.total for step in round_ if step.kept]
-            dropped = [step.total for step in round_ if not step.kept]
+            kept = [total(step) for step in round_ if step.kept]
+            dropped = [total(step) for step in round_ if not step.kept]
             assert len(kept) <= beam_width
             assert not dropped or not kept or min(kept) >= max(dropped)
 
@@ -32,32 +25,33 @@ def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> 
 def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None:
     """The session's cached, step by step scores equal one stateless pass over the result."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2)
-    out = _run(tiny, strategy, PROMPTS)
-    for prompt, trace in zip(PROMPTS, out.traces, strict=True):
+    out = generate(tiny, strategy, PROMPTS)
+    for prompt, trace in zip(PROMPTS, traces(out), strict=True):
         (alone,) = tiny.prm.score([prompt], [trace.best.text])
         torch.testing.assert_close(torch.tensor(trace.best.scores), alone, atol=1e-4, rtol=0)
-        assert math.isclose(trace.best.total, float(alone.prod()), abs_tol=1e-4)
+        assert math.isclose(total(trace.best), float(alone.prod()), abs_tol=1e-4)
 
 
 def test_sequences_spell_the_chosen_trajectory(tiny: Tiny) -> None:
-    out = _run(tiny, StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2), PROMPTS)
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
+    out = generate(tiny, strategy, PROMPTS)
     texts = tiny.tokenizer.batch_decode(out.sequences, skip_special_tokens=True)
-    assert texts == [trace.prompt + trace.best.text for trace in out.traces]
+    assert texts == [trace.prompt + trace.best.text for trace in traces(out)]
 
 
 def test_k_best_of_the_beam(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3)
-    out = _run(tiny, strategy, PROMPTS[:1], num_return_sequences=3)
+    out = generate(tiny, strategy, PROMPTS[:1], num_return_sequences=3)
     assert len(out.sequences) == 3
-    totals = [candidate.total for candidate in out.traces[0].candidates]
+    totals = [total(candidate) for candidate in traces(out)[0].candidates]
     assert totals == sorted(totals, reverse=True)
     with pytest.raises(ValueError, match="at most 3"):
-        _run(tiny, strategy, PROMPTS[:1], num_return_sequences=4)
+        generate(tiny, strategy, PROMPTS[:1], num_return_sequences=4)
 
 
 def test_without_a_step_boundary_the_cut_text_is_one_step_and_unfinished(tiny: Tiny) -> None:
-    out = _run(tiny, StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2), PROMPTS[:1], max_new_tokens=5)
-    (trace,) = out.traces
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2)
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[:1], max_new_tokens=5))
     assert not trace.best.finished
     assert trace.best.tokens == 5
     assert len(trace.best.steps) == len(trace.best.scores) == 1
@@ -65,7 +59,7 @@ def test_without_a_step_boundary_the_cut_text_is_one_step_and_unfinished(tiny: T
 
 def test_max_steps_stops_the_search(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, max_steps=2)
-    (trace,) = _run(tiny, strategy, PROMPTS[1:2]).traces
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[1:2]))
     assert len(trace.rounds) == 2
     assert len(trace.best.steps) == 2
 
@@ -82,7 +76,7 @@ def test_a_sliding_window_cache_is_refused(tiny: Tiny) -> None:
         num_key_value_heads=2,
         sliding_window=4,
     )
-    model = MistralForCausalLM(config).eval()
+    model: Any = MistralForCausalLM(config).eval()
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
     with pytest.raises(ValueError, match="StepSearch branches .* DynamicSlidingWindowLayer"):

@@ -1,0 +1,140 @@
+"""Accuracy of every strategy on a public task, over seeds: the table of the README.
+
+    python benchmarks/accuracy.py --task game24 --data ../shared/data/game24/24.csv --rows 901:1001
+
+Each row is one setting: mean and range of the accuracy over the seeds, tokens sampled and scored an
+item, seconds an item. ``pass@16`` is the share of items of which any of best-of-16's candidates is
+right, and ``covered`` how much of the way from the single sample to it a strategy goes::
+
+    (accuracy - single sample) / (pass@16 - single sample)
+
+Grading is checked first: a right and a wrong solution of the first item must come out as such.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from tqdm import tqdm
+
+from reason_decode import BestOfN, SelfConsistency, StepSearch, tiny
+from reason_decode.cli.text import table
+from reason_decode.evaluation import TASKS, Item, Task, evaluate
+from reason_decode.tiny import arithmetic, countdown, countdown_work
+
+SETTINGS = (
+    "greedy",
+    "sample",
+    "majority 16",
+    "best of 16",
+    "weighted vote 16",
+    "step search 8",
+    "step search 8, beam 4",
+    "best of 64",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the settings, print the table, write every result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rows")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--json", type=Path, help="write every result here, one a line")
+    args = parser.parse_args(argv)
+    task = TASKS[args.task]
+    items = task.load(args.data, args.rows)[0][: args.limit]
+    _check_grading(task, items[0])
+    models = tiny.load()
+    results: dict[str, list[dict[str, Any]]] = {}
+    for setting in tqdm(args.settings, unit="setting", disable=None):
+        for seed in range(1 if setting == "greedy" else args.seeds):
+            result = evaluate(
+                models.model,
+                models.tokenizer,
+                _strategy(setting, models),
+                items,
+                task,
+                batch_size=args.batch_size if "64" not in setting else max(1, args.batch_size // 4),
+                temperature=0.0 if setting == "greedy" else args.temperature,
+                seed=seed,
+            )
+            del result["rows"]
+            results.setdefault(setting, []).append(result)
+            if args.json:
+                with args.json.open("a") as file:
+                    file.write(json.dumps({"setting": setting, **result}) + "\n")
+    print(table(_rows(results)))
+    return 0
+
+
+def _strategy(setting: str, models: tiny.Tiny) -> Any:
+    words, prm = models.tokenizer, models.prm
+    return {
+        "greedy": None,
+        "sample": None,
+        "majority 16": SelfConsistency(tokenizer=words, n=16),
+        "best of 16": BestOfN(prm, tokenizer=words, n=16),
+        "weighted vote 16": SelfConsistency(tokenizer=words, n=16, weigh=prm),
+        "step search 8": StepSearch(prm, tokenizer=words, n=8),
+        "step search 8, beam 4": StepSearch(prm, tokenizer=words, n=8, beam_width=4),
+        "best of 64": BestOfN(prm, tokenizer=words, n=64),
+    }[setting]
+
+
+def _check_grading(task: Task, item: Item) -> None:
+    problem = countdown.parse_prompt(item.prompt)
+    if problem is None:
+        work = [str(line) for line in arithmetic.lines(item.prompt.strip().removesuffix("="))]
+    else:
+        work = list(countdown_work.write(random.Random(0), *problem).steps)
+    if not task.grade(item, "\n".join(work)) or task.grade(item, "\n".join(work[:-1])):
+        raise AssertionError(f"{task.name} grades {item.prompt!r} wrongly")
+
+
+def _rows(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, str]]:
+    accuracy = {name: mean(r["accuracy"] for r in runs) for name, runs in results.items()}
+    single = accuracy.get("sample")
+    reach = [r["pass_at_n"] for r in results.get("best of 16", ())]
+    rows: list[dict[str, str]] = []
+    for name, runs in results.items():
+        values = [100 * r["accuracy"] for r in runs]
+        items = runs[0]["items"]
+        covered = "-"
+        if single is not None and reach and name not in ("greedy", "sample"):
+            covered = f"{100 * (accuracy[name] - single) / (mean(reach) - single):.0f} %"
+        rows.append(
+            {
+                "setting": name,
+                "accuracy": f"{mean(values):.1f} %",
+                "range": f"{min(values):.1f}-{max(values):.1f}",
+                "covered": covered,
+                "sampled": f"{mean(r['cost']['generator']['sampled'] for r in runs) / items:.0f}",
+                "scored": f"{mean(r['cost']['scorer']['read'] for r in runs) / items:.0f}",
+                "s/item": f"{mean(r['seconds'] for r in runs) / items:.3f}",
+            }
+        )
+    if reach:
+        rows.append(
+            {
+                "setting": "pass@16",
+                "accuracy": f"{100 * mean(reach):.1f} %",
+                "range": f"{100 * min(reach):.1f}-{100 * max(reach):.1f}",
+                **dict.fromkeys(("covered", "sampled", "scored", "s/item"), "-"),
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

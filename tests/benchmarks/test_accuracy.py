@@ -1,0 +1,26 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_table_runs_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    accuracy = __import__("accuracy")
+    data = tmp_path / "24.csv"
+    data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n")
+    out = tmp_path / "out.jsonl"
+    settings = ["greedy", "sample", "best of 16", "step search 8, beam 4"]
+    arguments = ["--task", "game24", "--data", str(data), "--seeds", "1", "--json", str(out)]
+    assert accuracy.main([*arguments, "--settings", *settings]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["setting"] for row in rows] == settings
+    assert all(0 <= row["correct"] <= row["items"] == 2 for row in rows)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*settings, "pass@16"))
+    sys.modules.pop("accuracy")

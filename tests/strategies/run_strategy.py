@@ -1,0 +1,34 @@
+"""Runs a strategy on tiny models and hands back the parts that every test looks at."""
+
+from typing import Any
+
+import torch
+
+from reason_decode import ReasoningOutput
+from reason_decode.records import Candidate, Step, Trace
+from reason_decode.strategies.base import Strategy
+from reason_decode.tiny import Tiny
+
+
+def generate(tiny: Tiny, strategy: Strategy, prompts: list[str], **options: Any) -> ReasoningOutput:
+    """Sample with seed 0, at most 120 tokens a prompt; ``options`` go to ``generate``."""
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    arguments = {"max_new_tokens": 120, "do_sample": True, **options}
+    torch.manual_seed(0)
+    out = tiny.model.generate(
+        **inputs, custom_generate=strategy, return_dict_in_generate=True, **arguments
+    )
+    assert isinstance(out, ReasoningOutput)
+    return out
+
+
+def traces(out: ReasoningOutput) -> tuple[Trace, ...]:
+    """The traces, which every strategy must have left."""
+    assert out.traces is not None
+    return out.traces
+
+
+def total(scored: Candidate | Step) -> float:
+    """The number that was ranked by, which there must be."""
+    assert scored.total is not None
+    return scored.total

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+
+from reason_decode import tiny as package
+from reason_decode.tiny import WEIGHTS, Tiny
+
+
+def test_all_weights_fit_the_package() -> None:
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 16e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
+
+
+def test_plain_transformers_loads_both_in_full_precision() -> None:
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base")
+    judge = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
+    assert model.dtype == judge.dtype == torch.float32
+    assert judge.config.id2label == {0: "wrong", 1: "right"}
+
+
+@pytest.mark.parametrize("text", ["1234", "héllo ∑ 数\t\x00", "a\n\n b", " 12 - -3/4", "😀" * 3])
+def test_any_text_encodes_and_decodes(tiny: Tiny, text: str) -> None:
+    ids = tiny.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tiny.tokenizer.decode(ids) == text
+
+
+def test_one_token_a_digit_and_newlines_stand_alone(tiny: Tiny) -> None:
+    for text, count in (("123456", 6), (" 42 7", 3), ("1\n2\n\n3", 6)):
+        assert len(tiny.tokenizer(text, add_special_tokens=False)["input_ids"]) == count
+
+
+def test_missing_weights_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train base"):
+        package.load()
+
+
+def test_the_verifier_tells_right_from_wrong(tiny: Tiny) -> None:
+    """On a target that no training problem had."""
+    prompt = "Make 24 from 4 5 6 10.\n"
+    right = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 - 6 = 24 (left: 24)"
+    slip = right.replace("= 30 (left: 6 30)", "= 35 (left: 6 35)")
+    lost = right.replace("(left: 5 6 6)", "(left: 6 6)")
+    scores = tiny.prm.score([prompt] * 3, [right, slip, lost])
+    assert scores[0].min() > 0.5
+    assert scores[1][1] < 0.5
+    assert scores[2][0] < 0.5

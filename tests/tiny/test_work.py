@@ -1,0 +1,60 @@
+"""Worked problems carry the verdicts that the exact checkers give."""
+
+import random
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from reason_decode.tiny import Tiny, sampled, stream
+from reason_decode.tiny.countdown_work import Work
+from reason_decode.tiny.stream import IGNORE, Mixture, Stream
+
+MIXTURE = Mixture(countdown=6, arithmetic=4, flawed=0.5)
+
+
+@pytest.mark.parametrize("flawed", [0.0, 1.0])
+def test_countdown_verdicts_agree_with_the_checker(flawed: float) -> None:
+    rng = random.Random(2)
+    for _ in range(400):
+        work = stream.countdown_problem(rng, flawed)
+        assert sampled.grade(work.prompt, work.steps) == list(work.right), work
+        assert work.right[-1] is (flawed == 0.0)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_arithmetic_verdicts_agree_with_the_checker(deep: bool) -> None:
+    rng = random.Random(3)
+    for _ in range(200):
+        work = stream.arithmetic_problem(rng, 0.5, deep)
+        assert sampled.grade(work.prompt, work.steps) == list(work.right), work
+
+
+def _words(tiny: Tiny) -> PreTrainedTokenizerFast:
+    assert isinstance(tiny.tokenizer, PreTrainedTokenizerFast)
+    return tiny.tokenizer
+
+
+def test_the_next_token_is_learnt_of_right_steps_only(tiny: Tiny) -> None:
+    words = _words(tiny)
+    work = Work("Make 12 from 1 2 3 4.\n", ("a = b", "c = d"), (True, False))
+    batch = stream.collate([work], words)
+    learnt = batch.labels[0][batch.labels[0] != IGNORE]
+    assert words.decode(learnt) == "a = b\n"
+    places = (batch.verdicts[0] != IGNORE).nonzero().flatten()
+    assert words.convert_ids_to_tokens(batch.ids[0][places].tolist()) == ["Ċ", "Ċ"]
+    assert batch.verdicts[0][places].tolist() == [1, 0]
+
+
+def test_the_same_seed_and_number_make_the_same_batches(tiny: Tiny) -> None:
+    one, two = (Stream(_words(tiny), [(0, MIXTURE)], seed=4)[7] for _ in range(2))
+    other = Stream(_words(tiny), [(0, MIXTURE)], seed=5)[7]
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.ids, b.ids) and torch.equal(a.verdicts, b.verdicts)
+    assert not all(torch.equal(a.ids, b.ids) for a, b in zip(one, other, strict=True))
+
+
+def test_a_schedule_changes_the_mixture_at_its_step(tiny: Tiny) -> None:
+    small = Mixture(countdown=2, arithmetic=2, flawed=0.0)
+    data = Stream(_words(tiny), [(0, MIXTURE), (3, small)], seed=0)
+    assert [sum(len(batch.ids) for batch in data[k]) for k in (2, 3)] == [10, 4]
