@@ -28,7 +28,7 @@ class _Share(NamedTuple):
     tokens: int
 
 
-# Most first and second steps lead nowhere, and those are cheap to sample: they get the largest share.
+# Most first and second steps lead nowhere, and they are cheap to sample: the largest share.
 _OPENINGS = _Share(100, 512, 34)
 _WHOLE = _Share(16, 512, 96)
 _ARITHMETIC = _Share(8, 256, 240)

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -131,13 +130,14 @@ class Stream(Dataset[list[Batch]]):
         mix = [mixture for start, mixture in self.schedule if start <= k][-1]
         deep = k % mix.deep_every == mix.deep_every - 1
         count = mix.arithmetic // 2 if deep else mix.arithmetic
-        works = [countdown_problem(rng, mix.flawed, mix.cut) for _ in range(mix.countdown)]
+        first = [countdown_problem(rng, mix.flawed, mix.cut) for _ in range(mix.countdown)]
         if mix.rough:
-            works = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in works]
-        works += [arithmetic_problem(rng, mix.flawed, deep) for _ in range(count)]
-        works += [rng.choice(self.pool) for _ in range(mix.sampled)]
-        # Flawed solutions end early: batches of like length save a third in padding.
-        works.sort(key=lambda work: len(work.prompt) + sum(map(len, work.steps)))
-        cuts = (0, mix.countdown // 2, mix.countdown + mix.sampled // 2, len(works))
-        parts = [works[start:end] for start, end in pairwise(cuts)]
+            first = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in first]
+        second = [arithmetic_problem(rng, mix.flawed, deep) for _ in range(count)]
+        for work in (rng.choice(self.pool) for _ in range(mix.sampled)):
+            (first if countdown.parse_prompt(work.prompt) else second).append(work)
+        # Flawed solutions end early: sorting by length before parting saves a third in padding.
+        first.sort(key=lambda work: sum(map(len, work.steps)))
+        third = -(-len(first) // 3)
+        parts = (first[:third], first[third : 2 * third], first[2 * third :], second)
         return [collate(part, self.tokenizer) for part in parts if part]

@@ -26,14 +26,23 @@ from reason_decode.tiny import export, sampled, stream, tokenizer
 from reason_decode.tiny.stream import IGNORE, Batch, Mixture, Stream
 
 SAVE_EVERY = 250
-# Arithmetic is learned long before countdown: half-way its share is cut, which also keeps the base
-# imperfect at it, so that there is something left for a verifier to mend.
-BASE_SCHEDULE = (
-    (0, Mixture(countdown=64, arithmetic=9)),
-    (2500, Mixture(countdown=88, arithmetic=3)),
-)
+# Arithmetic is learned long before countdown. Half-way its share is cut, and after the decay of the
+# learning rate a short tail of countdown alone takes a little of it back: the base stays imperfect
+# at both, so that there is something left for a verifier to mend.
+TAIL = 200
+
+
+def base_schedule(steps: int) -> stream.Schedule:
+    """What the base learns from, for a run of ``steps`` and the tail."""
+    return (
+        (0, Mixture(countdown=64, arithmetic=9)),
+        (steps // 2, Mixture(countdown=88, arithmetic=3)),
+        (steps, Mixture(countdown=96, arithmetic=0)),
+    )
+
+
 PRM_SCHEDULE = (
-    (0, Mixture(countdown=112, arithmetic=6, flawed=0.6, sampled=64, rough=0.5, cut=True)),
+    (0, Mixture(countdown=72, arithmetic=5, flawed=0.6, sampled=40, rough=0.5, cut=True)),
 )
 
 
@@ -88,9 +97,11 @@ def corpus(count: int = 1500) -> Iterable[str]:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warm-up, then a cosine to a fiftieth of the peak."""
+    """Linear warm-up, then a cosine to a fiftieth of the peak; a tenth of it after ``steps``."""
     if step < warmup:
         return peak * (step + 1) / warmup
+    if step >= steps:
+        return peak / 10
     progress = (step - warmup) / max(1, steps - warmup)
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -104,6 +115,7 @@ def train(
     peak: float,
     token_weight: float,
     verdict_weight: float,
+    tail: int = 0,
     stop_at: int | None = None,
 ) -> None:
     """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
@@ -115,7 +127,7 @@ def train(
     plain = [p for p in learner.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
-    start, end = _resume(out, learner, optimizer), stop_at or steps
+    start, end = _resume(out, learner, optimizer), stop_at or steps + tail
     loader = DataLoader(
         Subset(data, range(start, end)), batch_size=None, num_workers=1, prefetch_factor=4
     )
@@ -184,8 +196,9 @@ def train_base(out: Path, steps: int, seed: int) -> None:
     words.save_pretrained(out)
     torch.manual_seed(seed)
     learner = Learner(LlamaForCausalLM(config(len(words))))
-    data = Stream(words, BASE_SCHEDULE, seed)
-    train(learner, data, out, steps=steps, peak=2e-3, token_weight=1.0, verdict_weight=0.5)
+    data = Stream(words, base_schedule(steps), seed)
+    weights = {"token_weight": 1.0, "verdict_weight": 0.5}
+    train(learner, data, out, steps=steps, peak=2e-3, tail=TAIL, **weights)
     export.base(out, learner.model)
 
 
@@ -201,7 +214,7 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
         sampled.write(pool, sampled.draw(model, words, seed))
     learner.train()
     data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
-    train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.0, verdict_weight=1.0)
+    train(learner, data, out, steps=steps, peak=6e-4, token_weight=0.0, verdict_weight=1.0)
     export.prm(out, base, learner.model, learner.verdict)
 
 
@@ -211,7 +224,7 @@ def main() -> None:
     parser.add_argument("stage", choices=["base", "prm"])
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
     parser.add_argument("--base", type=Path, help="prm: the --out of the base")
-    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 3000")
+    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 2200")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.stage == "base":
@@ -219,7 +232,7 @@ def main() -> None:
     elif args.base is None:
         parser.error("prm needs --base, the folder that the base was trained in")
     else:
-        train_prm(args.out, args.base, args.steps or 3000, args.seed)
+        train_prm(args.out, args.base, args.steps or 2200, args.seed)
 
 
 if __name__ == "__main__":
