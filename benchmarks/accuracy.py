@@ -34,7 +34,7 @@ SETTINGS = (
     "best of 16",
     "weighted vote 16",
     "step search 8",
-    "step search 8, beam 4",
+    "step search 8, beam 6",
     "best of 64",
 )
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--json", type=Path, help="write every result here, one a line")
     args = parser.parse_args(argv)
@@ -62,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = evaluate(
                 models.model,
                 models.tokenizer,
-                _strategy(setting, models),
+                _strategy(setting, models, task),
                 items,
                 task,
-                batch_size=args.batch_size if "64" not in setting else max(1, args.batch_size // 4),
+                batch_size=args.batch_size,
                 temperature=0.0 if setting == "greedy" else args.temperature,
                 seed=seed,
             )
@@ -78,16 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _strategy(setting: str, models: tiny.Tiny) -> Any:
-    words, prm = models.tokenizer, models.prm
+def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
+    words, prm, distinct = models.tokenizer, models.prm, task.distinct
     return {
         "greedy": None,
         "sample": None,
         "majority 16": SelfConsistency(tokenizer=words, n=16),
         "best of 16": BestOfN(prm, tokenizer=words, n=16),
         "weighted vote 16": SelfConsistency(tokenizer=words, n=16, weigh=prm),
-        "step search 8": StepSearch(prm, tokenizer=words, n=8),
-        "step search 8, beam 4": StepSearch(prm, tokenizer=words, n=8, beam_width=4),
+        "step search 8": StepSearch(prm, tokenizer=words, n=8, distinct=distinct),
+        "step search 8, beam 6": StepSearch(
+            prm, tokenizer=words, n=8, beam_width=6, distinct=distinct
+        ),
         "best of 64": BestOfN(prm, tokenizer=words, n=64),
     }[setting]
 

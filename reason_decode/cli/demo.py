@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
     task, item = parse_problem(args.problem)
     model, tokenizer = load_model(args.model)
     plain = BestOfN(load_scorer(args.prm), tokenizer=tokenizer, n=1)
-    guided = make_strategy(args, tokenizer)
+    guided = make_strategy(args, tokenizer, task.distinct)
     print(painted(printable(item.prompt.strip()), "bold"))
     for title, strategy, temperature in (
         ("greedy", plain, 0.0),

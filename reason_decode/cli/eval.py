@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     task = TASKS[args.task]
     items, rejected = task.load(args.data, args.rows)
     model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer)
+    strategy = make_strategy(args, tokenizer, task.distinct)
     result = evaluate(
         model,
         tokenizer,

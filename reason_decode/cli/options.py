@@ -1,7 +1,7 @@
 """The options that every command that decodes has, and what they stand for."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -66,9 +66,14 @@ def check_decoding(args: Namespace) -> None:
         )
 
 
-def make_strategy(args: Namespace, tokenizer: PreTrainedTokenizerBase) -> Any:
+def make_strategy(
+    args: Namespace,
+    tokenizer: PreTrainedTokenizerBase,
+    distinct: Callable[[Sequence[str]], Hashable] | None = None,
+) -> Any:
     """The strategy that the options name, or ``None`` for plain ``generate``.
 
+    ``distinct`` is the task's, for ``StepSearch``; of prompts from a file nothing is known.
     The process reward model is loaded only where the strategy has use for it.
     """
     if args.strategy in PLAIN:
@@ -78,4 +83,5 @@ def make_strategy(args: Namespace, tokenizer: PreTrainedTokenizerBase) -> Any:
     scorer = load_scorer(args.prm)
     if args.strategy == "best-of-n":
         return BestOfN(scorer, tokenizer=tokenizer, n=args.n)
-    return StepSearch(scorer, tokenizer=tokenizer, n=args.n, beam_width=args.beam_width)
+    width = args.beam_width
+    return StepSearch(scorer, tokenizer=tokenizer, n=args.n, beam_width=width, distinct=distinct)

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +45,7 @@ class Task:
             ``ValueError`` where there is none.
         grade: whether a text solves a problem.
         max_new_tokens: a budget that the embedded default's solutions stay within.
+        distinct: what the future of a solution depends on, given its steps; see ``StepSearch``.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Task:
     item: Callable[[Mapping[str, Any]], Item]
     grade: Callable[[Item, str], bool]
     max_new_tokens: int
+    distinct: Callable[[Sequence[str]], Hashable] | None = None
 
 
 def countdown_item(numbers: tuple[int, ...], target: int = 24, id: int = 0) -> Item:
@@ -190,6 +192,8 @@ def _grade_bbh(item: Item, text: str) -> bool:
 
 
 TASKS: dict[str, Task] = {
-    "game24": Task("game24", _load_game24, _game24_sampled, _grade_game24, 192),
-    "bbh-arithmetic": Task("bbh-arithmetic", _load_bbh, _bbh_sampled, _grade_bbh, 512),
+    "game24": Task(
+        "game24", _load_game24, _game24_sampled, _grade_game24, 128, countdown.state_key
+    ),
+    "bbh-arithmetic": Task("bbh-arithmetic", _load_bbh, _bbh_sampled, _grade_bbh, 384),
 }

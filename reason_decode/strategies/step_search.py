@@ -1,6 +1,6 @@
 """Step search: sample next steps, score them, go on with the best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
@@ -25,7 +25,8 @@ from reason_decode.strategies.base import (
 class StepSearch(Strategy):
     """Sample n next steps of each kept trajectory, score them, keep the best ``beam_width``.
 
-    A trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
+    The first round samples ``n * beam_width`` steps, so that every round looks at as many. A
+    trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
     the beam with its score; the search ends when all that is kept has finished. Equal next steps of
     a trajectory count once. A candidate cut off by the token budget, or by ``max_steps``, is scored
     as it stands and is returned only if nothing finished. ``num_return_sequences=k`` returns the k
@@ -38,6 +39,8 @@ class StepSearch(Strategy):
         beam_width: trajectories kept a prompt; 1 is greedy search.
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
         reduce: how step scores become one number: "prod", "min", "last" or "mean".
+        distinct: of a trajectory's steps, what its future depends on; of those kept for a prompt,
+            no two have the same. ``None``: only equal texts are the same.
 
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
@@ -52,6 +55,7 @@ class StepSearch(Strategy):
     beam_width: int = 1
     max_steps: int | None = None
     reduce: Reduce = "prod"
+    distinct: Callable[[Sequence[str]], Hashable] | None = None
 
     def __post_init__(self) -> None:
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
@@ -61,7 +65,7 @@ class StepSearch(Strategy):
         """Search all prompts side by side, round after round."""
         check_count(generation, self.n, self.beam_width, "beam_width trajectories")
         search = _Search(self, generation)
-        while search.live and len(search.rounds[0]) < (self.max_steps or generation.budget):
+        while search.live and search.round < (self.max_steps or generation.budget):
             search.advance()
         beams = [sorted(beam, key=_rank) for beam in search.beams]
         beams = [_filled(beam, generation.copies) for beam in beams]
@@ -113,13 +117,16 @@ class _Search:
         root = _Path(no_tokens, "", (), torch.zeros(0), 0.0, None)
         self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
+        self.round = 0
         self.rows = generation.prefill()
         self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that go on, in the rows' order."""
 
     def advance(self) -> None:
         """One round: sample, score, and keep the best of each prompt's beam."""
-        n = self.strategy.n
+        # The first round has one trajectory a prompt, later ones have up to beam_width.
+        n = self.strategy.n * (1 if self.round else self.strategy.beam_width)
+        self.round += 1
         sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
         groups = [
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
@@ -179,7 +186,7 @@ class _Search:
             for k, path in enumerate(fresh[row])
         }
         ended = [path for path in self.beams[p] if path.ended]
-        best = sorted([*ended, *sampled_at], key=_rank)[: self.strategy.beam_width]
+        best = self._unlike(sorted([*ended, *sampled_at], key=_rank))[: self.strategy.beam_width]
         self.rounds[p].append(
             tuple(
                 self._step(self.live[row], path, path in best)
@@ -188,6 +195,16 @@ class _Search:
         )
         self.beams[p] = best
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
+
+    def _unlike(self, ranked: list[_Path]) -> list[_Path]:
+        """The best of those that the strategy's ``distinct`` holds for the same."""
+        distinct = self.strategy.distinct
+        if distinct is None:
+            return ranked
+        first: dict[Hashable, _Path] = {}
+        for path in ranked:
+            first.setdefault(distinct(path.steps), path)
+        return list(first.values())
 
     def _step(self, parent: Place, path: _Path, kept: bool) -> Step:
         """A candidate as its round saw it, for the trace."""

@@ -172,6 +172,14 @@ def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
     return evaluate(expression) == target
 
 
+def state_key(steps: Sequence[str]) -> tuple[str, ...]:
+    """What the future of a solution depends on: the numbers left, or else its last line."""
+    if not steps:
+        return ()
+    match = STEP.fullmatch(steps[-1])
+    return tuple(sorted(match[5].split())) if match else (steps[-1],)
+
+
 def solvable(rng: random.Random) -> tuple[tuple[int, ...], int]:
     """A random problem that has a solution: four numbers 1-13, a target 10-50 other than 24."""
     while True:

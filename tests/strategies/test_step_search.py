@@ -6,7 +6,9 @@ import torch
 from run_strategy import generate, total, traces
 
 from reason_decode import StepSearch
+from reason_decode.records import Step
 from reason_decode.tiny import Tiny
+from reason_decode.tiny.countdown import state_key
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 1 1 4 5.\n"]
 
@@ -81,3 +83,31 @@ def test_a_sliding_window_cache_is_refused(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
     with pytest.raises(ValueError, match="StepSearch branches .* DynamicSlidingWindowLayer"):
         model.generate(**inputs, max_new_tokens=4, custom_generate=strategy, pad_token_id=0)
+
+
+def test_max_steps_holds_for_every_prompt_of_a_batch(tiny: Tiny) -> None:
+    """Rounds were once counted by the first prompt's, which stop when it has finished."""
+    prompts = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, max_steps=6)
+    first, second = traces(generate(tiny, strategy, prompts))
+    assert len(first.rounds) < 6
+    assert len(second.rounds) == 6
+
+
+def test_the_first_round_looks_at_as_many_as_later_ones(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3)
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[:1], top_k=0))
+    assert 4 < len(trace.rounds[0]) <= 12
+
+
+def test_kept_trajectories_differ_in_what_their_future_depends_on(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4, distinct=state_key)
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[:1]))
+    plain = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4)
+    (other,) = traces(generate(tiny, plain, PROMPTS[:1]))
+
+    def kept(round_: tuple[Step, ...]) -> list[tuple[str, ...]]:
+        return [state_key([step.text]) for step in round_ if step.kept]
+
+    assert all(len(set(kept(round_))) == len(kept(round_)) for round_ in trace.rounds)
+    assert any(len(set(kept(round_))) < len(kept(round_)) for round_ in other.rounds)
