@@ -15,7 +15,7 @@ from reason_decode.strategies import BestOfN
 
 __all__ = ["add", "parse_problem", "run"]
 
-PROBLEM = "4 5 6 10"
+PROBLEM = "6 11 12 13"
 
 
 def add(commands: Any) -> None:

@@ -17,7 +17,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
     monkeypatch.setattr(demo, "load_scorer", lambda name: TableScorer(lambda step: 1.0))
     monkeypatch.setattr(demo, "BestOfN", lambda scorer, tokenizer, n: plain)
-    monkeypatch.setattr(demo, "make_strategy", lambda args, tokenizer: guided)
+    monkeypatch.setattr(demo, "make_strategy", lambda args, tokenizer, distinct: guided)
 
 
 def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str]):
@@ -35,7 +35,7 @@ def test_a_terminal_gets_colours(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("reason_decode.cli.text.coloured", lambda: True)
-    main(["demo"])
+    main(["demo", "--problem", "4 5 6 10"])
     out = capsys.readouterr().out
     assert "\x1b[31m0.25\x1b[0m" in out and "\x1b[32mright\x1b[0m" in out
 

@@ -12,7 +12,7 @@ from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
     monkeypatch.setattr(command, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
-    monkeypatch.setattr(command, "make_strategy", lambda args, tokenizer: guided)
+    monkeypatch.setattr(command, "make_strategy", lambda args, tokenizer, distinct: guided)
 
 
 def test_a_table_is_printed_and_the_result_written(

@@ -40,13 +40,12 @@ def test_missing_weights_say_how_to_get_them(
         package.load()
 
 
-def test_the_verifier_tells_right_from_wrong(tiny: Tiny) -> None:
+def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
     """On a target that no training problem had."""
     prompt = "Make 24 from 4 5 6 10.\n"
     right = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 - 6 = 24 (left: 24)"
     slip = right.replace("= 30 (left: 6 30)", "= 35 (left: 6 35)")
     lost = right.replace("(left: 5 6 6)", "(left: 6 6)")
     scores = tiny.prm.score([prompt] * 3, [right, slip, lost])
-    assert scores[0].min() > 0.5
-    assert scores[1][1] < 0.5
-    assert scores[2][0] < 0.5
+    assert scores[1][1] < 0.1 < 0.5 < scores[0][1]
+    assert scores[2][0] < scores[0][0] / 10
