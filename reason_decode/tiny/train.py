@@ -197,8 +197,16 @@ def train_base(out: Path, steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     learner = Learner(LlamaForCausalLM(config(len(words))))
     data = Stream(words, base_schedule(steps), seed)
-    weights = {"token_weight": 1.0, "verdict_weight": 0.5}
-    train(learner, data, out, steps=steps, peak=2e-3, tail=TAIL, **weights)
+    train(
+        learner,
+        data,
+        out,
+        steps=steps,
+        peak=2e-3,
+        token_weight=1.0,
+        verdict_weight=0.5,
+        tail=TAIL,
+    )
     export.base(out, learner.model)
 
 
