@@ -41,7 +41,8 @@ def test_items_run_in_order_in_batches_from_one_seed():
         [item.prompt for item in ITEMS[at : at + 2]] for at in (0, 2, 4)
     ]
     assert {call["seed"] for call in model.calls} == {3}
-    assert {call["max_new_tokens"] for call in model.calls} == {512}
+    budget = TASKS["bbh-arithmetic"].max_new_tokens
+    assert {call["max_new_tokens"] for call in model.calls} == {budget}
 
 
 def test_pass_at_n_counts_items_with_any_right_candidate():
