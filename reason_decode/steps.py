@@ -34,7 +34,7 @@ class StepSplitter:
 
     def complete(self, text: str) -> list[str]:
         """The steps of a text that is still growing: those that a separator has ended."""
-        return self.split(text[: text.rfind(self.separator) + 1]) if self.separator in text else []
+        return self.split(text.rpartition(self.separator)[0])
 
     def has_ended(self, text: str) -> bool:
         """Whether a separator follows the first thing that is not blank."""

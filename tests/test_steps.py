@@ -15,6 +15,12 @@ def test_complete_leaves_out_the_step_that_is_still_growing() -> None:
     assert splitter.complete("a\n\n") == ["a"]
 
 
+def test_complete_leaves_no_part_of_a_separator_in_a_step() -> None:
+    """Text was once cut one character into the last separator, which only blank ones forgive."""
+    splitter = StepSplitter(")\n")
+    assert splitter.complete("(1)\n(2)\n(3") == splitter.split("(1)\n(2)\n") == ["(1", "(2"]
+
+
 def test_a_separator_before_any_text_ends_nothing() -> None:
     splitter = StepSplitter()
     assert not splitter.has_ended("\n\n")

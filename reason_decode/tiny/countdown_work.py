@@ -104,12 +104,9 @@ def write(
         left = [term.value for term in terms]
         lines.append(step(a.value, move.op, b.value, move.value, left))
     flawed = flaw_at is not None
-    spoil = (
-        _flawed_answer
-        if flawed
-        else (lambda _rng, text, _numbers, goal: f"Answer: {text} = {goal}")
-    )
-    lines.append(spoil(rng, terms[0].text, numbers, target))
+    text = terms[0].text
+    answer = f"Answer: {text} = {target}"
+    lines.append(_flawed_answer(rng, text, numbers, target) if flawed else answer)
     return _work(numbers, target, lines, flawed)
 
 

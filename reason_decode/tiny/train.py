@@ -1,7 +1,7 @@
 """The recipe of the tiny models: ``python -m reason_decode.tiny.train {base,prm} --out DIR``.
 
 Both stages learn from worked problems made on the fly (``stream.py``): the next token of right
-steps, and at each step's end whether the step is right. The base weighs both alike, so that
+steps, and at each step's end whether the step is right. The base learns both, so that
 verifying is a skill that its hidden states have; the process reward model goes on from the base
 with verdicts alone. Every batch follows from the seed and its number, so a run that was stopped
 goes on as if it had not been.
