@@ -2,15 +2,19 @@
 
 A batch of trajectories of unequal length shares one rectangular cache only while padding stands in
 between. Search branches and drops trajectories at will, so each is kept by itself (``RowCache``),
-and a batch is stacked, padded on the left, when it is to be extended.
+and a batch is stacked, padded on the left, when it is to be extended. While it is extended, new
+positions are written into spare room (``GrowingLayer``).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+_SPARE = 16
 
 RowCache = list[tuple[Tensor, Tensor]]
 """Keys and values of one trajectory, a pair a layer, each (heads, t, head size)."""
@@ -23,7 +27,7 @@ def check_branchable(cache: object, need: str) -> None:
         ValueError: the cache is none, static, quantized, or holds layers without a full history.
     """
     layers = cache.layers if isinstance(cache, DynamicCache) else ()
-    kinds = sorted({type(layer).__name__ for layer in layers} - {"DynamicLayer"})
+    kinds = sorted({type(layer).__name__ for layer in layers} - {"DynamicLayer", "GrowingLayer"})
     if isinstance(cache, DynamicCache) and not kinds and not cache.offloading:
         return
     got = f"{type(cache).__name__} with {', '.join(kinds)}" if kinds else type(cache).__name__
@@ -68,3 +72,57 @@ def _padded(states: Tensor, width: int) -> Tensor:
 def row_length(row: RowCache) -> int:
     """How many positions a row holds."""
     return row[0][0].shape[1]
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values with spare room behind them, so that a token copies none of those before it.
+
+    ``DynamicLayer`` concatenates at every token: r rows of t positions cost r * t**2 copies in all,
+    here about r * t**2 / 16.
+    """
+
+    _held: tuple[Tensor, Tensor] | None = None
+    _shown: Tensor | None = None
+    """The keys as they were last handed out; others mean that the rows were picked or cropped."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append positions; returns all keys and values, views of what is held."""
+        if not self.is_initialized or self.keys is None or self.values is None:
+            return super().update(key_states, value_states, *args, **kwargs)
+        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if self._held is None or self.keys is not self._shown or end > self._held[0].shape[-2]:
+            self._held = (_with_room(self.keys, end), _with_room(self.values, end))
+        keys, values = self._held
+        keys[..., start:end, :] = key_states
+        values[..., start:end, :] = value_states
+        return self._show(keys, values, end)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows, with their spare room: picking them is the only copy."""
+        if self._held is None or self.keys is None or self.keys is not self._shown:
+            super().batch_select_indices(indices)
+            return
+        self._held = (self._held[0][indices], self._held[1][indices])
+        self._show(*self._held, self.keys.shape[-2])
+
+    def _show(self, keys: Tensor, values: Tensor, end: int) -> tuple[Tensor, Tensor]:
+        self.keys, self.values = keys[..., :end, :], values[..., :end, :]
+        self._shown = self.keys
+        return self.keys, self.values
+
+
+def _with_room(states: Tensor, end: int) -> Tensor:
+    held = states.new_empty(*states.shape[:-2], end + _SPARE, states.shape[-1])
+    held[..., : states.shape[-2], :] = states
+    return held
+
+
+def make_growing(cache: object) -> None:
+    """Give the plain dynamic layers of a cache spare room, in place; leave every other kind."""
+    for k, layer in enumerate(cache.layers if isinstance(cache, Cache) else ()):
+        if type(layer) is DynamicLayer and layer.is_initialized:
+            growing = GrowingLayer()
+            vars(growing).update(vars(layer))
+            cache.layers[k] = growing

@@ -21,7 +21,13 @@ from transformers import (
 from transformers.cache_utils import Cache
 from transformers.generation.stopping_criteria import MaxLengthCriteria, MaxTimeCriteria
 
-from reason_decode.cache import RowCache, check_branchable, stack_rows, take_row
+from reason_decode.cache import (
+    RowCache,
+    check_branchable,
+    make_growing,
+    stack_rows,
+    take_row,
+)
 from reason_decode.records import Cost
 
 Boundary = Callable[[Sequence[int]], bool]
@@ -158,6 +164,7 @@ class Generation:
         if branch:
             check_branchable(rows.kwargs["past_key_values"], self.need)
         rows = _repeated(rows, n)
+        make_growing(rows.kwargs["past_key_values"])
         return _Sampling(self, rows, boundary, branch).run()
 
     def resume(self, branches: Sequence[Branch]) -> Rows:

@@ -3,7 +3,7 @@ import torch
 from transformers import LlamaForCausalLM, StaticCache
 from transformers.cache_utils import DynamicCache
 
-from reason_decode.cache import check_branchable, row_length, stack_rows, take_row
+from reason_decode.cache import check_branchable, make_growing, row_length, stack_rows, take_row
 
 
 def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
@@ -32,6 +32,29 @@ def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) ->
     tiny_llama(torch.randint(3, 64, (8, 5)), past_key_values=cache)
     keys, _ = take_row(cache, 3, 1)[0]
     assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
+
+
+def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCausalLM) -> None:
+    """Through tokens past its spare room, rows picked, rows repeated and positions cropped."""
+    plain, growing = (DynamicCache(config=tiny_llama.config) for _ in range(2))
+    ids = torch.randint(3, 64, (4, 5))
+    for cache in (plain, growing):
+        tiny_llama(ids, past_key_values=cache)
+    make_growing(growing)
+    for k in range(60):
+        count = 4 if k <= 10 else 2 if k <= 20 else 6
+        token = torch.randint(3, 64, (count, 1))
+        one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, growing))
+        assert torch.equal(one, two)
+        for cache in (plain, growing):
+            if k == 10:
+                cache.batch_select_indices(torch.tensor([0, 2]))
+            elif k == 20:
+                cache.batch_repeat_interleave(3)
+            elif k == 30:
+                cache.crop(-7)
+    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(growing, 1, 2), strict=True):
+        assert torch.equal(a, c) and torch.equal(b, d)
 
 
 def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) -> None:

@@ -41,6 +41,8 @@ class StepSearch(Strategy):
         reduce: how step scores become one number: "prod", "min", "last" or "mean".
         distinct: of a trajectory's steps, what its future depends on; of those kept for a prompt,
             no two have the same. ``None``: only equal texts are the same.
+        margin: trajectories whose score is lower than the best by more than this are dropped, so
+            that a search that has found its way stops paying for the others; ``None``: none are.
 
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
@@ -56,10 +58,13 @@ class StepSearch(Strategy):
     max_steps: int | None = None
     reduce: Reduce = "prod"
     distinct: Callable[[Sequence[str]], Hashable] | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
         check_reduce(self.reduce)
+        if self.margin is not None and not self.margin >= 0:
+            raise ValueError(f"got margin={self.margin}; need 0 or more, or None to drop nothing")
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts side by side, round after round."""
@@ -186,7 +191,7 @@ class _Search:
             for k, path in enumerate(fresh[row])
         }
         ended = [path for path in self.beams[p] if path.ended]
-        best = self._unlike(sorted([*ended, *sampled_at], key=_rank))[: self.strategy.beam_width]
+        best = self._near(self._unlike(sorted([*ended, *sampled_at], key=_rank)))
         self.rounds[p].append(
             tuple(
                 self._step(self.live[row], path, path in best)
@@ -205,6 +210,15 @@ class _Search:
         for path in ranked:
             first.setdefault(distinct(path.steps), path)
         return list(first.values())
+
+    def _near(self, ranked: list[_Path]) -> list[_Path]:
+        """The first ``beam_width``, without those too far below the first."""
+        best = ranked[: self.strategy.beam_width]
+        if self.strategy.margin is None:
+            return best
+        # The first was not cut off if any was not: what never finished drops nothing that did.
+        floor = best[0].total - self.strategy.margin
+        return [path for path in best if path.total >= floor]
 
     def _step(self, parent: Place, path: _Path, kept: bool) -> Step:
         """A candidate as its round saw it, for the trace."""

@@ -231,3 +231,14 @@ def problem(rng: random.Random, deep: bool = False) -> str:
     if not deep:
         return pair([group(), group()])
     return pair([pair([group(), group()]), pair([group(), group()])])
+
+
+def brief(rng: random.Random) -> str:
+    """A random problem of one or two operations on numbers as large as later lines meet."""
+    most = rng.choice((12, 40, 99, 99, 400))
+    words = [str(rng.randint(-most, most))]
+    for _ in range(rng.choice((1, 1, 2))):
+        op = rng.choice("+-*")
+        other = rng.randint(-9, 9) * rng.choice((1, 1, 10)) if op == "*" else None
+        words += [op, str(rng.randint(-most, most) if other is None else other)]
+    return " ".join(words)

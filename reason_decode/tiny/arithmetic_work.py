@@ -51,12 +51,12 @@ def _slip(rng: random.Random, x: int) -> int:
         return -x
     if way == 1 and abs(x) >= 10:
         digits = list(str(abs(x)))
-        k = rng.randrange(1, len(digits))
+        k = rng.randrange(len(digits))
         digits[k] = str(rng.randrange(10))
         wrong = int("".join(digits)) * (-1 if x < 0 else 1)
         return wrong if wrong != x else x + 1
     if way == 2:
-        return x + rng.choice((-10, 10, -100, 100) if abs(x) >= 50 else (-10, 10))
+        return x + rng.choice((-1, 1)) * rng.choice((10, 10, 10 * rng.randint(2, 9), 100))
     return x + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, rng.randint(2, 12)))
 
 

@@ -17,13 +17,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from reason_decode.answers import evaluate
 
 HELD_OUT_TARGET = 24
 TARGETS = tuple(t for t in range(10, 51) if t != HELD_OUT_TARGET)
+# States whose moves are kept: enough for the recipe's reuse of them, without growing for hours.
+_REMEMBERED = 1 << 19
 
 # Whole numbers stay ints: they hash and compare equal to Fractions, and much faster.
 Number = int | Fraction
@@ -39,7 +41,7 @@ class Move(NamedTuple):
     value: Number
 
 
-@cache
+@lru_cache(_REMEMBERED)
 def moves(state: State) -> tuple[Move, ...]:
     """Every distinct legal operation on two numbers of a state: fractions, but none by zero."""
     found: dict[tuple[Number, str, Number], Move] = {}
@@ -66,14 +68,14 @@ def _whole(x: Number) -> Number:
     return x.numerator if x.denominator == 1 else x
 
 
-@cache
+@lru_cache(_REMEMBERED)
 def after(state: State, move: Move) -> State:
     """The numbers left once a move is made, in ascending order."""
     rest = [x for k, x in enumerate(state) if k not in (move.i, move.j)]
     return tuple(sorted([*rest, move.value]))
 
 
-@cache
+@lru_cache(_REMEMBERED)
 def reachable(state: State) -> frozenset[Number]:
     """Every value that can be made from all the numbers of a state, by brute force."""
     if len(state) == 1:
@@ -136,14 +138,14 @@ def check(numbers: Sequence[int], target: int, steps: Sequence[str]) -> list[boo
             verdicts.append(is_answer(numbers, target, line))
             state = None
         else:
-            state = _follow(state, line)
+            state = follow(state, line)
             verdicts.append(state is not None and target in reachable(state))
         if not verdicts[-1]:
             break
     return verdicts
 
 
-def _follow(state: State | None, line: str) -> State | None:
+def follow(state: State | None, line: str) -> State | None:
     """The state after a line of work, or ``None`` where the line does not follow from the state."""
     match = STEP.fullmatch(line)
     if match is None or state is None:
@@ -187,3 +189,35 @@ def solvable(rng: random.Random) -> tuple[tuple[int, ...], int]:
         target = rng.choice(TARGETS)
         if target in reachable(numbers):
             return numbers, target
+
+
+def varied(rng: random.Random) -> tuple[tuple[int, ...], int]:
+    """A random problem from which reach must be computed, for it takes more than memory holds.
+
+    Two, three or four numbers, as a game may leave them or up to 100, and any target from 2 to 200
+    but 24; one in four has no solution.
+    """
+    while True:
+        numbers = _left_over(rng, count=rng.choices((2, 3, 4), (3, 6, 3))[0])
+        within = [t for t in reachable(numbers) if isinstance(t, int) and 2 <= t <= 200]
+        if not within:
+            continue
+        target, solvable = rng.choice(within), rng.random() < 0.75
+        if not solvable:
+            target += rng.choice((-10, -2, -1, 1, 2, 10, rng.randint(-40, 40)))
+        if target > 1 and target != HELD_OUT_TARGET and (target in within) is solvable:
+            return numbers, target
+
+
+def _left_over(rng: random.Random, count: int) -> tuple[int, ...]:
+    """Positive whole numbers: what is left of four after some moves, or any."""
+    while True:
+        if count < 4 and rng.random() < 0.4:
+            most = rng.choice((13, 40, 100) if count == 2 else (13, 40))
+            return tuple(sorted(rng.randint(1, most) for _ in range(count)))
+        state: State = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
+        while len(state) > count:
+            state = after(state, rng.choice(moves(state)))
+        numbers = tuple(x for x in state if isinstance(x, int) and 0 < x <= 200)
+        if len(numbers) == count:
+            return numbers

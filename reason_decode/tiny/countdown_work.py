@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable, Sequence
-from functools import cache
+from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from reason_decode.tiny.countdown import (
@@ -10,6 +11,7 @@ from reason_decode.tiny.countdown import (
     Number,
     State,
     after,
+    follow,
     is_answer,
     moves,
     prompt,
@@ -19,8 +21,8 @@ from reason_decode.tiny.countdown import (
 
 # Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
 # is out of reach afterwards) is what a search meets most; the others are what other models write.
-FLAWS = ("dead end", "arithmetic", "left", "foreign")
-FLAW_WEIGHTS = (60, 15, 15, 10)
+FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
+FLAW_WEIGHTS = (50, 12, 10, 8, 20)
 GIVING_UP = (
     "Answer: None",
     "Answer: No solution",
@@ -47,7 +49,7 @@ class Term(NamedTuple):
     level: int
 
 
-@cache
+@lru_cache(1 << 18)
 def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
     """The moves after which the target can still be reached, and the others."""
     good: list[Move] = []
@@ -94,7 +96,7 @@ def write(
         state = tuple(term.value for term in terms)
         good, bad = _sorted_moves(state, target)
         if k == flaw_at:
-            lines.append(_flawed_step(rng, state, good, bad))
+            lines.append(_flawed_step(rng, state, target, good, bad))
             return _work(numbers, target, lines, flawed=True)
         move = _pick(rng, good)
         a, b = terms[move.i], terms[move.j]
@@ -116,15 +118,17 @@ def _work(numbers: Sequence[int], target: int, lines: list[str], flawed: bool) -
 
 
 def _flawed_step(
-    rng: random.Random, state: State, good: Sequence[Move], bad: Sequence[Move]
+    rng: random.Random, state: State, target: int, good: Sequence[Move], bad: Sequence[Move]
 ) -> str:
     kind = rng.choices(FLAWS, FLAW_WEIGHTS)[0]
+    if kind == "wishful":
+        return _wishful(rng, state, target)
     if kind == "dead end" and bad:
         move = _pick(rng, bad)
         return _line(rng, state, move)
     if rng.random() < 0.1:
         return rng.choice(GIVING_UP)
-    move = _pick(rng, good if rng.random() < 0.7 or not bad else bad)
+    move = _pick(rng, good if not bad or (good and rng.random() < 0.7) else bad)
     return _SPOIL.get(kind, _wrong_value)(rng, state, move)
 
 
@@ -177,6 +181,24 @@ def _foreign(rng: random.Random, state: State, move: Move) -> str:
     op = rng.choice("+-*")
     value = {"+": a + b, "-": a - b, "*": a * b}[op]
     return step(a, op, b, value, sorted([*left, value]))
+
+
+def _wishful(rng: random.Random, state: State, target: int) -> str:
+    """A line that arrives at the target by a wrong result or by a number from nowhere."""
+    while True:
+        i, j = rng.sample(range(len(state)), 2)
+        a, b = state[i], state[j]
+        results = {"+": a + b, "-": a - b, "*": a * b}
+        near = min(results, key=lambda op: abs(results[op] - target))
+        op = near if rng.random() < 0.5 else rng.choice("+-*")
+        if rng.random() < 0.4:
+            wanted = {"+": target - a, "-": a - target, "*": Fraction(target) / a if a else 1}[op]
+            b = int(wanted) if Fraction(wanted).denominator == 1 else rng.randint(1, 13)
+        rest = [x for k, x in enumerate(state) if k not in (i, j)]
+        left = [target] if rng.random() < 0.6 else sorted([*rest, target])
+        line = step(a, op, b, target, left)
+        if follow(state, line) is None:
+            return line
 
 
 _SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {

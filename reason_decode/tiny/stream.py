@@ -13,10 +13,10 @@ from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown
 from reason_decode.tiny.countdown_work import Work
 
 IGNORE = -100
-# Steps of a countdown solution that may be flawed: three operations and the answer; the first two
-# decide whether the target stays in reach, so they are shown going wrong most often.
-FLAW_PLACES = (0, 1, 2, 3)
-FLAW_PLACE_WEIGHTS = (4, 4, 2, 2)
+# An operation of a countdown solution is shown going wrong twice as often as the answer.
+_OPERATION_WEIGHT = 2
+# A step's short problems go through the model in so many batches, each of like lengths.
+_PARTS = 4
 
 
 class Batch(NamedTuple):
@@ -35,6 +35,7 @@ class Batch(NamedTuple):
 class Mixture(NamedTuple):
     """What a step holds: problems of each kind, how often one is flawed, how often they are deep.
 
+    ``varied`` and ``brief`` count the countdown problems of any size and the short arithmetic ones;
     ``sampled`` more are taken from a pool of the model's own solutions, if there is one;
     ``rough`` is the share of countdown solutions that are rewritten as other models write; with
     ``cut`` right ones end where a flawed one might, so that verdicts are learnt from fewer tokens.
@@ -44,6 +45,8 @@ class Mixture(NamedTuple):
     arithmetic: int = 9
     flawed: float = 0.4
     deep_every: int = 8
+    varied: int = 0
+    brief: int = 0
     sampled: int = 0
     rough: float = 0.0
     cut: bool = False
@@ -53,23 +56,31 @@ Schedule = Sequence[tuple[int, Mixture]]
 """Mixtures with the step from which each holds, the first from step 0."""
 
 
-def countdown_problem(rng: random.Random, flawed: float, cut: bool = False) -> Work:
+def countdown_problem(
+    rng: random.Random, flawed: float, *, cut: bool = False, varied: bool = False
+) -> Work:
     """A countdown problem with a worked solution, flawed with the given probability."""
-    numbers, target = countdown.solvable(rng)
+    numbers, target = countdown.varied(rng) if varied else countdown.solvable(rng)
+    if target not in countdown.reachable(numbers):
+        return countdown_work.write(rng, numbers, target, 0)
+    weights = [_OPERATION_WEIGHT] * (len(numbers) - 1) + [1]
+    (place,) = rng.choices(range(len(numbers)), weights)
     if rng.random() < flawed:
-        place = rng.choices(FLAW_PLACES, FLAW_PLACE_WEIGHTS)[0]
         return countdown_work.write(rng, numbers, target, place)
     work = countdown_work.write(rng, numbers, target)
-    if not cut:
-        return work
-    end = rng.choices(FLAW_PLACES, FLAW_PLACE_WEIGHTS)[0] + 1
-    return work._replace(steps=work.steps[:end], right=work.right[:end])
+    if cut:
+        work = work._replace(steps=work.steps[: place + 1], right=work.right[: place + 1])
+    return work
 
 
-def arithmetic_problem(rng: random.Random, flawed: float, deep: bool = False) -> Work:
+def arithmetic_problem(
+    rng: random.Random, flawed: float, *, deep: bool = False, brief: bool = False
+) -> Work:
     """An arithmetic problem with a worked solution, flawed with the given probability."""
-    expression = arithmetic.problem(rng, deep)
-    return arithmetic_work.write(rng, expression, rng.random() if rng.random() < flawed else None)
+    expression = arithmetic.brief(rng) if brief else arithmetic.problem(rng, deep)
+    # A brief problem's first line only repeats it.
+    flaw_at = 0.34 + 0.66 * rng.random() if brief else rng.random()
+    return arithmetic_work.write(rng, expression, flaw_at if rng.random() < flawed else None)
 
 
 def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
@@ -130,14 +141,16 @@ class Stream(Dataset[list[Batch]]):
         mix = [mixture for start, mixture in self.schedule if start <= k][-1]
         deep = k % mix.deep_every == mix.deep_every - 1
         count = mix.arithmetic // 2 if deep else mix.arithmetic
-        first = [countdown_problem(rng, mix.flawed, mix.cut) for _ in range(mix.countdown)]
+        varied = [False] * mix.countdown + [True] * mix.varied
+        short = [countdown_problem(rng, mix.flawed, cut=mix.cut, varied=v) for v in varied]
         if mix.rough:
-            first = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in first]
-        second = [arithmetic_problem(rng, mix.flawed, deep) for _ in range(count)]
+            short = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in short]
+        short += [arithmetic_problem(rng, mix.flawed, brief=True) for _ in range(mix.brief)]
+        long = [arithmetic_problem(rng, mix.flawed, deep=deep) for _ in range(count)]
         for work in (rng.choice(self.pool) for _ in range(mix.sampled)):
-            (first if countdown.parse_prompt(work.prompt) else second).append(work)
+            (short if countdown.parse_prompt(work.prompt) else long).append(work)
         # Flawed solutions end early: sorting by length before parting saves a third in padding.
-        first.sort(key=lambda work: sum(map(len, work.steps)))
-        third = -(-len(first) // 3)
-        parts = (first[:third], first[third : 2 * third], first[2 * third :], second)
+        short.sort(key=lambda work: sum(map(len, work.steps)))
+        size = -(-len(short) // _PARTS)
+        parts = [*(short[k * size : (k + 1) * size] for k in range(_PARTS)), long]
         return [collate(part, self.tokenizer) for part in parts if part]

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from typing import Any
 
@@ -22,6 +23,19 @@ def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> 
             dropped = [total(step) for step in round_ if not step.kept]
             assert len(kept) <= beam_width
             assert not dropped or not kept or min(kept) >= max(dropped)
+
+
+def test_a_margin_drops_what_is_far_below_the_best(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, margin=0.1)
+    out = generate(tiny, strategy, PROMPTS)
+    for trace in traces(out):
+        for round_ in trace.rounds:
+            kept = [total(step) for step in round_ if step.kept]
+            assert not kept or min(kept) >= max(kept) - 0.1
+    everything = dataclasses.replace(strategy, margin=None)
+    assert out.cost.sampled < generate(tiny, everything, PROMPTS).cost.sampled
+    with pytest.raises(ValueError, match="0 or more"):
+        dataclasses.replace(strategy, margin=-0.5)
 
 
 def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None:

@@ -81,3 +81,12 @@ def test_no_problem_has_the_held_out_target() -> None:
     problems = [countdown.solvable(rng) for _ in range(300)]
     assert 24 not in {target for _, target in problems}
     assert all(target in countdown.reachable(numbers) for numbers, target in problems)
+
+
+def test_varied_problems_are_of_all_sizes_and_some_have_no_solution() -> None:
+    rng = random.Random(1)
+    problems = [countdown.varied(rng) for _ in range(300)]
+    assert 24 not in {target for _, target in problems}
+    assert {len(numbers) for numbers, _ in problems} == {2, 3, 4}
+    solvable = sum(target in countdown.reachable(numbers) for numbers, target in problems)
+    assert 180 < solvable < 270

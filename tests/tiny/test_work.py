@@ -6,28 +6,42 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from reason_decode.tiny import Tiny, sampled, stream
+from reason_decode.tiny import Tiny, countdown, rough, sampled, stream
 from reason_decode.tiny.countdown_work import Work
 from reason_decode.tiny.stream import IGNORE, Mixture, Stream
 
 MIXTURE = Mixture(countdown=6, arithmetic=4, flawed=0.5)
 
 
+@pytest.mark.parametrize("varied", [False, True])
 @pytest.mark.parametrize("flawed", [0.0, 1.0])
-def test_countdown_verdicts_agree_with_the_checker(flawed: float) -> None:
+def test_countdown_verdicts_agree_with_the_checker(flawed: float, varied: bool) -> None:
     rng = random.Random(2)
     for _ in range(400):
-        work = stream.countdown_problem(rng, flawed)
+        work = stream.countdown_problem(rng, flawed, varied=varied)
         assert sampled.grade(work.prompt, work.steps) == list(work.right), work
-        assert work.right[-1] is (flawed == 0.0)
+        problem = countdown.parse_prompt(work.prompt)
+        assert problem is not None
+        solvable = problem[1] in countdown.reachable(problem[0])
+        assert work.right[-1] is (flawed == 0.0 and solvable)
+
+
+def test_another_hand_changes_no_verdict() -> None:
+    rng = random.Random(4)
+    for _ in range(400):
+        work = rough.roughen(rng, stream.countdown_problem(rng, 0.5))
+        assert sampled.grade(work.prompt, work.steps) == list(work.right), work
 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_arithmetic_verdicts_agree_with_the_checker(deep: bool) -> None:
     rng = random.Random(3)
     for _ in range(200):
-        work = stream.arithmetic_problem(rng, 0.5, deep)
-        assert sampled.grade(work.prompt, work.steps) == list(work.right), work
+        for work in (
+            stream.arithmetic_problem(rng, 0.5, deep=deep),
+            stream.arithmetic_problem(rng, 0.5, brief=True),
+        ):
+            assert sampled.grade(work.prompt, work.steps) == list(work.right), work
 
 
 def _words(tiny: Tiny) -> PreTrainedTokenizerFast:
@@ -55,6 +69,6 @@ def test_the_same_seed_and_number_make_the_same_batches(tiny: Tiny) -> None:
 
 
 def test_a_schedule_changes_the_mixture_at_its_step(tiny: Tiny) -> None:
-    small = Mixture(countdown=2, arithmetic=2, flawed=0.0)
+    small = Mixture(countdown=2, arithmetic=2, varied=3, brief=1, flawed=0.0)
     data = Stream(_words(tiny), [(0, MIXTURE), (3, small)], seed=0)
-    assert [sum(len(batch.ids) for batch in data[k]) for k in (2, 3)] == [10, 4]
+    assert [sum(len(batch.ids) for batch in data[k]) for k in (2, 3)] == [10, 8]
