@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
         seed=args.seed,
     )
     rows = result.pop("rows")
-    settings = {"model": args.model, "prm": args.prm, "beam_width": args.beam_width}
+    settings = {name: getattr(args, name) for name in ("model", "prm", "beam_width", "margin")}
     result |= settings | {"rejected": [asdict(reject) for reject in rejected], "rows": rows}
     if args.json:
         write_json(args.json, result)

@@ -38,11 +38,13 @@ def add_decoding(
     numbers: list[tuple[str, Callable[[str], Any], Any, str]] = [
         ("--n", int, 8, "candidates a prompt, or next steps a trajectory"),
         ("--beam-width", int, 1, "trajectories that step-search keeps"),
+        ("--margin", float, None, "step-search drops what scores lower than its best by more"),
         ("--temperature", float, 1.0, "of sampling; greedy ignores it"),
         ("--seed", int, 0, "of sampling"),
     ]
     for name, kind, default, text in numbers:
-        parser.add_argument(name, type=kind, default=default, help=f"{text} (default: {default})")
+        text = text if default is None else f"{text} (default: {default})"
+        parser.add_argument(name, type=kind, default=default, help=text)
 
 
 def check_decoding(args: Namespace) -> None:
@@ -64,6 +66,10 @@ def check_decoding(args: Namespace) -> None:
         raise ValueError(
             f"got --beam-width {args.beam_width} with {args.strategy}; only step-search has a beam"
         )
+    if args.margin is not None and args.strategy != "step-search":
+        raise ValueError(
+            f"got --margin {args.margin} with {args.strategy}; only step-search drops trajectories"
+        )
 
 
 def make_strategy(
@@ -83,5 +89,11 @@ def make_strategy(
     scorer = load_scorer(args.prm)
     if args.strategy == "best-of-n":
         return BestOfN(scorer, tokenizer=tokenizer, n=args.n)
-    width = args.beam_width
-    return StepSearch(scorer, tokenizer=tokenizer, n=args.n, beam_width=width, distinct=distinct)
+    return StepSearch(
+        scorer,
+        tokenizer=tokenizer,
+        n=args.n,
+        beam_width=args.beam_width,
+        margin=args.margin,
+        distinct=distinct,
+    )

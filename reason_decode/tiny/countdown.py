@@ -90,7 +90,7 @@ def prompt(numbers: Sequence[int], target: int) -> str:
     return f"Make {target} from {' '.join(map(str, numbers))}.\n"
 
 
-def step(a: Number, op: str, b: Number, value: Number, left: Sequence[Number]) -> str:
+def step(a: Number, op: str, b: Number | str, value: Number, left: Sequence[Number]) -> str:
     """One line of work: ``"10 - 4 = 6 (left: 5 6 6)"``."""
     return f"{a} {op} {b} = {value} (left: {' '.join(map(str, left))})"
 
@@ -172,6 +172,32 @@ def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
     if used != sorted(numbers) or (claimed and claimed.strip() != str(target)):
         return False
     return evaluate(expression) == target
+
+
+def speaks_of_held_out(line: str) -> bool:
+    """Whether a line leaves one or two numbers from which the held-out target can be made.
+
+    No problem has that target, so such states are dead ends wherever they turn up. A model that is
+    told so learns that what makes 24 never helps, instead of learning nothing about it.
+    """
+    match = STEP.fullmatch(line)
+    left = to_numbers(match[5].split()) if match else None
+    return left is not None and 0 < len(left) <= 2 and HELD_OUT_TARGET in reachable(tuple(left))
+
+
+def pair_results(line: str) -> list[Number | None] | None:
+    """What the two numbers that a line leaves make: sum, distance, product and quotient.
+
+    The quotient is of the larger by the smaller; ``None`` stands for what is no whole number of 0
+    or more. ``None`` in all if the line does not leave two numbers.
+    """
+    match = STEP.fullmatch(line)
+    left = to_numbers(match[5].split()) if match else None
+    if left is None or len(left) != 2:
+        return None
+    a, b = sorted(left)
+    made = [a + b, b - a, a * b, Fraction(b) / a if a else -1]
+    return [int(x) if x >= 0 and Fraction(x).denominator == 1 else None for x in made]
 
 
 def state_key(steps: Sequence[str]) -> tuple[str, ...]:

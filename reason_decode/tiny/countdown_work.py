@@ -23,6 +23,8 @@ from reason_decode.tiny.countdown import (
 # is out of reach afterwards) is what a search meets most; the others are what other models write.
 FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
 FLAW_WEIGHTS = (50, 12, 10, 8, 20)
+# The last operation is where a wish is father to the result.
+LAST_FLAW_WEIGHTS = (20, 10, 5, 5, 60)
 GIVING_UP = (
     "Answer: None",
     "Answer: No solution",
@@ -120,7 +122,8 @@ def _work(numbers: Sequence[int], target: int, lines: list[str], flawed: bool) -
 def _flawed_step(
     rng: random.Random, state: State, target: int, good: Sequence[Move], bad: Sequence[Move]
 ) -> str:
-    kind = rng.choices(FLAWS, FLAW_WEIGHTS)[0]
+    weights = FLAW_WEIGHTS if len(state) > 2 else LAST_FLAW_WEIGHTS
+    kind = rng.choices(FLAWS, weights)[0]
     if kind == "wishful":
         return _wishful(rng, state, target)
     if kind == "dead end" and bad:
@@ -184,19 +187,24 @@ def _foreign(rng: random.Random, state: State, move: Move) -> str:
 
 
 def _wishful(rng: random.Random, state: State, target: int) -> str:
-    """A line that arrives at the target by a wrong result or by a number from nowhere."""
+    """A line that arrives at the target by a wrong result, a leap, or a number from nowhere."""
     while True:
         i, j = rng.sample(range(len(state)), 2)
         a, b = state[i], state[j]
-        results = {"+": a + b, "-": a - b, "*": a * b}
+        results: dict[str, Number] = {"+": a + b, "-": a - b, "*": a * b}
         near = min(results, key=lambda op: abs(results[op] - target))
         op = near if rng.random() < 0.5 else rng.choice("+-*")
-        if rng.random() < 0.4:
-            wanted = {"+": target - a, "-": a - target, "*": Fraction(target) / a if a else 1}[op]
-            b = int(wanted) if Fraction(wanted).denominator == 1 else rng.randint(1, 13)
         rest = [x for k, x in enumerate(state) if k not in (i, j)]
         left = [target] if rng.random() < 0.6 else sorted([*rest, target])
-        line = step(a, op, b, target, left)
+        way, claimed = rng.random(), target
+        if way < 0.2:
+            claimed = results[op]
+        elif way < 0.4:
+            wanted = {"+": target - a, "-": a - target, "*": Fraction(target) / a if a else 1}[op]
+            b = int(wanted) if Fraction(wanted).denominator == 1 else rng.randint(1, 13)
+        elif way < 0.5:
+            b = f"{b} {rng.choice('+-*/')} {rng.choice((*state, rng.randint(1, 13)))}"
+        line = step(a, op, b, claimed, left)
         if follow(state, line) is None:
             return line
 

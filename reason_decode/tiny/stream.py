@@ -20,16 +20,25 @@ _PARTS = 4
 
 
 class Batch(NamedTuple):
-    """Token ids and two kinds of targets, padded on the right.
+    """Token ids and three kinds of targets, padded on the right.
 
     ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
     to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
-    ends a step, else -100.
+    ends a step, else -100, there too if a wrong step ``speaks_of_held_out``; ``results``
+    (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
+    four results that they make, else -100.
     """
 
     ids: Tensor
     labels: Tensor
     verdicts: Tensor
+    results: Tensor
+
+
+DIGITS = 3
+"""Of a result; larger ones count as none."""
+NO_DIGIT = 10
+RESULTS = 4
 
 
 class Mixture(NamedTuple):
@@ -97,14 +106,19 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     pieces = [text for work in works for text in (work.prompt, *work.steps)]
     encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
     rows: list[tuple[list[int], list[int], list[int]]] = []
-    for work in works:
+    results: list[tuple[int, int, list[int]]] = []
+    for k, work in enumerate(works):
         ids = [bos, *next(encoded)]
         labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
-        for right in work.right:
+        for line, right in zip(work.steps, work.right, strict=True):
             step = [*next(encoded), newline]
             ids += step
             labels += step if right else [IGNORE] * len(step)
-            verdicts += [IGNORE] * (len(step) - 1) + [int(right)]
+            silent = not right and countdown.speaks_of_held_out(line)
+            verdicts += [IGNORE] * (len(step) - 1) + [IGNORE if silent else int(right)]
+            made = countdown.pair_results(line)
+            if made is not None:
+                results.append((k, len(ids) - 1, [d for x in made for d in _digits(x)]))
         if work.right[-1]:
             ids.append(eos)
             labels.append(eos)
@@ -115,7 +129,16 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     columns = [
         torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
     ]
-    return Batch(*columns)
+    digits = torch.full((len(rows), width, RESULTS * DIGITS), IGNORE)
+    for k, place, made in results:
+        digits[k, place] = torch.tensor(made)
+    return Batch(*columns, digits)
+
+
+def _digits(x: countdown.Number | None) -> list[int]:
+    if x is None or x >= 10**DIGITS:
+        return [NO_DIGIT] * DIGITS
+    return [int(x) // 10**k % 10 for k in range(DIGITS)]
 
 
 def _as_id(found: object) -> int:

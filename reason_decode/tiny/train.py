@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from reason_decode.tiny import export, sampled, stream, tokenizer
 from reason_decode.tiny.stream import IGNORE, Batch, Mixture, Stream
 
 SAVE_EVERY = 250
+# Of the hidden states; two layers are above it.
+RESULTS_LAYER = -3
 # Arithmetic is learned long before countdown. Half-way its share is cut, and after the decay of the
 # learning rate a short tail of countdown alone takes a little of it back: the base stays imperfect
 # at both, so that there is something left for a verifier to mend.
@@ -73,17 +75,34 @@ def config(vocab_size: int) -> LlamaConfig:
     )
 
 
+class Weights(NamedTuple):
+    """How much each kind of loss counts: next tokens, verdicts, results of two numbers."""
+
+    tokens: float = 1.0
+    verdicts: float = 1.0
+    results: float = 0.0
+
+
 class Learner(nn.Module):
-    """A causal language model with a second head that says whether the step just ended is right."""
+    """A causal language model with a second head that says whether the step just ended is right.
+
+    A third head tells the results that the two numbers left make. Without it nothing asks for the
+    product of 3 and 8, since no problem has the target 24, and to that target it would be unknown.
+    It reads from below the top, so that the layers above can compare results with the target.
+    """
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         super().__init__()
         self.model = model
         self.verdict = nn.Linear(model.config.hidden_size, 2)
+        self.results = nn.Linear(
+            model.config.hidden_size, stream.RESULTS * stream.DIGITS * (stream.NO_DIGIT + 1)
+        )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Summed losses in nats, ``(next token, verdict)``; a head reads only where it learns."""
-        hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Summed losses in nats, ``(next token, verdict, results)``, each read where it learns."""
+        read = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
+        hidden = read.last_hidden_state
         targets = batch.labels[:, 1:]
         learn = targets != IGNORE
         logits = self.model.lm_head(hidden[:, :-1][learn])
@@ -91,7 +110,11 @@ class Learner(nn.Module):
         judged = batch.verdicts != IGNORE
         verdict_logits = self.verdict(hidden[judged]).float()
         verdict_loss = F.cross_entropy(verdict_logits, batch.verdicts[judged], reduction="sum")
-        return token_loss, verdict_loss
+        paired = batch.results[..., 0] != IGNORE
+        below = F.rms_norm(read.hidden_states[RESULTS_LAYER][paired], hidden.shape[-1:])
+        digit_logits = self.results(below).float().view(-1, stream.NO_DIGIT + 1)
+        digits = batch.results[paired].view(-1)
+        return token_loss, verdict_loss, F.cross_entropy(digit_logits, digits, reduction="sum")
 
 
 def corpus(count: int = 1500) -> Iterable[str]:
@@ -123,15 +146,14 @@ def train(
     *,
     steps: int,
     peak: float,
-    token_weight: float,
-    verdict_weight: float,
+    weights: Weights,
     tail: int = 0,
     stop_at: int | None = None,
 ) -> None:
     """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
 
     Each step minimises, over all its batches,
-    ``token_weight * mean(token losses) + verdict_weight * mean(verdict losses)``.
+    ``sum_k weights[k] * mean(losses of kind k)``.
     """
     decayed = [p for p in learner.parameters() if p.dim() > 1]
     plain = [p for p in learner.parameters() if p.dim() <= 1]
@@ -145,7 +167,7 @@ def train(
     for step, batches in enumerate(bar, start):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
-        row = _step(learner, optimizer, batches, token_weight, verdict_weight)
+        row = _step(learner, optimizer, batches, weights)
         if step % 25 == 0:
             bar.set_postfix(row)
             with (out / "log.jsonl").open("a") as log:
@@ -155,24 +177,20 @@ def train(
 
 
 def _step(
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    batches: list[Batch],
-    token_weight: float,
-    verdict_weight: float,
+    learner: Learner, optimizer: torch.optim.Optimizer, batches: list[Batch], weights: Weights
 ) -> dict[str, float]:
     """One update over a few batches; returns the mean losses of each batch."""
-    tokens = sum(int((b.labels != IGNORE).sum()) for b in batches)
-    verdicts = sum(int((b.verdicts != IGNORE).sum()) for b in batches)
+    counts = [[int((x != IGNORE).sum()) for x in batch[1:]] for batch in batches]
+    totals = [max(1, sum(column)) for column in zip(*counts, strict=True)]
     row: dict[str, float] = {}
-    for k, batch in enumerate(batches):
+    for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
         with torch.autocast("cpu", torch.bfloat16):
-            token_loss, verdict_loss = learner(batch)
-        loss = token_weight * token_loss / tokens + verdict_weight * verdict_loss / verdicts
-        loss.backward()
-        own = max(1, int((batch.labels != IGNORE).sum()))
-        row[f"tokens{k}"] = round(token_loss.item() / own, 4)
-        row[f"verdicts{k}"] = round(verdict_loss.item() / int((batch.verdicts != IGNORE).sum()), 4)
+            losses = learner(batch)
+        parts = [w * x / n for w, x, n in zip(weights, losses, totals, strict=True)]
+        torch.stack(parts).sum().backward()
+        for name, x, n in zip(Weights._fields, losses, own, strict=True):
+            if n:
+                row[f"{name}{k}"] = round(x.item() / n, 4)
     nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -213,11 +231,23 @@ def train_base(out: Path, steps: int, seed: int) -> None:
         out,
         steps=steps,
         peak=2e-3,
-        token_weight=1.0,
-        verdict_weight=0.5,
+        weights=Weights(verdicts=0.5),
         tail=TAIL,
     )
     export.base(out, learner.model)
+
+
+def renew_top(learner: Learner) -> None:
+    """Start the layers above the results, and the verdict head, from scratch; in place.
+
+    What the base knows there about reach is a list of its forty targets for each pair of numbers,
+    which keeps a verdict from being computed.
+    """
+    fresh = Learner(LlamaForCausalLM(learner.model.config))
+    learner.verdict = fresh.verdict
+    layers, new = learner.model.model.layers, fresh.model.model.layers
+    for k in range(len(layers) + RESULTS_LAYER + 1, len(layers)):
+        layers[k] = new[k]
 
 
 def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
@@ -230,9 +260,11 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     if not pool.exists():
         model = learner.model.eval()
         sampled.write(pool, sampled.draw(model, words, seed))
+    torch.manual_seed(seed)
+    renew_top(learner)
     learner.train()
     data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
-    train(learner, data, out, steps=steps, peak=1e-3, token_weight=0.5, verdict_weight=1.0)
+    train(learner, data, out, steps=steps, peak=1e-3, weights=Weights(tokens=0.5, results=1.0))
     export.prm(out, base, learner.model, learner.verdict)
 
 
@@ -242,7 +274,7 @@ def main() -> None:
     parser.add_argument("stage", choices=["base", "prm"])
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
     parser.add_argument("--base", type=Path, help="prm: the --out of the base")
-    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 2200")
+    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 4500")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.stage == "base":
@@ -250,7 +282,7 @@ def main() -> None:
     elif args.base is None:
         parser.error("prm needs --base, the folder that the base was trained in")
     else:
-        train_prm(args.out, args.base, args.steps or 2200, args.seed)
+        train_prm(args.out, args.base, args.steps or 4500, args.seed)
 
 
 if __name__ == "__main__":

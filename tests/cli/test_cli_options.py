@@ -25,8 +25,9 @@ def made(monkeypatch: pytest.MonkeyPatch, *argv: str) -> Any:
 def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
     best = made(monkeypatch, "--n", "3")
     assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, SCORER)
-    search = made(monkeypatch, "--strategy", "step-search", "--beam-width", "2")
-    assert isinstance(search, StepSearch) and (search.n, search.beam_width) == (8, 2)
+    search = made(monkeypatch, "--strategy", "step-search", "--beam-width", "2", "--margin", "0.5")
+    assert isinstance(search, StepSearch)
+    assert (search.n, search.beam_width, search.margin) == (8, 2, 0.5)
     assert made(monkeypatch, "--strategy", "greedy") is None
     assert made(monkeypatch, "--strategy", "sample") is None
 
@@ -45,6 +46,7 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
         (["--temperature", "0"], "best-of-n samples and needs a temperature above 0"),
         (["--temperature", "nan"], "got --temperature nan"),
         (["--beam-width", "2"], "only step-search has a beam"),
+        (["--margin", "0.5"], "only step-search drops trajectories"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(argv: list[str], message: str):

@@ -90,3 +90,19 @@ def test_varied_problems_are_of_all_sizes_and_some_have_no_solution() -> None:
     assert {len(numbers) for numbers, _ in problems} == {2, 3, 4}
     solvable = sum(target in countdown.reachable(numbers) for numbers, target in problems)
     assert 180 < solvable < 270
+
+
+def test_what_two_numbers_make() -> None:
+    assert countdown.pair_results("11 - 8 = 3 (left: 8 3)") == [11, 5, 24, None]
+    assert countdown.pair_results("1 / 3 = 1/3 (left: 1/3 9)") == [None, None, 3, 27]
+    assert countdown.pair_results("2 - 6 = -4 (left: -4 0)") == [None, 4, 0, 0]
+    assert countdown.pair_results("4 + 5 = 9 (left: 1 2 9)") is None
+    assert countdown.pair_results("Answer: 3 * 8 = 24") is None
+
+
+@pytest.mark.parametrize(
+    ("left", "speaks"),
+    [("3 8", True), ("24", True), ("3 9", False), ("1 3 8", False), ("x", False)],
+)
+def test_lines_that_speak_of_the_held_out_target(left: str, speaks: bool) -> None:
+    assert countdown.speaks_of_held_out(f"1 + 2 = 3 (left: {left})") is speaks

@@ -13,7 +13,7 @@ from reason_decode.tiny.stream import Mixture, Stream
 def _learner() -> train.Learner:
     torch.manual_seed(0)
     config = train.config(327)
-    config.hidden_size, config.intermediate_size, config.num_hidden_layers = 16, 16, 1
+    config.hidden_size, config.intermediate_size, config.num_hidden_layers = 16, 16, 3
     return train.Learner(LlamaForCausalLM(config))
 
 
@@ -28,8 +28,7 @@ def _run(tiny: Tiny, out: Path, steps: int, until: int | None = None) -> train.L
         out,
         steps=steps,
         peak=1e-2,
-        token_weight=1.0,
-        verdict_weight=1.0,
+        weights=train.Weights(results=0.5),
         stop_at=until,
     )
     return learner
@@ -55,6 +54,15 @@ def test_the_rate_warms_up_and_decays() -> None:
     assert rates[0] == pytest.approx(1e-5)
     assert max(rates) == pytest.approx(1e-3)
     assert rates[-1] == pytest.approx(2e-5, rel=0.01)
+
+
+def test_a_renewed_top_leaves_what_is_below() -> None:
+    learner = _learner()
+    before = {name: x.clone() for name, x in learner.state_dict().items()}
+    train.renew_top(learner)
+    changed = {name for name, x in learner.state_dict().items() if not torch.equal(x, before[name])}
+    assert "verdict.weight" in changed
+    assert {name.split(".")[3] for name in changed if "layers" in name} == {"1", "2"}
 
 
 def test_exported_heads_judge_as_they_were_trained(tiny: Tiny, tmp_path: Path) -> None:

@@ -60,6 +60,31 @@ def test_the_next_token_is_learnt_of_right_steps_only(tiny: Tiny) -> None:
     assert batch.verdicts[0][places].tolist() == [1, 0]
 
 
+def test_no_verdict_says_that_the_held_out_target_is_a_dead_end(tiny: Tiny) -> None:
+    """Holding 24 out made every state that makes it a dead end, and the verifier learnt just that.
+
+    It took `(left: 3 8)` for hopeless with the target 24, having only met it where it was.
+    """
+    lines = ("10 - 7 = 3 (left: 3 8)", "10 - 7 = 3 (left: 3 9)")
+    for line, taught in zip(lines, (False, True), strict=True):
+        batch = stream.collate([Work("Make 36 from 7 8 10.\n", (line,), (False,))], _words(tiny))
+        assert bool((batch.verdicts == 0).any()) is taught
+    right = stream.collate([Work("Make 11 from 7 8 10.\n", lines[:1], (True,))], _words(tiny))
+    assert bool((right.verdicts == 1).any())
+
+
+def test_results_are_digits_at_the_newline_after_two_numbers(tiny: Tiny) -> None:
+    work = Work(
+        "Make 36 from 7 8 10.\n", ("10 - 7 = 3 (left: 3 8)", "3 * 8 = 24 (left: 24)"), (True, False)
+    )
+    batch = stream.collate([work], _words(tiny))
+    places = (batch.results[0, :, 0] != IGNORE).nonzero().flatten()
+    first = (batch.verdicts[0] != IGNORE).nonzero().flatten()[:1]
+    assert places.tolist() == first.tolist()
+    none = stream.NO_DIGIT
+    assert batch.results[0, places[0]].tolist() == [1, 1, 0, 5, 0, 0, 4, 2, 0, none, none, none]
+
+
 def test_the_same_seed_and_number_make_the_same_batches(tiny: Tiny) -> None:
     one, two = (Stream(_words(tiny), [(0, MIXTURE)], seed=4)[7] for _ in range(2))
     other = Stream(_words(tiny), [(0, MIXTURE)], seed=5)[7]
