@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,29 +155,41 @@ def train(
     Each step minimises, over all its batches,
     ``sum_k weights[k] * mean(losses of kind k)``.
     """
-    decayed = [p for p in learner.parameters() if p.dim() > 1]
-    plain = [p for p in learner.parameters() if p.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
-    start, end = _resume(out, learner, optimizer), stop_at or steps + tail
+    optimizers = _optimizers(learner, peak)
+    start, end = _resume(out, learner, optimizers), stop_at or steps + tail
     loader = DataLoader(
         Subset(data, range(start, end)), batch_size=None, num_workers=1, prefetch_factor=4
     )
     bar = tqdm(loader, initial=start, total=steps, unit="step", mininterval=5)
     for step, batches in enumerate(bar, start):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(step, steps, peak)
-        row = _step(learner, optimizer, batches, weights)
+        row = _step(learner, optimizers, batches, weights)
         if step % 25 == 0:
             bar.set_postfix(row)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, **row}) + "\n")
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == end:
-            _save(out, learner, optimizer, step + 1)
+            _save(out, learner, optimizers, step + 1)
+
+
+def _optimizers(learner: Learner, peak: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding, the heads and the norms."""
+    matrices = [p for p in learner.model.model.layers.parameters() if p.dim() == 2]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in learner.parameters() if id(p) not in inside]
+    return [
+        # At the scale of AdamW's updates, so that one learning rate serves both.
+        torch.optim.Muon(matrices, lr=peak, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
 
 
 def _step(
-    learner: Learner, optimizer: torch.optim.Optimizer, batches: list[Batch], weights: Weights
+    learner: Learner,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batches: list[Batch],
+    weights: Weights,
 ) -> dict[str, float]:
     """One update over a few batches; returns the mean losses of each batch."""
     counts = [[int((x != IGNORE).sum()) for x in batch[1:]] for batch in batches]
@@ -192,28 +204,32 @@ def _step(
             if n:
                 row[f"{name}{k}"] = round(x.item() / n, 4)
     nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return row
 
 
-def _save(out: Path, learner: Learner, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(
+    out: Path, learner: Learner, optimizers: Sequence[torch.optim.Optimizer], step: int
+) -> None:
     state: dict[str, Any] = {
         "learner": learner.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "step": step,
     }
     torch.save(state, out / "checkpoint.tmp")
     (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
 
 
-def _resume(out: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> int:
+def _resume(out: Path, learner: Learner, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
     learner.load_state_dict(state["learner"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     return state["step"]
 
 
