@@ -121,7 +121,9 @@ def _with_room(states: Tensor, end: int) -> Tensor:
 
 def make_growing(cache: object) -> None:
     """Give the plain dynamic layers of a cache spare room, in place; leave every other kind."""
-    for k, layer in enumerate(cache.layers if isinstance(cache, Cache) else ()):
+    if not isinstance(cache, Cache):
+        return
+    for k, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer and layer.is_initialized:
             growing = GrowingLayer()
             vars(growing).update(vars(layer))

@@ -22,7 +22,7 @@ from reason_decode.tiny.countdown import (
 # Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
 # is out of reach afterwards) is what a search meets most; the others are what other models write.
 FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
-FLAW_WEIGHTS = (50, 12, 10, 8, 20)
+FLAW_WEIGHTS = (44, 12, 10, 14, 20)
 # The last operation is where a wish is father to the result.
 LAST_FLAW_WEIGHTS = (20, 10, 5, 5, 60)
 GIVING_UP = (
@@ -94,6 +94,7 @@ def write(
     """
     terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
     lines: list[str] = []
+    parts: list[Term] = []
     for k in range(len(numbers) - 1):
         state = tuple(term.value for term in terms)
         good, bad = _sorted_moves(state, target)
@@ -103,14 +104,14 @@ def write(
         move = _pick(rng, good)
         a, b = terms[move.i], terms[move.j]
         made = _join(rng, a, move.op, b, move.value)
+        parts.append(made)
         terms = [term for i, term in enumerate(terms) if i not in (move.i, move.j)]
         terms = sorted([*terms, made], key=lambda term: term.value)
         left = [term.value for term in terms]
         lines.append(step(a.value, move.op, b.value, move.value, left))
     flawed = flaw_at is not None
-    text = terms[0].text
-    answer = f"Answer: {text} = {target}"
-    lines.append(_flawed_answer(rng, text, numbers, target) if flawed else answer)
+    answer = f"Answer: {terms[0].text} = {target}"
+    lines.append(_flawed_answer(rng, parts, numbers, target) if flawed else answer)
     return _work(numbers, target, lines, flawed)
 
 
@@ -216,25 +217,39 @@ _SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {
 }
 
 
-def _flawed_answer(rng: random.Random, text: str, numbers: Sequence[int], target: int) -> str:
-    """An answer that misuses a number, an operator or a parenthesis, or gives up."""
+def _flawed_answer(
+    rng: random.Random, parts: Sequence[Term], numbers: Sequence[int], target: int
+) -> str:
+    """An answer that misuses a number, an operator, a part or a parenthesis, or gives up.
+
+    ``parts`` are what the steps made, the whole expression last.
+    """
     if rng.random() < 0.1:
         return rng.choice(GIVING_UP)
+    text = parts[-1].text
     while True:
-        words = text.replace("(", "( ").replace(")", " )").split()
-        way = rng.randrange(4)
-        if way == 0:
-            ops = [i for i, word in enumerate(words) if word in "+-*/"]
-            words[rng.choice(ops)] = rng.choice("+-*/")
-        elif way == 1:
-            places = [i for i, word in enumerate(words) if word.isdigit()]
-            words[rng.choice(places)] = str(rng.choice([*numbers, rng.randint(1, 13)]))
-        elif way == 2:
-            words = [word for word in words if word not in "()"]
-        else:
-            words += [rng.choice("+-*"), str(rng.choice(numbers))]
-        spoiled = " ".join(words).replace("( ", "(").replace(" )", ")")
+        spoiled = _spoiled(rng, text, parts, numbers)
         line = f"Answer: {spoiled} = {target}"
         if not is_answer(numbers, target, line):
             return line
         text = text if rng.random() < 0.5 else spoiled
+
+
+def _spoiled(rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequence[int]) -> str:
+    if len(parts) > 1 and rng.random() < 0.4:
+        # A part stands there as its value: the numbers that made it are missing.
+        part = rng.choice(parts[:-1])
+        return text.replace(f"({part.text})", str(part.value)).replace(part.text, str(part.value))
+    words = text.replace("(", "( ").replace(")", " )").split()
+    way = rng.randrange(4)
+    if way == 0:
+        ops = [i for i, word in enumerate(words) if word in "+-*/"]
+        words[rng.choice(ops)] = rng.choice("+-*/")
+    elif way == 1:
+        places = [i for i, word in enumerate(words) if word.isdigit()]
+        words[rng.choice(places)] = str(rng.choice([*numbers, rng.randint(1, 13)]))
+    elif way == 2:
+        words = [word for word in words if word not in "()"]
+    else:
+        words += [rng.choice("+-*"), str(rng.choice(numbers))]
+    return " ".join(words).replace("( ", "(").replace(" )", ")")

@@ -31,7 +31,7 @@ class _Share(NamedTuple):
 # Most first and second steps lead nowhere, and they are cheap to sample: the largest share.
 _OPENINGS = _Share(100, 512, 34)
 _WHOLE = _Share(16, 512, 96)
-_ARITHMETIC = _Share(8, 256, 240)
+_ARITHMETIC = _Share(48, 256, 240)
 
 
 def grade(prompt: str, steps: Sequence[str]) -> list[bool]:

@@ -126,13 +126,13 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
         rows.append((ids, labels, verdicts))
     width = max(len(ids) for ids, _, _ in rows)
     pads = (pad, IGNORE, IGNORE)
-    columns = [
+    tokens, labels, verdicts = (
         torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
-    ]
+    )
     digits = torch.full((len(rows), width, RESULTS * DIGITS), IGNORE)
     for k, place, made in results:
         digits[k, place] = torch.tensor(made)
-    return Batch(*columns, digits)
+    return Batch(tokens, labels, verdicts, digits)
 
 
 def _digits(x: countdown.Number | None) -> list[int]:

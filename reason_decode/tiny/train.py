@@ -48,9 +48,9 @@ def base_schedule(steps: int) -> stream.Schedule:
 _PRM_MIXTURE = Mixture(
     countdown=24,
     varied=64,
-    arithmetic=7,
+    arithmetic=10,
     brief=20,
-    sampled=20,
+    sampled=24,
     flawed=0.6,
     rough=0.4,
     cut=True,
