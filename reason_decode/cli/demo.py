@@ -15,7 +15,7 @@ from reason_decode.strategies import BestOfN
 
 __all__ = ["add", "parse_problem", "run"]
 
-PROBLEM = "6 11 12 13"
+PROBLEM = "2 5 8 11"
 
 
 def add(commands: Any) -> None:
