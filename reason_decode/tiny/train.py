@@ -48,7 +48,7 @@ def base_schedule(steps: int) -> stream.Schedule:
 _PRM_MIXTURE = Mixture(
     countdown=24,
     varied=64,
-    arithmetic=10,
+    arithmetic=6,
     brief=72,
     sampled=24,
     flawed=0.6,
