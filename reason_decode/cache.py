@@ -69,9 +69,9 @@ def _padded(states: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[1], 0))
 
 
-def row_length(row: RowCache) -> int:
-    """How many positions a row holds."""
-    return row[0][0].shape[1]
+def crop_row(row: RowCache, end: int) -> RowCache:
+    """The first positions of a row, as views."""
+    return [(keys[:, :end], values[:, :end]) for keys, values in row]
 
 
 class GrowingLayer(DynamicLayer):

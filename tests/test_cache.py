@@ -3,7 +3,7 @@ import torch
 from transformers import LlamaForCausalLM, StaticCache
 from transformers.cache_utils import DynamicCache
 
-from reason_decode.cache import check_branchable, make_growing, row_length, stack_rows, take_row
+from reason_decode.cache import check_branchable, make_growing, stack_rows, take_row
 
 
 def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
@@ -14,7 +14,7 @@ def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCa
         cache = DynamicCache(config=tiny_llama.config)
         tiny_llama(ids[None, :-1], past_key_values=cache)
         caches.append(take_row(cache, 0, 0))
-    assert [row_length(row) for row in caches] == [3, 8, 5]
+    assert [row[0][0].shape[1] for row in caches] == [3, 8, 5]
     lengths = torch.tensor([3, 8, 5])
     mask = torch.arange(9) >= 8 - torch.cat([lengths])[:, None]
     logits = tiny_llama(

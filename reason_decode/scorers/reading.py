@@ -1,0 +1,240 @@
+"""Reading trajectories with a judge: each token once, in batches, whatever is branched or dropped.
+
+A judge lays a trajectory out as token ids and says where it is to be judged. What a trajectory
+shares with the one that it continues is not read again: the cache behind it is cut where the ids
+part, so that tokens which merge across a step's end, or what a chat template puts behind it, cost
+nothing but themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from reason_decode.cache import RowCache, check_branchable, crop_row, stack_rows, take_row
+from reason_decode.scorers.base import as_steps, check_finite
+from reason_decode.steps import StepSplitter
+
+# Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
+_WINDOW = 512
+
+
+class Layout(NamedTuple):
+    """A trajectory as token ids, and the places where it is judged."""
+
+    ids: list[int]
+    ends: list[int]
+
+
+class Judge(Protocol):
+    """A causal model, how it wants its text laid out, and what its outputs mean."""
+
+    model: PreTrainedModel
+    splitter: StepSplitter
+    batch_tokens: int
+    """At most so many tokens, padding included, go through one forward pass."""
+    per_step: bool
+    """Whether each step is judged, or the trajectory as a whole."""
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The ids of a prompt with its first steps, and the places where it is judged."""
+        ...
+
+    def read(self, **inputs: Any) -> Tensor:
+        """What the model says of each token, (b, t, c), given inputs, position ids and a cache."""
+        ...
+
+    def judge(self, features: Tensor) -> Tensor:
+        """Scores, (k,), of what was read at k places, (k, c)."""
+        ...
+
+
+class _Read(NamedTuple):
+    """A trajectory that has been read: its steps, its layout, its scores, the cache behind it."""
+
+    steps: tuple[str, ...]
+    layout: Layout
+    scores: Tensor
+    cache: RowCache | None
+
+
+class _Task(NamedTuple):
+    """A trajectory to be read from ``start`` on, behind a past that gave its first scores."""
+
+    steps: tuple[str, ...]
+    layout: Layout
+    scores: Tensor
+    past: RowCache | None
+    start: int
+
+    @property
+    def new(self) -> list[int]:
+        return self.layout.ids[self.start :]
+
+
+_UNREAD = _Read((), Layout([], []), torch.zeros(0), None)
+
+
+class ReadingSession:
+    """What a judge has read of each trajectory; see ``Session``.
+
+    Args:
+        judge: the model with its layout.
+        prompts: where each trajectory begins.
+
+    Raises:
+        ValueError: a prompt without tokens, or a model whose cache cannot be branched.
+    """
+
+    def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
+        check_branchable(DynamicCache(config=judge.model.config), type(judge).__name__)
+        self.judge, self.prompts, self.tokens = judge, list(prompts), 0
+        tasks = [_task(_UNREAD, (), judge.lay_out(prompt, ())) for prompt in prompts]
+        for prompt, task in zip(prompts, tasks, strict=True):
+            if not task.new:
+                raise ValueError(f"got the prompt {prompt!r}, which has no tokens; pass some text")
+        self.trajectories = self._read(tasks, remember=True)
+        self._candidates: list[list[_Read]] = []
+
+    def score(
+        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+    ) -> list[list[Tensor]]:
+        """Scores of the new steps of each candidate; see ``Session.score``.
+
+        Raises:
+            ValueError: a blank step, or a score that is not finite.
+        """
+        groups = [as_steps(group, self.judge.splitter) for group in candidates]
+        places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
+        reads = self.read_behind([(i, groups[i][j]) for i, j in places], remember)
+        fresh = [
+            read.scores[self.judge.per_step * len(self.trajectories[i].scores) :]
+            for (i, _), read in zip(places, reads, strict=True)
+        ]
+        check_finite(fresh, [f"candidate {j} of trajectory {i}" for i, j in places])
+        found = dict(zip(places, zip(reads, fresh, strict=True), strict=True))
+        nested = [[found[i, j] for j in range(len(group))] for i, group in enumerate(groups)]
+        self._candidates = [[read for read, _ in group] for group in nested]
+        return [[scores for _, scores in group] for group in nested]
+
+    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+        self.trajectories = [self._candidates[i][j] for i, j in choice]
+        self.prompts = [self.prompts[i] for i, _ in choice]
+        self._candidates = []
+
+    def read_behind(
+        self, candidates: Sequence[tuple[int, Sequence[str]]], remember: bool
+    ) -> list[_Read]:
+        """Read new steps behind trajectories, given as ``(trajectory, steps)``."""
+        tasks: list[_Task] = []
+        for i, new in candidates:
+            past = self.trajectories[i]
+            steps = (*past.steps, *new)
+            layout = self.judge.lay_out(self.prompts[i], steps) if new else past.layout
+            tasks.append(_task(past, steps, layout))
+        return self._read(tasks, remember)
+
+    def _read(self, tasks: Sequence[_Task], remember: bool) -> list[_Read]:
+        """Read each task in batches of similar length."""
+        reads = [_Read(x.steps, x.layout, x.scores, x.past if remember else None) for x in tasks]
+        lengths = [len(task.new) for task in tasks]
+        order = sorted((k for k in range(len(tasks)) if lengths[k]), key=lengths.__getitem__)
+        while order:
+            batch = [order.pop()]
+            while order and self._fits([tasks[k] for k in [*batch, order[-1]]]):
+                batch.append(order.pop())
+            fresh = self._forward([tasks[k] for k in batch], remember)
+            for k, read in zip(batch, fresh, strict=True):
+                reads[k] = read
+        return reads
+
+    def _fits(self, tasks: Sequence[_Task]) -> bool:
+        width = max(task.start for task in tasks) + len(tasks[0].new)
+        return len(tasks) * width <= self.judge.batch_tokens
+
+    @torch.no_grad()
+    def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[_Read]:
+        """One forward pass: pasts padded on the left, new tokens padded on the right."""
+        model = self.judge.model
+        old = [task.start for task in tasks]
+        before, width = max(old), max(len(task.new) for task in tasks)
+        ids = torch.zeros(len(tasks), width, dtype=torch.long)
+        mask = torch.zeros(len(tasks), before + width, dtype=torch.long)
+        for k, task in enumerate(tasks):
+            ids[k, : len(task.new)] = torch.tensor(task.new)
+            mask[k, before - old[k] : before + len(task.new)] = 1
+        pasts = [task.past for task in tasks if task.past is not None]
+        cache = stack_rows(pasts, model.config) if pasts else DynamicCache(config=model.config)
+        features = self.judge.read(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=(torch.tensor(old)[:, None] + torch.arange(width)).to(model.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        self.tokens += sum(len(task.new) for task in tasks)
+        ends = [[end - x.start for end in x.layout.ends[len(x.scores) :]] for x in tasks]
+        places = [features[k, places] for k, places in enumerate(ends)]
+        scores = self.judge.judge(torch.cat(places)).float().cpu().split([*map(len, ends)])
+        return [
+            _Read(
+                task.steps,
+                task.layout,
+                torch.cat([task.scores, new]),
+                take_row(cache, k, before - old[k], before + len(task.new)) if remember else None,
+            )
+            for k, (task, new) in enumerate(zip(tasks, scores, strict=True))
+        ]
+
+
+def _task(past: _Read, steps: tuple[str, ...], layout: Layout) -> _Task:
+    """What is left to read of a trajectory, given one that shares its beginning."""
+    shared = _shared(past.layout.ids, layout.ids)
+    known = 0
+    for old, new in zip(past.layout.ends, layout.ends, strict=False):
+        if old != new or old >= shared:
+            break
+        known += 1
+    start = min([shared, *layout.ends[known : known + 1]])
+    cache = None if past.cache is None else crop_row(past.cache, start)
+    return _Task(steps, layout, past.scores[:known], cache, start)
+
+
+def _shared(old: Sequence[int], new: Sequence[int]) -> int:
+    """How many ids two trajectories have in common from the start."""
+    for k, (a, b) in enumerate(zip(old, new, strict=False)):
+        if a != b:
+            return k
+    return min(len(old), len(new))
+
+
+def score_all(
+    judge: Judge, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+) -> list[Tensor]:
+    """Scores of whole solutions; a prompt with several of them in a row is read once.
+
+    Args:
+        judge: the model with its layout.
+        prompts: one a solution.
+        solutions: text, split by the judge's splitter, or ready lists of steps.
+
+    Raises:
+        ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
+    """
+    if len(prompts) != len(solutions):
+        raise ValueError(
+            f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
+        )
+    steps = as_steps(solutions, judge.splitter)
+    scores: list[Tensor] = []
+    for start in range(0, len(steps), _WINDOW):
+        window = prompts[start : start + _WINDOW]
+        unique = list(dict.fromkeys(window))
+        session = ReadingSession(judge, unique)
+        behind = [(unique.index(p), x) for p, x in zip(window, steps[start:], strict=False)]
+        scores += [read.scores for read in session.read_behind(behind, remember=False)]
+    check_finite(scores, [f"solution {k}" for k in range(len(scores))])
+    return scores

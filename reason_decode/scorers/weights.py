@@ -1,0 +1,58 @@
+"""Tensors of a checkpoint that transformers has no place for, such as a reward head."""
+
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+from transformers.utils.hub import cached_file
+
+_INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
+
+
+def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, which is taken off.
+
+    Args:
+        path_or_id: a folder or a Hub id with safetensors, in one file or several.
+        prefix: such as ``"v_head.summary."``.
+
+    Raises:
+        ValueError: the checkpoint has no safetensors, or no such tensor.
+    """
+    found: dict[str, Tensor] = {}
+    for file in _files(str(path_or_id), prefix):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no dict
+                if name.startswith(prefix):
+                    found[name.removeprefix(prefix)] = tensors.get_tensor(name)
+    if not found:
+        raise ValueError(
+            f"got no tensor {prefix}* in {path_or_id}; the checkpoint is of another format: pass "
+            "its name as format="
+        )
+    return found
+
+
+def _files(path_or_id: str, prefix: str) -> list[str]:
+    """The files that may hold the tensors; of several, those that the index names."""
+    index = _file(path_or_id, _INDEX)
+    if index is not None:
+        places = json.loads(Path(index).read_text())["weight_map"]
+        names = {file for name, file in places.items() if name.startswith(prefix)}
+        return [str(cached_file(path_or_id, name)) for name in sorted(names)]
+    whole = _file(path_or_id, _WHOLE)
+    if whole is None:
+        raise ValueError(
+            f"got no safetensors in {path_or_id}; pickled weights are not read: convert them with "
+            "save_pretrained"
+        )
+    return [whole]
+
+
+def _file(path_or_id: str, name: str) -> str | None:
+    """Where a file of a checkpoint lies, fetched if need be; ``None`` if there is none."""
+    try:
+        return cached_file(path_or_id, name)
+    except OSError:
+        return None
