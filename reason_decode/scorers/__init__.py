@@ -1,6 +1,7 @@
 """Things that judge solutions: one number a step, or one a solution; higher is better."""
 
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
+from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 
-__all__ = ["ProcessRewardModel", "Scorer", "Session", "reduce_scores"]
+__all__ = ["OutcomeRewardModel", "ProcessRewardModel", "Scorer", "Session", "reduce_scores"]

@@ -6,7 +6,6 @@ judged a step, and turns what the model says there into P(right). Each class nam
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from transformers import (
 
 from reason_decode.scorers.reading import Layout
 from reason_decode.scorers.weights import tensors_under
+from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
 __all__ = ["FORMATS", "Format", "detect"]
@@ -53,18 +53,11 @@ class Format:
         separator: str | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
-        embeddings: Any = model.get_input_embeddings()  # typed as any module, which has no size
-        if len(tokenizer) > embeddings.num_embeddings:
-            raise ValueError(
-                f"the tokenizer has {len(tokenizer)} tokens, the process reward model only "
-                f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
-            )
+        self.words = Words(tokenizer, model)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.splitter = StepSplitter(self.separator if separator is None else separator)
         self.batch_tokens = batch_tokens
-        # Steps come back with every continuation of theirs.
-        self.ids = lru_cache(maxsize=1 << 14)(self._ids)
-        self.tokens = {text: self._token(text) for text in self.needs}
+        self.tokens = {text: self.words.token(text) for text in self.needs}
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
@@ -82,19 +75,6 @@ class Format:
     def judge(self, features: Tensor) -> Tensor:
         """P(right), (k,), from what ``read`` gave for k places."""
         raise NotImplementedError
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _token(self, text: str) -> int:
-        """The id in which a text ends when it is tokenised by itself."""
-        ids = self.ids(text)
-        if not ids or ids[-1] == self.tokenizer.unk_token_id:
-            raise ValueError(
-                f"the tokenizer has no token for {text!r}, which the format "
-                f"{type(self).__name__} needs; pass the reward model's own tokenizer"
-            )
-        return ids[-1]
 
     def _at_tags(self, ids: Sequence[int], tag: str, steps: Sequence[str]) -> Layout:
         """The ids up to the last tag; every tag is where a step is judged."""
@@ -141,12 +121,7 @@ class TokenClassification(Format):
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """``[bos] prompt (step separator)*``."""
-        bos = self.tokenizer.bos_token_id
-        layout = Layout([*([bos] if isinstance(bos, int) else []), *self.ids(prompt)], [])
-        for step in steps:
-            layout.ids.extend([*self.ids(step), *self.ids(self.splitter.separator)])
-            layout.ends.append(len(layout.ids) - 1)
-        return layout
+        return self.words.plain(prompt, steps, self.splitter.separator)
 
     def read(self, **inputs: Any) -> Tensor:
         """The label logits of each token, (b, t, 2 or 3)."""
@@ -201,7 +176,7 @@ class RLHFlow(Format):
         if not steps:
             opening = self._render([prompt], generate=False)
             # What the template puts behind the turn is not there once a step has been added.
-            return Layout(list(self.ids(opening[: opening.rindex(prompt) + len(prompt)])), [])
+            return Layout(list(self.words.ids(opening[: opening.rindex(prompt) + len(prompt)])), [])
         turns = [f"{prompt} {steps[0]}", *steps[1:]]
         layout, shown = Layout([], []), ""
         for k in range(1, len(turns) + 1):
@@ -214,7 +189,7 @@ class RLHFlow(Format):
                     "the chat template rewrites earlier turns when later ones are added; pass the "
                     "tokenizer that belongs to the reward model"
                 )
-            layout.ids.extend(self.ids(text[len(shown) :]))
+            layout.ids.extend(self.words.ids(text[len(shown) :]))
             layout.ends.append(len(layout.ids) - 1)
             shown = text
         return layout
@@ -228,7 +203,7 @@ class RLHFlow(Format):
         for turn in turns:
             messages.append({"role": "user", "content": turn})
             messages.append({"role": "assistant", "content": "+"})
-        return _chat(self.tokenizer, messages[:-1], generate)
+        return self.words.chat(messages[:-1], generate)
 
 
 class QwenMath(Format):
@@ -265,8 +240,8 @@ class QwenMath(Format):
         if steps:
             answer = "".join(f"{step}<extra_0>" for step in steps)
             messages.append({"role": "assistant", "content": answer})
-        text = _chat(self.tokenizer, messages, generate=not steps)
-        return self._at_tags(self.ids(text), "<extra_0>", steps)
+        text = self.words.chat(messages, generate=not steps)
+        return self._at_tags(self.words.ids(text), "<extra_0>", steps)
 
     def judge(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
@@ -295,7 +270,7 @@ class Skywork(Format):
         bos = self.tokenizer.bos_token or ""
         layout = Layout(list(self.tokenizer(f"{bos}{prompt}\n")["input_ids"]), [])
         for step in steps:
-            layout.ids.extend([*self.ids(step), self.tokens["\n"]])
+            layout.ids.extend([*self.words.ids(step), self.tokens["\n"]])
             layout.ends.append(len(layout.ids) - 1)
         return layout
 
@@ -392,14 +367,6 @@ def detect(path_or_id: str | Path, config: Any) -> str:
         f"got {kinds} in {path_or_id}, which does not say how it reads steps; pass format= one of "
         f"{', '.join(FORMATS)}"
     )
-
-
-def _chat(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], generate: bool
-) -> str:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
-    assert isinstance(text, str)
-    return text
 
 
 def _choice(model: PreTrainedModel, features: Tensor, tokens: Sequence[int]) -> Tensor:

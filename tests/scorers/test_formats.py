@@ -291,5 +291,5 @@ def test_a_plain_language_model_must_say_its_format(
 def test_a_tokenizer_without_the_tags_is_refused(tiny_llama: LlamaForCausalLM) -> None:
     core = Tokenizer(models.WordLevel({"<unk>": 0, "+": 1, "-": 2}, unk_token="<unk>"))
     words = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
-    with pytest.raises(ValueError, match="no token for 'ки', which the format MathShepherd needs"):
+    with pytest.raises(ValueError, match="no token for 'ки', which marks verdicts"):
         ProcessRewardModel(tiny_llama, words, format="math-shepherd")

@@ -1,0 +1,135 @@
+"""Outcome reward models: one number for a whole solution, or for as much of it as there is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from reason_decode.scorers.reading import Layout, ReadingSession, score_all
+from reason_decode.scorers.words import Words
+from reason_decode.steps import StepSplitter
+
+
+class OutcomeRewardModel:
+    """Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
+
+    The text is a chat of the prompt and the solution where the tokenizer has a template for chats,
+    else prompt and steps with a separator behind each. Two labels (wrong, right) give
+    ``softmax(score(hidden))[1]``.
+
+    Args:
+        model: a causal model for sequence classification with one label or two.
+        tokenizer: the model's own; it need not be the generator's, text is the common ground.
+        separator: what ends a step in a solution.
+        chat: whether to use the chat template; ``None``: if there is one.
+        raw: give the reward as the head gives it, any real number; with one label only.
+        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+
+    Raises:
+        ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
+            ``raw`` with two labels.
+
+    Source: Cobbe et al. 2021, 2110.14168; Lightman et al. 2023, 2305.20050, section 2.5: the score
+    at the last token.
+    """
+
+    per_step = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        separator: str = "\n",
+        chat: bool | None = None,
+        raw: bool = False,
+        batch_tokens: int = 16_384,
+    ) -> None:
+        labels = model.config.num_labels
+        named = "SequenceClassification" in type(model).__name__ and hasattr(model, "score")
+        if not named or labels not in (1, 2) or (raw and labels == 2):
+            raise ValueError(
+                f"got {type(model).__name__} with {labels} labels and raw={raw}; allowed is a "
+                "causal model for sequence classification with one label, or two and raw=False"
+            )
+        self.words = Words(tokenizer, model)
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.splitter = StepSplitter(separator)
+        self.chat = tokenizer.chat_template is not None if chat is None else chat
+        self.raw, self.batch_tokens = raw, batch_tokens
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        separator: str = "\n",
+        chat: bool | None = None,
+        raw: bool = False,
+        **kwargs: Any,
+    ) -> "OutcomeRewardModel":
+        """Load a model and its tokenizer from a folder or the Hub; no remote code is run.
+
+        Args:
+            path_or_id: a local folder or a Hub id.
+            separator: what ends a step in a solution.
+            chat: whether to use the chat template; ``None``: if there is one.
+            raw: give the reward as the head gives it.
+            kwargs: passed to ``AutoModelForSequenceClassification.from_pretrained``.
+        """
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path_or_id, trust_remote_code=False, **kwargs
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
+
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """The score of every solution; a prompt with several in a row is read once.
+
+        Args:
+            prompts: one a solution.
+            solutions: text, split at the separator, or ready lists of steps.
+
+        Returns:
+            float32 (1,) a solution; (0,) for one without steps.
+
+        Raises:
+            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
+        """
+        return score_all(self, prompts, solutions)
+
+    def open(self, prompts: Sequence[str]) -> ReadingSession:
+        """A session that reads each prompt and each step once."""
+        return ReadingSession(self, prompts)
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The ids of the solution so far, judged at the last of them."""
+        if self.chat:
+            turns = [{"role": "user", "content": prompt}]
+            solution = self.splitter.separator.join(steps)
+            turns += [{"role": "assistant", "content": solution}] if steps else []
+            ids = list(self.words.ids(self.words.chat(turns, generate=not steps)))
+        else:
+            ids = self.words.plain(prompt, steps, self.splitter.separator).ids
+        return Layout(ids, [len(ids) - 1] if steps else [])
+
+    def read(self, **inputs: Any) -> Tensor:
+        """The last hidden state of each token, (b, t, h)."""
+        return self.model.base_model(**inputs).last_hidden_state
+
+    def judge(self, features: Tensor) -> Tensor:
+        """Scores, (k,), from the hidden states of k places, (k, h)."""
+        head: Any = self.model.get_submodule("score")
+        logits = head(features).float()
+        if logits.shape[-1] == 2:
+            return logits.softmax(dim=-1)[:, 1]
+        return logits[:, 0] if self.raw else logits[:, 0].sigmoid()

@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+
+from reason_decode import BestOfN, OutcomeRewardModel
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+SOLUTIONS = [
+    "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)",
+    "10 - 4 = 7 (left: 5 6 7)",
+    "A is 1 + 2.\nFirst 1 + 2 = 3, so A is 3.",
+]
+PAIRS = [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
+
+
+def _orm(tiny: Tiny, labels: int = 1, **options: Any) -> OutcomeRewardModel:
+    shape = {**tiny.model.config.to_dict(), "num_labels": labels, "num_hidden_layers": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        model = LlamaForSequenceClassification(LlamaConfig.from_dict(shape))
+    return OutcomeRewardModel(model, tiny.tokenizer, **options)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> None:
+    """transformers' own pooling reads the last token that is no padding."""
+    orm = _orm(tiny, raw=True, chat=chat)
+    words: Any = tiny.tokenizer
+    for score, prompt, solution in zip(orm.score(PAIRS, SOLUTIONS), PAIRS, SOLUTIONS, strict=True):
+        if chat:
+            roles = (("user", prompt), ("assistant", solution))
+            turns = [{"role": role, "content": content} for role, content in roles]
+            text = str(words.apply_chat_template(turns, tokenize=False))
+            ids = words(text, add_special_tokens=False)["input_ids"]
+        else:
+            ids = words(f"{prompt}{solution}\n")["input_ids"]
+        with torch.no_grad():
+            plain = orm.model(torch.tensor([ids])).logits[0]
+        torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
+
+
+def test_two_labels_give_the_probability_of_the_second(tiny: Tiny) -> None:
+    orm = _orm(tiny, labels=2, chat=False)
+    ids = torch.tensor([tiny.tokenizer(f"{PAIRS[0]}{SOLUTIONS[0]}\n")["input_ids"]])
+    with torch.no_grad():
+        plain = orm.model(ids).logits.softmax(-1)[0, 1:]
+    torch.testing.assert_close(orm.score(PAIRS[:1], SOLUTIONS[:1])[0], plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_session_scores_as_the_stateless_call(tiny: Tiny, chat: bool) -> None:
+    orm = _orm(tiny, chat=chat)
+    steps = [solution.split("\n") for solution in SOLUTIONS]
+    session = orm.open(PROMPTS)
+    first = session.score([[steps[0][:1], steps[1]], [steps[2][:1]]])
+    assert first[0][0].shape == (1,)
+    session.keep([(1, 0), (0, 0)])
+    second = session.score([[steps[2][1:]], [steps[0][1:]]])
+    whole = orm.score(PAIRS, SOLUTIONS)
+    torch.testing.assert_close(first[0][1], whole[1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(second[0][0], whole[2], atol=1e-4, rtol=0)
+    torch.testing.assert_close(second[1][0], whole[0], atol=1e-4, rtol=0)
+
+
+def test_best_of_n_returns_the_candidate_that_it_scores_highest(tiny: Tiny) -> None:
+    orm = _orm(tiny)
+    out = tiny.model.generate(
+        **tiny.tokenizer(PROMPTS[:1], return_tensors="pt"),
+        do_sample=True,
+        max_new_tokens=60,
+        custom_generate=BestOfN(orm, tokenizer=tiny.tokenizer, n=4),
+        return_dict_in_generate=True,
+    )
+    trace = out.traces[0]
+    assert trace.best.total == max(candidate.total for candidate in trace.candidates)
+    assert [len(candidate.scores) for candidate in trace.candidates] == [1] * 4
+
+
+def test_other_heads_are_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
+    with pytest.raises(ValueError, match="got LlamaForCausalLM with 2 labels"):
+        OutcomeRewardModel(tiny_llama, tiny.tokenizer)
+    with pytest.raises(ValueError, match="with 3 labels"):
+        _orm(tiny, labels=3)
+    with pytest.raises(ValueError, match="raw=True"):
+        _orm(tiny, labels=2, raw=True)
