@@ -167,6 +167,21 @@ class Generation:
         make_growing(rows.kwargs["past_key_values"])
         return _Sampling(self, rows, boundary, branch).run()
 
+    def copied(self, rows: Rows, keep: Sequence[int]) -> Rows:
+        """Some of the rows, sharing nothing, so that they can be sampled from more than once.
+
+        Raises:
+            ValueError: they have no cache.
+        """
+        cache = rows.kwargs.get("past_key_values")
+        if not isinstance(cache, Cache) or rows.logits is None:
+            raise ValueError(f"{self.need} needs a cache here; leave use_cache=True")
+        index, count = torch.tensor(keep, device=rows.ids.device), len(rows.ids)
+        kwargs = {name: _pick_rows(x, index, count) for name, x in rows.kwargs.items()}
+        kwargs["past_key_values"] = _copied(cache)
+        kwargs["past_key_values"].batch_select_indices(index)
+        return Rows(rows.ids[index], kwargs, rows.logits[index], [rows.room[k] for k in keep])
+
     def resume(self, branches: Sequence[Branch]) -> Rows:
         """A batch of branches that were kept, ready to be sampled from again."""
         caches = [branch.cache for branch in branches if branch.cache is not None]

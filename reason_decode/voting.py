@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from reason_decode.answers import same_answer
 
-__all__ = ["Votes", "majority", "weighted"]
+__all__ = ["Stop", "Votes", "decided", "lead_probability", "majority", "should_stop", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,72 @@ def weighted(
     winner = max(sums, key=sums.__getitem__, default=None)
     members = range(len(answers)) if winner is None else groups[winner]
     return Votes(winner, sums, tuple(members), max(members, key=lambda i: weights[i]))
+
+
+Stop = Literal["decided"] | float
+"""When to stop asking for votes: none can change it any more, or the lead is so probable."""
+
+
+def decided(counts: Sequence[float], left: int) -> bool:
+    """Whether no further votes can change the winner: ``first - second > left``.
+
+    Args:
+        counts: votes of each answer so far, one each.
+        left: voters still to come, each with one vote.
+    """
+    first, second = _leaders(counts)
+    return first - second > left
+
+
+def lead_probability(counts: Sequence[float]) -> float:
+    """Probability that the leading answer is more frequent than the second, of these two.
+
+    ``P(p > 1/2)`` for p ~ Beta(first + 1, second + 1), which is the share of the heads among
+    ``first + second + 1`` fair coins being at most ``first``.
+
+    Args:
+        counts: votes of each answer so far, one each.
+
+    Source: Aggarwal et al. 2023, 2305.11860, section 3 (its Beta criterion).
+    """
+    first, second = map(int, _leaders(counts))
+    coins = first + second + 1
+    return sum(math.comb(coins, heads) for heads in range(first + 1)) / 2**coins
+
+
+def should_stop(counts: Sequence[float], left: int, stop: Stop | None) -> bool:
+    """Whether a vote may end before everyone was asked.
+
+    Args:
+        counts: votes of each answer so far, one each.
+        left: voters still to come.
+        stop: ``"decided"``: once no one can change the winner; a probability: also once the lead is
+            at least so probable; ``None``: never.
+    """
+    if stop is None:
+        return False
+    if decided(counts, left):
+        return True
+    return stop != "decided" and lead_probability(counts) >= stop
+
+
+def check_stop(stop: object) -> None:
+    """Raise unless ``stop`` is a rule for ending a vote.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if stop is None or stop == "decided" or (isinstance(stop, float) and 0.5 < stop < 1):
+        return
+    raise ValueError(
+        f"got stop={stop!r}; allowed are 'decided', a probability between 0.5 and 1 such as 0.95, "
+        "and None"
+    )
+
+
+def _leaders(counts: Sequence[float]) -> tuple[float, float]:
+    first, second = sorted([*counts, 0.0, 0.0], reverse=True)[:2]
+    return first, second
 
 
 def _check(answers: Sequence[str | None], weights: Sequence[float]) -> None:

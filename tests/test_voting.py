@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from reason_decode.voting import Votes, majority, weighted
+from reason_decode.voting import (
+    Votes,
+    check_stop,
+    decided,
+    lead_probability,
+    majority,
+    should_stop,
+    weighted,
+)
 
 
 def test_majority_counts_equal_answers_together():
@@ -60,3 +68,32 @@ def test_lengths_are_checked():
         weighted(["a", "b"], [1.0])
     with pytest.raises(ValueError, match="got no answers"):
         majority([])
+
+
+def test_a_vote_is_decided_when_the_rest_cannot_change_it():
+    assert decided([3.0, 1.0], left=1)
+    assert not decided([3.0, 1.0], left=2)
+    assert decided([1.0], left=0)
+    assert not decided([], left=0)
+
+
+@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0], []])
+def test_the_probability_of_a_lead_is_the_integral_of_its_beta_density(counts: list[float]):
+    first, second = sorted([*counts, 0.0, 0.0])[-1:-3:-1]
+    density = [(k / 20_000) ** first * (1 - k / 20_000) ** second for k in range(20_001)]
+    expected = sum(density[10_001:]) / sum(density)
+    assert lead_probability(counts) == pytest.approx(expected, abs=1e-3)
+
+
+def test_each_rule_stops_where_it_says():
+    assert not should_stop([9.0], left=0, stop=None)
+    assert should_stop([4.0], left=9, stop=0.95)
+    assert not should_stop([3.0], left=9, stop=0.95)
+    assert not should_stop([4.0], left=9, stop="decided")
+    assert should_stop([2.0, 1.0], left=0, stop=0.95)
+
+
+@pytest.mark.parametrize("stop", [0.5, 1.0, 1, "soon", True])
+def test_other_rules_are_refused(stop: object):
+    with pytest.raises(ValueError, match="allowed are 'decided', a probability"):
+        check_stop(stop)

@@ -107,7 +107,7 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Tensor) -> str:
 
 @dataclass(frozen=True)
 class Pool:
-    """n whole candidates of each prompt: the sampled ids, (t,) int64, and how they read."""
+    """Whole candidates of each prompt: the sampled ids, (t,) int64, and how they read."""
 
     prompts: list[str]
     tokens: list[list[Tensor]]
@@ -120,6 +120,16 @@ def sample_pool(
     """Read each prompt once and sample n whole candidates of it."""
     flat = generation.sample(generation.prefill(), n)
     branches = [flat[start : start + n] for start in range(0, len(flat), n)]
+    return as_pool(generation, tokenizer, splitter, branches)
+
+
+def as_pool(
+    generation: Generation,
+    tokenizer: PreTrainedTokenizerBase,
+    splitter: StepSplitter,
+    branches: Sequence[Sequence[Branch]],
+) -> Pool:
+    """What was sampled of each prompt, with how it reads."""
     candidates = [[_candidate(x, tokenizer, splitter) for x in group] for group in branches]
     tokens = [[branch.tokens for branch in group] for group in branches]
     return Pool(prompt_texts(generation, tokenizer), tokens, candidates)

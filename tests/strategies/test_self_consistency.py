@@ -39,3 +39,30 @@ def test_without_any_answer_the_first_candidate_is_returned(tiny: Tiny) -> None:
     _, trace = _vote(tiny, strategy)
     assert trace.chosen == (0,)
     assert trace.votes == {}
+
+
+def test_a_decided_vote_elects_whom_all_would_have(tiny: Tiny) -> None:
+    """What was asked is a beginning of what would have been, so the winner can be replayed."""
+    prompts = [
+        "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =\n",
+        "((1 - 2 + 3 - 4) + (5 - 6 * 1 - 1)) =\n",
+    ]
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=8, stop="decided")
+    out = generate(tiny, strategy, prompts, max_new_tokens=240, temperature=0.3)
+    asked = [len(trace.candidates) for trace in traces(out)]
+    assert min(asked) < 8
+    for trace in traces(out):
+        answers = [c.answer for c in trace.candidates]
+        assert trace.best.answer == majority(answers).answer
+        others: list[str | None] = ["none of these"] * (8 - len(answers))
+        assert majority([*answers, *others]).answer == trace.best.answer
+
+
+def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, stop=0.95)
+    out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=240)
+    assert out.cost is not None
+    words = tiny.tokenizer([PROMPT, "(1 + 2) =\n"])["input_ids"]
+    assert out.cost.prefill == sum(map(len, words))
+    sampled = sum(c.tokens for trace in traces(out) for c in trace.candidates)
+    assert out.cost.sampled == sampled
