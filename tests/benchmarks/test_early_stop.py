@@ -1,0 +1,24 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_replay_runs_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six alike, then two others: certain enough after four, decided after five."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    early_stop = __import__("early_stop")
+    path = tmp_path / "samples.jsonl.gz"
+    said = [f"The answer is {x}." for x in (7, 7, 7, 7, 7, 7, 8, 9)]
+    with gzip.open(path, "wt") as file:
+        file.write(json.dumps({"answer": "\\boxed{7}", "generated_answer": said}) + "\n")
+    assert early_stop.main(["--samples", str(path)]) == 0
+    rows = {row[:10].strip(): row.split() for row in capsys.readouterr().out.splitlines()}
+    assert "100.0" in rows["all"]
+    assert "62.5" in rows["decided"]
+    assert "50.0" in rows["lead 0.95"]
