@@ -180,8 +180,7 @@ def speaks_of_held_out(line: str) -> bool:
     No problem has that target, so such states are dead ends wherever they turn up. A model that is
     told so learns that what makes 24 never helps, instead of learning nothing about it.
     """
-    match = STEP.fullmatch(line)
-    left = to_numbers(match[5].split()) if match else None
+    left = _left_by(line)
     return left is not None and 0 < len(left) <= 2 and HELD_OUT_TARGET in reachable(tuple(left))
 
 
@@ -191,13 +190,18 @@ def pair_results(line: str) -> list[Number | None] | None:
     The quotient is of the larger by the smaller; ``None`` stands for what is no whole number of 0
     or more. ``None`` in all if the line does not leave two numbers.
     """
-    match = STEP.fullmatch(line)
-    left = to_numbers(match[5].split()) if match else None
+    left = _left_by(line)
     if left is None or len(left) != 2:
         return None
     a, b = sorted(left)
     made = [a + b, b - a, a * b, Fraction(b) / a if a else -1]
     return [int(x) if x >= 0 and Fraction(x).denominator == 1 else None for x in made]
+
+
+def _left_by(line: str) -> list[Number] | None:
+    """The numbers that a line of work lists as left; ``None`` if it is no such line."""
+    match = STEP.fullmatch(line)
+    return to_numbers(match[5].split()) if match else None
 
 
 def state_key(steps: Sequence[str]) -> tuple[str, ...]:
