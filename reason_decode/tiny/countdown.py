@@ -239,6 +239,25 @@ def varied(rng: random.Random) -> tuple[tuple[int, ...], int]:
             return numbers, target
 
 
+def through_fractions(rng: random.Random) -> tuple[tuple[int, ...], int]:
+    """A random problem of three or four numbers that a way through a fraction solves.
+
+    A weak generator tries fractions often, and then gets them wrong: its verifier needs to have
+    seen them go right.
+    """
+    while True:
+        numbers = _left_over(rng, count=rng.choice((3, 3, 4)))
+        within = {
+            t
+            for move in moves(numbers)
+            if isinstance(move.value, Fraction)
+            for t in reachable(after(numbers, move))
+            if isinstance(t, int) and 2 <= t <= 200 and t != HELD_OUT_TARGET
+        }
+        if within:
+            return numbers, rng.choice(sorted(within))
+
+
 def _left_over(rng: random.Random, count: int) -> tuple[int, ...]:
     """Positive whole numbers: what is left of four after some moves, or any."""
     while True:

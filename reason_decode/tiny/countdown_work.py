@@ -61,10 +61,13 @@ def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Mo
     return tuple(good), tuple(bad)
 
 
-def _pick(rng: random.Random, options: Sequence[Move]) -> Move:
-    """A random move; one with a negative or fractional result only one time in five."""
-    plain = [m for m in options if isinstance(m.value, int) and m.value >= 0]
-    return rng.choice(plain if plain and rng.random() < 0.8 else options)
+def _pick(rng: random.Random, options: Sequence[Move], fractional: bool = False) -> Move:
+    """A random move; four times in five one with a result of the kind that is preferred.
+
+    That is a whole number of at least 0, or else, if ``fractional``, a fraction.
+    """
+    liked = [m for m in options if (isinstance(m.value, int) and m.value >= 0) is not fractional]
+    return rng.choice(liked if liked and rng.random() < 0.8 else options)
 
 
 def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
@@ -82,7 +85,12 @@ def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
 
 
 def write(
-    rng: random.Random, numbers: Sequence[int], target: int, flaw_at: int | None = None
+    rng: random.Random,
+    numbers: Sequence[int],
+    target: int,
+    flaw_at: int | None = None,
+    *,
+    fractional: bool = False,
 ) -> Work:
     """A random solution; with ``flaw_at=k`` its k-th step (0-based) is wrong and is the last.
 
@@ -91,6 +99,7 @@ def write(
         numbers: numbers from which the target can be reached.
         target: the number to make.
         flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer; ``None`` for none.
+        fractional: prefer a way through fractions and negative numbers, where there is one.
     """
     terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
     lines: list[str] = []
@@ -101,7 +110,7 @@ def write(
         if k == flaw_at:
             lines.append(_flawed_step(rng, state, target, good, bad))
             return _work(numbers, target, lines, flawed=True)
-        move = _pick(rng, good)
+        move = _pick(rng, good, fractional)
         a, b = terms[move.i], terms[move.j]
         made = _join(rng, a, move.op, b, move.value)
         parts.append(made)
@@ -144,7 +153,14 @@ def _line(rng: random.Random, state: State, move: Move) -> str:
 
 
 def _near(rng: random.Random, x: Number) -> Number:
-    """A wrong value near the right one, as slips are: off by one or ten, or a digit changed."""
+    """A wrong value near the right one, as slips are: off by one or ten, or a digit changed.
+
+    Of a fraction, it is mostly the numerator or the denominator that is off.
+    """
+    if isinstance(x, Fraction) and rng.random() < 0.7:
+        slip = rng.choice((-2, -1, 1, 2))
+        above, below = (slip, 0) if rng.random() < 0.7 else (0, abs(slip))
+        return Fraction(x.numerator + above, x.denominator + below)
     return x + rng.choice((-10, -2, -1, 1, 2, 10, rng.randint(3, 9), -rng.randint(3, 9)))
 
 
@@ -193,15 +209,18 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
         i, j = rng.sample(range(len(state)), 2)
         a, b = state[i], state[j]
         results: dict[str, Number] = {"+": a + b, "-": a - b, "*": a * b}
+        if b:
+            results["/"] = Fraction(a) / b
         near = min(results, key=lambda op: abs(results[op] - target))
-        op = near if rng.random() < 0.5 else rng.choice("+-*")
+        op = near if rng.random() < 0.5 else rng.choice([*results])
         rest = [x for k, x in enumerate(state) if k not in (i, j)]
         left = [target] if rng.random() < 0.6 else sorted([*rest, target])
         way, claimed = rng.random(), target
         if way < 0.2:
             claimed = results[op]
         elif way < 0.4:
-            wanted = {"+": target - a, "-": a - target, "*": Fraction(target) / a if a else 1}[op]
+            ratio = Fraction(target) / a if a else 1
+            wanted = {"+": target - a, "-": a - target, "*": ratio, "/": Fraction(a) / target}[op]
             b = int(wanted) if Fraction(wanted).denominator == 1 else rng.randint(1, 13)
         elif way < 0.5:
             b = f"{b} {rng.choice('+-*/')} {rng.choice((*state, rng.randint(1, 13)))}"
@@ -236,10 +255,14 @@ def _flawed_answer(
 
 
 def _spoiled(rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequence[int]) -> str:
-    if len(parts) > 1 and rng.random() < 0.4:
-        # A part stands there as its value: the numbers that made it are missing.
-        part = rng.choice(parts[:-1])
-        return text.replace(f"({part.text})", str(part.value)).replace(part.text, str(part.value))
+    chance = rng.random()
+    if len(parts) > 2 and chance < 0.25:
+        # Two parts are joined, whatever they share and whatever they leave out.
+        one, other = rng.sample(parts[:-1], 2)
+        collapsed = _collapsed(other.text, one) if rng.random() < 0.6 else other.text
+        return f"({one.text}) {rng.choice('+-**')} ({collapsed})"
+    if len(parts) > 1 and chance < 0.55:
+        return _collapsed(text, rng.choice(parts[:-1]))
     words = text.replace("(", "( ").replace(")", " )").split()
     way = rng.randrange(4)
     if way == 0:
@@ -253,3 +276,8 @@ def _spoiled(rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequ
     else:
         words += [rng.choice("+-*"), str(rng.choice(numbers))]
     return " ".join(words).replace("( ", "(").replace(" )", ")")
+
+
+def _collapsed(text: str, part: Term) -> str:
+    """An expression in which a part stands as its value: the numbers that made it are missing."""
+    return text.replace(f"({part.text})", str(part.value)).replace(part.text, str(part.value))

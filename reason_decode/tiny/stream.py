@@ -15,6 +15,8 @@ from reason_decode.tiny.countdown_work import Work
 IGNORE = -100
 # An operation of a countdown solution is shown going wrong twice as often as the answer.
 _OPERATION_WEIGHT = 2
+# Of the problems of any size, how many are worked through fractions.
+_FRACTIONAL = 0.35
 # A step's short problems go through the model in so many batches, each of like lengths.
 _PARTS = 4
 
@@ -69,14 +71,18 @@ def countdown_problem(
     rng: random.Random, flawed: float, *, cut: bool = False, varied: bool = False
 ) -> Work:
     """A countdown problem with a worked solution, flawed with the given probability."""
-    numbers, target = countdown.varied(rng) if varied else countdown.solvable(rng)
+    fractional = varied and rng.random() < _FRACTIONAL
+    if fractional:
+        numbers, target = countdown.through_fractions(rng)
+    else:
+        numbers, target = countdown.varied(rng) if varied else countdown.solvable(rng)
     if target not in countdown.reachable(numbers):
         return countdown_work.write(rng, numbers, target, 0)
     weights = [_OPERATION_WEIGHT] * (len(numbers) - 1) + [1]
     (place,) = rng.choices(range(len(numbers)), weights)
     if rng.random() < flawed:
-        return countdown_work.write(rng, numbers, target, place)
-    work = countdown_work.write(rng, numbers, target)
+        return countdown_work.write(rng, numbers, target, place, fractional=fractional)
+    work = countdown_work.write(rng, numbers, target, fractional=fractional)
     if cut:
         work = work._replace(steps=work.steps[: place + 1], right=work.right[: place + 1])
     return work
