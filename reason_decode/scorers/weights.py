@@ -23,7 +23,7 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in _files(str(path_or_id), prefix):
         with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - it is no dict
+            for name in tensors.keys():  # it is no dict
                 if name.startswith(prefix):
                     found[name.removeprefix(prefix)] = tensors.get_tensor(name)
     if not found:

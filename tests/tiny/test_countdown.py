@@ -106,3 +106,12 @@ def test_what_two_numbers_make() -> None:
 )
 def test_lines_that_speak_of_the_held_out_target(left: str, speaks: bool) -> None:
     assert countdown.speaks_of_held_out(f"1 + 2 = 3 (left: {left})") is speaks
+
+
+def test_problems_through_fractions_have_such_a_way() -> None:
+    rng = random.Random(7)
+    for _ in range(50):
+        numbers, target = countdown.through_fractions(rng)
+        assert target != countdown.HELD_OUT_TARGET
+        ways = [m for m in countdown.moves(numbers) if isinstance(m.value, Fraction)]
+        assert any(target in countdown.reachable(countdown.after(numbers, m)) for m in ways)
