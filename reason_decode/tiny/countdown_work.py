@@ -22,7 +22,7 @@ from reason_decode.tiny.countdown import (
 # Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
 # is out of reach afterwards) is what a search meets most; the others are what other models write.
 FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
-FLAW_WEIGHTS = (44, 12, 10, 14, 20)
+FLAW_WEIGHTS = (40, 10, 9, 13, 28)
 # The last operation is where a wish is father to the result.
 LAST_FLAW_WEIGHTS = (20, 10, 5, 5, 60)
 GIVING_UP = (
@@ -108,7 +108,7 @@ def write(
         state = tuple(term.value for term in terms)
         good, bad = _sorted_moves(state, target)
         if k == flaw_at:
-            lines.append(_flawed_step(rng, state, target, good, bad))
+            lines.append(_flawed_step(rng, state, target, good, bad, fractional))
             return _work(numbers, target, lines, flawed=True)
         move = _pick(rng, good, fractional)
         a, b = terms[move.i], terms[move.j]
@@ -130,18 +130,25 @@ def _work(numbers: Sequence[int], target: int, lines: list[str], flawed: bool) -
 
 
 def _flawed_step(
-    rng: random.Random, state: State, target: int, good: Sequence[Move], bad: Sequence[Move]
+    rng: random.Random,
+    state: State,
+    target: int,
+    good: Sequence[Move],
+    bad: Sequence[Move],
+    fractional: bool,
 ) -> str:
     weights = FLAW_WEIGHTS if len(state) > 2 else LAST_FLAW_WEIGHTS
     kind = rng.choices(FLAWS, weights)[0]
     if kind == "wishful":
-        return _wishful(rng, state, target)
+        foreseeing = len(state) == 3 and rng.random() < 0.7
+        return (_foreseeing if foreseeing else _wishful)(rng, state, target)
     if kind == "dead end" and bad:
-        move = _pick(rng, bad)
+        # Where fractions lead somewhere, most of them still lead nowhere.
+        move = _pick(rng, bad, fractional)
         return _line(rng, state, move)
     if rng.random() < 0.1:
         return rng.choice(GIVING_UP)
-    move = _pick(rng, good if not bad or (good and rng.random() < 0.7) else bad)
+    move = _pick(rng, good if not bad or (good and rng.random() < 0.7) else bad, fractional)
     return _SPOIL.get(kind, _wrong_value)(rng, state, move)
 
 
@@ -208,9 +215,7 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
     while True:
         i, j = rng.sample(range(len(state)), 2)
         a, b = state[i], state[j]
-        results: dict[str, Number] = {"+": a + b, "-": a - b, "*": a * b}
-        if b:
-            results["/"] = Fraction(a) / b
+        results = _results(a, b)
         near = min(results, key=lambda op: abs(results[op] - target))
         op = near if rng.random() < 0.5 else rng.choice([*results])
         rest = [x for k, x in enumerate(state) if k not in (i, j)]
@@ -226,6 +231,36 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
             b = f"{b} {rng.choice('+-*/')} {rng.choice((*state, rng.randint(1, 13)))}"
         line = step(a, op, b, claimed, left)
         if follow(state, line) is None:
+            return line
+
+
+def _results(a: Number, b: Number) -> dict[str, Number]:
+    """Every operation that is allowed on two numbers, with its result."""
+    return {"+": a + b, "-": a - b, "*": a * b, **({"/": Fraction(a) / b} if b else {})}
+
+
+def _foreseeing(rng: random.Random, state: State, target: int) -> str:
+    """A line whose result is wrong, but is what the next operation would need.
+
+    Only its arithmetic tells: the target can be made from what it leaves.
+    """
+    while True:
+        i, j, k = rng.sample(range(3), 3)
+        a, b, other = state[i], state[j], state[k]
+        wanted = [target - other, target + other, other - target]
+        if other:
+            wanted += [target * other, Fraction(target) / other]
+        value = rng.choice(wanted)
+        text = str(value)
+        if isinstance(value, Fraction) and isinstance(other, int) and rng.random() < 0.5:
+            text = f"{target}/{other}"
+        shown = sorted([(other, str(other)), (value, text)])
+        left = " ".join(word for _, word in shown)
+        results = _results(a, b)
+        near = min(results, key=lambda op: abs(results[op] - value))
+        op = near if rng.random() < 0.5 else rng.choice([*results])
+        line = f"{a} {op} {b} = {text} (left: {left})"
+        if value >= 0 and follow(state, line) is None:
             return line
 
 
