@@ -15,7 +15,7 @@ from reason_decode.strategies import BestOfN
 
 __all__ = ["add", "parse_problem", "run"]
 
-PROBLEM = "2 5 8 11"
+PROBLEM = "4 6 6 9"
 
 
 def add(commands: Any) -> None:
