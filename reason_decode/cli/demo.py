@@ -15,7 +15,7 @@ from reason_decode.strategies import BestOfN
 
 __all__ = ["add", "parse_problem", "run"]
 
-PROBLEM = "4 6 6 9"
+PROBLEM = "1 4 4 8"
 
 
 def add(commands: Any) -> None:

@@ -43,7 +43,7 @@ def test_a_tokenizer_without_padding_pads_with_its_end(folders: tuple[Path, Path
 
 
 def test_a_generator_is_no_reward_model(folders: tuple[Path, Path]):
-    with pytest.raises(ValueError, match="a process reward model is one for"):
+    with pytest.raises(ValueError, match="pass format= one of token-classification"):
         load_scorer(str(folders[0]))
 
 
