@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.cli.text import table
-from reason_decode.voting import Stop, majority, should_stop
+from reason_decode.voting import Stop, Votes, majority, should_stop
 
 RULES: dict[str, Stop | None] = {
     "all": None,
@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = 0
     for truth, answers in tqdm(_problems(args.samples, args.limit), unit="problem", disable=None):
         count += 1
+        votes = [majority(answers[:k]) for k in range(1, len(answers) + 1)]
         winners: dict[str, str | None] = {}
         for name, rule in RULES.items():
-            voters = _voters(answers, rule)
-            winners[name] = majority(answers[:voters]).answer
+            voters = _voters(votes, rule)
+            winner = winners[name] = votes[voters - 1].answer
             asked[name] += voters
-            winner = winners[name]
             right[name] += winner is not None and same_answer(winner, truth)
         if winners["decided"] != winners["all"]:
             raise AssertionError(f"problem {count}: {winners['decided']!r} != {winners['all']!r}")
@@ -61,13 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _voters(answers: Sequence[str | None], rule: Stop | None) -> int:
-    """How many samples the rule asks for."""
-    for k in range(1, len(answers)):
-        counts = [*majority(answers[:k]).weights.values()]
-        if should_stop(counts, len(answers) - k, rule):
+def _voters(votes: Sequence[Votes], rule: Stop | None) -> int:
+    """How many samples the rule asks for, given the votes after each of them."""
+    for k, vote in enumerate(votes[:-1], 1):
+        if should_stop([*vote.weights.values()], len(votes) - k, rule):
             return k
-    return len(answers)
+    return len(votes)
 
 
 def _problems(path: Path, limit: int | None) -> Iterator[tuple[str, list[str | None]]]:

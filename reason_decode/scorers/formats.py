@@ -23,7 +23,7 @@ from reason_decode.scorers.weights import tensors_under
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
-__all__ = ["FORMATS", "Format", "detect"]
+__all__ = ["FORMATS", "Format", "by_name", "detect"]
 
 
 class Format:
@@ -241,7 +241,7 @@ class QwenMath(Format):
             answer = "".join(f"{step}<extra_0>" for step in steps)
             messages.append({"role": "assistant", "content": answer})
         text = self.words.chat(messages, generate=not steps)
-        return self._at_tags(self.words.ids(text), "<extra_0>", steps)
+        return self._at_tags(self.words.whole(text), "<extra_0>", steps)
 
     def judge(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
@@ -344,6 +344,17 @@ _NAMED = (
     ("-prm-deepseek-data", "rlhflow"),
     ("-prm-mistral-data", "rlhflow"),
 )
+
+
+def by_name(name: str) -> type[Format]:
+    """The format of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"got format={name!r}; allowed are {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 def detect(path_or_id: str | Path, config: Any) -> str:

@@ -117,7 +117,7 @@ class OutcomeRewardModel:
             turns = [{"role": "user", "content": prompt}]
             solution = self.splitter.separator.join(steps)
             turns += [{"role": "assistant", "content": solution}] if steps else []
-            ids = list(self.words.ids(self.words.chat(turns, generate=not steps)))
+            ids = list(self.words.whole(self.words.chat(turns, generate=not steps)))
         else:
             ids = self.words.plain(prompt, steps, self.splitter.separator).ids
         return Layout(ids, [len(ids) - 1] if steps else [])

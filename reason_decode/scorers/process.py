@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.scorers.formats import FORMATS, detect
+from reason_decode.scorers.formats import by_name, detect
 from reason_decode.scorers.reading import ReadingSession, score_all
 
 
@@ -36,9 +36,7 @@ class ProcessRewardModel:
         format: str = "token-classification",
         **options: Any,
     ) -> None:
-        if format not in FORMATS:
-            raise ValueError(f"got format={format!r}; allowed are {', '.join(FORMATS)}")
-        self.format = FORMATS[format](model, tokenizer, **options)
+        self.format = by_name(format)(model, tokenizer, **options)
         self.model, self.tokenizer = self.format.model, tokenizer
         self.splitter = self.format.splitter
 
@@ -64,9 +62,7 @@ class ProcessRewardModel:
         """
         config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
         name = detect(path_or_id, config) if format is None else format
-        if name not in FORMATS:
-            raise ValueError(f"got format={name!r}; allowed are {', '.join(FORMATS)}")
-        model = FORMATS[name].load(path_or_id, trust_remote_code=False, **kwargs)
+        model = by_name(name).load(path_or_id, trust_remote_code=False, **kwargs)
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, format=name, separator=separator)
 

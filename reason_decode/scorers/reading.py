@@ -231,10 +231,10 @@ def score_all(
     steps = as_steps(solutions, judge.splitter)
     scores: list[Tensor] = []
     for start in range(0, len(steps), _WINDOW):
-        window = prompts[start : start + _WINDOW]
-        unique = list(dict.fromkeys(window))
-        session = ReadingSession(judge, unique)
-        behind = [(unique.index(p), x) for p, x in zip(window, steps[start:], strict=False)]
+        window = slice(start, start + _WINDOW)
+        places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts[window]))}
+        session = ReadingSession(judge, list(places))
+        behind = [(places[p], x) for p, x in zip(prompts[window], steps[window], strict=True)]
         scores += [read.scores for read in session.read_behind(behind, remember=False)]
     check_finite(scores, [f"solution {k}" for k in range(len(scores))])
     return scores

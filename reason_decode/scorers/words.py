@@ -30,9 +30,10 @@ class Words:
             )
         self.tokenizer = tokenizer
         # Steps come back with every continuation of theirs.
-        self.ids = lru_cache(maxsize=1 << 14)(self._ids)
+        self.ids = lru_cache(maxsize=1 << 14)(self.whole)
 
-    def _ids(self, text: str) -> tuple[int, ...]:
+    def whole(self, text: str) -> tuple[int, ...]:
+        """The ids of a text that is not worth remembering, such as a whole conversation."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def token(self, text: str) -> int:

@@ -52,11 +52,12 @@ def moves(state: State) -> tuple[Move, ...]:
             for op in "+-*/":
                 if op == "/" and b == 0:
                     continue
-                found.setdefault((a, op, b), Move(i, op, j, _apply(a, op, b)))
+                found.setdefault((a, op, b), Move(i, op, j, apply(a, op, b)))
     return tuple(found.values())
 
 
-def _apply(a: Number, op: str, b: Number) -> Number:
+def apply(a: Number, op: str, b: Number) -> Number:
+    """``a op b``, exactly; ``ZeroDivisionError`` for a division by zero."""
     if op == "+":
         return _whole(a + b)
     if op == "-":
@@ -90,7 +91,11 @@ def prompt(numbers: Sequence[int], target: int) -> str:
     return f"Make {target} from {' '.join(map(str, numbers))}.\n"
 
 
-def step(a: Number, op: str, b: Number | str, value: Number, left: Sequence[Number]) -> str:
+Shown = Number | str
+"""A number, or how it is to be written."""
+
+
+def step(a: Shown, op: str, b: Shown, value: Shown, left: Sequence[Shown]) -> str:
     """One line of work: ``"10 - 4 = 6 (left: 5 6 6)"``."""
     return f"{a} {op} {b} = {value} (left: {' '.join(map(str, left))})"
 
@@ -155,7 +160,7 @@ def follow(state: State | None, line: str) -> State | None:
     if parsed is None or left is None:
         return None
     a, b, value = parsed
-    if (match[2] == "/" and b == 0) or _apply(a, match[2], b) != value:
+    if (match[2] == "/" and b == 0) or apply(a, match[2], b) != value:
         return None
     rest = Counter(state)
     rest.subtract([a, b])

@@ -11,6 +11,7 @@ from reason_decode.tiny.countdown import (
     Number,
     State,
     after,
+    apply,
     follow,
     is_answer,
     moves,
@@ -206,7 +207,7 @@ def _foreign(rng: random.Random, state: State, move: Move) -> str:
     if rng.random() < 0.5 and len(left) > 1:
         left.pop(rng.randrange(len(left)))
     op = rng.choice("+-*")
-    value = {"+": a + b, "-": a - b, "*": a * b}[op]
+    value = apply(a, op, b)
     return step(a, op, b, value, sorted([*left, value]))
 
 
@@ -236,7 +237,7 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
 
 def _results(a: Number, b: Number) -> dict[str, Number]:
     """Every operation that is allowed on two numbers, with its result."""
-    return {"+": a + b, "-": a - b, "*": a * b, **({"/": Fraction(a) / b} if b else {})}
+    return {op: apply(a, op, b) for op in "+-*/" if op != "/" or b}
 
 
 def _foreseeing(rng: random.Random, state: State, target: int) -> str:
@@ -255,11 +256,10 @@ def _foreseeing(rng: random.Random, state: State, target: int) -> str:
         if isinstance(value, Fraction) and isinstance(other, int) and rng.random() < 0.5:
             text = f"{target}/{other}"
         shown = sorted([(other, str(other)), (value, text)])
-        left = " ".join(word for _, word in shown)
         results = _results(a, b)
         near = min(results, key=lambda op: abs(results[op] - value))
         op = near if rng.random() < 0.5 else rng.choice([*results])
-        line = f"{a} {op} {b} = {text} (left: {left})"
+        line = step(a, op, b, text, [word for _, word in shown])
         if value >= 0 and follow(state, line) is None:
             return line
 

@@ -5,7 +5,7 @@ A verifier that only saw the generator's own hand would take these for mistakes.
 
 import random
 
-from reason_decode.tiny.countdown import STEP
+from reason_decode.tiny.countdown import STEP, step
 from reason_decode.tiny.countdown_work import Work
 
 _UNSORTED = 0.25
@@ -29,7 +29,7 @@ def _rewritten(rng: random.Random, line: str, decimal: bool) -> str:
     if decimal:
         words = [_decimal(word) for word in words]
     a, b, value, *left = words
-    return f"{a} {match[2]} {b} = {value} (left: {' '.join(left)})"
+    return step(a, match[2], b, value, left)
 
 
 def _decimal(word: str) -> str:
