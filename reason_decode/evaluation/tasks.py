@@ -56,7 +56,7 @@ class Task:
     distinct: Callable[[Sequence[str]], Hashable] | None = None
 
 
-def countdown_item(numbers: tuple[int, ...], target: int = 24, id: int = 0) -> Item:
+def countdown_item(numbers: countdown.State, target: int = 24, id: int = 0) -> Item:
     """The problem of making ``target`` from ``numbers``."""
     prompt = countdown.prompt(numbers, target)
     return Item(id, prompt, str(target), {"numbers": numbers})
@@ -159,8 +159,8 @@ def _game24_sampled(row: Mapping[str, Any]) -> Item:
         rank = row.get("rank")
         return countdown_item(_four_numbers(row["puzzle"]), id=rank if isinstance(rank, int) else 0)
     problem = countdown.parse_prompt(str(row.get("prompt")))
-    if problem is None:
-        raise ValueError("neither `puzzle` nor `prompt` tells the numbers and the target")
+    if problem is None or not countdown.has_answer(problem[0]):
+        raise ValueError("neither `puzzle` nor `prompt` tells the whole numbers and the target")
     return countdown_item(*problem)
 
 

@@ -86,7 +86,7 @@ def reachable(state: State) -> frozenset[Number]:
     return frozenset().union(*{reachable(after(state, move)) for move in moves(state)})
 
 
-def prompt(numbers: Sequence[int], target: int) -> str:
+def prompt(numbers: Sequence[Number], target: int) -> str:
     r"""The problem as text: ``"Make 24 from 4 5 6 10.\n"``."""
     return f"Make {target} from {' '.join(map(str, numbers))}.\n"
 
@@ -100,17 +100,16 @@ def step(a: Shown, op: str, b: Shown, value: Shown, left: Sequence[Shown]) -> st
     return f"{a} {op} {b} = {value} (left: {' '.join(map(str, left))})"
 
 
-_PROMPT = re.compile(r"Make (-?\d+) from ((?:-?\d+ )*-?\d+)\.\s*")
+_PROMPT = re.compile(r"Make (-?\d+) from ([-/\d ]+)\.\s*")
 STEP = re.compile(r"(\S+) ([-+*/]) (\S+) = (\S+) \(left: ([^()]*)\)")
 _NUMBER = re.compile(r"\d{1,3}")
 
 
-def parse_prompt(text: str) -> tuple[tuple[int, ...], int] | None:
+def parse_prompt(text: str) -> tuple[State, int] | None:
     """The numbers and the target of a prompt, or ``None`` if it is no countdown problem."""
     match = _PROMPT.fullmatch(text)
-    if match is None:
-        return None
-    return tuple(int(x) for x in match[2].split()), int(match[1])
+    numbers = to_numbers(match[2].split()) if match else None
+    return (tuple(numbers), int(match[1])) if match and numbers else None
 
 
 def to_numbers(words: Sequence[str]) -> list[Number] | None:
@@ -121,7 +120,7 @@ def to_numbers(words: Sequence[str]) -> list[Number] | None:
         return None
 
 
-def check(numbers: Sequence[int], target: int, steps: Sequence[str]) -> list[bool]:
+def check(numbers: Sequence[Number], target: int, steps: Sequence[str]) -> list[bool]:
     """Whether each step is right, up to and including the first that is not.
 
     A step is right when its arithmetic is, it uses two numbers that are left, it lists what is left
@@ -169,8 +168,11 @@ def follow(state: State | None, line: str) -> State | None:
     return tuple(sorted(left))
 
 
-def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
-    """Whether ``"Answer: EXPRESSION = TARGET"`` uses each number once and makes the target."""
+def is_answer(numbers: Sequence[Number], target: int, line: str) -> bool:
+    """Whether ``"Answer: EXPRESSION = TARGET"`` uses each number once and makes the target.
+
+    An expression has whole numbers only: from fractions there is no answer.
+    """
     body = line.removeprefix("Answer:")
     expression, _, claimed = body.partition("=")
     used = sorted(int(x) for x in _NUMBER.findall(expression))
@@ -179,13 +181,18 @@ def is_answer(numbers: Sequence[int], target: int, line: str) -> bool:
     return evaluate(expression) == target
 
 
+def has_answer(numbers: Sequence[Number]) -> bool:
+    """Whether an answer can be written: expressions have whole numbers of 0 or more only."""
+    return all(isinstance(n, int) and n >= 0 for n in numbers)
+
+
 def speaks_of_held_out(line: str) -> bool:
     """Whether a line leaves one or two numbers from which the held-out target can be made.
 
     No problem has that target, so such states are dead ends wherever they turn up. A model that is
     told so learns that what makes 24 never helps, instead of learning nothing about it.
     """
-    left = _left_by(line)
+    left = left_by(line)
     return left is not None and 0 < len(left) <= 2 and HELD_OUT_TARGET in reachable(tuple(left))
 
 
@@ -195,7 +202,7 @@ def pair_results(line: str) -> list[Number | None] | None:
     The quotient is of the larger by the smaller; ``None`` stands for what is no whole number of 0
     or more. ``None`` in all if the line does not leave two numbers.
     """
-    left = _left_by(line)
+    left = left_by(line)
     if left is None or len(left) != 2:
         return None
     a, b = sorted(left)
@@ -203,7 +210,7 @@ def pair_results(line: str) -> list[Number | None] | None:
     return [int(x) if x >= 0 and Fraction(x).denominator == 1 else None for x in made]
 
 
-def _left_by(line: str) -> list[Number] | None:
+def left_by(line: str) -> list[Number] | None:
     """The numbers that a line of work lists as left; ``None`` if it is no such line."""
     match = STEP.fullmatch(line)
     return to_numbers(match[5].split()) if match else None
@@ -261,6 +268,28 @@ def through_fractions(rng: random.Random) -> tuple[tuple[int, ...], int]:
         }
         if within:
             return numbers, rng.choice(sorted(within))
+
+
+def midway(rng: random.Random) -> tuple[State, int]:
+    """A random problem that begins where others have got to, wherever that is.
+
+    Two or three numbers, fractions mostly among them; half of these problems have no solution. Only
+    from such states is it seen that lines after a dead end make their results up.
+    """
+    count, fractional, solvable = rng.choice((2, 3)), rng.random() < 0.75, rng.random() < 0.5
+    while True:
+        state: State = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
+        while len(state) > count:
+            state = after(state, rng.choice(moves(state)))
+        if fractional is not any(isinstance(x, Fraction) for x in state):
+            continue
+        within = [t for t in reachable(state) if isinstance(t, int) and 2 <= t <= 200]
+        target = rng.choice(within) if within else rng.choice(TARGETS)
+        if not solvable:
+            near = target + rng.choice((-10, -4, -2, -1, 1, 2, 4, 10))
+            target = near if rng.random() < 0.5 else rng.choice(TARGETS)
+        if target > 1 and target != HELD_OUT_TARGET and (target in within) is solvable:
+            return state, target
 
 
 def _left_over(rng: random.Random, count: int) -> tuple[int, ...]:

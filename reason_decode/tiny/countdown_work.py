@@ -13,6 +13,7 @@ from reason_decode.tiny.countdown import (
     after,
     apply,
     follow,
+    has_answer,
     is_answer,
     moves,
     prompt,
@@ -23,7 +24,7 @@ from reason_decode.tiny.countdown import (
 # Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
 # is out of reach afterwards) is what a search meets most; the others are what other models write.
 FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
-FLAW_WEIGHTS = (40, 10, 9, 13, 28)
+FLAW_WEIGHTS = (36, 9, 8, 11, 36)
 # The last operation is where a wish is father to the result.
 LAST_FLAW_WEIGHTS = (20, 10, 5, 5, 60)
 GIVING_UP = (
@@ -87,7 +88,7 @@ def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
 
 def write(
     rng: random.Random,
-    numbers: Sequence[int],
+    numbers: Sequence[Number],
     target: int,
     flaw_at: int | None = None,
     *,
@@ -99,7 +100,8 @@ def write(
         rng: the only source of chance.
         numbers: numbers from which the target can be reached.
         target: the number to make.
-        flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer; ``None`` for none.
+        flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer, if the problem
+            ``has_answer``; ``None`` for no flaw.
         fractional: prefer a way through fractions and negative numbers, where there is one.
     """
     terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
@@ -119,13 +121,15 @@ def write(
         terms = sorted([*terms, made], key=lambda term: term.value)
         left = [term.value for term in terms]
         lines.append(step(a.value, move.op, b.value, move.value, left))
+    if not has_answer(numbers):
+        return _work(numbers, target, lines, flawed=False)
     flawed = flaw_at is not None
     answer = f"Answer: {terms[0].text} = {target}"
     lines.append(_flawed_answer(rng, parts, numbers, target) if flawed else answer)
     return _work(numbers, target, lines, flawed)
 
 
-def _work(numbers: Sequence[int], target: int, lines: list[str], flawed: bool) -> Work:
+def _work(numbers: Sequence[Number], target: int, lines: list[str], flawed: bool) -> Work:
     right = (True,) * (len(lines) - 1) + (not flawed,)
     return Work(prompt(numbers, target), tuple(lines), right)
 
@@ -272,7 +276,7 @@ _SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {
 
 
 def _flawed_answer(
-    rng: random.Random, parts: Sequence[Term], numbers: Sequence[int], target: int
+    rng: random.Random, parts: Sequence[Term], numbers: Sequence[Number], target: int
 ) -> str:
     """An answer that misuses a number, an operator, a part or a parenthesis, or gives up.
 
@@ -289,7 +293,9 @@ def _flawed_answer(
         text = text if rng.random() < 0.5 else spoiled
 
 
-def _spoiled(rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequence[int]) -> str:
+def _spoiled(
+    rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequence[Number]
+) -> str:
     chance = rng.random()
     if len(parts) > 2 and chance < 0.25:
         # Two parts are joined, whatever they share and whatever they leave out.

@@ -30,7 +30,7 @@ class _Share(NamedTuple):
 
 # Most first and second steps lead nowhere, and they are cheap to sample: the largest share.
 _OPENINGS = _Share(100, 512, 34)
-_WHOLE = _Share(16, 512, 96)
+_WHOLE = _Share(48, 512, 96)
 _ARITHMETIC = _Share(48, 256, 240)
 
 
@@ -75,9 +75,32 @@ def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) 
             prompt = prompts[i // _PER_PROBLEM]
             # What the token budget cut off is no step.
             steps = StepSplitter().complete(text)
-            right = grade(prompt, steps)
-            if right:
-                yield Work(prompt, tuple(steps[: len(right)]), tuple(right))
+            if steps:
+                yield _graded(prompt, steps)
+                yield from resumed(prompt, steps)
+
+
+def _graded(prompt: str, steps: Sequence[str]) -> Work:
+    right = grade(prompt, steps)
+    return Work(prompt, tuple(steps[: len(right)]), tuple(right))
+
+
+def resumed(prompt: str, steps: Sequence[str]) -> Iterator[Work]:
+    """The rest of a countdown solution as work on the problem that is left after each step.
+
+    A search goes on from dead ends that its verifier took for right, and there the generator makes
+    its results up. Labels that end at the first wrong step never show that; as the first steps of
+    problems of their own, hopeless ones mostly, those lines are learnt from.
+    """
+    problem = countdown.parse_prompt(prompt)
+    if problem is None:
+        return
+    for k, line in enumerate(steps, 1):
+        left = countdown.left_by(line) or ()
+        # The answer is an expression of the numbers that were given at first.
+        rest = [line for line in steps[k:] if not line.startswith("Answer:")]
+        if len(left) > 1 and rest:
+            yield _graded(countdown.prompt(sorted(left), problem[1]), rest)
 
 
 def _prompt(rng: random.Random, share: _Share) -> str:

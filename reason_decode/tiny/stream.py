@@ -15,8 +15,9 @@ from reason_decode.tiny.countdown_work import Work
 IGNORE = -100
 # An operation of a countdown solution is shown going wrong twice as often as the answer.
 _OPERATION_WEIGHT = 2
-# Of the problems of any size, how many are worked through fractions.
-_FRACTIONAL = 0.35
+# Of the problems of any size, how many are worked through fractions, and how many begin midway.
+_FRACTIONAL = 0.2
+_MIDWAY = 0.4
 # A step's short problems go through the model in so many batches, each of like lengths.
 _PARTS = 4
 
@@ -71,14 +72,13 @@ def countdown_problem(
     rng: random.Random, flawed: float, *, cut: bool = False, varied: bool = False
 ) -> Work:
     """A countdown problem with a worked solution, flawed with the given probability."""
-    fractional = varied and rng.random() < _FRACTIONAL
-    if fractional:
-        numbers, target = countdown.through_fractions(rng)
-    else:
-        numbers, target = countdown.varied(rng) if varied else countdown.solvable(rng)
+    kind = rng.random() if varied else 1.0
+    fractional = kind < _FRACTIONAL
+    numbers, target = _problem(rng, kind, varied)
     if target not in countdown.reachable(numbers):
         return countdown_work.write(rng, numbers, target, 0)
-    weights = [_OPERATION_WEIGHT] * (len(numbers) - 1) + [1]
+    answers = int(countdown.has_answer(numbers))
+    weights = [_OPERATION_WEIGHT] * (len(numbers) - 1) + [answers]
     (place,) = rng.choices(range(len(numbers)), weights)
     if rng.random() < flawed:
         return countdown_work.write(rng, numbers, target, place, fractional=fractional)
@@ -86,6 +86,14 @@ def countdown_problem(
     if cut:
         work = work._replace(steps=work.steps[: place + 1], right=work.right[: place + 1])
     return work
+
+
+def _problem(rng: random.Random, kind: float, varied: bool) -> tuple[countdown.State, int]:
+    if kind < _FRACTIONAL:
+        return countdown.through_fractions(rng)
+    if kind < _FRACTIONAL + _MIDWAY:
+        return countdown.midway(rng)
+    return countdown.varied(rng) if varied else countdown.solvable(rng)
 
 
 def arithmetic_problem(

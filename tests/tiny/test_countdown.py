@@ -31,6 +31,7 @@ def test_a_prompt_reads_back() -> None:
     assert text == "Make 24 from 4 5 6 10.\n"
     assert countdown.parse_prompt(text) == ((4, 5, 6, 10), 24)
     assert countdown.parse_prompt("(1 + 2) =\n") is None
+    assert countdown.parse_prompt("Make 24 from 1/0 4.\n") is None
 
 
 RIGHT = [
@@ -115,3 +116,15 @@ def test_problems_through_fractions_have_such_a_way() -> None:
         assert target != countdown.HELD_OUT_TARGET
         ways = [m for m in countdown.moves(numbers) if isinstance(m.value, Fraction)]
         assert any(target in countdown.reachable(countdown.after(numbers, m)) for m in ways)
+
+
+def test_problems_that_begin_midway_have_fractions_and_often_no_solution() -> None:
+    rng = random.Random(8)
+    problems = [countdown.midway(rng) for _ in range(300)]
+    assert {len(numbers) for numbers, _ in problems} == {2, 3}
+    assert 24 not in {target for _, target in problems}
+    assert all(countdown.parse_prompt(countdown.prompt(*p)) == p for p in problems)
+    fractional = [n for n, _ in problems if any(isinstance(x, Fraction) for x in n)]
+    assert 180 < len(fractional) < 270
+    solvable = sum(target in countdown.reachable(numbers) for numbers, target in problems)
+    assert 110 < solvable < 190

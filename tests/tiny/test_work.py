@@ -33,6 +33,24 @@ def test_another_hand_changes_no_verdict() -> None:
         assert sampled.grade(work.prompt, work.steps) == list(work.right), work
 
 
+def test_what_follows_a_dead_end_is_judged_as_a_problem_of_its_own() -> None:
+    """Labels end at the first wrong step, so what a search meets after a dead end was never judged.
+
+    There the generator claims what it needs, "8 * 7/2 = 24", and the verifier believed it.
+    """
+    steps = (
+        "9 / 6 = 3/2 (left: 3/2 5 8)",
+        "5 - 3/2 = 7/2 (left: 7/2 8)",
+        "8 * 7/2 = 36 (left: 36)",
+        "Answer: 8 * (5 - 9 / 6) = 36",
+    )
+    assert list(sampled.resumed("Make 36 from 5 6 8 9.\n", steps)) == [
+        Work("Make 36 from 3/2 5 8.\n", steps[1:2], (False,)),
+        Work("Make 36 from 7/2 8.\n", steps[2:3], (False,)),
+    ]
+    assert not list(sampled.resumed("(1 + 2) =\n", ["1 + 2 = 3"]))
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_arithmetic_verdicts_agree_with_the_checker(deep: bool) -> None:
     rng = random.Random(3)
