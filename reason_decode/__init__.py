@@ -2,7 +2,7 @@
 
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
-from reason_decode.scorers import OutcomeRewardModel, ProcessRewardModel
+from reason_decode.scorers import LikelihoodScorer, OutcomeRewardModel, ProcessRewardModel
 from reason_decode.steps import StepSplitter
 from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
 
@@ -10,6 +10,7 @@ __all__ = [
     "BestOfN",
     "Candidate",
     "Cost",
+    "LikelihoodScorer",
     "OutcomeRewardModel",
     "ProcessRewardModel",
     "ReasoningOutput",

@@ -1,7 +1,15 @@
 """Things that judge solutions: one number a step, or one a solution; higher is better."""
 
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
+from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 
-__all__ = ["OutcomeRewardModel", "ProcessRewardModel", "Scorer", "Session", "reduce_scores"]
+__all__ = [
+    "LikelihoodScorer",
+    "OutcomeRewardModel",
+    "ProcessRewardModel",
+    "Scorer",
+    "Session",
+    "reduce_scores",
+]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -18,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers.reading import Layout
+from reason_decode.scorers.reading import Layout, Span
 from reason_decode.scorers.weights import tensors_under
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
@@ -72,7 +73,11 @@ class Format:
         """The last hidden state of each token, (b, t, h)."""
         return self.model.base_model(**inputs).last_hidden_state
 
-    def judge(self, features: Tensor) -> Tensor:
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """P(right), one a span of one place."""
+        return self.right(torch.cat([span.features for span in spans]))
+
+    def right(self, features: Tensor) -> Tensor:
         """P(right), (k,), from what ``read`` gave for k places."""
         raise NotImplementedError
 
@@ -127,7 +132,7 @@ class TokenClassification(Format):
         """The label logits of each token, (b, t, 2 or 3)."""
         return self.model(**inputs).logits
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """``1 - softmax(logits)[0]``."""
         return features.float().softmax(dim=-1)[:, 1:].sum(dim=-1)
 
@@ -154,7 +159,7 @@ class MathShepherd(Format):
         text = f"{prompt} {lines}" if steps else prompt
         return self._at_tags(self.tokenizer(text)["input_ids"], "ки", steps)
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """``softmax(logits[good, bad])[0]``."""
         return _choice(self.model, features, [self.tokens["+"], self.tokens["-"]])
 
@@ -194,7 +199,7 @@ class RLHFlow(Format):
             shown = text
         return layout
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """``softmax(logits[+, -])[0]``."""
         return _choice(self.model, features, [self.tokens["+"], self.tokens["-"]])
 
@@ -243,7 +248,7 @@ class QwenMath(Format):
         text = self.words.chat(messages, generate=not steps)
         return self._at_tags(self.words.whole(text), "<extra_0>", steps)
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
         return _head(self.model)(features).float().softmax(dim=-1)[:, 1]
 
@@ -274,7 +279,7 @@ class Skywork(Format):
             layout.ends.append(len(layout.ids) - 1)
         return layout
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """``sigmoid(v_head(hidden))``."""
         return _head(self.model)(features).float().sigmoid()[:, 0]
 
@@ -323,7 +328,7 @@ class ReasonEval(Format):
                 ends.append(len(kept) - 1 - self.early)
         return Layout(kept, ends[1:])
 
-    def judge(self, features: Tensor) -> Tensor:
+    def right(self, features: Tensor) -> Tensor:
         """Validity: P(neutral) + P(right)."""
         return _head(self.model)(features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
 

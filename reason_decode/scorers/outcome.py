@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
@@ -12,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers.reading import Layout, ReadingSession, score_all
+from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
@@ -126,10 +127,10 @@ class OutcomeRewardModel:
         """The last hidden state of each token, (b, t, h)."""
         return self.model.base_model(**inputs).last_hidden_state
 
-    def judge(self, features: Tensor) -> Tensor:
-        """Scores, (k,), from the hidden states of k places, (k, h)."""
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """One score a span of one place."""
         head: Any = self.model.get_submodule("score")
-        logits = head(features).float()
+        logits = head(torch.cat([span.features for span in spans])).float()
         if logits.shape[-1] == 2:
             return logits.softmax(dim=-1)[:, 1]
         return logits[:, 0] if self.raw else logits[:, 0].sigmoid()

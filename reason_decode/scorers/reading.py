@@ -22,10 +22,27 @@ _WINDOW = 512
 
 
 class Layout(NamedTuple):
-    """A trajectory as token ids, and the places where it is judged."""
+    """A trajectory as token ids, and the places where it is judged.
+
+    Each judgement ends at a place; it begins there too, unless ``starts`` says where.
+    """
 
     ids: list[int]
     ends: list[int]
+    starts: list[int] | None = None
+
+    @property
+    def spans(self) -> list[range]:
+        """The places of each judgement."""
+        starts = self.ends if self.starts is None else self.starts
+        return [range(start, end + 1) for start, end in zip(starts, self.ends, strict=True)]
+
+
+class Span(NamedTuple):
+    """What was read for one judgement: features (k, c) of its places, and the ids after them."""
+
+    features: Tensor
+    following: list[int]
 
 
 class Judge(Protocol):
@@ -46,18 +63,22 @@ class Judge(Protocol):
         """What the model says of each token, (b, t, c), given inputs, position ids and a cache."""
         ...
 
-    def judge(self, features: Tensor) -> Tensor:
-        """Scores, (k,), of what was read at k places, (k, c)."""
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """One score a span, (len(spans),)."""
         ...
 
 
 class _Read(NamedTuple):
-    """A trajectory that has been read: its steps, its layout, its scores, the cache behind it."""
+    """A trajectory that has been read: its steps, layout and scores, and the cache behind it.
+
+    ``edge`` (c,) are the features of its last id: a judgement of the next step may begin there.
+    """
 
     steps: tuple[str, ...]
     layout: Layout
     scores: Tensor
-    cache: RowCache | None
+    cache: RowCache | None = None
+    edge: Tensor | None = None
 
 
 class _Task(NamedTuple):
@@ -67,14 +88,28 @@ class _Task(NamedTuple):
     layout: Layout
     scores: Tensor
     past: RowCache | None
+    edge: Tensor | None
     start: int
 
     @property
     def new(self) -> list[int]:
         return self.layout.ids[self.start :]
 
+    def spans(self, features: Tensor) -> list[Span]:
+        """What is to be judged, given the features of the new ids, (t, c)."""
+        before = self.start
+        if self.edge is not None:
+            features, before = torch.cat([self.edge[None], features]), before - 1
+        return [
+            Span(
+                features[span.start - before : span.stop - before],
+                self.layout.ids[span.start + 1 : span.stop + 1],
+            )
+            for span in self.layout.spans[len(self.scores) :]
+        ]
 
-_UNREAD = _Read((), Layout([], []), torch.zeros(0), None)
+
+_UNREAD = _Read((), Layout([], []), torch.zeros(0))
 
 
 class ReadingSession:
@@ -139,7 +174,8 @@ class ReadingSession:
 
     def _read(self, tasks: Sequence[_Task], remember: bool) -> list[_Read]:
         """Read each task in batches of similar length."""
-        reads = [_Read(x.steps, x.layout, x.scores, x.past if remember else None) for x in tasks]
+        # Of a trajectory with nothing new to read, everything stays as it was.
+        reads = [_Read(x.steps, x.layout, x.scores, x.past, x.edge) for x in tasks]
         lengths = [len(task.new) for task in tasks]
         order = sorted((k for k in range(len(tasks)) if lengths[k]), key=lengths.__getitem__)
         while order:
@@ -176,31 +212,34 @@ class ReadingSession:
             use_cache=True,
         )
         self.tokens += sum(len(task.new) for task in tasks)
-        ends = [[end - x.start for end in x.layout.ends[len(x.scores) :]] for x in tasks]
-        places = [features[k, places] for k, places in enumerate(ends)]
-        scores = self.judge.judge(torch.cat(places)).float().cpu().split([*map(len, ends)])
-        return [
-            _Read(
-                task.steps,
-                task.layout,
-                torch.cat([task.scores, new]),
-                take_row(cache, k, before - old[k], before + len(task.new)) if remember else None,
-            )
-            for k, (task, new) in enumerate(zip(tasks, scores, strict=True))
-        ]
+        spans = [task.spans(features[k, : len(task.new)]) for k, task in enumerate(tasks)]
+        every = [span for own in spans for span in own]
+        scores = self.judge.judge(every).float().cpu() if every else torch.zeros(0)
+        reads: list[_Read] = []
+        for k, (task, new) in enumerate(zip(tasks, scores.split([*map(len, spans)]), strict=True)):
+            read = _Read(task.steps, task.layout, torch.cat([task.scores, new]))
+            if remember:
+                end = before + len(task.new)
+                row = take_row(cache, k, before - old[k], end)
+                read = read._replace(cache=row, edge=features[k, len(task.new) - 1].clone())
+            reads.append(read)
+        return reads
 
 
 def _task(past: _Read, steps: tuple[str, ...], layout: Layout) -> _Task:
     """What is left to read of a trajectory, given one that shares its beginning."""
     shared = _shared(past.layout.ids, layout.ids)
-    known = 0
-    for old, new in zip(past.layout.ends, layout.ends, strict=False):
-        if old != new or old >= shared:
+    known, spans = 0, layout.spans
+    for old, new in zip(past.layout.spans, spans, strict=False):
+        if old != new or old.stop > shared:
             break
         known += 1
-    start = min([shared, *layout.ends[known : known + 1]])
+    first = spans[known].start if known < len(spans) else shared
+    if past.edge is not None and first == shared - 1 and shared == len(past.layout.ids):
+        return _Task(steps, layout, past.scores[:known], past.cache, past.edge, shared)
+    start = min(shared, first)
     cache = None if past.cache is None else crop_row(past.cache, start)
-    return _Task(steps, layout, past.scores[:known], cache, start)
+    return _Task(steps, layout, past.scores[:known], cache, None, start)
 
 
 def _shared(old: Sequence[int], new: Sequence[int]) -> int:

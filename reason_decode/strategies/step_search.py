@@ -38,7 +38,9 @@ class StepSearch(Strategy):
         n: next steps sampled a kept trajectory.
         beam_width: trajectories kept a prompt; 1 is greedy search.
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
-        reduce: how step scores become one number: "prod", "min", "last" or "mean".
+        reduce: how step scores become one number: "prod", "min", "last" or "mean". The last step
+            is judged knowing all before it, and a search that trusts it forgives an early step
+            which was doubted, but went well.
         distinct: of a trajectory's steps, what its future depends on; of those kept for a prompt,
             no two have the same. ``None``: only equal texts are the same.
         margin: trajectories whose score is lower than the best by more than this are dropped, so
@@ -47,7 +49,8 @@ class StepSearch(Strategy):
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
-    Source: step-level beam search with a verifier, Snell et al. 2024, 2408.03314, section 5.2.
+    Source: step-level beam search with a verifier, Snell et al. 2024, 2408.03314, section 5.2; the
+    last step's score for the whole: section 5.1.
     """
 
     scorer: Scorer
@@ -56,7 +59,7 @@ class StepSearch(Strategy):
     n: int = 4
     beam_width: int = 1
     max_steps: int | None = None
-    reduce: Reduce = "prod"
+    reduce: Reduce = "last"
     distinct: Callable[[Sequence[str]], Hashable] | None = None
     margin: float | None = None
 

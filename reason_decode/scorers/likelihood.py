@@ -1,0 +1,161 @@
+"""Likelihood: how probable a language model finds each step, given what came before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
+from reason_decode.scorers.words import Words
+from reason_decode.steps import StepSplitter
+
+
+class LikelihoodScorer:
+    """Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
+
+    ``exp(mean_t log p(token_t | prompt, all before t))`` over the tokens of the step and of the
+    separator behind it, or, with ``per_step=False``, over those of the whole solution: the weight
+    of a vote in the "weighted sum" of self-consistency. Prompt and steps are tokenised as one text;
+    a token belongs to the step in which it ends.
+
+    Args:
+        model: a causal language model.
+        tokenizer: the model's own; it need not be the generator's, text is the common ground.
+        separator: what ends a step in a solution.
+        chat: whether the prompt is a user's turn of the tokenizer's chat template; ``None``: if
+            there is one.
+        per_step: a score a step, or one for the solution; of a solution that grows round by round
+            that one is read anew each time.
+        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+
+    Raises:
+        ValueError: a tokenizer that cannot say where its tokens stand in the text, or a vocabulary
+            larger than the model's.
+
+    Source: Wang et al. 2023, 2203.11171, section 2, equation 1: the normalised probability.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        separator: str = "\n",
+        chat: bool | None = None,
+        per_step: bool = True,
+        batch_tokens: int = 16_384,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
+                "text; load a fast tokenizer, one with a tokenizer.json"
+            )
+        self.words = Words(tokenizer, model)
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.splitter = StepSplitter(separator)
+        self.chat = tokenizer.chat_template is not None if chat is None else chat
+        self.per_step, self.batch_tokens = per_step, batch_tokens
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        separator: str = "\n",
+        chat: bool | None = None,
+        per_step: bool = True,
+        **kwargs: Any,
+    ) -> "LikelihoodScorer":
+        """Load a model and its tokenizer from a folder or the Hub; no remote code is run.
+
+        Args:
+            path_or_id: a local folder or a Hub id.
+            separator: what ends a step in a solution.
+            chat: whether to use the chat template; ``None``: if there is one.
+            per_step: a score a step, or one for the solution.
+            kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
+        """
+        model = AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        return cls(model, tokenizer, separator=separator, chat=chat, per_step=per_step)
+
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """The score of every step, or of every solution; a prompt's solutions share its reading.
+
+        Args:
+            prompts: one a solution.
+            solutions: text, split at the separator, or ready lists of steps.
+
+        Returns:
+            float32 (s,) a solution, (1,) with ``per_step=False``; (0,) for one without steps.
+
+        Raises:
+            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
+        """
+        return score_all(self, prompts, solutions)
+
+    def open(self, prompts: Sequence[str]) -> ReadingSession:
+        """A session that reads each prompt and each step once."""
+        return ReadingSession(self, prompts)
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The text as ids; each step is judged from the id before its first on."""
+        head: list[int] = []
+        if self.chat:
+            text = self.words.chat([{"role": "user", "content": prompt}], generate=True)
+        else:
+            head, text = list(self.tokenizer("")["input_ids"]), prompt
+        bounds = [len(text)]
+        for step in steps:
+            text += step + self.splitter.separator
+            bounds.append(len(text))
+        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        stops = [stop for _, stop in read["offset_mapping"]]
+        after = [len(head) + sum(stop <= bound for stop in stops) for bound in bounds]
+        if not self.per_step:
+            after = [after[0], after[-1]] if steps else after[:1]
+        # What comes after a place is judged at it; a step that shares its only token has that.
+        ends = [stop - 2 for stop in after[1:]]
+        starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
+        return Layout([*head, *read["input_ids"]], ends, [max(0, start) for start in starts])
+
+    def read(self, **inputs: Any) -> Tensor:
+        """The last hidden state of each token, (b, t, h)."""
+        return self.model.base_model(**inputs).last_hidden_state
+
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """``exp(mean(log p))`` of each span's ids."""
+        logps = token_logps(self.model, spans)
+        return torch.stack([logp.mean().exp() for logp in logps])
+
+
+def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
+    """Log-probabilities of the ids of each span, float32 (t,) in nats, without logits in memory.
+
+    Args:
+        model: a causal language model, whose last hidden states the spans hold.
+        spans: hidden states (t, h) and the ids that follow them.
+    """
+    # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
+    from reason_decode.ops import linear_token_logprobs
+
+    output: Any = model.get_output_embeddings()
+    hidden = torch.cat([span.features for span in spans])
+    config: Any = model.config.get_text_config()
+    # Granite divides its logits, Cohere multiplies them, Gemma bends them.
+    hidden = hidden / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
+    ids = [token for span in spans for token in span.following]
+    logps = linear_token_logprobs(
+        hidden,
+        output.weight,
+        torch.tensor(ids, device=hidden.device),
+        bias=getattr(output, "bias", None),
+        softcap=getattr(config, "final_logit_softcapping", None),
+    )
+    return list(logps.split([len(span.following) for span in spans]))
