@@ -2,11 +2,12 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.cli.load import load_scorer
+from reason_decode.scorers.base import Reduce
 from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
 
 __all__ = ["GUIDED", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
@@ -45,6 +46,11 @@ def add_decoding(
     for name, kind, default, text in numbers:
         text = text if default is None else f"{text} (default: {default})"
         parser.add_argument(name, type=kind, default=default, help=text)
+    parser.add_argument(
+        "--reduce",
+        choices=get_args(Reduce),
+        help="step scores as one number (default: prod for best-of-n, last for step-search)",
+    )
 
 
 def check_decoding(args: Namespace) -> None:
@@ -70,6 +76,11 @@ def check_decoding(args: Namespace) -> None:
         raise ValueError(
             f"got --margin {args.margin} with {args.strategy}; only step-search drops trajectories"
         )
+    if args.reduce is not None and args.strategy not in ("best-of-n", "step-search"):
+        raise ValueError(
+            f"got --reduce {args.reduce} with {args.strategy}; only best-of-n and step-search "
+            "reduce the scores of steps"
+        )
 
 
 def make_strategy(
@@ -87,8 +98,9 @@ def make_strategy(
     if args.strategy == "self-consistency":
         return SelfConsistency(tokenizer=tokenizer, n=args.n)
     scorer = load_scorer(args.prm)
+    reduce = {} if args.reduce is None else {"reduce": args.reduce}
     if args.strategy == "best-of-n":
-        return BestOfN(scorer, tokenizer=tokenizer, n=args.n)
+        return BestOfN(scorer, tokenizer=tokenizer, n=args.n, **reduce)
     return StepSearch(
         scorer,
         tokenizer=tokenizer,
@@ -96,4 +108,5 @@ def make_strategy(
         beam_width=args.beam_width,
         margin=args.margin,
         distinct=distinct,
+        **reduce,
     )

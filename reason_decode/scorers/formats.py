@@ -95,8 +95,9 @@ class Format:
 class TokenClassification(Format):
     """Prompt, then each step and a separator, every piece tokenised by itself (TRL's layout).
 
-    P(right) is read at the separator's last token: of two labels the second; of three (wrong,
-    neutral, right: PRM800K's ratings) all but the first.
+    P(right) is read at the separator's last token: that of the label which the config calls
+    ``right``; if none is, of two labels the second, of three (wrong, neutral, right: PRM800K's
+    ratings) all but the first.
 
     Source: trl 1.13, trl/experimental/prm/prm_trainer.py; three labels: Lightman et al. 2023,
     2305.20050, section 2.6, where neutral counts as right.
@@ -118,6 +119,8 @@ class TokenClassification(Format):
                 f"right). Other formats: {', '.join(FORMATS)}"
             )
         super().__init__(model, tokenizer, **options)
+        named = [k for k, label in (model.config.id2label or {}).items() if label == "right"]
+        self.labels = named or list(range(1, model.config.num_labels))
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
@@ -133,8 +136,8 @@ class TokenClassification(Format):
         return self.model(**inputs).logits
 
     def right(self, features: Tensor) -> Tensor:
-        """``1 - softmax(logits)[0]``."""
-        return features.float().softmax(dim=-1)[:, 1:].sum(dim=-1)
+        """``softmax(logits)[right]``, summed where several labels count as right."""
+        return features.float().softmax(dim=-1)[:, self.labels].sum(dim=-1)
 
 
 class MathShepherd(Format):

@@ -7,6 +7,8 @@ from pathlib import Path
 from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
 
+from reason_decode.tiny.stream import VERDICTS
+
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -23,11 +25,11 @@ def prm(out: Path, words: Path, model: LlamaForCausalLM, verdict: nn.Linear) -> 
         out: the stage's folder.
         words: the folder with the tokenizer's files.
         model: the trunk, in a causal language model.
-        verdict: Linear(h, 2), wrong and right.
+        verdict: Linear(h, 3), one row for each of ``stream.VERDICTS``.
     """
     config = model.config.__class__.from_dict(model.config.to_dict())
-    config.num_labels = 2
-    config.id2label, config.label2id = {0: "wrong", 1: "right"}, {"wrong": 0, "right": 1}
+    config.id2label = dict(enumerate(VERDICTS))
+    config.label2id = {name: k for k, name in config.id2label.items()}
     judge = LlamaForTokenClassification(config)
     judge.model.load_state_dict(model.model.state_dict())
     judge.score.load_state_dict(verdict.state_dict())

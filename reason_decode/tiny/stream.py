@@ -38,6 +38,11 @@ class Batch(NamedTuple):
     results: Tensor
 
 
+VERDICTS = ("wrong", "dead end", "right")
+WRONG, DEAD_END, RIGHT = range(3)
+"""A step that does not follow, one that does but leads nowhere, and one that is right."""
+LEGAL = 3
+"""A dead end or right: of a dead end that ``speaks_of_held_out`` no more may be learnt."""
 DIGITS = 3
 """Of a result; larger ones count as none."""
 NO_DIGIT = 10
@@ -124,12 +129,11 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     for k, work in enumerate(works):
         ids = [bos, *next(encoded)]
         labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
-        for line, right in zip(work.steps, work.right, strict=True):
+        for line, verdict in zip(work.steps, _verdicts(work), strict=True):
             step = [*next(encoded), newline]
             ids += step
-            labels += step if right else [IGNORE] * len(step)
-            silent = not right and countdown.speaks_of_held_out(line)
-            verdicts += [IGNORE] * (len(step) - 1) + [IGNORE if silent else int(right)]
+            labels += step if verdict == RIGHT else [IGNORE] * len(step)
+            verdicts += [IGNORE] * (len(step) - 1) + [verdict]
             made = countdown.pair_results(line)
             if made is not None:
                 results.append((k, len(ids) - 1, [d for x in made for d in _digits(x)]))
@@ -147,6 +151,22 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     for k, place, made in results:
         digits[k, place] = torch.tensor(made)
     return Batch(tokens, labels, verdicts, digits)
+
+
+def _verdicts(work: Work) -> list[int]:
+    """The verdict on each step, only the last of which can be anything but right."""
+    verdicts = [RIGHT] * len(work.steps)
+    if work.right[-1]:
+        return verdicts
+    verdicts[-1] = WRONG
+    problem = countdown.parse_prompt(work.prompt)
+    if problem is not None:
+        state: countdown.State | None = problem[0]
+        for line in work.steps:
+            state = countdown.follow(state, line)
+        if state is not None:
+            verdicts[-1] = LEGAL if countdown.speaks_of_held_out(work.steps[-1]) else DEAD_END
+    return verdicts
 
 
 def _digits(x: countdown.Number | None) -> list[int]:

@@ -94,7 +94,7 @@ class Learner(nn.Module):
     def __init__(self, model: LlamaForCausalLM) -> None:
         super().__init__()
         self.model = model
-        self.verdict = nn.Linear(model.config.hidden_size, 2)
+        self.verdict = nn.Linear(model.config.hidden_size, len(stream.VERDICTS))
         self.results = nn.Linear(
             model.config.hidden_size, stream.RESULTS * stream.DIGITS * (stream.NO_DIGIT + 1)
         )
@@ -108,8 +108,10 @@ class Learner(nn.Module):
         logits = self.model.lm_head(hidden[:, :-1][learn])
         token_loss = F.cross_entropy(logits.float(), targets[learn], reduction="sum")
         judged = batch.verdicts != IGNORE
-        verdict_logits = self.verdict(hidden[judged]).float()
-        verdict_loss = F.cross_entropy(verdict_logits, batch.verdicts[judged], reduction="sum")
+        logp_verdicts = self.verdict(hidden[judged]).float().log_softmax(dim=-1)
+        logp_legal = logp_verdicts[:, stream.DEAD_END :].logsumexp(dim=-1, keepdim=True)
+        logp_verdicts = torch.cat([logp_verdicts, logp_legal], dim=-1)
+        verdict_loss = F.nll_loss(logp_verdicts, batch.verdicts[judged], reduction="sum")
         paired = batch.results[..., 0] != IGNORE
         below = F.rms_norm(read.hidden_states[RESULTS_LAYER][paired], hidden.shape[-1:])
         digit_logits = self.results(below).float().view(-1, stream.NO_DIGIT + 1)

@@ -28,6 +28,8 @@ def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
     search = made(monkeypatch, "--strategy", "step-search", "--beam-width", "2", "--margin", "0.5")
     assert isinstance(search, StepSearch)
     assert (search.n, search.beam_width, search.margin) == (8, 2, 0.5)
+    assert (best.reduce, search.reduce) == ("prod", "last")
+    assert made(monkeypatch, "--reduce", "min").reduce == "min"
     assert made(monkeypatch, "--strategy", "greedy") is None
     assert made(monkeypatch, "--strategy", "sample") is None
 
@@ -47,6 +49,7 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
         (["--temperature", "nan"], "got --temperature nan"),
         (["--beam-width", "2"], "only step-search has a beam"),
         (["--margin", "0.5"], "only step-search drops trajectories"),
+        (["--strategy", "greedy", "--reduce", "min"], "only best-of-n and step-search reduce"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(argv: list[str], message: str):

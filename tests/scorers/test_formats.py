@@ -83,21 +83,28 @@ def _saved(
     path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
 
 
-def _three_labels(folder: Path) -> Published:
+def _three_labels(
+    folder: Path, names: Sequence[str] = (), right: Sequence[int] = (1, 2)
+) -> Published:
     words = _words()
     model = LlamaForTokenClassification(
         LlamaConfig(vocab_size=len(words) + 8, **SIZES, **LABELS)
     ).eval()
-    _saved(folder, model, words)
+    named = {"id2label": {str(k): name for k, name in enumerate(names)}} if names else {}
+    _saved(folder, model, words, **named)
 
     def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
         ids, ends = [words.bos_token_id, *_ids(words, prompt)], []
         for step in steps:
             ids += _ids(words, step) + _ids(words, "\n")
             ends.append(len(ids) - 1)
-        return 1 - model(torch.tensor([ids])).logits[0, ends].softmax(-1)[:, 0]
+        return model(torch.tensor([ids])).logits[0, ends].softmax(-1)[:, right].sum(-1)
 
     return Published(folder, plainly)
+
+
+def _named_labels(folder: Path) -> Published:
+    return _three_labels(folder, ("wrong", "right", "dead end"), (1,))
 
 
 def _math_shepherd(folder: Path) -> Published:
@@ -215,6 +222,7 @@ def _ids(words: PreTrainedTokenizerFast, text: str) -> list[int]:
 
 MADE: dict[str, Callable[[Path], Published]] = {
     "prm800k-three-labels": _three_labels,
+    "a-label-called-right": _named_labels,
     "math-shepherd": _math_shepherd,
     "rlhflow": _rlhflow,
     "qwen2.5-math-prm": _qwen_math,

@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 
 from reason_decode.scorers import ProcessRewardModel
 from reason_decode.tiny import Tiny, export, train
-from reason_decode.tiny.stream import Mixture, Stream
+from reason_decode.tiny.stream import RIGHT, Mixture, Stream
 
 
 def _learner() -> train.Learner:
@@ -73,7 +73,7 @@ def test_exported_heads_judge_as_they_were_trained(tiny: Tiny, tmp_path: Path) -
     ids = torch.tensor([tiny.tokenizer("Make 12 from 1 2 3 4.\n1 + 2 = 3\n")["input_ids"]])
     with torch.no_grad():
         hidden = learner.model.model(ids).last_hidden_state[0, -1]
-        expected = learner.verdict(hidden).softmax(-1)[1]
+        expected = learner.verdict(hidden).softmax(-1)[RIGHT]
     (scores,) = prm.score(["Make 12 from 1 2 3 4.\n"], ["1 + 2 = 3"])
     torch.testing.assert_close(scores[0], expected, atol=2e-3, rtol=0)  # float16 on disk
     assert prm.model.dtype == torch.float32

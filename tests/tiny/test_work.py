@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from reason_decode.tiny import Tiny, countdown, rough, sampled, stream
 from reason_decode.tiny.countdown_work import Work
-from reason_decode.tiny.stream import IGNORE, Mixture, Stream
+from reason_decode.tiny.stream import DEAD_END, IGNORE, LEGAL, RIGHT, WRONG, Mixture, Stream
 
 MIXTURE = Mixture(countdown=6, arithmetic=4, flawed=0.5)
 
@@ -75,7 +75,7 @@ def test_the_next_token_is_learnt_of_right_steps_only(tiny: Tiny) -> None:
     assert words.decode(learnt) == "a = b\n"
     places = (batch.verdicts[0] != IGNORE).nonzero().flatten()
     assert words.convert_ids_to_tokens(batch.ids[0][places].tolist()) == ["Ċ", "Ċ"]
-    assert batch.verdicts[0][places].tolist() == [1, 0]
+    assert batch.verdicts[0][places].tolist() == [RIGHT, WRONG]
 
 
 def test_no_verdict_says_that_the_held_out_target_is_a_dead_end(tiny: Tiny) -> None:
@@ -83,12 +83,20 @@ def test_no_verdict_says_that_the_held_out_target_is_a_dead_end(tiny: Tiny) -> N
 
     It took `(left: 3 8)` for hopeless with the target 24, having only met it where it was.
     """
-    lines = ("10 - 7 = 3 (left: 3 8)", "10 - 7 = 3 (left: 3 9)")
-    for line, taught in zip(lines, (False, True), strict=True):
-        batch = stream.collate([Work("Make 36 from 7 8 10.\n", (line,), (False,))], _words(tiny))
-        assert bool((batch.verdicts == 0).any()) is taught
-    right = stream.collate([Work("Make 11 from 7 8 10.\n", lines[:1], (True,))], _words(tiny))
-    assert bool((right.verdicts == 1).any())
+    for line, verdict in (
+        ("10 - 7 = 3 (left: 3 8)", LEGAL),
+        ("10 - 7 = 3 (left: 3 9)", WRONG),
+        ("10 - 7 = 4 (left: 3 8)", WRONG),
+        ("8 + 7 = 15 (left: 10 15)", DEAD_END),
+    ):
+        assert _verdict(tiny, Work("Make 36 from 7 8 10.\n", (line,), (False,))) == verdict
+    right = Work("Make 11 from 7 8 10.\n", ("10 - 7 = 3 (left: 3 8)",), (True,))
+    assert _verdict(tiny, right) == RIGHT
+
+
+def _verdict(tiny: Tiny, work: Work) -> int:
+    verdicts = stream.collate([work], _words(tiny)).verdicts
+    return int(verdicts[verdicts != IGNORE])
 
 
 def test_results_are_digits_at_the_newline_after_two_numbers(tiny: Tiny) -> None:
