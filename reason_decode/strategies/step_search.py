@@ -37,20 +37,23 @@ class StepSearch(Strategy):
         tokenizer: the generator's.
         n: next steps sampled a kept trajectory.
         beam_width: trajectories kept a prompt; 1 is greedy search.
+        subtrees: parts of the beam that go their own ways: what was sampled first is dealt out to
+            them in turn, and each keeps the best ``beam_width / subtrees`` of its own.
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
         reduce: how step scores become one number: "prod", "min", "last" or "mean". The last step
             is judged knowing all before it, and a search that trusts it forgives an early step
             which was doubted, but went well.
         distinct: of a trajectory's steps, what its future depends on; of those kept for a prompt,
             no two have the same. ``None``: only equal texts are the same.
-        margin: trajectories whose score is lower than the best by more than this are dropped, so
+        margin: trajectories whose score is lower than their subtree's best by more are dropped, so
             that a search that has found its way stops paying for the others; ``None``: none are.
 
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
     Source: step-level beam search with a verifier, Snell et al. 2024, 2408.03314, section 5.2; the
-    last step's score for the whole: section 5.1.
+    last step's score for the whole: section 5.1; subtrees: diverse verifier tree search, Beeching
+    et al. 2024, huggingface/search-and-learn.
     """
 
     scorer: Scorer
@@ -58,6 +61,7 @@ class StepSearch(Strategy):
     tokenizer: PreTrainedTokenizerBase
     n: int = 4
     beam_width: int = 1
+    subtrees: int = 1
     max_steps: int | None = None
     reduce: Reduce = "last"
     distinct: Callable[[Sequence[str]], Hashable] | None = None
@@ -66,6 +70,12 @@ class StepSearch(Strategy):
     def __post_init__(self) -> None:
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
         check_reduce(self.reduce)
+        check_positive(subtrees=self.subtrees)
+        if self.beam_width % self.subtrees:
+            raise ValueError(
+                f"got beam_width={self.beam_width} for subtrees={self.subtrees}; every subtree "
+                "keeps as many trajectories as the others: make beam_width a multiple of subtrees"
+            )
         if self.margin is not None and not self.margin >= 0:
             raise ValueError(f"got margin={self.margin}; need 0 or more, or None to drop nothing")
 
@@ -95,7 +105,10 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on."""
+    """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on.
+
+    ``tree`` is the subtree that it belongs to.
+    """
 
     tokens: Tensor
     text: str
@@ -103,6 +116,7 @@ class _Path:
     scores: Tensor
     total: float
     branch: Branch | None
+    tree: int = 0
 
     @property
     def ended(self) -> bool:
@@ -158,7 +172,8 @@ class _Search:
             text = decode(self.strategy.tokenizer, tokens)
             splitter = self.strategy.scorer.splitter
             steps = splitter.split(text) if branch.stopped else splitter.complete(text)
-            path = _Path(tokens, text, tuple(steps), parent.scores, parent.total, branch)
+            tree = parent.tree if parent.branch else len(paths) % self.strategy.subtrees
+            path = _Path(tokens, text, tuple(steps), parent.scores, parent.total, branch, tree)
             paths.setdefault((text, branch.stopped), path)
         return list(paths.values())
 
@@ -194,7 +209,9 @@ class _Search:
             for k, path in enumerate(fresh[row])
         }
         ended = [path for path in self.beams[p] if path.ended]
-        best = self._near(self._unlike(sorted([*ended, *sampled_at], key=_rank)))
+        ranked = sorted([*ended, *sampled_at], key=_rank)
+        trees = ([path for path in ranked if path.tree == k] for k in range(self.strategy.subtrees))
+        best = [path for tree in trees for path in self._near(self._unlike(tree))]
         self.rounds[p].append(
             tuple(
                 self._step(self.live[row], path, path in best)
@@ -215,9 +232,9 @@ class _Search:
         return list(first.values())
 
     def _near(self, ranked: list[_Path]) -> list[_Path]:
-        """The first ``beam_width``, without those too far below the first."""
-        best = ranked[: self.strategy.beam_width]
-        if self.strategy.margin is None:
+        """As many of the first as a subtree keeps, without those too far below the first."""
+        best = ranked[: self.strategy.beam_width // self.strategy.subtrees]
+        if self.strategy.margin is None or not best:
             return best
         # The first was not cut off if any was not: what never finished drops nothing that did.
         floor = best[0].total - self.strategy.margin

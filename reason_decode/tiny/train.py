@@ -46,11 +46,11 @@ def base_schedule(steps: int) -> stream.Schedule:
 # Targets and numbers of all sizes: a verifier that only met the base's forty targets learns them by
 # heart, state by state, and has nothing to say about 24.
 _PRM_MIXTURE = Mixture(
-    countdown=24,
-    varied=64,
-    arithmetic=6,
-    brief=72,
-    sampled=24,
+    countdown=20,
+    varied=56,
+    arithmetic=4,
+    brief=24,
+    sampled=40,
     flawed=0.6,
     rough=0.4,
     cut=True,
@@ -282,7 +282,7 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     renew_top(learner)
     learner.train()
     data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
-    train(learner, data, out, steps=steps, peak=1e-3, weights=Weights(tokens=0.5, results=1.0))
+    train(learner, data, out, steps=steps, peak=1e-3, weights=Weights(tokens=0.2, results=1.0))
     export.prm(out, base, learner.model, learner.verdict)
 
 

@@ -39,6 +39,18 @@ def test_a_margin_drops_what_is_far_below_the_best(tiny: Tiny) -> None:
         dataclasses.replace(strategy, margin=-0.5)
 
 
+def test_subtrees_go_their_own_ways(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3, subtrees=3)
+    for trace in traces(generate(tiny, strategy, PROMPTS)):
+        firsts = [candidate.steps[0] for candidate in trace.candidates]
+        assert len(firsts) == len(set(firsts)) == min(3, len({x.text for x in trace.rounds[0]}))
+        for round_ in trace.rounds[1:]:
+            kept = [step.parent for step in round_ if step.kept]
+            assert len(kept) == len(set(kept))
+    with pytest.raises(ValueError, match="got beam_width=4 for subtrees=3"):
+        dataclasses.replace(strategy, beam_width=4)
+
+
 def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None:
     """The session's cached, step by step scores equal one stateless pass over the result."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2, reduce="prod")
