@@ -13,8 +13,9 @@ from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown
 from reason_decode.tiny.countdown_work import Work
 
 IGNORE = -100
-# An operation of a countdown solution is shown going wrong twice as often as the answer.
-_OPERATION_WEIGHT = 2
+# The answer of a countdown solution is shown going wrong twice as often as an operation: a search
+# that got that far loses the game if it takes the wrong one of a few expressions.
+_ANSWER_WEIGHT = 2
 # Of the problems of any size, how many are worked through fractions, and how many begin midway.
 _FRACTIONAL = 0.2
 _MIDWAY = 0.4
@@ -82,8 +83,8 @@ def countdown_problem(
     numbers, target = _problem(rng, kind, varied)
     if target not in countdown.reachable(numbers):
         return countdown_work.write(rng, numbers, target, 0)
-    answers = int(countdown.has_answer(numbers))
-    weights = [_OPERATION_WEIGHT] * (len(numbers) - 1) + [answers]
+    answer = _ANSWER_WEIGHT if countdown.has_answer(numbers) else 0
+    weights = [1] * (len(numbers) - 1) + [answer]
     (place,) = rng.choices(range(len(numbers)), weights)
     if rng.random() < flawed:
         return countdown_work.write(rng, numbers, target, place, fractional=fractional)

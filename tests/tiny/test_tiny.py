@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from reason_decode import tiny as package
 from reason_decode.tiny import WEIGHTS, Tiny
+from reason_decode.tiny.stream import VERDICTS
 
 
 def test_all_weights_fit_the_package() -> None:
@@ -18,7 +19,7 @@ def test_plain_transformers_loads_both_in_full_precision() -> None:
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base")
     judge = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
     assert model.dtype == judge.dtype == torch.float32
-    assert judge.config.id2label == {0: "wrong", 1: "right"}
+    assert judge.config.id2label == dict(enumerate(VERDICTS))
 
 
 @pytest.mark.parametrize("text", ["1234", "héllo ∑ 数\t\x00", "a\n\n b", " 12 - -3/4", "😀" * 3])
