@@ -119,7 +119,8 @@ class TokenClassification(Format):
                 f"right). Other formats: {', '.join(FORMATS)}"
             )
         super().__init__(model, tokenizer, **options)
-        named = [k for k, label in (model.config.id2label or {}).items() if label == "right"]
+        labels = model.config.id2label or {}
+        named = [int(k) for k, label in labels.items() if label == "right"]
         self.labels = named or list(range(1, model.config.num_labels))
 
     @classmethod

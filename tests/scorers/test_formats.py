@@ -90,8 +90,9 @@ def _three_labels(
     model = LlamaForTokenClassification(
         LlamaConfig(vocab_size=len(words) + 8, **SIZES, **LABELS)
     ).eval()
-    named = {"id2label": {str(k): name for k, name in enumerate(names)}} if names else {}
-    _saved(folder, model, words, **named)
+    labels = {str(k): name for k, name in enumerate(names)}
+    config: dict[str, Any] = {"id2label": labels} if names else {}
+    _saved(folder, model, words, **config)
 
     def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
         ids, ends = [words.bos_token_id, *_ids(words, prompt)], []
