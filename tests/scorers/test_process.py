@@ -27,7 +27,7 @@ def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
         ends.append(len(ids) - 1)
     with torch.no_grad():
         logits = tiny.prm.model(torch.tensor([ids])).logits[0]
-    return logits.softmax(-1)[ends, tiny.prm.model.config.label2id["right"]]
+    return logits.softmax(-1)[ends, VERDICTS.index("right")]
 
 
 def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
