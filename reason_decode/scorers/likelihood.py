@@ -1,5 +1,6 @@
 """Likelihood: how probable a language model finds each step, given what came before."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
-from reason_decode.scorers.words import Words
-from reason_decode.steps import StepSplitter
+from reason_decode.scorers.reader import Reader
+from reason_decode.scorers.reading import Layout, Span
 
 
-class LikelihoodScorer:
+class LikelihoodScorer(Reader):
     """Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
 
     ``exp(mean_t log p(token_t | prompt, all before t))`` over the tokens of the step and of the
@@ -54,11 +54,10 @@ class LikelihoodScorer:
                 f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
                 "text; load a fast tokenizer, one with a tokenizer.json"
             )
-        self.words = Words(tokenizer, model)
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.splitter = StepSplitter(separator)
-        self.chat = tokenizer.chat_template is not None if chat is None else chat
-        self.per_step, self.batch_tokens = per_step, batch_tokens
+        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        self.per_step = per_step
+        # A chat template writes its own beginning of sequence.
+        self.head: list[int] = [] if self.chat else list(tokenizer("")["input_ids"])
 
     @classmethod
     def from_pretrained(
@@ -83,51 +82,24 @@ class LikelihoodScorer:
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, separator=separator, chat=chat, per_step=per_step)
 
-    def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
-    ) -> list[Tensor]:
-        """The score of every step, or of every solution; a prompt's solutions share its reading.
-
-        Args:
-            prompts: one a solution.
-            solutions: text, split at the separator, or ready lists of steps.
-
-        Returns:
-            float32 (s,) a solution, (1,) with ``per_step=False``; (0,) for one without steps.
-
-        Raises:
-            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
-        """
-        return score_all(self, prompts, solutions)
-
-    def open(self, prompts: Sequence[str]) -> ReadingSession:
-        """A session that reads each prompt and each step once."""
-        return ReadingSession(self, prompts)
-
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The text as ids; each step is judged from the id before its first on."""
-        head: list[int] = []
+        text = prompt
         if self.chat:
             text = self.words.chat([{"role": "user", "content": prompt}], generate=True)
-        else:
-            head, text = list(self.tokenizer("")["input_ids"]), prompt
         bounds = [len(text)]
         for step in steps:
             text += step + self.splitter.separator
             bounds.append(len(text))
         read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         stops = [stop for _, stop in read["offset_mapping"]]
-        after = [len(head) + sum(stop <= bound for stop in stops) for bound in bounds]
+        after = [len(self.head) + bisect_right(stops, bound) for bound in bounds]
         if not self.per_step:
             after = [after[0], after[-1]] if steps else after[:1]
         # What comes after a place is judged at it; a step that shares its only token has that.
         ends = [stop - 2 for stop in after[1:]]
         starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
-        return Layout([*head, *read["input_ids"]], ends, [max(0, start) for start in starts])
-
-    def read(self, **inputs: Any) -> Tensor:
-        """The last hidden state of each token, (b, t, h)."""
-        return self.model.base_model(**inputs).last_hidden_state
+        return Layout([*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts])
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """``exp(mean(log p))`` of each span's ids."""

@@ -13,12 +13,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
-from reason_decode.scorers.words import Words
-from reason_decode.steps import StepSplitter
+from reason_decode.scorers.reader import Reader
+from reason_decode.scorers.reading import Layout, Span
 
 
-class OutcomeRewardModel:
+class OutcomeRewardModel(Reader):
     """Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
 
     The text is a chat of the prompt and the solution where the tokenizer has a template for chats,
@@ -60,11 +59,8 @@ class OutcomeRewardModel:
                 f"got {type(model).__name__} with {labels} labels and raw={raw}; allowed is a "
                 "causal model for sequence classification with one label, or two and raw=False"
             )
-        self.words = Words(tokenizer, model)
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.splitter = StepSplitter(separator)
-        self.chat = tokenizer.chat_template is not None if chat is None else chat
-        self.raw, self.batch_tokens = raw, batch_tokens
+        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        self.raw = raw
 
     @classmethod
     def from_pretrained(
@@ -91,27 +87,6 @@ class OutcomeRewardModel:
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
 
-    def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
-    ) -> list[Tensor]:
-        """The score of every solution; a prompt with several in a row is read once.
-
-        Args:
-            prompts: one a solution.
-            solutions: text, split at the separator, or ready lists of steps.
-
-        Returns:
-            float32 (1,) a solution; (0,) for one without steps.
-
-        Raises:
-            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
-        """
-        return score_all(self, prompts, solutions)
-
-    def open(self, prompts: Sequence[str]) -> ReadingSession:
-        """A session that reads each prompt and each step once."""
-        return ReadingSession(self, prompts)
-
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The ids of the solution so far, judged at the last of them."""
         if self.chat:
@@ -122,10 +97,6 @@ class OutcomeRewardModel:
         else:
             ids = self.words.plain(prompt, steps, self.splitter.separator).ids
         return Layout(ids, [len(ids) - 1] if steps else [])
-
-    def read(self, **inputs: Any) -> Tensor:
-        """The last hidden state of each token, (b, t, h)."""
-        return self.model.base_model(**inputs).last_hidden_state
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a span of one place."""
