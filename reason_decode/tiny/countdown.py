@@ -120,7 +120,9 @@ def to_numbers(words: Sequence[str]) -> list[Number] | None:
         return None
 
 
-def check(numbers: Sequence[Number], target: int, steps: Sequence[str]) -> list[bool]:
+def check(
+    numbers: Sequence[Number], target: int, steps: Sequence[str], *, onward: bool = False
+) -> list[bool]:
     """Whether each step is right, up to and including the first that is not.
 
     A step is right when its arithmetic is, it uses two numbers that are left, it lists what is left
@@ -131,9 +133,11 @@ def check(numbers: Sequence[Number], target: int, steps: Sequence[str]) -> list[
         numbers: the numbers of the problem.
         target: the number to make.
         steps: lines of work, without newlines.
+        onward: go on past dead ends (lines that follow, but leave the target out of reach), up to
+            the first line that does not follow.
 
     Returns:
-        One bool a step; it ends after the first ``False``.
+        One bool a step; it ends after the first ``False``, or ``onward`` the first such line.
     """
     verdicts: list[bool] = []
     state: State | None = tuple(sorted(numbers))
@@ -144,7 +148,7 @@ def check(numbers: Sequence[Number], target: int, steps: Sequence[str]) -> list[
         else:
             state = follow(state, line)
             verdicts.append(state is not None and target in reachable(state))
-        if not verdicts[-1]:
+        if not verdicts[-1] and not (onward and state):
             break
     return verdicts
 

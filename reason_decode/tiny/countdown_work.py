@@ -1,7 +1,7 @@
 """Worked countdown solutions, right ones and ones with a flaw, each step with its verdict."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -38,7 +38,10 @@ GIVING_UP = (
 
 
 class Work(NamedTuple):
-    """A problem, lines of work, and whether each is right (up to the first that is not)."""
+    """A problem, lines of work, and whether each is right.
+
+    Only dead ends are followed by more: the first line that does not follow is the last.
+    """
 
     prompt: str
     steps: tuple[str, ...]
@@ -93,6 +96,7 @@ def write(
     flaw_at: int | None = None,
     *,
     fractional: bool = False,
+    onward: bool = False,
 ) -> Work:
     """A random solution; with ``flaw_at=k`` its k-th step (0-based) is wrong and is the last.
 
@@ -103,6 +107,8 @@ def write(
         flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer, if the problem
             ``has_answer``; ``None`` for no flaw.
         fractional: prefer a way through fractions and negative numbers, where there is one.
+        onward: a flaw that is a dead end is followed by more, up to a line that does not follow or
+            to the last number.
     """
     terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
     lines: list[str] = []
@@ -111,8 +117,9 @@ def write(
         state = tuple(term.value for term in terms)
         good, bad = _sorted_moves(state, target)
         if k == flaw_at:
-            lines.append(_flawed_step(rng, state, target, good, bad, fractional))
-            return _work(numbers, target, lines, flawed=True)
+            lines += _flawed_steps(rng, state, target, fractional, onward)
+            right = (True,) * k + (False,) * (len(lines) - k)
+            return Work(prompt(numbers, target), tuple(lines), right)
         move = _pick(rng, good, fractional)
         a, b = terms[move.i], terms[move.j]
         made = _join(rng, a, move.op, b, move.value)
@@ -127,6 +134,18 @@ def write(
     answer = f"Answer: {terms[0].text} = {target}"
     lines.append(_flawed_answer(rng, parts, numbers, target) if flawed else answer)
     return _work(numbers, target, lines, flawed)
+
+
+def _flawed_steps(
+    rng: random.Random, state: State, target: int, fractional: bool, onward: bool
+) -> Iterator[str]:
+    """A flawed step and, ``onward``, what comes after it: all as hopeless."""
+    here: State | None = state
+    while here is not None and len(here) > 1:
+        good, bad = _sorted_moves(here, target)
+        line = _flawed_step(rng, here, target, good, bad, fractional)
+        yield line
+        here = follow(here, line) if onward else None
 
 
 def _work(numbers: Sequence[Number], target: int, lines: list[str], flawed: bool) -> Work:

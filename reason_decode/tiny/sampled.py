@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.steps import StepSplitter
-from reason_decode.tiny import arithmetic, countdown
+from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.tiny.countdown_work import Work
 
 _PER_PROBLEM = 4
@@ -31,23 +31,28 @@ class _Share(NamedTuple):
 # Most first and second steps lead nowhere, and they are cheap to sample: the largest share.
 _OPENINGS = _Share(100, 512, 34)
 _WHOLE = _Share(48, 512, 96)
+# Answers to three right steps: few solutions get that far, and then a slip costs the game.
+_ANSWERS = _Share(48, 512, 24)
 _ARITHMETIC = _Share(48, 256, 240)
 
 
 def grade(prompt: str, steps: Sequence[str]) -> list[bool]:
-    """Whether each step is right, up to the first that is not, for either kind of problem.
+    """Whether each step is right, up to the first that does not follow, for either kind of problem.
+
+    Work goes on past the dead ends of countdown: a verifier that only ever read on from right steps
+    believes at the third line what it doubted at the first.
 
     Raises:
         ValueError: the prompt is neither a countdown nor an arithmetic problem.
     """
     problem = countdown.parse_prompt(prompt)
     if problem is not None:
-        return countdown.check(*problem, steps)
+        return countdown.check(*problem, steps, onward=True)
     return arithmetic.check(prompt.strip().removesuffix("=").strip(), steps)
 
 
 def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> Iterator[Work]:
-    """Sample solutions at temperature 1, several a problem: openings, whole ones, arithmetic.
+    """Sample solutions at temperature 1, several a problem: openings, whole ones, answers, sums.
 
     Args:
         model: the base.
@@ -57,10 +62,13 @@ def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) 
     generator: Any = model  # transformers types its models so that none can be asked to generate()
     rng = random.Random(f"sampled/{seed}")
     torch.manual_seed(seed)
-    shares = [share for share in (_OPENINGS, _WHOLE, _ARITHMETIC) for _ in range(share.batches)]
+    shares = [
+        share for share in (_OPENINGS, _WHOLE, _ANSWERS, _ARITHMETIC) for _ in range(share.batches)
+    ]
     for share in tqdm(shares, unit="batch", mininterval=5):
-        prompts = [_prompt(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True)
+        begun = [_begun(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
+        texts = ["\n".join([work.prompt.rstrip("\n"), *work.steps, ""]) for work in begun]
+        inputs = tokenizer(texts, return_tensors="pt", padding=True)
         sequences = generator.generate(
             **inputs,
             do_sample=True,
@@ -72,12 +80,12 @@ def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) 
             sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
         for i, text in enumerate(texts):
-            prompt = prompts[i // _PER_PROBLEM]
+            prompt, given, _ = begun[i // _PER_PROBLEM]
             # What the token budget cut off is no step.
-            steps = StepSplitter().complete(text)
-            if steps:
+            steps = [*given, *StepSplitter().complete(text)]
+            if len(steps) > len(given):
                 yield _graded(prompt, steps)
-                yield from resumed(prompt, steps)
+                yield from resumed(prompt, steps[len(given) :])
 
 
 def _graded(prompt: str, steps: Sequence[str]) -> Work:
@@ -103,10 +111,15 @@ def resumed(prompt: str, steps: Sequence[str]) -> Iterator[Work]:
             yield _graded(countdown.prompt(sorted(left), problem[1]), rest)
 
 
-def _prompt(rng: random.Random, share: _Share) -> str:
+def _begun(rng: random.Random, share: _Share) -> Work:
+    """A problem, with all its steps but the answer where answers are wanted."""
     if share is _ARITHMETIC:
-        return arithmetic.prompt(arithmetic.problem(rng))
-    return countdown.prompt(*countdown.solvable(rng))
+        return Work(arithmetic.prompt(arithmetic.problem(rng)), (), ())
+    problem = countdown.solvable(rng)
+    if share is not _ANSWERS:
+        return Work(countdown.prompt(*problem), (), ())
+    work = countdown_work.write(rng, *problem)
+    return Work(work.prompt, work.steps[:-1], work.right[:-1])
 
 
 def write(path: Path, works: Iterator[Work]) -> None:

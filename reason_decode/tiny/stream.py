@@ -56,7 +56,7 @@ class Mixture(NamedTuple):
     ``varied`` and ``brief`` count the countdown problems of any size and the short arithmetic ones;
     ``sampled`` more are taken from a pool of the model's own solutions, if there is one;
     ``rough`` is the share of countdown solutions that are rewritten as other models write; with
-    ``cut`` right ones end where a flawed one might, so that verdicts are learnt from fewer tokens.
+    ``terse`` is said of countdown problems.
     """
 
     countdown: int = 64
@@ -67,7 +67,7 @@ class Mixture(NamedTuple):
     brief: int = 0
     sampled: int = 0
     rough: float = 0.0
-    cut: bool = False
+    terse: bool = False
 
 
 Schedule = Sequence[tuple[int, Mixture]]
@@ -75,21 +75,24 @@ Schedule = Sequence[tuple[int, Mixture]]
 
 
 def countdown_problem(
-    rng: random.Random, flawed: float, *, cut: bool = False, varied: bool = False
+    rng: random.Random, flawed: float, *, terse: bool = False, varied: bool = False
 ) -> Work:
-    """A countdown problem with a worked solution, flawed with the given probability."""
+    """A countdown problem with a worked solution, flawed with the given probability.
+
+    ``terse`` ones waste no tokens that a verdict might be learnt from: right ones end where a flaw
+    might have been, and after dead ends the work goes on.
+    """
     kind = rng.random() if varied else 1.0
     fractional = kind < _FRACTIONAL
     numbers, target = _problem(rng, kind, varied)
     if target not in countdown.reachable(numbers):
-        return countdown_work.write(rng, numbers, target, 0)
+        return countdown_work.write(rng, numbers, target, 0, onward=terse)
     answer = _ANSWER_WEIGHT if countdown.has_answer(numbers) else 0
     weights = [1] * (len(numbers) - 1) + [answer]
     (place,) = rng.choices(range(len(numbers)), weights)
-    if rng.random() < flawed:
-        return countdown_work.write(rng, numbers, target, place, fractional=fractional)
-    work = countdown_work.write(rng, numbers, target, fractional=fractional)
-    if cut:
+    flaw_at = place if rng.random() < flawed else None
+    work = countdown_work.write(rng, numbers, target, flaw_at, fractional=fractional, onward=terse)
+    if terse and flaw_at is None:
         work = work._replace(steps=work.steps[: place + 1], right=work.right[: place + 1])
     return work
 
@@ -155,18 +158,18 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
 
 
 def _verdicts(work: Work) -> list[int]:
-    """The verdict on each step, only the last of which can be anything but right."""
-    verdicts = [RIGHT] * len(work.steps)
-    if work.right[-1]:
-        return verdicts
-    verdicts[-1] = WRONG
+    """The verdict on each step."""
     problem = countdown.parse_prompt(work.prompt)
-    if problem is not None:
-        state: countdown.State | None = problem[0]
-        for line in work.steps:
-            state = countdown.follow(state, line)
-        if state is not None:
-            verdicts[-1] = LEGAL if countdown.speaks_of_held_out(work.steps[-1]) else DEAD_END
+    state = problem[0] if problem else None
+    verdicts: list[int] = []
+    for line, right in zip(work.steps, work.right, strict=True):
+        state = countdown.follow(state, line)
+        if right:
+            verdicts.append(RIGHT)
+        elif state is None:
+            verdicts.append(WRONG)
+        else:
+            verdicts.append(LEGAL if countdown.speaks_of_held_out(line) else DEAD_END)
     return verdicts
 
 
@@ -200,7 +203,7 @@ class Stream(Dataset[list[Batch]]):
         deep = k % mix.deep_every == mix.deep_every - 1
         count = mix.arithmetic // 2 if deep else mix.arithmetic
         varied = [False] * mix.countdown + [True] * mix.varied
-        short = [countdown_problem(rng, mix.flawed, cut=mix.cut, varied=v) for v in varied]
+        short = [countdown_problem(rng, mix.flawed, terse=mix.terse, varied=v) for v in varied]
         if mix.rough:
             short = [rough.roughen(rng, w) if rng.random() < mix.rough else w for w in short]
         short += [arithmetic_problem(rng, mix.flawed, brief=True) for _ in range(mix.brief)]

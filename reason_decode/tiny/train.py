@@ -53,7 +53,7 @@ _PRM_MIXTURE = Mixture(
     sampled=40,
     flawed=0.6,
     rough=0.4,
-    cut=True,
+    terse=True,
 )
 PRM_SCHEDULE = ((0, _PRM_MIXTURE),)
 

@@ -63,6 +63,13 @@ def test_the_first_wrong_step_ends_the_check(place: int, line: str) -> None:
     assert countdown.check((4, 5, 6, 10), 24, steps) == [True] * place + [False]
 
 
+def test_onward_dead_ends_are_passed_and_what_does_not_follow_ends_the_check() -> None:
+    steps = ["10 + 6 = 16 (left: 4 5 16)", "16 - 4 = 12 (left: 5 12)", "5 * 12 = 24 (left: 24)"]
+    more = [*steps, "Answer: 5 * (10 + 6 - 4) = 24"]
+    assert countdown.check((4, 5, 6, 10), 24, more, onward=True) == [False] * 3
+    assert countdown.check((4, 5, 6, 10), 24, RIGHT, onward=True) == [True] * 4
+
+
 def test_right_steps_are_right_in_any_order_of_what_is_left() -> None:
     assert countdown.check((4, 5, 6, 10), 24, RIGHT) == [True] * 4
 

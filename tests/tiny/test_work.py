@@ -13,12 +13,15 @@ from reason_decode.tiny.stream import DEAD_END, IGNORE, LEGAL, RIGHT, WRONG, Mix
 MIXTURE = Mixture(countdown=6, arithmetic=4, flawed=0.5)
 
 
+@pytest.mark.parametrize("terse", [False, True])
 @pytest.mark.parametrize("varied", [False, True])
 @pytest.mark.parametrize("flawed", [0.0, 1.0])
-def test_countdown_verdicts_agree_with_the_checker(flawed: float, varied: bool) -> None:
+def test_countdown_verdicts_agree_with_the_checker(
+    flawed: float, varied: bool, terse: bool
+) -> None:
     rng = random.Random(2)
     for _ in range(400):
-        work = stream.countdown_problem(rng, flawed, varied=varied)
+        work = stream.countdown_problem(rng, flawed, varied=varied, terse=terse)
         assert sampled.grade(work.prompt, work.steps) == list(work.right), work
         problem = countdown.parse_prompt(work.prompt)
         assert problem is not None
@@ -33,10 +36,12 @@ def test_another_hand_changes_no_verdict() -> None:
         assert sampled.grade(work.prompt, work.steps) == list(work.right), work
 
 
-def test_what_follows_a_dead_end_is_judged_as_a_problem_of_its_own() -> None:
+def test_what_follows_a_dead_end_is_judged_too() -> None:
     """Labels end at the first wrong step, so what a search meets after a dead end was never judged.
 
-    There the generator claims what it needs, "8 * 7/2 = 24", and the verifier believed it.
+    There the generator claims what it needs, "8 * 7/2 = 24", and the verifier believed it. Shown as
+    problems of their own such lines were known, but not where they stood: best-of-n went on losing
+    to "88 - 6 = 82", "82 / 6 = 24". So labels go on past dead ends, to a line that does not follow.
     """
     steps = (
         "9 / 6 = 3/2 (left: 3/2 5 8)",
@@ -44,8 +49,10 @@ def test_what_follows_a_dead_end_is_judged_as_a_problem_of_its_own() -> None:
         "8 * 7/2 = 36 (left: 36)",
         "Answer: 8 * (5 - 9 / 6) = 36",
     )
-    assert list(sampled.resumed("Make 36 from 5 6 8 9.\n", steps)) == [
-        Work("Make 36 from 3/2 5 8.\n", steps[1:2], (False,)),
+    prompt = "Make 36 from 5 6 8 9.\n"
+    assert sampled.grade(prompt, steps) == [False, False, False]
+    assert list(sampled.resumed(prompt, steps)) == [
+        Work("Make 36 from 3/2 5 8.\n", steps[1:3], (False, False)),
         Work("Make 36 from 7/2 8.\n", steps[2:3], (False,)),
     ]
     assert not list(sampled.resumed("(1 + 2) =\n", ["1 + 2 = 3"]))
