@@ -2,9 +2,14 @@
 
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
-from reason_decode.scorers import LikelihoodScorer, OutcomeRewardModel, ProcessRewardModel
+from reason_decode.scorers import (
+    LikelihoodScorer,
+    OutcomeRewardModel,
+    ProcessRewardModel,
+    RationaleScorer,
+)
 from reason_decode.steps import StepSplitter
-from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 
 __all__ = [
     "BestOfN",
@@ -13,6 +18,8 @@ __all__ = [
     "LikelihoodScorer",
     "OutcomeRewardModel",
     "ProcessRewardModel",
+    "RationaleGuided",
+    "RationaleScorer",
     "ReasoningOutput",
     "SelfConsistency",
     "Step",

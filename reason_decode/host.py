@@ -7,7 +7,7 @@ continuations of rows, branch rows.
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -203,6 +203,77 @@ class Generation:
         if self._kwargs.get("token_type_ids") is not None:
             kwargs["token_type_ids"] = torch.zeros_like(padded)
         return Rows(padded, kwargs, None, [branch.room for branch in branches])
+
+    def begun(self, rows: Rows) -> list[Branch]:
+        """The prompts that were read, as branches."""
+        cache = rows.kwargs["past_key_values"]
+        check_branchable(cache, self.need)
+        positions = rows.kwargs.get("position_ids")
+        empty = self.prompt_ids.new_zeros(0)
+        width = rows.ids.shape[1]
+        return [
+            Branch(
+                empty,
+                False,
+                False,
+                room,
+                ids=ids,
+                cache=take_row(cache, k, width - len(ids), -1),
+                # What was read has been counted on to the next token's place.
+                position=0 if positions is None else int(positions[k, -1]) - 1,
+            )
+            for k, room in enumerate(rows.room)
+            for ids in [self.prompt_row(k)]
+        ]
+
+    def tell(self, branches: Sequence[Branch], told: Sequence[Tensor]) -> list[Branch]:
+        """Put ids behind branches that the model reads but did not say: no part of its answer.
+
+        Args:
+            branches: such as can be continued.
+            told: ids (t,) int64 for each, possibly none.
+        """
+        new: dict[int, Tensor] = {}
+        caches: list[RowCache] = []
+        for k, (branch, ids) in enumerate(zip(branches, told, strict=True)):
+            if len(ids) and branch.ids is not None and branch.cache is not None:
+                # The last id of a branch has not been read yet, and of these none needs to be.
+                new[k] = torch.cat([branch.ids[-1:], ids[:-1]])
+                caches.append(branch.cache)
+        if not new:
+            return list(branches)
+        old = [cache[0][0].shape[1] for cache in caches]
+        before, width = max(old), max(len(ids) for ids in new.values())
+        device = self.prompt_ids.device
+        rows = torch.full((len(new), width), self.pad, device=device)
+        mask = torch.zeros(len(new), before + width, dtype=torch.long, device=device)
+        starts: list[int] = []
+        for row, (k, ids) in enumerate(new.items()):
+            rows[row, : len(ids)] = ids
+            mask[row, before - old[row] : before + len(ids)] = 1
+            shifted = self._kwargs.get("position_ids") is not None
+            starts.append(branches[k].position if shifted else old[row])
+        cache = stack_rows(caches, self.model.config)
+        self.model.base_model(
+            input_ids=rows,
+            attention_mask=mask,
+            position_ids=torch.tensor(starts, device=device)[:, None]
+            + torch.arange(width, device=device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        self.cost += Cost(prefill=sum(len(ids) for ids in new.values()))
+        after = list(branches)
+        for row, (k, ids) in enumerate(new.items()):
+            branch = branches[k]
+            assert branch.ids is not None
+            after[k] = replace(
+                branch,
+                ids=torch.cat([branch.ids, told[k]]),
+                cache=take_row(cache, row, before - old[row], before + len(ids)),
+                position=branch.position + len(told[k]),
+            )
+        return after
 
     def pack(self, rows: Sequence[tuple[int, Tensor]]) -> LongTensor:
         """Prompts with continuations, padded on the right.

@@ -22,6 +22,7 @@ class Step:
         kept: whether the search went on with it.
         finished: whether it ended the solution.
         tokens: number of tokens sampled for it.
+        rationale: what a rationale model wrote before it; ``None`` if none was asked.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Step:
     kept: bool
     finished: bool
     tokens: int
+    rationale: str | None = None
 
 
 @dataclass(frozen=True)

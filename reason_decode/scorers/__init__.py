@@ -4,11 +4,13 @@ from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.scorers.rationale import RationaleScorer
 
 __all__ = [
     "LikelihoodScorer",
     "OutcomeRewardModel",
     "ProcessRewardModel",
+    "RationaleScorer",
     "Scorer",
     "Session",
     "reduce_scores",

@@ -49,15 +49,9 @@ class LikelihoodScorer(Reader):
         per_step: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
-        if not tokenizer.is_fast:
-            raise ValueError(
-                f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
-                "text; load a fast tokenizer, one with a tokenizer.json"
-            )
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
         self.per_step = per_step
-        # A chat template writes its own beginning of sequence.
-        self.head: list[int] = [] if self.chat else list(tokenizer("")["input_ids"])
+        self.text = Text(tokenizer, self.chat)
 
     @classmethod
     def from_pretrained(
@@ -91,20 +85,51 @@ class LikelihoodScorer(Reader):
         for step in steps:
             text += step + self.splitter.separator
             bounds.append(len(text))
-        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        stops = [stop for _, stop in read["offset_mapping"]]
-        after = [len(self.head) + bisect_right(stops, bound) for bound in bounds]
         if not self.per_step:
-            after = [after[0], after[-1]] if steps else after[:1]
-        # What comes after a place is judged at it; a step that shares its only token has that.
-        ends = [stop - 2 for stop in after[1:]]
-        starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
-        return Layout([*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts])
+            bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]
+        return self.text.lay_out(text, bounds)
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """``exp(mean(log p))`` of each span's ids."""
         logps = token_logps(self.model, spans)
         return torch.stack([logp.mean().exp() for logp in logps])
+
+
+class Text:
+    """Text as ids, with the places at which stretches of it are judged by their likelihood.
+
+    Args:
+        tokenizer: one that says where its tokens stand in the text.
+        chat: whether the texts are chats.
+
+    Raises:
+        ValueError: a tokenizer that does not say so.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, chat: bool) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
+                "text; load a fast tokenizer, one with a tokenizer.json"
+            )
+        self.tokenizer = tokenizer
+        # A chat template writes its own beginning of sequence.
+        self.head: list[int] = [] if chat else list(tokenizer("")["input_ids"])
+
+    def lay_out(self, text: str, bounds: Sequence[int]) -> Layout:
+        """The ids of a text; what lies between two bounds that follow each other is judged.
+
+        Args:
+            text: all of it, tokenised as one; a token lies where it ends.
+            bounds: places in the text, in characters, ascending.
+        """
+        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        stops = [stop for _, stop in read["offset_mapping"]]
+        after = [len(self.head) + bisect_right(stops, bound) for bound in bounds]
+        # What comes after a place is judged at it; a step that shares its only token has that.
+        ends = [stop - 2 for stop in after[1:]]
+        starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
+        return Layout([*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts])
 
 
 def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:

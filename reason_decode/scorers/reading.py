@@ -68,7 +68,7 @@ class Judge(Protocol):
         ...
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """A trajectory that has been read: its steps, layout and scores, and the cache behind it.
 
     ``edge`` (c,) are the features of its last id: a judgement of the next step may begin there.
@@ -109,7 +109,7 @@ class _Task(NamedTuple):
         ]
 
 
-_UNREAD = _Read((), Layout([], []), torch.zeros(0))
+_UNREAD = Read((), Layout([], []), torch.zeros(0))
 
 
 class ReadingSession:
@@ -131,7 +131,7 @@ class ReadingSession:
             if not task.new:
                 raise ValueError(f"got the prompt {prompt!r}, which has no tokens; pass some text")
         self.trajectories = self._read(tasks, remember=True)
-        self._candidates: list[list[_Read]] = []
+        self._candidates: list[list[Read]] = []
 
     def score(
         self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
@@ -162,7 +162,7 @@ class ReadingSession:
 
     def read_behind(
         self, candidates: Sequence[tuple[int, Sequence[str]]], remember: bool
-    ) -> list[_Read]:
+    ) -> list[Read]:
         """Read new steps behind trajectories, given as ``(trajectory, steps)``."""
         tasks: list[_Task] = []
         for i, new in candidates:
@@ -172,10 +172,10 @@ class ReadingSession:
             tasks.append(_task(past, steps, layout))
         return self._read(tasks, remember)
 
-    def _read(self, tasks: Sequence[_Task], remember: bool) -> list[_Read]:
+    def _read(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
         """Read each task in batches of similar length."""
         # Of a trajectory with nothing new to read, everything stays as it was.
-        reads = [_Read(x.steps, x.layout, x.scores, x.past, x.edge) for x in tasks]
+        reads = [Read(x.steps, x.layout, x.scores, x.past, x.edge) for x in tasks]
         lengths = [len(task.new) for task in tasks]
         order = sorted((k for k in range(len(tasks)) if lengths[k]), key=lengths.__getitem__)
         while order:
@@ -192,7 +192,7 @@ class ReadingSession:
         return len(tasks) * width <= self.judge.batch_tokens
 
     @torch.no_grad()
-    def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[_Read]:
+    def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
         """One forward pass: pasts padded on the left, new tokens padded on the right."""
         model = self.judge.model
         old = [task.start for task in tasks]
@@ -215,9 +215,9 @@ class ReadingSession:
         spans = [task.spans(features[k, : len(task.new)]) for k, task in enumerate(tasks)]
         every = [span for own in spans for span in own]
         scores = self.judge.judge(every).float().cpu() if every else torch.zeros(0)
-        reads: list[_Read] = []
+        reads: list[Read] = []
         for k, (task, new) in enumerate(zip(tasks, scores.split([*map(len, spans)]), strict=True)):
-            read = _Read(task.steps, task.layout, torch.cat([task.scores, new]))
+            read = Read(task.steps, task.layout, torch.cat([task.scores, new]))
             if remember:
                 end = before + len(task.new)
                 row = take_row(cache, k, before - old[k], end)
@@ -226,7 +226,7 @@ class ReadingSession:
         return reads
 
 
-def _task(past: _Read, steps: tuple[str, ...], layout: Layout) -> _Task:
+def _task(past: Read, steps: tuple[str, ...], layout: Layout) -> _Task:
     """What is left to read of a trajectory, given one that shares its beginning."""
     shared = _shared(past.layout.ids, layout.ids)
     known, spans = 0, layout.spans

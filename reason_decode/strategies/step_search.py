@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, Step, Trace
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
+from reason_decode.scorers.rationale import RationaleSession
 from reason_decode.steps import StepBoundary
 from reason_decode.strategies.base import (
     Strategy,
@@ -81,22 +82,29 @@ class StepSearch(Strategy):
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts side by side, round after round."""
-        check_count(generation, self.n, self.beam_width, "beam_width trajectories")
-        search = _Search(self, generation)
-        while search.live and search.round < (self.max_steps or generation.budget):
-            search.advance()
-        beams = [sorted(beam, key=_rank) for beam in search.beams]
-        beams = [_filled(beam, generation.copies) for beam in beams]
-        chosen = [tuple(range(generation.copies))] * len(beams)
-        traces = [
-            Trace(prompt, type(self).__name__, tuple(_candidate(p) for p in beam), picks, rounds)
-            for prompt, beam, picks, rounds in zip(
-                search.prompts, beams, chosen, map(tuple, search.rounds), strict=True
-            )
-        ]
-        tokens = [[path.tokens for path in beam] for beam in beams]
-        cost = generation.cost + Cost(scorer=search.session.tokens)
-        return pack(generation, tokens, chosen), traces, cost
+        return search(self, generation)
+
+
+def search(
+    strategy: StepSearch, generation: Generation, explicit: bool = False
+) -> tuple[LongTensor, list[Trace], Cost]:
+    """What ``StepSearch`` does; ``explicit`` lets the generator read the session's rationales."""
+    check_count(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
+    search = _Search(strategy, generation, explicit)
+    while search.live and search.round < (strategy.max_steps or generation.budget):
+        search.advance()
+    beams = [sorted(beam, key=_rank) for beam in search.beams]
+    beams = [_filled(beam, generation.copies) for beam in beams]
+    chosen = [tuple(range(generation.copies))] * len(beams)
+    traces = [
+        Trace(prompt, generation.need, tuple(_candidate(p) for p in beam), picks, rounds)
+        for prompt, beam, picks, rounds in zip(
+            search.prompts, beams, chosen, map(tuple, search.rounds), strict=True
+        )
+    ]
+    tokens = [[path.tokens for path in beam] for beam in beams]
+    cost = generation.cost + Cost(scorer=search.session.tokens)
+    return pack(generation, tokens, chosen), traces, cost
 
 
 Place = tuple[int, int]
@@ -130,8 +138,8 @@ class _Path:
 class _Search:
     """The state of one search over all prompts of a batch."""
 
-    def __init__(self, strategy: StepSearch, generation: Generation) -> None:
-        self.strategy, self.generation = strategy, generation
+    def __init__(self, strategy: StepSearch, generation: Generation, explicit: bool) -> None:
+        self.strategy, self.generation, self.explicit = strategy, generation, explicit
         self.prompts = prompt_texts(generation, strategy.tokenizer)
         self.session: Session = strategy.scorer.open(self.prompts)
         self.boundary = StepBoundary(strategy.tokenizer, strategy.scorer.splitter)
@@ -143,12 +151,15 @@ class _Search:
         self.rows = generation.prefill()
         self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that go on, in the rows' order."""
+        self.rationales: list[str | None] = []
+        """What was written of each of them, if the session writes."""
 
     def advance(self) -> None:
         """One round: sample, score, and keep the best of each prompt's beam."""
         # The first round has one trajectory a prompt, later ones have up to beam_width.
         n = self.strategy.n * (1 if self.round else self.strategy.beam_width)
         self.round += 1
+        self._reason()
         sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
         groups = [
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
@@ -163,6 +174,25 @@ class _Search:
         branches = [self.beams[p][place].branch for p, place in self.live]
         if branches:
             self.rows = self.generation.resume([b for b in branches if b is not None])
+
+    def _reason(self) -> None:
+        """Have the rationales of this round written and, if they are explicit, read."""
+        if not isinstance(self.session, RationaleSession):
+            self.rationales = [None] * len(self.live)
+            return
+        written = self.session.rationales()
+        self.rationales = [*written]
+        if self.explicit:
+            branches = [self.beams[p][place].branch for p, place in self.live]
+            begun = [branch for branch in branches if branch is not None]
+            tags = self.session.scorer.writer.tags
+            told = [self._ids(tags.around(text) if text else "") for text in written]
+            rows = self.generation.begun(self.rows) if self.round == 1 else begun
+            self.rows = self.generation.resume(self.generation.tell(rows, told))
+
+    def _ids(self, text: str) -> Tensor:
+        ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids, dtype=torch.long, device=self.generation.prompt_ids.device)
 
     def _distinct(self, parent: _Path, branches: Sequence[Branch]) -> list[_Path]:
         """The continuations of a trajectory, not yet scored, each text once."""
@@ -213,10 +243,7 @@ class _Search:
         trees = ([path for path in ranked if path.tree == k] for k in range(self.strategy.subtrees))
         best = [path for tree in trees for path in self._near(self._unlike(tree))]
         self.rounds[p].append(
-            tuple(
-                self._step(self.live[row], path, path in best)
-                for path, (row, _) in sampled_at.items()
-            )
+            tuple(self._step(row, path, path in best) for path, (row, _) in sampled_at.items())
         )
         self.beams[p] = best
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
@@ -240,10 +267,10 @@ class _Search:
         floor = best[0].total - self.strategy.margin
         return [path for path in best if path.total >= floor]
 
-    def _step(self, parent: Place, path: _Path, kept: bool) -> Step:
+    def _step(self, row: int, path: _Path, kept: bool) -> Step:
         """A candidate as its round saw it, for the trace."""
         assert path.branch is not None
-        p, place = parent
+        p, place = self.live[row]
         new = path.steps[len(self.beams[p][place].steps) :]
         return Step(
             text=self.strategy.scorer.splitter.separator.join(new),
@@ -253,6 +280,7 @@ class _Search:
             kept=kept,
             finished=path.finished,
             tokens=len(path.branch.tokens),
+            rationale=self.rationales[row],
         )
 
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from reason_decode import BestOfN, SelfConsistency, StepSearch
+from reason_decode import (
+    BestOfN,
+    RationaleGuided,
+    RationaleScorer,
+    SelfConsistency,
+    StepSearch,
+)
+from reason_decode.scorers.writer import RationaleWriter
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 
@@ -42,6 +49,13 @@ def test_self_consistency_of_one(tiny: Tiny, batch: str) -> None:
 @pytest.mark.parametrize("batch", BATCHES)
 def test_step_search_of_one_greedy(tiny: Tiny, batch: str) -> None:
     _same(tiny, StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1), BATCHES[batch], False)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_rationale_guided_of_one_greedy(tiny: Tiny, batch: str) -> None:
+    writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=4)
+    guided = RationaleGuided(RationaleScorer(writer), tokenizer=tiny.tokenizer, n=1)
+    _same(tiny, guided, BATCHES[batch], False)
 
 
 @pytest.mark.parametrize("prompt", [COUNTDOWN, ARITHMETIC])

@@ -1,0 +1,282 @@
+"""Rationales as process supervision: a step is as good as a rationale makes it likely."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from reason_decode.scorers.base import as_steps, check_finite
+from reason_decode.scorers.likelihood import Text, token_logps
+from reason_decode.scorers.reader import Reader
+from reason_decode.scorers.reading import Layout, Read, ReadingSession, Span
+from reason_decode.scorers.writer import (
+    Rationale,
+    RationaleWriter,
+    trajectory_text,
+    without_rationales,
+)
+
+
+class RationaleScorer(Reader):
+    """Scores a step by its log-likelihood once a rationale for it has been read.
+
+    ``sum_i w_i logp(step_i | prompt, steps before, rationale, step_<i) / sum_i w_i`` in nats a
+    token, ``w_i = discount ** i``; with ``subtract`` less the same without the rationale. Before
+    each step the writer writes one rationale for the trajectory so far, which all candidates share;
+    rationales of earlier steps are gone from what is read.
+
+    Args:
+        writer: writes the rationales.
+        model: finds steps likely, the generator say; ``None``: the writer's model.
+        tokenizer: the model's own.
+        chat: whether trajectory and step are a user's and an assistant's turn; ``None``: if the
+            tokenizer has a chat template.
+        discount: above 0, at most 1; 1 is the mean.
+        subtract: whether to subtract the likelihood without the rationale.
+        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+
+    Raises:
+        ValueError: a discount out of range, a model without its tokenizer, or a tokenizer that does
+            not say where its tokens stand.
+
+    Source: Jiang et al. 2024, 2410.01044, section 3.3; the mean: ``inference_no_length.py`` of
+    JHU-CLSP/RATIONALYST at be0b1cf; the discount: ``inference.py`` there, and its filter.
+    """
+
+    def __init__(
+        self,
+        writer: RationaleWriter,
+        model: PreTrainedModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        chat: bool | None = None,
+        discount: float = 1.0,
+        subtract: bool = False,
+        batch_tokens: int = 16_384,
+    ) -> None:
+        if not 0 < discount <= 1:
+            raise ValueError(f"got discount={discount}; need more than 0 and at most 1")
+        if (model is None) is not (tokenizer is None):
+            raise ValueError("got a model without a tokenizer, or the reverse; pass both or none")
+        separator = writer.splitter.separator
+        super().__init__(
+            model or writer.model, tokenizer or writer.tokenizer, separator, chat, batch_tokens
+        )
+        self.writer, self.discount, self.subtract = writer, discount, subtract
+        self.text = Text(self.tokenizer, self.chat)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        model: PreTrainedModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        separator: str = "\n",
+        max_new_tokens: int = 64,
+        discount: float = 1.0,
+        subtract: bool = False,
+        **kwargs: Any,
+    ) -> "RationaleScorer":
+        """Load the rationale model and its tokenizer from a folder or the Hub; no remote code.
+
+        Args:
+            path_or_id: a local folder or a Hub id.
+            model: finds steps likely; ``None``: the rationale model.
+            tokenizer: the model's own.
+            separator: what ends a step in a solution.
+            max_new_tokens: of a rationale.
+            discount: above 0, at most 1; 1 is the mean.
+            subtract: whether to subtract the likelihood without the rationale.
+            kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
+        """
+        writer = RationaleWriter(
+            AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs),
+            AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False),
+            separator=separator,
+            max_new_tokens=max_new_tokens,
+        )
+        return cls(writer, model, tokenizer, discount=discount, subtract=subtract)
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The trajectory, a rationale if one stands at its end or before its last step, the step.
+
+        The last step is judged, unless a rationale is last.
+        """
+        step = "" if not steps or isinstance(steps[-1], Rationale) else steps[-1]
+        before = steps[:-1] if step else steps
+        told = before[-1] if before and isinstance(before[-1], Rationale) else None
+        separator = self.splitter.separator
+        text = trajectory_text(prompt, before, separator)
+        if told:
+            text += self.writer.tags.around(told)
+        if self.chat:
+            text = self.words.chat([{"role": "user", "content": text}], generate=True)
+        whole = text + step + separator if step else text
+        return self.text.lay_out(whole, [len(text), len(whole)] if step else ())
+
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """The weighted mean of each span's log-probabilities, in nats a token."""
+        return torch.stack([self._mean(logp) for logp in token_logps(self.model, spans)])
+
+    def _mean(self, logp: Tensor) -> Tensor:
+        weights = self.discount ** torch.arange(len(logp), device=logp.device)
+        return (weights * logp).sum() / weights.sum()
+
+    def open(self, prompts: Sequence[str]) -> "RationaleSession":
+        """A session that writes one rationale a trajectory and round."""
+        return RationaleSession(self, prompts)
+
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """The scores of every solution's steps; see ``Scorer.score``.
+
+        Raises:
+            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
+        """
+        if len(prompts) != len(solutions):
+            raise ValueError(
+                f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
+            )
+        places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+        groups: list[list[Sequence[str]]] = [[] for _ in places]
+        for prompt, steps in zip(prompts, as_steps(solutions, self.splitter), strict=True):
+            groups[places[prompt]].append(steps)
+        found = self.open(list(places)).score(groups, remember=False)
+        rest = [iter(group) for group in found]
+        return [next(rest[places[prompt]]) for prompt in prompts]
+
+
+class _Thread(NamedTuple):
+    """A trajectory as both models have read it, and its rationale once there is one."""
+
+    prompt: str
+    read: Read
+    asked: Read
+    rationale: str | None = None
+
+
+class RationaleSession:
+    """Trajectories with a rationale each; see ``Session``.
+
+    Args:
+        scorer: the scorer.
+        prompts: where each trajectory begins.
+    """
+
+    def __init__(self, scorer: RationaleScorer, prompts: Sequence[str]) -> None:
+        self.scorer = scorer
+        self.reader = ReadingSession(scorer, prompts)
+        self.writer = ReadingSession(scorer.writer, prompts)
+        self.written = 0
+        pairs = zip(self.reader.trajectories, self.writer.trajectories, strict=True)
+        self._threads = [_Thread(p, *pair) for p, pair in zip(prompts, pairs, strict=True)]
+        self._candidates: list[list[_Thread]] = []
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read so far, by both models, and written."""
+        return self.reader.tokens + self.writer.tokens + self.written
+
+    def rationales(self) -> list[str]:
+        """The rationale of what comes next in each trajectory; written once."""
+        self._threads = self._reasoned(self._threads)
+        return [thread.rationale or "" for thread in self._threads]
+
+    def score(
+        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+    ) -> list[list[Tensor]]:
+        """Scores of the new steps of each candidate; see ``Session.score``.
+
+        Raises:
+            ValueError: a blank step, or a score that is not finite.
+        """
+        groups = [as_steps(group, self.scorer.splitter) for group in candidates]
+        places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
+        self.rationales()
+        threads = {place: self._threads[place[0]] for place in places}
+        scores: dict[tuple[int, int], list[Tensor]] = {place: [] for place in places}
+        for depth in range(max((len(groups[i][j]) for i, j in places), default=0)):
+            active = [(i, j) for i, j in places if len(groups[i][j]) > depth]
+            # A first step goes on from what its siblings go on from, and is read behind it.
+            if depth:
+                again = self._reasoned([threads[place] for place in active])
+                threads |= zip(active, again, strict=True)
+            steps = [(threads[i, j], groups[i][j][depth]) for i, j in active]
+            last = all(len(groups[i][j]) == depth + 1 for i, j in active)
+            for place, (score, thread) in zip(
+                active, self._judged(steps, remember or not last), strict=True
+            ):
+                scores[place].append(score)
+                threads[place] = thread
+        fresh = {place: torch.cat(x) if x else torch.zeros(0) for place, x in scores.items()}
+        check_finite(list(fresh.values()), [f"candidate {j} of trajectory {i}" for i, j in fresh])
+        self._candidates = [
+            [threads[i, j] for j in range(len(group))] for i, group in enumerate(groups)
+        ]
+        return [[fresh[i, j] for j in range(len(group))] for i, group in enumerate(groups)]
+
+    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+        self._threads = [self._candidates[i][j] for i, j in choice]
+        self._candidates = []
+
+    def _reasoned(self, threads: Sequence[_Thread]) -> list[_Thread]:
+        """The same with rationales, the new ones written and read."""
+        bare = [thread for thread in threads if thread.rationale is None]
+        if not bare:
+            return list(threads)
+        # What has been kept since the last rationale is read by the writer only now.
+        known = [len(thread.asked.steps) for thread in bare]
+        new = [
+            without_rationales(thread.read.steps)[k:] for thread, k in zip(bare, known, strict=True)
+        ]
+        asked = _go_on(self.writer, bare, [thread.asked for thread in bare], new)
+        rationales, count = self.scorer.writer.write(asked)
+        self.written += count
+        told = [[Rationale(text)] for text in rationales]
+        reads = _go_on(self.reader, bare, [thread.read for thread in bare], told)
+        fresh = (
+            thread._replace(read=read, asked=x, rationale=text)
+            for thread, read, x, text in zip(bare, reads, asked, rationales, strict=True)
+        )
+        return [thread if thread.rationale is not None else next(fresh) for thread in threads]
+
+    def _judged(
+        self, steps: Sequence[tuple[_Thread, str]], remember: bool
+    ) -> list[tuple[Tensor, _Thread]]:
+        """Of each step behind its trajectory, the score (1,) and the trajectory with it."""
+        threads, pasts = [thread for thread, _ in steps], [thread.read for thread, _ in steps]
+        reads = _go_on(self.reader, threads, pasts, [[step] for _, step in steps], remember)
+        scores = [read.scores for read in reads]
+        if self.scorer.subtract:
+            plain = [[Rationale(""), step] for _, step in steps]
+            without = _go_on(self.reader, threads, pasts, plain, remember=False)
+            scores = [x - read.scores for x, read in zip(scores, without, strict=True)]
+        after = (
+            thread._replace(read=read, rationale=None)
+            for thread, read in zip(threads, reads, strict=True)
+        )
+        return list(zip(scores, after, strict=True))
+
+
+def _go_on(
+    session: ReadingSession,
+    threads: Sequence[_Thread],
+    pasts: Sequence[Read],
+    new: Sequence[Sequence[str]],
+    remember: bool = True,
+) -> list[Read]:
+    """Read new steps behind trajectories of the caller's choice."""
+    session.prompts = [thread.prompt for thread in threads]
+    session.trajectories = list(pasts)
+    return session.read_behind(list(enumerate(new)), remember)

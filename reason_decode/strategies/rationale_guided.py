@@ -1,0 +1,60 @@
+"""RATIONALYST: rationales that a model writes while decoding guide each step."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from torch import LongTensor
+from transformers import PreTrainedTokenizerBase
+
+from reason_decode.host import Generation
+from reason_decode.records import Cost, Trace
+from reason_decode.scorers.rationale import RationaleScorer
+from reason_decode.strategies.base import Strategy, check_positive
+from reason_decode.strategies.step_search import StepSearch, search
+
+
+@dataclass(frozen=True, eq=False)
+class RationaleGuided(Strategy):
+    """Before each step a rationale is written; of n sampled steps the likeliest under it is kept.
+
+    ``argmax_i mean_t log p(step_i[t] | trajectory, rationale, step_i[<t])``, or what else the
+    scorer makes of it (a discount, the difference to the likelihood without the rationale); of
+    equal ones the step sampled first wins. With ``supervision="explicit"`` the generator reads the
+    rationale too, between its tags, before it samples; it stays in the generator's context for
+    the steps to come, but is no part of the sequences returned. With n=1, implicit, the tokens are
+    those of plain ``generate``.
+
+    Args:
+        rationalyst: writes the rationales and scores steps by them.
+        tokenizer: the generator's.
+        n: steps sampled a round.
+        supervision: "implicit" or "explicit".
+        max_steps: at most this many rounds; ``None`` leaves it to the token budget.
+
+    Raises:
+        ValueError: an argument is not allowed; at the call, what cannot be done there.
+
+    Source: Jiang et al. 2024, 2410.01044, section 3.3.
+    """
+
+    rationalyst: RationaleScorer
+    _: KW_ONLY
+    tokenizer: PreTrainedTokenizerBase
+    n: int = 3
+    supervision: Literal["implicit", "explicit"] = "implicit"
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(n=self.n, max_steps=self.max_steps or 1)
+        if self.supervision not in ("implicit", "explicit"):
+            raise ValueError(
+                f"got supervision={self.supervision!r}; allowed are 'implicit' (rationales score "
+                "the steps) and 'explicit' (the generator reads them too)"
+            )
+
+    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+        """Write, sample, score, keep; round after round."""
+        steps = StepSearch(
+            self.rationalyst, tokenizer=self.tokenizer, n=self.n, max_steps=self.max_steps
+        )
+        return search(steps, generation, explicit=self.supervision == "explicit")

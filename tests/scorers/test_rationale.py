@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import RationaleScorer
+from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "Make 11 from 1 2.\n"]
+STEPS = [
+    ["10 - 4 = 6 (left: 5 6 6)", "5 * 6 = 30 (left: 6 30)"],
+    ["10 - 4 = 7 (left: 5 6 7)"],
+    ["1 + 2 = 3 (left: 3)", "Answer: 1 + 2 = 11"],
+]
+PAIRS = [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
+
+
+def _scorer(tiny: Tiny, **how: Any) -> RationaleScorer:
+    writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=12)
+    return RationaleScorer(writer, chat=False, **how)
+
+
+def _logps(tiny: Tiny, before: str, step: str) -> torch.Tensor:
+    """Log-probabilities of a step's tokens, all logits at once."""
+    words: Any = tiny.tokenizer
+    head = words(before)["input_ids"]
+    ids = words(before + step + "\n")["input_ids"]
+    with torch.no_grad():
+        logps = tiny.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    return logps.gather(-1, torch.tensor(ids[1:])[:, None])[len(head) - 1 :, 0]
+
+
+def _plain(
+    tiny: Tiny, prompt: str, steps: list[str], discount: float, subtract: bool
+) -> list[float]:
+    """As published: write a rationale, read all anew with it in front of the step."""
+    words: Any = tiny.tokenizer
+    scores: list[float] = []
+    text = prompt
+    for step in steps:
+        ids = words(text + "<BOT>", return_tensors="pt")["input_ids"]
+        written = tiny.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
+        rationale = words.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
+        assert rationale
+        logp = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
+        if subtract:
+            without = _logps(tiny, text, step)
+            assert len(without) == len(logp)
+            logp = logp - without
+        weights = discount ** torch.arange(len(logp))
+        scores.append(float((weights * logp).sum() / weights.sum()))
+        text += step + "\n"
+    return scores
+
+
+@pytest.mark.parametrize("subtract", [False, True])
+@pytest.mark.parametrize("discount", [1.0, 0.9])
+def test_equals_reading_everything_anew(tiny: Tiny, discount: float, subtract: bool) -> None:
+    scorer = _scorer(tiny, discount=discount, subtract=subtract)
+    scores = scorer.score(PAIRS, STEPS)
+    for prompt, steps, found in zip(PAIRS, STEPS, scores, strict=True):
+        expected = _plain(tiny, prompt, steps, discount, subtract)
+        assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
+    scorer = _scorer(tiny)
+    session = scorer.open(PROMPTS)
+    first = session.score([[STEPS[0][:1], STEPS[1]], [STEPS[2][:1]]])
+    session.keep([(1, 0), (0, 0)])
+    assert all(session.rationales())
+    second = session.score([[STEPS[2][1:]], [STEPS[0][1:], []]])
+    assert second[1][1].shape == (0,)
+    whole = scorer.score(PAIRS, STEPS)
+    for new, k in ((first[0][1], 1), (second[0][0], 2), (second[1][0], 0)):
+        torch.testing.assert_close(new, whole[k][-len(new) :], atol=1e-4, rtol=0)
+
+
+def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:
+    scorer = _scorer(tiny)
+    session = scorer.open(PROMPTS[:1])
+    written = session.rationales()
+    assert session.written == 12
+    before = session.tokens
+    session.score([[STEPS[0][:1], STEPS[1]]])
+    words: Any = tiny.tokenizer
+    steps = [STEPS[0][0], STEPS[1][0]]
+    read = sum(len(words(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
+    assert session.tokens == before + read
+    session.keep([(0, 0)])
+    assert session.rationales() != written
+
+
+def test_what_is_not_allowed(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match="discount=0"):
+        _scorer(tiny, discount=0)
+    with pytest.raises(ValueError, match="pass both or none"):
+        _scorer(tiny, model=tiny.model)
+    with pytest.raises(ValueError, match="blank step"):
+        _scorer(tiny).score(PROMPTS[:1], [[" "]])
+    with pytest.raises(ValueError, match="2 prompts for 1 solutions"):
+        _scorer(tiny).score(PROMPTS, [["a"]])
