@@ -1,6 +1,7 @@
 """Better reasoning for ``transformers`` models: one argument to ``model.generate``."""
 
 from reason_decode.answers import extract_answer, same_answer
+from reason_decode.processors import NegativeContrastLogitsProcessor
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
 from reason_decode.scorers import (
     LikelihoodScorer,
@@ -16,6 +17,7 @@ __all__ = [
     "Candidate",
     "Cost",
     "LikelihoodScorer",
+    "NegativeContrastLogitsProcessor",
     "OutcomeRewardModel",
     "ProcessRewardModel",
     "RationaleGuided",

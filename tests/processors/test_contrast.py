@@ -1,0 +1,90 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from reason_decode import NegativeContrastLogitsProcessor, StepSearch
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+
+
+@pytest.fixture(scope="module")
+def negative(tiny: Tiny) -> LlamaForCausalLM:
+    """The base, bent out of shape."""
+    model: Any = type(tiny.model)(tiny.model.config).eval()
+    model.load_state_dict(tiny.model.state_dict())
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for x in model.model.layers.parameters():
+            x += 0.02 * torch.randn_like(x)
+    return model
+
+
+def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    torch.manual_seed(3)
+    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
+    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
+    return tiny.tokenizer.batch_decode(out, skip_special_tokens=True)
+
+
+def test_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> None:
+    ids = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        scores: Tensor = tiny.model(ids).logits[:, -1]
+        logp, other = scores.log_softmax(-1), negative(ids).logits[:, -1].log_softmax(-1)
+    found = NegativeContrastLogitsProcessor(negative, weight=0.5, plausible=0.1)(ids, scores)
+    likely = logp.exp() >= 0.1 * logp.exp().max()
+    assert 1 < int(likely.sum()) < 60
+    expected = torch.where(likely, 1.5 * logp - 0.5 * other, -math.inf)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_without_weight_and_mask_nothing_changes(tiny: Tiny, negative: LlamaForCausalLM) -> None:
+    idle = NegativeContrastLogitsProcessor(negative, weight=0, plausible=0)
+    for sampled in (False, True):
+        plain = _generate(tiny, PROMPTS, None, do_sample=sampled)
+        assert _generate(tiny, PROMPTS, idle, do_sample=sampled) == plain
+
+
+def test_a_batch_is_decoded_as_its_members_call_after_call(
+    tiny: Tiny, negative: LlamaForCausalLM
+) -> None:
+    processor = NegativeContrastLogitsProcessor(negative, weight=1.0)
+    both = _generate(tiny, PROMPTS, processor)
+    assert both != _generate(tiny, PROMPTS, None)
+    for prompt, text in zip(PROMPTS, both, strict=True):
+        assert _generate(tiny, [prompt], processor) == [text]
+        assert _generate(tiny, [prompt], NegativeContrastLogitsProcessor(negative, weight=1.0)) == [
+            text
+        ]
+
+
+def test_beams_and_a_step_search_may_shuffle_rows(tiny: Tiny, negative: LlamaForCausalLM) -> None:
+    """Read with nothing remembered, every call gives what it gives with all remembered."""
+
+    class Forgetful(NegativeContrastLogitsProcessor):
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            return NegativeContrastLogitsProcessor(negative, weight=0.5)(input_ids, scores)
+
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
+    options: list[dict[str, Any]] = [
+        {"num_beams": 3},
+        {"do_sample": True, "custom_generate": search},
+    ]
+    for how in options:
+        found = _generate(tiny, PROMPTS, NegativeContrastLogitsProcessor(negative), **how)
+        assert found == _generate(tiny, PROMPTS, Forgetful(negative), **how)
+
+
+def test_what_is_not_allowed(tiny_llama: LlamaForCausalLM) -> None:
+    with pytest.raises(ValueError, match="weight=-1"):
+        NegativeContrastLogitsProcessor(tiny_llama, weight=-1)
+    with pytest.raises(ValueError, match="plausible=2"):
+        NegativeContrastLogitsProcessor(tiny_llama, plausible=2)
+    with pytest.raises(ValueError, match="same vocabulary"):
+        NegativeContrastLogitsProcessor(tiny_llama)(torch.tensor([[3]]), torch.zeros(1, 9))
