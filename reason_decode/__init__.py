@@ -1,7 +1,10 @@
 """Better reasoning for ``transformers`` models: one argument to ``model.generate``."""
 
 from reason_decode.answers import extract_answer, same_answer
-from reason_decode.processors import NegativeContrastLogitsProcessor
+from reason_decode.processors import (
+    NegativeContrastLogitsProcessor,
+    RationaleGuidanceLogitsProcessor,
+)
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
 from reason_decode.scorers import (
     LikelihoodScorer,
@@ -20,6 +23,7 @@ __all__ = [
     "NegativeContrastLogitsProcessor",
     "OutcomeRewardModel",
     "ProcessRewardModel",
+    "RationaleGuidanceLogitsProcessor",
     "RationaleGuided",
     "RationaleScorer",
     "ReasoningOutput",

@@ -1,5 +1,6 @@
 """Token-level guidance: each class goes into ``generate(logits_processor=[...])``."""
 
 from reason_decode.processors.contrast import NegativeContrastLogitsProcessor
+from reason_decode.processors.rationale import RationaleGuidanceLogitsProcessor
 
-__all__ = ["NegativeContrastLogitsProcessor"]
+__all__ = ["NegativeContrastLogitsProcessor", "RationaleGuidanceLogitsProcessor"]

@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import RationaleGuidanceLogitsProcessor, StepSearch
+from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+
+
+def _processor(tiny: Tiny, weight: float) -> RationaleGuidanceLogitsProcessor:
+    writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=5)
+    return RationaleGuidanceLogitsProcessor(writer, tiny.model, tiny.tokenizer, weight=weight)
+
+
+def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    torch.manual_seed(3)
+    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
+    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
+    return tiny.tokenizer.batch_decode(out, skip_special_tokens=True)
+
+
+def _next(tiny: Tiny, text: str, more: list[int]) -> torch.Tensor:
+    ids = [*tiny.tokenizer(text)["input_ids"], *more]
+    with torch.no_grad():
+        return tiny.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+
+
+def test_is_the_difference_that_the_rationale_makes(tiny: Tiny) -> None:
+    """Over two steps, everything read anew."""
+    processor, words = _processor(tiny, 2.0), tiny.tokenizer
+    text, lines = PROMPTS[0], ["10 - 4 = 6 (left: 5 6 6)\n", "5 * 6"]
+    ids = list(words(text)["input_ids"])
+    zeros = torch.zeros(1, tiny.model.config.vocab_size)
+    for line in lines:
+        asked = words(text + "<BOT>", return_tensors="pt")["input_ids"]
+        new = tiny.model.generate(asked, max_new_tokens=5, do_sample=False)[0, asked.shape[1] :]
+        rationale = str(words.decode(new, skip_special_tokens=True)).partition("<EOT>")[0].strip()
+        more = words(line, add_special_tokens=False)["input_ids"]
+        for k in range(len(more)):
+            found = processor(torch.tensor([[*ids, *more[:k]]]), zeros)
+            told = _next(tiny, f"{text}<BOT>{rationale}<EOT>", more[:k])
+            expected = 2.0 * (told - _next(tiny, text, more[:k]))
+            torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=0)
+        text, ids = text + line, [*ids, *more]
+
+
+def test_without_weight_nothing_changes(tiny: Tiny) -> None:
+    assert _generate(tiny, PROMPTS, _processor(tiny, 0)) == _generate(tiny, PROMPTS, None)
+
+
+def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
+    processor = _processor(tiny, 0.5)
+    both = _generate(tiny, PROMPTS, processor)
+    assert both != _generate(tiny, PROMPTS, None)
+    for prompt, text in zip(PROMPTS, both, strict=True):
+        assert _generate(tiny, [prompt], processor) == [text]
+
+
+def test_rows_may_branch_in_a_step_search(tiny: Tiny) -> None:
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
+    how = {"do_sample": True, "custom_generate": search}
+    idle = _generate(tiny, PROMPTS, _processor(tiny, 0), **how)
+    assert idle == _generate(tiny, PROMPTS, None, **how)
+    assert _generate(tiny, PROMPTS, _processor(tiny, 1.0), **how) != idle
+
+
+def test_a_weight_without_end_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match="weight=inf"):
+        _processor(tiny, float("inf"))
