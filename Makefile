@@ -61,7 +61,7 @@ $(CORE): pyproject.toml constraints.txt | $(PY)
 
 $(DEV): pyproject.toml constraints.txt | $(PY)
 	@echo "installing reason-decode and what its tests need into $(VENV)"
-	$(INSTALL) -e '.[answers,dev]'
+	$(INSTALL) -e '.[answers,structured,dev]'
 	@echo "$(PLACES)" > $(CORE)
 	@echo "$(PLACES)" > $@
 

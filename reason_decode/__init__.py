@@ -4,6 +4,7 @@ from reason_decode.answers import extract_answer, same_answer
 from reason_decode.processors import (
     NegativeContrastLogitsProcessor,
     RationaleGuidanceLogitsProcessor,
+    StructuredStepsLogitsProcessor,
 )
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
 from reason_decode.scorers import (
@@ -31,6 +32,7 @@ __all__ = [
     "Step",
     "StepSearch",
     "StepSplitter",
+    "StructuredStepsLogitsProcessor",
     "Trace",
     "extract_answer",
     "same_answer",

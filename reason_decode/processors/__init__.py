@@ -2,5 +2,10 @@
 
 from reason_decode.processors.contrast import NegativeContrastLogitsProcessor
 from reason_decode.processors.rationale import RationaleGuidanceLogitsProcessor
+from reason_decode.processors.structure import StructuredStepsLogitsProcessor
 
-__all__ = ["NegativeContrastLogitsProcessor", "RationaleGuidanceLogitsProcessor"]
+__all__ = [
+    "NegativeContrastLogitsProcessor",
+    "RationaleGuidanceLogitsProcessor",
+    "StructuredStepsLogitsProcessor",
+]

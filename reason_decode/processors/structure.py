@@ -1,0 +1,134 @@
+"""Solutions of a given shape: steps, then an answer."""
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+
+from reason_decode.processors.progress import Ids, Progress
+from reason_decode.processors.shadow import unpadded
+from reason_decode.processors.vocabulary import token_bytes
+from reason_decode.steps import StepSplitter
+
+_REPEATS = re.compile(r"\{(?:\d*,)?(\d+)\}")
+_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~])")
+
+
+class StructuredStepsLogitsProcessor(LogitsProcessor):
+    r"""Lets only those tokens through that keep a solution in shape: ``(step)*answer``.
+
+    The text stays a beginning of such a solution at every token; where ``max_new_tokens`` cuts it
+    off, that is all it is. A row that is out of shape all the same (beams are filled up with such)
+    may only end. The state follows from the ids sampled so far, so rows may be branched and
+    reordered by beams and searches, and one object serves one generation after another.
+
+    Args:
+        tokenizer: the generator's, a fast one, with an end of sequence.
+        step: a regular expression for a step with its end, such as ``r"[^\n]+\n"``.
+        answer: a regular expression, a list of choices, or a JSON schema.
+        most_repeats: bounded repetitions beyond this are refused: ``Step [0-9]{1,3}: .{1,200}\n``
+            takes minutes and gigabytes to compile. Use ``+`` or ``*`` and ``max_new_tokens``.
+        pad_token_id: pads rows on the left; ``None``: the tokenizer's.
+
+    Raises:
+        ImportError: outlines is not installed.
+        ValueError: an expression that cannot be compiled, or only at great cost; a tokenizer that
+            is slow or has no end of sequence.
+
+    Source: Willard and Louf 2023, 2307.09702; the index is that of outlines_core.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        step: str,
+        answer: str | Sequence[str] | Mapping[str, Any],
+        most_repeats: int = 32,
+        pad_token_id: int | None = None,
+    ) -> None:
+        outlines = _outlines()
+        if not isinstance(tokenizer.eos_token_id, int):
+            raise ValueError("the tokenizer has no end of sequence; set tokenizer.eos_token")
+        self.regex = f"({step})*({_answer(outlines, answer)})"
+        for repeats in _REPEATS.findall(self.regex):
+            if int(repeats) > most_repeats:
+                raise ValueError(
+                    f"got a repetition of up to {repeats} in {self.regex!r}; more than "
+                    f"{most_repeats} may take minutes and gigabytes to compile. Use + or * and "
+                    "max_new_tokens, or raise most_repeats"
+                )
+        self.eos = tokenizer.eos_token_id
+        words = token_bytes(tokenizer)
+        self._index = outlines.Index(self.regex, outlines.Vocabulary(self.eos, words))
+        self.pad = tokenizer.pad_token_id if pad_token_id is None else pad_token_id
+        self._progress = Progress(tokenizer, StepSplitter())
+        self._states: dict[Ids, int | None] = {}
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores of tokens that keep the shape; -inf for all others.
+
+        Args:
+            input_ids: (r, t) int64, padded on the left.
+            scores: (r, v).
+
+        Returns:
+            (r, v), of the dtype of ``scores``.
+        """
+        rows = [tuple(row.tolist()) for row in unpadded(input_ids, self.pad)]
+        places = self._progress.places(rows)
+        if not any(row[:-1] in self._states for row in rows):
+            self._states = {}
+        kept = torch.full_like(scores, -math.inf)
+        for k, (row, place) in enumerate(zip(rows, places, strict=True)):
+            new = row[place.prompt :]
+            if self.eos in new:
+                # It has ended; what is said of it goes nowhere.
+                kept[k] = scores[k]
+                continue
+            state = self._state(row, new)
+            allowed = [self.eos] if state is None else self._index.get_allowed_tokens(state)
+            kept[k, allowed] = scores[k, allowed]
+        return kept
+
+    def _state(self, row: Ids, new: Ids) -> int | None:
+        """The state after a row's new ids; ``None`` if they are out of shape."""
+        if row not in self._states:
+            before = row[:-1]
+            if new and before in self._states:
+                state = self._next(self._states[before], new[-1])
+            else:
+                state = self._index.get_initial_state()
+                for token in new:
+                    state = self._next(state, token)
+            self._states[row] = state
+        return self._states[row]
+
+    def _next(self, state: int | None, token: int) -> int | None:
+        return None if state is None else self._index.get_next_state(state, token)
+
+
+def _answer(outlines: Any, answer: str | Sequence[str] | Mapping[str, Any]) -> str:
+    if isinstance(answer, str):
+        return answer
+    if isinstance(answer, Mapping):
+        return outlines.json_schema.build_regex_from_schema(json.dumps(answer))
+    if not answer:
+        raise ValueError("got no choices for the answer; pass at least one")
+    return "|".join(_SPECIAL.sub(r"\\\1", choice) for choice in answer)
+
+
+def _outlines() -> Any:
+    try:
+        importlib.import_module("outlines_core.json_schema")
+        return importlib.import_module("outlines_core")
+    except ImportError as error:
+        raise ImportError(
+            "StructuredStepsLogitsProcessor needs outlines: pip install 'reason-decode[structured]'"
+        ) from error

@@ -1,0 +1,54 @@
+"""A tokenizer's tokens as the bytes that they stand for."""
+
+import json
+import re
+
+from transformers import PreTrainedTokenizerBase
+
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[bytes, list[int]]:
+    """The ids of each byte string that a token can stand for; special tokens stand for none.
+
+    Exact where a character is split over tokens: text would show such pieces as U+FFFD, all alike.
+
+    Args:
+        tokenizer: a fast one; byte-level, as GPT-2's, or with spaces as U+2581, as SentencePiece's.
+
+    Raises:
+        ValueError: a slow tokenizer.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"got {type(tokenizer).__name__}, a slow tokenizer; load a fast one, with a "
+            "tokenizer.json"
+        )
+    letters = _letters() if _is_byte_level(tokenizer) else None
+    added = {i: token for i, token in tokenizer.added_tokens_decoder.items()}
+    found: dict[bytes, list[int]] = {}
+    for token, i in tokenizer.get_vocab().items():
+        if i in added:
+            text = b"" if added[i].special else token.encode()
+        elif letters is not None:
+            text = bytes(letters[x] for x in token)
+        elif byte := _BYTE.fullmatch(token):
+            text = bytes([int(byte[1], 16)])
+        else:
+            text = token.replace("\u2581", " ").encode()
+        if text:
+            found.setdefault(text, []).append(i)
+    return found
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder") or {}
+    parts = [decoder, *decoder.get("decoders", ())]
+    return any(part.get("type") == "ByteLevel" for part in parts)
+
+
+def _letters() -> dict[str, int]:
+    """GPT-2's letters for bytes: printable ones are their own, the others follow from U+0100 on."""
+    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in own]
+    return {chr(byte): byte for byte in own} | {chr(256 + k): x for k, x in enumerate(rest)}

@@ -1,0 +1,88 @@
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from reason_decode import StepSearch, StructuredStepsLogitsProcessor
+from reason_decode.tiny import Tiny, tokenizer
+
+pytest.importorskip("outlines_core", reason="pip install 'reason-decode[structured]'")
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+STEP = r"[0-9]+ [-+*/] [^\n]+\n"
+CHOICES = ["So it is 7 (or 8).\n", "No.\n"]
+
+
+def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    torch.manual_seed(3)
+    arguments = {**inputs, "max_new_tokens": 80, "do_sample": True, **options}
+    out = tiny.model.generate(**arguments, logits_processor=[processor])
+    new = out[:, inputs["input_ids"].shape[1] :]
+    return tiny.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+
+def test_solutions_keep_their_shape_call_after_call(tiny: Tiny) -> None:
+    shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer=CHOICES)
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
+    options: list[dict[str, Any]] = [
+        {"num_return_sequences": 3},
+        {"do_sample": False},
+        {"do_sample": False, "num_beams": 3},
+        {"custom_generate": search},
+    ]
+    ended = 0
+    for how in options:
+        for text in _generate(tiny, PROMPTS, shape, **how):
+            *steps, last = text.splitlines(keepends=True)
+            assert all(re.fullmatch(STEP, step) for step in steps)
+            whole = any(choice.startswith(last) for choice in CHOICES)
+            assert whole or re.fullmatch(r"[0-9]+( ([-+*/]( [^\n]*)?)?)?\n?", last)
+            ended += last in CHOICES
+    assert ended
+
+
+def test_a_batch_is_decoded_as_its_members(tiny: Tiny) -> None:
+    shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer="Answer: [^\n]+\n")
+    both = _generate(tiny, PROMPTS, shape, do_sample=False)
+    for prompt, text in zip(PROMPTS, both, strict=True):
+        assert _generate(tiny, [prompt], shape, do_sample=False) == [text]
+
+
+def test_an_answer_may_follow_a_json_schema(tiny: Tiny) -> None:
+    schema = {"type": "object", "properties": {"x": {"enum": [7, 8]}}, "required": ["x"]}
+    shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=r"a\n", answer=schema)
+    for text in _generate(tiny, PROMPTS, shape, num_return_sequences=4):
+        answer = text.removeprefix("a\n" * text.count("a\n"))
+        assert not answer or json.loads(answer)["x"] in (7, 8)
+
+
+def test_letters_of_several_tokens_are_written_whole(
+    tiny: Tiny, tiny_llama: LlamaForCausalLM
+) -> None:
+    """Read as text, the pieces of a letter are all U+FFFD: broken bytes got through."""
+    words: PreTrainedTokenizerFast = tokenizer.build(["a b\n"] * 3, vocab_size=262)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(
+            vocab_size=len(words), n_embd=8, n_layer=1, n_head=1, pad_token_id=0, eos_token_id=2
+        )
+        model = GPT2LMHeadModel(config).eval()
+    shape = StructuredStepsLogitsProcessor(words, step="[é→]+\n", answer="日本")
+    out = _generate(Tiny(model, words, tiny.prm), ["a b"], shape, num_return_sequences=8)
+    assert any("é" in text or "→" in text for text in out)
+    for text in out:
+        assert re.fullmatch("[é→\n日本]*\ufffd*", text), text
+
+
+def test_what_is_not_allowed(tiny: Tiny) -> None:
+    words = tiny.tokenizer
+    with pytest.raises(ValueError, match="repetition of up to 200"):
+        StructuredStepsLogitsProcessor(words, step=r"Step: [^\n]{1,200}\n", answer="a")
+    with pytest.raises(ValueError, match="at least one"):
+        StructuredStepsLogitsProcessor(words, step="a", answer=[])
+    with pytest.raises(ValueError, match="DFA"):
+        StructuredStepsLogitsProcessor(words, step="[", answer="a")
