@@ -4,6 +4,7 @@ from reason_decode.answers import extract_answer, same_answer
 from reason_decode.processors import (
     NegativeContrastLogitsProcessor,
     RationaleGuidanceLogitsProcessor,
+    StepRewardLogitsProcessor,
     StructuredStepsLogitsProcessor,
 )
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
@@ -30,6 +31,7 @@ __all__ = [
     "ReasoningOutput",
     "SelfConsistency",
     "Step",
+    "StepRewardLogitsProcessor",
     "StepSearch",
     "StepSplitter",
     "StructuredStepsLogitsProcessor",

@@ -37,7 +37,7 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
         pad_token_id: pads rows on the left; ``None``: the tokenizer's.
 
     Raises:
-        ImportError: outlines is not installed.
+        ImportError: outlines_core is not installed.
         ValueError: an expression that cannot be compiled, or only at great cost; a tokenizer that
             is slow or has no end of sequence.
 
@@ -130,5 +130,6 @@ def _outlines() -> Any:
         return importlib.import_module("outlines_core")
     except ImportError as error:
         raise ImportError(
-            "StructuredStepsLogitsProcessor needs outlines: pip install 'reason-decode[structured]'"
+            "StructuredStepsLogitsProcessor needs outlines_core: "
+            "pip install 'reason-decode[structured]'"
         ) from error

@@ -17,7 +17,7 @@ from transformers import (
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Trace
 from reason_decode.scorers.base import Reduce, Scorer, reduce_scores
-from reason_decode.steps import StepSplitter
+from reason_decode.steps import StepSplitter, decode
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +96,6 @@ def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> 
     """The prompts as text, without special tokens."""
     rows = [generation.prompt_row(k) for k in range(len(generation.prompt_ids))]
     return [decode(tokenizer, row) for row in rows]
-
-
-def decode(tokenizer: PreTrainedTokenizerBase, ids: Tensor) -> str:
-    """Token ids as text, without special tokens."""
-    text = tokenizer.decode(ids, skip_special_tokens=True)
-    assert isinstance(text, str)
-    return text
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from reason_decode.answers import extract_answer
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Cost, Trace
 from reason_decode.scorers.base import Reduce, Scorer, check_reduce
-from reason_decode.steps import StepSplitter
+from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
     Strategy,
     as_pool,
     check_count,
     check_positive,
-    decode,
     pack,
     sample_pool,
     score_pool,

@@ -11,12 +11,11 @@ from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, Step, Trace
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
 from reason_decode.scorers.rationale import RationaleSession
-from reason_decode.steps import StepBoundary
+from reason_decode.steps import StepBoundary, decode
 from reason_decode.strategies.base import (
     Strategy,
     check_count,
     check_positive,
-    decode,
     pack,
     prompt_texts,
 )

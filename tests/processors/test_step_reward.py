@@ -1,0 +1,80 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import StepRewardLogitsProcessor, StepSearch
+from reason_decode.tiny import Tiny
+from tests.fakes import TableScorer
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+
+
+def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
+    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
+    torch.manual_seed(3)
+    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
+    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
+    new = out[:, inputs["input_ids"].shape[1] :]
+    return tiny.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+
+def test_the_first_token_of_each_step_is_weighed_and_no_other(tiny: Tiny) -> None:
+    scorer = TableScorer(lambda step: float(step.startswith("6")))
+    processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, weight=100.0, candidates=50)
+    (text,) = _generate(tiny, PROMPTS[:1], processor)
+    lines = text.splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("6") for line in lines)
+    assert len(scorer.asked) == 50 * len(lines)
+    for prompt, asked in scorer.asked:
+        assert prompt == PROMPTS[0]
+        assert text.startswith(str(asked).rpartition("\n")[0])
+
+
+def test_scores_are_added_as_stated(tiny: Tiny) -> None:
+    scores = torch.zeros(1, tiny.model.config.vocab_size)
+    words = tiny.tokenizer
+    six, four = words("6", add_special_tokens=False)["input_ids"][0], words("4")["input_ids"][-1]
+    scores[0, six], scores[0, four] = 3.0, 2.0
+    scorer = TableScorer(lambda step: {"6": 0.25, "4": 0.75}.get(step, 0.5))
+    processor = StepRewardLogitsProcessor(scorer, words, weight=2.0, candidates=2)
+    ids = words(PROMPTS[:1], return_tensors="pt")["input_ids"]
+    found = processor(ids, scores)
+    expected = scores + 0.5
+    expected[0, four] = 2.0 + 1.5
+    torch.testing.assert_close(found, expected)
+    again = processor(torch.cat([ids, torch.tensor([[six]])], dim=1), scores)
+    torch.testing.assert_close(again, scores)
+
+
+def test_every_so_many_tokens(tiny: Tiny) -> None:
+    asked: list[int] = []
+    for every in (None, 2):
+        scorer = TableScorer(lambda step: 0.5)
+        processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, candidates=1, every=every)
+        plain = _generate(tiny, PROMPTS[:1], None, max_new_tokens=9)
+        assert _generate(tiny, PROMPTS[:1], processor, max_new_tokens=9) == plain
+        asked.append(len(scorer.asked))
+    assert asked == [1, 5]
+
+
+def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
+    processor = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=8.0)
+    both = _generate(tiny, PROMPTS, processor)
+    for prompt, text in zip(PROMPTS, both, strict=True):
+        assert _generate(tiny, [prompt], processor) == [text]
+
+
+def test_without_weight_nothing_changes_even_where_rows_branch(tiny: Tiny) -> None:
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, beam_width=2)
+    idle = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=0, every=3)
+    for how in ({}, {"do_sample": True, "custom_generate": search}):
+        assert _generate(tiny, PROMPTS, idle, **how) == _generate(tiny, PROMPTS, None, **how)
+
+
+@pytest.mark.parametrize("how", [{"weight": math.nan}, {"candidates": 0}, {"every": 0}])
+def test_what_is_not_allowed(tiny: Tiny, how: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="need"):
+        StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, **how)
