@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="to share a table out to runs")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--json", type=Path, help="write every result here, one a line")
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = tiny.load()
     results: dict[str, list[dict[str, Any]]] = {}
     for setting in tqdm(args.settings, unit="setting", disable=None):
-        for seed in range(1 if setting == "greedy" else args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            if setting == "greedy" and seed:
+                continue
             result = evaluate(
                 models.model,
                 models.tokenizer,

@@ -325,11 +325,12 @@ def _spoiled(
         return _collapsed(text, rng.choice(parts[:-1]))
     words = text.replace("(", "( ").replace(")", " )").split()
     way = rng.randrange(4)
-    if way == 0:
-        ops = [i for i, word in enumerate(words) if word in "+-*/"]
+    # What was spoiled before may have become a single fraction.
+    ops = [i for i, word in enumerate(words) if word in "+-*/"]
+    places = [i for i, word in enumerate(words) if word.isdigit()]
+    if way == 0 and ops:
         words[rng.choice(ops)] = rng.choice("+-*/")
-    elif way == 1:
-        places = [i for i, word in enumerate(words) if word.isdigit()]
+    elif way == 1 and places:
         words[rng.choice(places)] = str(rng.choice([*numbers, rng.randint(1, 13)]))
     elif way == 2:
         words = [word for word in words if word not in "()"]
