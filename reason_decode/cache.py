@@ -12,12 +12,40 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import (
+    Cache,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+)
 
 _SPARE = 16
 
 RowCache = list[tuple[Tensor, Tensor]]
 """Keys and values of one trajectory, a pair a layer, each (heads, t, head size)."""
+
+
+def new_cache(config: PreTrainedConfig) -> DynamicCache:
+    """An empty cache that can be taken apart into rows, if the model's can be."""
+    cache = DynamicCache(config=config)
+    keep_history(cache)
+    return cache
+
+
+def keep_history(cache: object) -> None:
+    """Have layers of a sliding window hold what has left the window too, in place.
+
+    A trajectory that is branched before such a point goes on from there.
+    """
+    for layer in cache.layers if isinstance(cache, DynamicCache) else ():
+        # What an earlier call has already dropped is lost.
+        if type(layer) is DynamicSlidingWindowLayer and _is_whole(layer):
+            layer.activate_past_recording()
+
+
+def _is_whole(layer: DynamicSlidingWindowLayer) -> bool:
+    held = layer.keys.shape[-2] if layer.is_initialized and layer.keys is not None else 0
+    return held == layer.get_seq_length()
 
 
 def check_branchable(cache: object, need: str) -> None:
@@ -27,15 +55,22 @@ def check_branchable(cache: object, need: str) -> None:
         ValueError: the cache is none, static, quantized, or holds layers without a full history.
     """
     layers = cache.layers if isinstance(cache, DynamicCache) else ()
-    kinds = sorted({type(layer).__name__ for layer in layers} - {"DynamicLayer", "GrowingLayer"})
+    kinds = sorted({type(layer).__name__ for layer in layers if not _keeps_all(layer)})
     if isinstance(cache, DynamicCache) and not kinds and not cache.offloading:
         return
     got = f"{type(cache).__name__} with {', '.join(kinds)}" if kinds else type(cache).__name__
     raise ValueError(
-        f"{need} branches the key-value cache, which needs a DynamicCache of full-attention layers "
-        f"kept on the device; got {got}. Leave cache_implementation unset and use_cache=True, or "
-        "use a model without sliding-window or recurrent layers"
+        f"{need} branches the key-value cache, which needs a DynamicCache of attention layers "
+        f"kept on the device; got {got}. Leave cache_implementation unset and use_cache=True, pass "
+        "no past_key_values longer than the model's sliding window, and use a model without "
+        "recurrent layers"
     )
+
+
+def _keeps_all(layer: object) -> bool:
+    if type(layer) is DynamicSlidingWindowLayer:
+        return layer.record_past
+    return type(layer) in (DynamicLayer, GrowingLayer)
 
 
 def take_row(cache: Cache, row: int, start: int, end: int | None = None) -> RowCache:
@@ -56,7 +91,7 @@ def stack_rows(rows: Sequence[RowCache], config: PreTrainedConfig) -> DynamicCac
     Returns:
         A ``DynamicCache`` of (b, heads, max t, head size) a layer; mask the padding.
     """
-    cache = DynamicCache(config=config)
+    cache = new_cache(config)
     width = max(keys.shape[1] for keys, _ in (row[0] for row in rows))
     for layer in range(len(rows[0])):
         keys = torch.stack([_padded(row[layer][0], width) for row in rows])

@@ -24,6 +24,7 @@ from transformers.generation.stopping_criteria import MaxLengthCriteria, MaxTime
 from reason_decode.cache import (
     RowCache,
     check_branchable,
+    keep_history,
     make_growing,
     stack_rows,
     take_row,
@@ -130,9 +131,12 @@ class Generation:
         ids = self.prompt_ids[row]
         return ids if mask is None else ids[mask[row].bool()]
 
-    def prefill(self) -> Rows:
-        """Read every prompt once."""
+    def prefill(self, branch: bool = False) -> Rows:
+        """Read every prompt once; ``branch`` if ``sample`` will be asked for branches."""
         kwargs = dict(self._kwargs)
+        if branch:
+            keep_history(kwargs["past_key_values"])
+            check_branchable(kwargs["past_key_values"], self.need)
         outputs = self.model._prefill(self.prompt_ids, self.config, kwargs)
         mask = kwargs.get("attention_mask")
         read = self.prompt_ids.numel() if mask is None else int(mask.sum())

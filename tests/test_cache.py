@@ -3,7 +3,14 @@ import torch
 from transformers import LlamaForCausalLM, StaticCache
 from transformers.cache_utils import DynamicCache
 
-from reason_decode.cache import check_branchable, make_growing, stack_rows, take_row
+from reason_decode.cache import (
+    check_branchable,
+    keep_history,
+    make_growing,
+    new_cache,
+    stack_rows,
+    take_row,
+)
 
 
 def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
@@ -66,5 +73,9 @@ def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) 
         check_branchable(None, "StepSearch")
     windows = {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}
     sliding = tiny_llama.config.__class__.from_dict({**tiny_llama.config.to_dict(), **windows})
+    lost = DynamicCache(config=sliding)
+    LlamaForCausalLM(sliding)(torch.tensor([[5, 6, 7, 8, 9]]), past_key_values=lost)
+    keep_history(lost)
     with pytest.raises(ValueError, match="DynamicSlidingWindowLayer"):
-        check_branchable(DynamicCache(config=sliding), "StepSearch")
+        check_branchable(lost, "StepSearch")
+    check_branchable(new_cache(sliding), "StepSearch")

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from reason_decode.cache import RowCache, check_branchable, make_growing, stack_rows, take_row
+from reason_decode.cache import (
+    RowCache,
+    check_branchable,
+    make_growing,
+    new_cache,
+    stack_rows,
+    take_row,
+)
 
 
 class Shadow:
@@ -26,7 +33,7 @@ class Shadow:
     """
 
     def __init__(self, model: PreTrainedModel, need: str) -> None:
-        check_branchable(DynamicCache(config=model.config), need)
+        check_branchable(new_cache(model.config), need)
         self.model = model.eval()
         self.tokens = 0
         """Tokens read so far."""
@@ -72,7 +79,7 @@ class Shadow:
         new = [row[length:-1] for row, length in zip(rows, old, strict=True)]
         before, width = max(old), max(map(len, new))
         pasts = [past for _, past in found if past is not None]
-        cache = stack_rows(pasts, config) if pasts else DynamicCache(config=config)
+        cache = stack_rows(pasts, config) if pasts else new_cache(config)
         if width:
             ids = torch.zeros(len(rows), width, dtype=torch.long, device=device)
             mask = torch.zeros(len(rows), before + width, dtype=torch.long, device=device)

@@ -11,9 +11,16 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
-from reason_decode.cache import RowCache, check_branchable, crop_row, stack_rows, take_row
+from reason_decode.cache import (
+    RowCache,
+    check_branchable,
+    crop_row,
+    new_cache,
+    stack_rows,
+    take_row,
+)
 from reason_decode.scorers.base import as_steps, check_finite
 from reason_decode.steps import StepSplitter
 
@@ -124,7 +131,7 @@ class ReadingSession:
     """
 
     def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
-        check_branchable(DynamicCache(config=judge.model.config), type(judge).__name__)
+        check_branchable(new_cache(judge.model.config), type(judge).__name__)
         self.judge, self.prompts, self.tokens = judge, list(prompts), 0
         tasks = [_task(_UNREAD, (), judge.lay_out(prompt, ())) for prompt in prompts]
         for prompt, task in zip(prompts, tasks, strict=True):
@@ -203,7 +210,7 @@ class ReadingSession:
             ids[k, : len(task.new)] = torch.tensor(task.new)
             mask[k, before - old[k] : before + len(task.new)] = 1
         pasts = [task.past for task in tasks if task.past is not None]
-        cache = stack_rows(pasts, model.config) if pasts else DynamicCache(config=model.config)
+        cache = stack_rows(pasts, model.config) if pasts else new_cache(model.config)
         features = self.judge.read(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),

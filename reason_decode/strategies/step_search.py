@@ -28,9 +28,10 @@ class StepSearch(Strategy):
     The first round samples ``n * beam_width`` steps, so that every round looks at as many. A
     trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
     the beam with its score; the search ends when all that is kept has finished. Equal next steps of
-    a trajectory count once. A candidate cut off by the token budget, or by ``max_steps``, is scored
-    as it stands and is returned only if nothing finished. ``num_return_sequences=k`` returns the k
-    best of the beam. With n=1 and greedy decoding the tokens are those of plain ``generate``.
+    a trajectory count once. A candidate cut off by ``max_new_tokens``, ``max_steps`` or
+    ``max_tokens`` is scored as it stands and is returned only if nothing finished.
+    ``num_return_sequences=k`` returns the k best of the beam. With n=1 and greedy decoding the
+    tokens are those of plain ``generate``.
 
     Args:
         scorer: judges steps; its splitter says where a step ends.
@@ -40,6 +41,8 @@ class StepSearch(Strategy):
         subtrees: parts of the beam that go their own ways: what was sampled first is dealt out to
             them in turn, and each keeps the best ``beam_width / subtrees`` of its own.
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
+        max_tokens: a prompt's search stops after the round in which so many tokens have been
+            sampled for it, over all candidates; ``None``: it goes on.
         reduce: how step scores become one number: "prod", "min", "last" or "mean". The last step
             is judged knowing all before it, and a search that trusts it forgives an early step
             which was doubted, but went well.
@@ -63,6 +66,7 @@ class StepSearch(Strategy):
     beam_width: int = 1
     subtrees: int = 1
     max_steps: int | None = None
+    max_tokens: int | None = None
     reduce: Reduce = "last"
     distinct: Callable[[Sequence[str]], Hashable] | None = None
     margin: float | None = None
@@ -70,7 +74,7 @@ class StepSearch(Strategy):
     def __post_init__(self) -> None:
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
         check_reduce(self.reduce)
-        check_positive(subtrees=self.subtrees)
+        check_positive(subtrees=self.subtrees, max_tokens=self.max_tokens or 1)
         if self.beam_width % self.subtrees:
             raise ValueError(
                 f"got beam_width={self.beam_width} for subtrees={self.subtrees}; every subtree "
@@ -89,20 +93,20 @@ def search(
 ) -> tuple[LongTensor, list[Trace], Cost]:
     """What ``StepSearch`` does; ``explicit`` lets the generator read the session's rationales."""
     check_count(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
-    search = _Search(strategy, generation, explicit)
-    while search.live and search.round < (strategy.max_steps or generation.budget):
-        search.advance()
-    beams = [sorted(beam, key=_rank) for beam in search.beams]
+    state = _Search(strategy, generation, explicit)
+    while state.live and state.round < (strategy.max_steps or generation.budget):
+        state.advance()
+    beams = [sorted(beam, key=lambda p: (not p.finished, -p.total)) for beam in state.beams]
     beams = [_filled(beam, generation.copies) for beam in beams]
     chosen = [tuple(range(generation.copies))] * len(beams)
     traces = [
         Trace(prompt, generation.need, tuple(_candidate(p) for p in beam), picks, rounds)
         for prompt, beam, picks, rounds in zip(
-            search.prompts, beams, chosen, map(tuple, search.rounds), strict=True
+            state.prompts, beams, chosen, map(tuple, state.rounds), strict=True
         )
     ]
     tokens = [[path.tokens for path in beam] for beam in beams]
-    cost = generation.cost + Cost(scorer=search.session.tokens)
+    cost = generation.cost + Cost(scorer=state.session.tokens)
     return pack(generation, tokens, chosen), traces, cost
 
 
@@ -147,7 +151,8 @@ class _Search:
         self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
         self.round = 0
-        self.rows = generation.prefill()
+        self.sampled = [0] * len(self.prompts)
+        self.rows = generation.prefill(branch=True)
         self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that go on, in the rows' order."""
         self.rationales: list[str | None] = []
@@ -164,10 +169,14 @@ class _Search:
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
             for row, (p, place) in enumerate(self.live)
         ]
+        for row, (p, _) in enumerate(self.live):
+            self.sampled[p] += sum(len(x.tokens) for x in sampled[row * n : (row + 1) * n])
         fresh = self._score(groups)
         going: list[tuple[Place, Place]] = []
+        cap = self.strategy.max_tokens
         for p in sorted({p for p, _ in self.live}):
-            going += self._keep_best(p, fresh)
+            kept = self._keep_best(p, fresh)
+            going += kept if cap is None or self.sampled[p] < cap else []
         self.session.keep([sampled_at for _, sampled_at in going])
         self.live = [place for place, _ in going]
         branches = [self.beams[p][place].branch for p, place in self.live]

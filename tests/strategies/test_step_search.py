@@ -1,6 +1,5 @@
 import dataclasses
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +16,8 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=beam_width)
-    for trace in traces(generate(tiny, strategy, PROMPTS)):
+    # Room enough for all: what is cut off ranks last, however it scores.
+    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
         for round_ in trace.rounds:
             kept = [total(step) for step in round_ if step.kept]
             dropped = [total(step) for step in round_ if not step.kept]
@@ -100,23 +100,29 @@ def test_max_steps_stops_the_search(tiny: Tiny) -> None:
     assert len(trace.best.steps) == 2
 
 
-def test_a_sliding_window_cache_is_refused(tiny: Tiny) -> None:
-    from transformers import MistralConfig, MistralForCausalLM
+def test_what_was_cut_off_never_wins_over_what_finished(tiny: Tiny) -> None:
+    """At ``max_steps`` a trajectory that could have gone on was ranked as if it had finished."""
+    prompts = ["Make 20 from 1 1 4 5.\n"] * 4
+    for steps in (4, 5):
+        strategy = StepSearch(
+            tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=3, max_steps=steps
+        )
+        for trace in traces(generate(tiny, strategy, prompts, top_k=0, num_return_sequences=3)):
+            finished = [trace.candidates[k].finished for k in trace.chosen]
+            assert finished == sorted(finished, reverse=True)
 
-    config = MistralConfig(
-        vocab_size=len(tiny.tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        sliding_window=4,
-    )
-    model: Any = MistralForCausalLM(config).eval()
-    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
-    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
-    with pytest.raises(ValueError, match="StepSearch branches .* DynamicSlidingWindowLayer"):
-        model.generate(**inputs, max_new_tokens=4, custom_generate=strategy, pad_token_id=0)
+
+def test_a_cap_on_tokens_ends_the_search_with_the_best_so_far(tiny: Tiny) -> None:
+    prompts = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]
+    plain = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4)
+    capped = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, max_tokens=80)
+    for free, trace in zip(
+        traces(generate(tiny, plain, prompts)), traces(generate(tiny, capped, prompts)), strict=True
+    ):
+        spent = [sum(step.tokens for step in steps) for steps in trace.rounds]
+        assert sum(spent[:-1]) < 80 <= sum(spent)
+        assert len(trace.rounds) < len(free.rounds)
+        assert trace.best.steps
 
 
 def test_max_steps_holds_for_every_prompt_of_a_batch(tiny: Tiny) -> None:

@@ -1,0 +1,49 @@
+"""Strategies in what else calls ``generate``."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import pipeline
+
+from reason_decode import BestOfN, StepSearch
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
+CHATS = [[{"role": "user", "content": prompt.strip()}] for prompt in PROMPTS]
+
+
+def _pipe(tiny: Tiny, **how: Any) -> Any:
+    return pipeline("text-generation", model=tiny.model, tokenizer=tiny.tokenizer, **how)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
+def test_one_candidate_in_a_pipeline_is_the_plain_pipeline(
+    tiny: Tiny, strategy: type[BestOfN] | type[StepSearch], batch: int
+) -> None:
+    one = strategy(tiny.prm, tokenizer=tiny.tokenizer, n=1)
+    how = {"max_new_tokens": 40, "do_sample": False, "batch_size": batch}
+    for inputs in (PROMPTS, CHATS):
+        assert _pipe(tiny)(inputs, custom_generate=one, **how) == _pipe(tiny)(inputs, **how)
+
+
+def test_a_pipeline_returns_what_generate_does(tiny: Tiny) -> None:
+    best = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=8)
+    how: dict[str, Any] = {"max_new_tokens": 80, "do_sample": True, "temperature": 0.9}
+    how["custom_generate"] = best
+    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
+    torch.manual_seed(0)
+    (out,) = tiny.model.generate(**inputs, **how)
+    torch.manual_seed(0)
+    # Of several inputs a pipeline makes a data loader, which draws a random number itself.
+    (row,) = _pipe(tiny)(PROMPTS[0], **how)
+    assert row["generated_text"] == tiny.tokenizer.decode(out, skip_special_tokens=True)
+
+
+def test_several_sequences_come_back_from_a_pipeline(tiny: Tiny) -> None:
+    best = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4)
+    rows = _pipe(tiny)(
+        PROMPTS, custom_generate=best, do_sample=True, max_new_tokens=30, num_return_sequences=2
+    )
+    assert [len(row) for row in rows] == [2, 2, 2]
