@@ -34,7 +34,7 @@ SETTINGS = (
     "best of 16",
     "weighted vote 16",
     "step search 8",
-    "step search 8, beam 9",
+    "step search 8, beam 10",
     "best of 64",
 )
 
@@ -90,8 +90,8 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
         "best of 16": BestOfN(prm, tokenizer=words, n=16),
         "weighted vote 16": SelfConsistency(tokenizer=words, n=16, weigh=prm),
         "step search 8": StepSearch(prm, tokenizer=words, n=8, distinct=distinct),
-        "step search 8, beam 9": StepSearch(
-            prm, tokenizer=words, n=8, beam_width=9, margin=0.6, distinct=distinct
+        "step search 8, beam 10": StepSearch(
+            prm, tokenizer=words, n=8, beam_width=10, margin=0.85, distinct=distinct
         ),
         "best of 64": BestOfN(prm, tokenizer=words, n=64),
     }[setting]

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.processors.progress import Progress
-from reason_decode.processors.shadow import Shadow, unpadded
+from reason_decode.processors.shadow import Shadow, pad_id, unpadded
 from reason_decode.scorers.reading import ReadingSession
 from reason_decode.scorers.writer import RationaleWriter
 
@@ -49,7 +49,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
         self.writer, self.tokenizer, self.weight = writer, tokenizer, weight
         name = type(self).__name__
         self.told, self.untold = Shadow(model, name), Shadow(model, name)
-        self.pad = tokenizer.pad_token_id if pad_token_id is None else pad_token_id
+        self.pad = pad_id(tokenizer, pad_token_id)
         self._progress = Progress(tokenizer, writer.splitter)
         self._rationales: dict[tuple[int, ...], str] = {}
 

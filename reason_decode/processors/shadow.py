@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.cache import (
     RowCache,
@@ -130,3 +130,9 @@ def unpadded(input_ids: Tensor, pad: int | None) -> list[Tensor]:
     real[:, -1] = True
     starts = real.int().argmax(dim=1).tolist()
     return [row[start:] for row, start in zip(input_ids, starts, strict=True)]
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase, given: int | None) -> int | None:
+    """The id that pads rows: the one given, or else the tokenizer's, if it has one."""
+    own = tokenizer.pad_token_id if given is None else given
+    return own if isinstance(own, int) else None

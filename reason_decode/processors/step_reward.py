@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from reason_decode.processors.progress import Place, Progress
-from reason_decode.processors.shadow import unpadded
+from reason_decode.processors.shadow import pad_id, unpadded
 from reason_decode.scorers.base import Scorer
 from reason_decode.steps import decode
 
@@ -52,7 +52,7 @@ class StepRewardLogitsProcessor(LogitsProcessor):
             raise ValueError(f"got candidates={candidates}, every={every}; need 1 or more")
         self.scorer, self.tokenizer = scorer, tokenizer
         self.weight, self.candidates, self.every = weight, candidates, every
-        self.pad = tokenizer.pad_token_id if pad_token_id is None else pad_token_id
+        self.pad = pad_id(tokenizer, pad_token_id)
         self._progress = Progress(tokenizer, scorer.splitter)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from reason_decode.processors.progress import Ids, Progress
-from reason_decode.processors.shadow import unpadded
+from reason_decode.processors.shadow import pad_id, unpadded
 from reason_decode.processors.vocabulary import token_bytes
 from reason_decode.steps import StepSplitter
 
@@ -67,7 +67,7 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
         self.eos = tokenizer.eos_token_id
         words = token_bytes(tokenizer)
         self._index = outlines.Index(self.regex, outlines.Vocabulary(self.eos, words))
-        self.pad = tokenizer.pad_token_id if pad_token_id is None else pad_token_id
+        self.pad = pad_id(tokenizer, pad_token_id)
         self._progress = Progress(tokenizer, StepSplitter())
         self._states: dict[Ids, int | None] = {}
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -42,7 +43,8 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[bytes, list[int]]:
 
 
 def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder") or {}
+    backend: Any = tokenizer.backend_tokenizer  # typed as any attribute of a tokenizer
+    decoder = json.loads(backend.to_str()).get("decoder") or {}
     parts = [decoder, *decoder.get("decoders", ())]
     return any(part.get("type") == "ByteLevel" for part in parts)
 

@@ -18,8 +18,10 @@ class Session(Protocol):
     steps; ``keep`` says which of them become the trajectories of the next round.
     """
 
-    tokens: int
-    """Tokens read so far."""
+    @property
+    def tokens(self) -> int:
+        """Tokens read so far."""
+        ...
 
     def score(
         self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.scorers.base import Session
 from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
@@ -60,7 +61,7 @@ class Reader:
         """
         return score_all(self, prompts, solutions)
 
-    def open(self, prompts: Sequence[str]) -> ReadingSession:
+    def open(self, prompts: Sequence[str]) -> Session:
         """A session that reads each prompt and each step once."""
         return ReadingSession(self, prompts)
 

@@ -15,7 +15,7 @@ def test_the_table_runs_small(
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n")
     out = tmp_path / "out.jsonl"
-    settings = ["greedy", "sample", "best of 16", "step search 8, beam 9"]
+    settings = ["greedy", "sample", "best of 16", "step search 8, beam 10"]
     arguments = ["--task", "game24", "--data", str(data), "--seeds", "1", "--json", str(out)]
     assert accuracy.main([*arguments, "--settings", *settings]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
