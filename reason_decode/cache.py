@@ -6,7 +6,7 @@ and a batch is stacked, padded on the left, when it is to be extended. While it 
 positions are written into spare room (``GrowingLayer``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -107,6 +107,46 @@ def _padded(states: Tensor, width: int) -> Tensor:
 def crop_row(row: RowCache, end: int) -> RowCache:
     """The first positions of a row, as views."""
     return [(keys[:, :end], values[:, :end]) for keys, values in row]
+
+
+def read_rows(
+    read: Callable[..., Any],
+    config: PreTrainedConfig,
+    pasts: Sequence[RowCache],
+    new: Sequence[Tensor],
+    positions: Sequence[int] | None = None,
+) -> tuple[Any, DynamicCache, list[slice]]:
+    """Read new ids behind rows of any lengths: pasts padded on the left, new ids on the right.
+
+    Args:
+        read: the forward pass, given ids, mask, position ids and a cache.
+        config: the model's.
+        pasts: what each row goes on from; none at all if all rows begin here.
+        new: ids (t,) int64 of each row, on the model's device.
+        positions: position id of each row's first new id; ``None``: its past's length.
+
+    Returns:
+        What ``read`` returned, the cache, and where in it each row lies, without padding.
+    """
+    old = [row[0][0].shape[1] for row in pasts] or [0] * len(new)
+    before, width, device = max(old), max(map(len, new)), new[0].device
+    ids = torch.zeros(len(new), width, dtype=torch.long, device=device)
+    mask = torch.zeros(len(new), before + width, dtype=torch.long, device=device)
+    places: list[slice] = []
+    for k, row in enumerate(new):
+        ids[k, : len(row)] = row
+        places.append(slice(before - old[k], before + len(row)))
+        mask[k, places[k]] = 1
+    cache = stack_rows(pasts, config) if pasts else new_cache(config)
+    starts = torch.tensor(old if positions is None else positions, device=device)
+    outputs = read(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=starts[:, None] + torch.arange(width, device=device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return outputs, cache, places
 
 
 class GrowingLayer(DynamicLayer):

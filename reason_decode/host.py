@@ -26,6 +26,7 @@ from reason_decode.cache import (
     check_branchable,
     keep_history,
     make_growing,
+    read_rows,
     stack_rows,
     take_row,
 )
@@ -211,7 +212,6 @@ class Generation:
     def begun(self, rows: Rows) -> list[Branch]:
         """The prompts that were read, as branches."""
         cache = rows.kwargs["past_key_values"]
-        check_branchable(cache, self.need)
         positions = rows.kwargs.get("position_ids")
         empty = self.prompt_ids.new_zeros(0)
         width = rows.ids.shape[1]
@@ -246,35 +246,23 @@ class Generation:
                 caches.append(branch.cache)
         if not new:
             return list(branches)
-        old = [cache[0][0].shape[1] for cache in caches]
-        before, width = max(old), max(len(ids) for ids in new.values())
-        device = self.prompt_ids.device
-        rows = torch.full((len(new), width), self.pad, device=device)
-        mask = torch.zeros(len(new), before + width, dtype=torch.long, device=device)
-        starts: list[int] = []
-        for row, (k, ids) in enumerate(new.items()):
-            rows[row, : len(ids)] = ids
-            mask[row, before - old[row] : before + len(ids)] = 1
-            shifted = self._kwargs.get("position_ids") is not None
-            starts.append(branches[k].position if shifted else old[row])
-        cache = stack_rows(caches, self.model.config)
-        self.model.base_model(
-            input_ids=rows,
-            attention_mask=mask,
-            position_ids=torch.tensor(starts, device=device)[:, None]
-            + torch.arange(width, device=device),
-            past_key_values=cache,
-            use_cache=True,
+        shifted = self._kwargs.get("position_ids") is not None
+        _, cache, places = read_rows(
+            self.model.base_model,
+            self.model.config,
+            caches,
+            list(new.values()),
+            [branches[k].position for k in new] if shifted else None,
         )
         self.cost += Cost(prefill=sum(len(ids) for ids in new.values()))
         after = list(branches)
-        for row, (k, ids) in enumerate(new.items()):
+        for row, (k, place) in enumerate(zip(new, places, strict=True)):
             branch = branches[k]
             assert branch.ids is not None
             after[k] = replace(
                 branch,
                 ids=torch.cat([branch.ids, told[k]]),
-                cache=take_row(cache, row, before - old[row], before + len(ids)),
+                cache=take_row(cache, row, place.start, place.stop),
                 position=branch.position + len(told[k]),
             )
         return after

@@ -12,6 +12,7 @@ from reason_decode.cache import (
     check_branchable,
     make_growing,
     new_cache,
+    read_rows,
     stack_rows,
     take_row,
 )
@@ -73,36 +74,16 @@ class Shadow:
 
     def _catch_up(self, rows: Sequence[Tensor]) -> None:
         """Have all but the last id of each row read, and their caches stacked."""
-        config, device = self.model.config, self.model.device
         found = [self._find(row[:-1]) for row in rows]
-        old = [length for length, _ in found]
-        new = [row[length:-1] for row, length in zip(rows, old, strict=True)]
-        before, width = max(old), max(map(len, new))
-        pasts = [past for _, past in found if past is not None]
-        cache = stack_rows(pasts, config) if pasts else new_cache(config)
-        if width:
-            ids = torch.zeros(len(rows), width, dtype=torch.long, device=device)
-            mask = torch.zeros(len(rows), before + width, dtype=torch.long, device=device)
-            for r, part in enumerate(new):
-                ids[r, : len(part)] = part
-                mask[r, before - old[r] : before + len(part)] = 1
+        new = [row[k:-1].to(self.model.device) for row, (k, _) in zip(rows, found, strict=True)]
+        read = [past for _, past in found if past is not None]
+        if any(map(len, new)):
             model: Any = self.model  # typed as if its base might be missing
-            model.base_model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=torch.tensor(old, device=device)[:, None]
-                + torch.arange(width, device=device),
-                past_key_values=cache,
-                use_cache=True,
-            )
+            _, cache, places = read_rows(model.base_model, model.config, read, new)
             self.tokens += sum(map(len, new))
-            ends = [before + len(part) for part in new]
-            read = [
-                take_row(cache, r, before - length, end)
-                for r, (length, end) in enumerate(zip(old, ends, strict=True))
-            ]
-            cache = stack_rows(read, config)
-        self._cache = cache
+            read = [take_row(cache, r, place.start, place.stop) for r, place in enumerate(places)]
+        config = self.model.config
+        self._cache = stack_rows(read, config) if read else new_cache(config)
 
     def _find(self, row: Tensor) -> tuple[int, RowCache | None]:
         """How many of a row's ids were read as the beginning of some row, and the cache of them."""

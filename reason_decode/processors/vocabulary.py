@@ -26,7 +26,7 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[bytes, list[int]]:
             "tokenizer.json"
         )
     letters = _letters() if _is_byte_level(tokenizer) else None
-    added = {i: token for i, token in tokenizer.added_tokens_decoder.items()}
+    added = tokenizer.added_tokens_decoder
     found: dict[bytes, list[int]] = {}
     for token, i in tokenizer.get_vocab().items():
         if i in added:

@@ -118,6 +118,18 @@ def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
             )
 
 
+def check_pairs(prompts: Sequence[str], solutions: Sequence[object]) -> None:
+    """Raise unless there is one prompt a solution.
+
+    Raises:
+        ValueError: there is not.
+    """
+    if len(prompts) != len(solutions):
+        raise ValueError(
+            f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
+        )
+
+
 def as_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
     """The steps of each solution: text is split, lists are taken as they are.
 

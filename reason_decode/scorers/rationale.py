@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers.base import as_steps, check_finite
+from reason_decode.scorers.base import as_steps, check_finite, check_pairs
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Read, ReadingSession, Span
@@ -143,10 +143,7 @@ class RationaleScorer(Reader):
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        if len(prompts) != len(solutions):
-            raise ValueError(
-                f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
-            )
+        check_pairs(prompts, solutions)
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
         groups: list[list[Sequence[str]]] = [[] for _ in places]
         for prompt, steps in zip(prompts, as_steps(solutions, self.splitter), strict=True):

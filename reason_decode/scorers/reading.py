@@ -18,10 +18,10 @@ from reason_decode.cache import (
     check_branchable,
     crop_row,
     new_cache,
-    stack_rows,
+    read_rows,
     take_row,
 )
-from reason_decode.scorers.base import as_steps, check_finite
+from reason_decode.scorers.base import as_steps, check_finite, check_pairs
 from reason_decode.steps import StepSplitter
 
 # Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
@@ -200,23 +200,13 @@ class ReadingSession:
 
     @torch.no_grad()
     def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
-        """One forward pass: pasts padded on the left, new tokens padded on the right."""
-        model = self.judge.model
-        old = [task.start for task in tasks]
-        before, width = max(old), max(len(task.new) for task in tasks)
-        ids = torch.zeros(len(tasks), width, dtype=torch.long)
-        mask = torch.zeros(len(tasks), before + width, dtype=torch.long)
-        for k, task in enumerate(tasks):
-            ids[k, : len(task.new)] = torch.tensor(task.new)
-            mask[k, before - old[k] : before + len(task.new)] = 1
-        pasts = [task.past for task in tasks if task.past is not None]
-        cache = stack_rows(pasts, model.config) if pasts else new_cache(model.config)
-        features = self.judge.read(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            position_ids=(torch.tensor(old)[:, None] + torch.arange(width)).to(model.device),
-            past_key_values=cache,
-            use_cache=True,
+        """One forward pass over what is new of each."""
+        judge, device = self.judge, self.judge.model.device
+        features, cache, places = read_rows(
+            judge.read,
+            judge.model.config,
+            [task.past for task in tasks if task.past is not None],
+            [torch.tensor(task.new, device=device) for task in tasks],
         )
         self.tokens += sum(len(task.new) for task in tasks)
         spans = [task.spans(features[k, : len(task.new)]) for k, task in enumerate(tasks)]
@@ -226,8 +216,7 @@ class ReadingSession:
         for k, (task, new) in enumerate(zip(tasks, scores.split([*map(len, spans)]), strict=True)):
             read = Read(task.steps, task.layout, torch.cat([task.scores, new]))
             if remember:
-                end = before + len(task.new)
-                row = take_row(cache, k, before - old[k], end)
+                row = take_row(cache, k, places[k].start, places[k].stop)
                 read = read._replace(cache=row, edge=features[k, len(task.new) - 1].clone())
             reads.append(read)
         return reads
@@ -270,10 +259,7 @@ def score_all(
     Raises:
         ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
     """
-    if len(prompts) != len(solutions):
-        raise ValueError(
-            f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
-        )
+    check_pairs(prompts, solutions)
     steps = as_steps(solutions, judge.splitter)
     scores: list[Tensor] = []
     for start in range(0, len(steps), _WINDOW):

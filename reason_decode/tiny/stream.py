@@ -55,8 +55,8 @@ class Mixture(NamedTuple):
 
     ``varied`` and ``brief`` count the countdown problems of any size and the short arithmetic ones;
     ``sampled`` more are taken from a pool of the model's own solutions, if there is one;
-    ``rough`` is the share of countdown solutions that are rewritten as other models write; with
-    ``terse`` is said of countdown problems.
+    ``rough`` is the share of countdown solutions that are rewritten as other models write;
+    ``terse`` is said at ``countdown_problem``.
     """
 
     countdown: int = 64

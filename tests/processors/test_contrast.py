@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_processor import generate
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
@@ -24,14 +25,6 @@ def negative(tiny: Tiny) -> LlamaForCausalLM:
     return model
 
 
-def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(3)
-    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
-    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
-    return tiny.tokenizer.batch_decode(out, skip_special_tokens=True)
-
-
 def test_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> None:
     ids = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")["input_ids"]
     with torch.no_grad():
@@ -47,19 +40,19 @@ def test_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> Non
 def test_without_weight_and_mask_nothing_changes(tiny: Tiny, negative: LlamaForCausalLM) -> None:
     idle = NegativeContrastLogitsProcessor(negative, weight=0, plausible=0)
     for sampled in (False, True):
-        plain = _generate(tiny, PROMPTS, None, do_sample=sampled)
-        assert _generate(tiny, PROMPTS, idle, do_sample=sampled) == plain
+        plain = generate(tiny, PROMPTS, None, do_sample=sampled)
+        assert generate(tiny, PROMPTS, idle, do_sample=sampled) == plain
 
 
 def test_a_batch_is_decoded_as_its_members_call_after_call(
     tiny: Tiny, negative: LlamaForCausalLM
 ) -> None:
     processor = NegativeContrastLogitsProcessor(negative, weight=1.0)
-    both = _generate(tiny, PROMPTS, processor)
-    assert both != _generate(tiny, PROMPTS, None)
+    both = generate(tiny, PROMPTS, processor)
+    assert both != generate(tiny, PROMPTS, None)
     for prompt, text in zip(PROMPTS, both, strict=True):
-        assert _generate(tiny, [prompt], processor) == [text]
-        assert _generate(tiny, [prompt], NegativeContrastLogitsProcessor(negative, weight=1.0)) == [
+        assert generate(tiny, [prompt], processor) == [text]
+        assert generate(tiny, [prompt], NegativeContrastLogitsProcessor(negative, weight=1.0)) == [
             text
         ]
 
@@ -77,8 +70,8 @@ def test_beams_and_a_step_search_may_shuffle_rows(tiny: Tiny, negative: LlamaFor
         {"do_sample": True, "custom_generate": search},
     ]
     for how in options:
-        found = _generate(tiny, PROMPTS, NegativeContrastLogitsProcessor(negative), **how)
-        assert found == _generate(tiny, PROMPTS, Forgetful(negative), **how)
+        found = generate(tiny, PROMPTS, NegativeContrastLogitsProcessor(negative), **how)
+        assert found == generate(tiny, PROMPTS, Forgetful(negative), **how)
 
 
 def test_what_is_not_allowed(tiny_llama: LlamaForCausalLM) -> None:

@@ -1,7 +1,6 @@
-from typing import Any
-
 import pytest
 import torch
+from run_processor import generate
 
 from reason_decode import RationaleGuidanceLogitsProcessor, StepSearch
 from reason_decode.scorers.writer import RationaleWriter
@@ -13,14 +12,6 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 def _processor(tiny: Tiny, weight: float) -> RationaleGuidanceLogitsProcessor:
     writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=5)
     return RationaleGuidanceLogitsProcessor(writer, tiny.model, tiny.tokenizer, weight=weight)
-
-
-def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(3)
-    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
-    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
-    return tiny.tokenizer.batch_decode(out, skip_special_tokens=True)
 
 
 def _next(tiny: Tiny, text: str, more: list[int]) -> torch.Tensor:
@@ -49,23 +40,23 @@ def test_is_the_difference_that_the_rationale_makes(tiny: Tiny) -> None:
 
 
 def test_without_weight_nothing_changes(tiny: Tiny) -> None:
-    assert _generate(tiny, PROMPTS, _processor(tiny, 0)) == _generate(tiny, PROMPTS, None)
+    assert generate(tiny, PROMPTS, _processor(tiny, 0)) == generate(tiny, PROMPTS, None)
 
 
 def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
     processor = _processor(tiny, 0.5)
-    both = _generate(tiny, PROMPTS, processor)
-    assert both != _generate(tiny, PROMPTS, None)
+    both = generate(tiny, PROMPTS, processor)
+    assert both != generate(tiny, PROMPTS, None)
     for prompt, text in zip(PROMPTS, both, strict=True):
-        assert _generate(tiny, [prompt], processor) == [text]
+        assert generate(tiny, [prompt], processor) == [text]
 
 
 def test_rows_may_branch_in_a_step_search(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
     how = {"do_sample": True, "custom_generate": search}
-    idle = _generate(tiny, PROMPTS, _processor(tiny, 0), **how)
-    assert idle == _generate(tiny, PROMPTS, None, **how)
-    assert _generate(tiny, PROMPTS, _processor(tiny, 1.0), **how) != idle
+    idle = generate(tiny, PROMPTS, _processor(tiny, 0), **how)
+    assert idle == generate(tiny, PROMPTS, None, **how)
+    assert generate(tiny, PROMPTS, _processor(tiny, 1.0), **how) != idle
 
 
 def test_a_weight_without_end_is_refused(tiny: Tiny) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_processor import generate
 
 from reason_decode import StepRewardLogitsProcessor, StepSearch
 from reason_decode.tiny import Tiny
@@ -11,19 +12,10 @@ from tests.fakes import TableScorer
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
-def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(3)
-    arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}
-    out = tiny.model.generate(**arguments, logits_processor=processor and [processor])
-    new = out[:, inputs["input_ids"].shape[1] :]
-    return tiny.tokenizer.batch_decode(new, skip_special_tokens=True)
-
-
 def test_the_first_token_of_each_step_is_weighed_and_no_other(tiny: Tiny) -> None:
     scorer = TableScorer(lambda step: float(step.startswith("6")))
     processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, weight=100.0, candidates=50)
-    (text,) = _generate(tiny, PROMPTS[:1], processor)
+    (text,) = generate(tiny, PROMPTS[:1], processor)
     lines = text.splitlines()
     assert len(lines) > 1
     assert all(line.startswith("6") for line in lines)
@@ -54,24 +46,24 @@ def test_every_so_many_tokens(tiny: Tiny) -> None:
     for every in (None, 2):
         scorer = TableScorer(lambda step: 0.5)
         processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, candidates=1, every=every)
-        plain = _generate(tiny, PROMPTS[:1], None, max_new_tokens=9)
-        assert _generate(tiny, PROMPTS[:1], processor, max_new_tokens=9) == plain
+        plain = generate(tiny, PROMPTS[:1], None, max_new_tokens=9)
+        assert generate(tiny, PROMPTS[:1], processor, max_new_tokens=9) == plain
         asked.append(len(scorer.asked))
     assert asked == [1, 5]
 
 
 def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
     processor = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=8.0)
-    both = _generate(tiny, PROMPTS, processor)
+    both = generate(tiny, PROMPTS, processor)
     for prompt, text in zip(PROMPTS, both, strict=True):
-        assert _generate(tiny, [prompt], processor) == [text]
+        assert generate(tiny, [prompt], processor) == [text]
 
 
 def test_without_weight_nothing_changes_even_where_rows_branch(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, beam_width=2)
     idle = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=0, every=3)
     for how in ({}, {"do_sample": True, "custom_generate": search}):
-        assert _generate(tiny, PROMPTS, idle, **how) == _generate(tiny, PROMPTS, None, **how)
+        assert generate(tiny, PROMPTS, idle, **how) == generate(tiny, PROMPTS, None, **how)
 
 
 @pytest.mark.parametrize("how", [{"weight": math.nan}, {"candidates": 0}, {"every": 0}])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_processor import generate
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reason_decode import StepSearch, StructuredStepsLogitsProcessor
@@ -12,31 +13,23 @@ from reason_decode.tiny import Tiny, tokenizer
 pytest.importorskip("outlines_core", reason="pip install 'reason-decode[structured]'")
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+LONG: dict[str, Any] = {"max_new_tokens": 80, "do_sample": True}
 STEP = r"[0-9]+ [-+*/] [^\n]+\n"
 CHOICES = ["So it is 7 (or 8).\n", "No.\n"]
-
-
-def _generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
-    inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
-    torch.manual_seed(3)
-    arguments = {**inputs, "max_new_tokens": 80, "do_sample": True, **options}
-    out = tiny.model.generate(**arguments, logits_processor=[processor])
-    new = out[:, inputs["input_ids"].shape[1] :]
-    return tiny.tokenizer.batch_decode(new, skip_special_tokens=True)
 
 
 def test_solutions_keep_their_shape_call_after_call(tiny: Tiny) -> None:
     shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer=CHOICES)
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
     options: list[dict[str, Any]] = [
-        {"num_return_sequences": 3},
+        {"do_sample": True, "num_return_sequences": 3},
         {"do_sample": False},
         {"do_sample": False, "num_beams": 3},
-        {"custom_generate": search},
+        {"do_sample": True, "custom_generate": search},
     ]
     ended = 0
     for how in options:
-        for text in _generate(tiny, PROMPTS, shape, **how):
+        for text in generate(tiny, PROMPTS, shape, max_new_tokens=80, **how):
             *steps, last = text.splitlines(keepends=True)
             assert all(re.fullmatch(STEP, step) for step in steps)
             whole = any(choice.startswith(last) for choice in CHOICES)
@@ -47,15 +40,15 @@ def test_solutions_keep_their_shape_call_after_call(tiny: Tiny) -> None:
 
 def test_a_batch_is_decoded_as_its_members(tiny: Tiny) -> None:
     shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer="Answer: [^\n]+\n")
-    both = _generate(tiny, PROMPTS, shape, do_sample=False)
+    both = generate(tiny, PROMPTS, shape, max_new_tokens=80)
     for prompt, text in zip(PROMPTS, both, strict=True):
-        assert _generate(tiny, [prompt], shape, do_sample=False) == [text]
+        assert generate(tiny, [prompt], shape, max_new_tokens=80) == [text]
 
 
 def test_an_answer_may_follow_a_json_schema(tiny: Tiny) -> None:
     schema = {"type": "object", "properties": {"x": {"enum": [7, 8]}}, "required": ["x"]}
     shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=r"a\n", answer=schema)
-    for text in _generate(tiny, PROMPTS, shape, num_return_sequences=4):
+    for text in generate(tiny, PROMPTS, shape, **LONG, num_return_sequences=4):
         answer = text.removeprefix("a\n" * text.count("a\n"))
         assert not answer or json.loads(answer)["x"] in (7, 8)
 
@@ -72,7 +65,7 @@ def test_letters_of_several_tokens_are_written_whole(
         )
         model = GPT2LMHeadModel(config).eval()
     shape = StructuredStepsLogitsProcessor(words, step="[é→]+\n", answer="日本")
-    out = _generate(Tiny(model, words, tiny.prm), ["a b"], shape, num_return_sequences=8)
+    out = generate(Tiny(model, words, tiny.prm), ["a b"], shape, **LONG, num_return_sequences=8)
     assert any("é" in text or "→" in text for text in out)
     for text in out:
         assert re.fullmatch("[é→\n日本]*\ufffd*", text), text
