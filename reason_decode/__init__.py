@@ -12,6 +12,7 @@ from reason_decode.scorers import (
     LikelihoodScorer,
     OutcomeRewardModel,
     ProcessRewardModel,
+    RankingModel,
     RationaleScorer,
 )
 from reason_decode.steps import StepSplitter
@@ -25,6 +26,7 @@ __all__ = [
     "NegativeContrastLogitsProcessor",
     "OutcomeRewardModel",
     "ProcessRewardModel",
+    "RankingModel",
     "RationaleGuidanceLogitsProcessor",
     "RationaleGuided",
     "RationaleScorer",

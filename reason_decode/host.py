@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.cache_utils import Cache
 from transformers.generation.stopping_criteria import MaxLengthCriteria, MaxTimeCriteria
+from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.cache import (
     RowCache,
@@ -31,6 +32,7 @@ from reason_decode.cache import (
     take_row,
 )
 from reason_decode.records import Cost
+from reason_decode.streaming import Stream
 
 Boundary = Callable[[Sequence[int]], bool]
 
@@ -83,6 +85,7 @@ class Generation:
         criteria: the prepared stopping criteria.
         config: the prepared generation config.
         kwargs: everything else that ``generate`` passes to a decoding method.
+        streamer: told what is decided of the answer.
 
     Raises:
         ValueError: the call asks for what a strategy cannot do; raised before any forward pass.
@@ -97,6 +100,7 @@ class Generation:
         criteria: StoppingCriteriaList,
         config: GenerationConfig,
         kwargs: dict[str, Any],
+        streamer: BaseStreamer | None = None,
     ) -> None:
         _check_call(need, model, input_ids, config, kwargs)
         self.need, self.config = need, config
@@ -112,6 +116,7 @@ class Generation:
             if not isinstance(criterion, MaxLengthCriteria)
         ]
         self.copies = config.num_return_sequences or 1
+        self.stream = Stream(need, streamer, len(input_ids))
         # generate() repeats a prompt num_return_sequences times; one row a prompt is enough here.
         self.prompt_ids = input_ids[:: self.copies]
         self._kwargs = {
@@ -147,7 +152,12 @@ class Generation:
         return Rows(self.prompt_ids, kwargs, self._last_logits(outputs), room)
 
     def sample(
-        self, rows: Rows, n: int, boundary: Boundary | None = None, branch: bool = False
+        self,
+        rows: Rows,
+        n: int,
+        boundary: Boundary | None = None,
+        branch: bool = False,
+        greedy: bool = False,
     ) -> list[Branch]:
         """Sample n continuations of each row.
 
@@ -160,6 +170,7 @@ class Generation:
             n: continuations a row.
             boundary: given the new tokens of a continuation, whether it pauses here.
             branch: keep what is needed to continue each branch.
+            greedy: take the likeliest token each time, whatever the call asks for.
 
         Returns:
             ``len(rows) * n`` branches, those of a row next to each other.
@@ -170,7 +181,7 @@ class Generation:
             check_branchable(rows.kwargs["past_key_values"], self.need)
         rows = _repeated(rows, n)
         make_growing(rows.kwargs["past_key_values"])
-        return _Sampling(self, rows, boundary, branch).run()
+        return _Sampling(self, rows, boundary, branch, greedy).run()
 
     def copied(self, rows: Rows, keep: Sequence[int]) -> Rows:
         """Some of the rows, sharing nothing, so that they can be sampled from more than once.
@@ -311,9 +322,15 @@ class _Sampling:
     """
 
     def __init__(
-        self, generation: Generation, rows: Rows, boundary: Boundary | None, branch: bool
+        self,
+        generation: Generation,
+        rows: Rows,
+        boundary: Boundary | None,
+        branch: bool,
+        greedy: bool,
     ) -> None:
         self.generation, self.boundary, self.branch = generation, boundary, branch
+        self.greedy = greedy or not generation.config.do_sample
         self.ids, self.kwargs, self.room = rows.ids, rows.kwargs, rows.room
         self.start = rows.ids.shape[1]
         mask = rows.kwargs.get("attention_mask")
@@ -344,7 +361,7 @@ class _Sampling:
         if len(self.live) < len(self.ids):
             ended = [row for row in range(len(self.ids)) if self.done[row] is not None]
             scores[ended] = 0.0
-        if not self.generation.config.do_sample:
+        if self.greedy:
             return scores.argmax(dim=-1)
         return torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
 

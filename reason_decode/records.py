@@ -4,6 +4,7 @@ Dimension letters used in every docstring of the library:
 b prompts, n candidates a prompt, s steps, t tokens, h hidden size, v vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Step:
         finished: whether it ended the solution.
         tokens: number of tokens sampled for it.
         rationale: what a rationale model wrote before it; ``None`` if none was asked.
+        ahead: what the generator went on to say and ``total`` was judged by; ``None`` if nobody
+            looked.
     """
 
     text: str
@@ -33,6 +36,7 @@ class Step:
     finished: bool
     tokens: int
     rationale: str | None = None
+    ahead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,22 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain lists, dicts, numbers and strings, ready for ``json.dumps``."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> "Trace":
+        """The trace of which ``to_dict`` made this, read back from JSON perhaps.
+
+        Raises:
+            TypeError: fields are missing, or there are others.
+        """
+        fields = dict(saved)
+        fields["candidates"] = tuple(
+            Candidate(**{**c, "steps": tuple(c["steps"]), "scores": tuple(c["scores"])})
+            for c in saved["candidates"]
+        )
+        fields["chosen"] = tuple(saved["chosen"])
+        fields["rounds"] = tuple(tuple(Step(**step) for step in steps) for steps in saved["rounds"])
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

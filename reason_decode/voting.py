@@ -3,11 +3,21 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from reason_decode.answers import same_answer
 
-__all__ = ["Stop", "Votes", "decided", "lead_probability", "majority", "should_stop", "weighted"]
+__all__ = [
+    "Form",
+    "Stop",
+    "Votes",
+    "decided",
+    "lead_probability",
+    "majority",
+    "should_stop",
+    "vote_weight",
+    "weighted",
+]
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,35 @@ def weighted(
     winner = max(sums, key=sums.__getitem__, default=None)
     members = range(len(answers)) if winner is None else groups[winner]
     return Votes(winner, sums, tuple(members), max(members, key=lambda i: weights[i]))
+
+
+Form = Literal["s", "1+s", "1+2s"]
+"""How a score s becomes the weight of a vote."""
+
+
+def vote_weight(score: float, form: Form = "s") -> float:
+    """The weight of a vote: ``s``, ``1 + s`` or ``1 + 2 s``.
+
+    With the ones, a ranker in [0, 1] can overturn a narrow majority and no wide one.
+
+    Args:
+        score: of one solution.
+        form: which of these.
+
+    Source: Li et al. 2024, 2312.12832, adaptive self-consistency; Yiwei98/TDG at ca86f56,
+    code/RM/ASC.py, flags 3, 2 and 1.
+    """
+    return {"s": score, "1+s": 1 + score, "1+2s": 1 + 2 * score}[form]
+
+
+def check_form(form: object) -> None:
+    """Raise unless ``form`` is a way of weighing votes or ``None``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if form is not None and form not in get_args(Form):
+        raise ValueError(f"got form={form!r}; allowed are {', '.join(get_args(Form))} and None")
 
 
 Stop = Literal["decided"] | float

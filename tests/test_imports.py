@@ -12,7 +12,7 @@ KERNELS = ROOT / "kernels" / "torch-ext"
 
 # What each room may import besides itself: the arrows of the design, which point downward only.
 PLAIN = {"records", "steps", "answers", "voting"}
-HOST = {*PLAIN, "cache", "host", "ops"}
+HOST = {*PLAIN, "cache", "streaming", "host", "ops"}
 SCORING = {*HOST, "scorers"}
 DECODING = {*SCORING, "strategies", "processors"}
 LEARNING = {"records", "steps", "answers", "ops", "adapters", "scorers"}
@@ -25,7 +25,8 @@ ALLOWED = {
     "ops": PLAIN,
     "kernels": {"ops"},
     "cache": {"records"},
-    "host": PLAIN | {"cache"},
+    "streaming": set(),
+    "host": PLAIN | {"cache", "streaming"},
     "scorers": HOST,
     "strategies": SCORING,
     "processors": SCORING,

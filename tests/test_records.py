@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from reason_decode.records import Candidate, Cost, Step, Trace
 
 
@@ -20,3 +22,6 @@ def test_a_trace_survives_json_and_knows_its_best() -> None:
     again = json.loads(json.dumps(trace.to_dict()))
     assert again["candidates"][1]["total"] == 0.9
     assert again["rounds"][0][0]["kept"] is True
+    assert Trace.from_dict(again) == trace
+    with pytest.raises(TypeError, match="candidates|missing"):
+        Trace.from_dict({**again, "candidates": [{"steps": [], "scores": []}]})

@@ -23,9 +23,8 @@ def test_complete_leaves_no_part_of_a_separator_in_a_step() -> None:
 
 def test_a_separator_before_any_text_ends_nothing() -> None:
     splitter = StepSplitter()
-    assert not splitter.has_ended("\n\n")
-    assert not splitter.has_ended("\n a")
-    assert splitter.has_ended("\na\n")
+    assert splitter.complete("\n\n") == splitter.complete("\n a") == []
+    assert splitter.complete("\na\n") == ["a"]
 
 
 def test_empty_separator_is_refused() -> None:
@@ -33,15 +32,18 @@ def test_empty_separator_is_refused() -> None:
         StepSplitter("")
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("separator", ["\n", "\n\n", ")\n", " so"])
-def test_boundary_fires_at_the_first_token_that_completes_a_step(separator: str) -> None:
+def test_boundary_fires_at_the_first_token_that_completes_so_many_steps(
+    separator: str, count: int
+) -> None:
     tokenizer = load().tokenizer
-    text = "\n\nFirst (1 + 2)\n = 3, so A is (3)\n\nThen"
+    text = "\n\nFirst (1 + 2)\n = 3, so A is (3)\n\nThen so (4)\n\n"
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     splitter = StepSplitter(separator)
-    boundary = StepBoundary(tokenizer, splitter)
+    boundary = StepBoundary(tokenizer, splitter, count)
     fired = [boundary(ids[: k + 1]) for k in range(len(ids))]
     texts = tokenizer.batch_decode([ids[: k + 1] for k in range(len(ids))])
-    held = [splitter.has_ended(text) for text in texts]
+    held = [len(splitter.complete(text)) >= count for text in texts]
     assert True in held
     assert fired.index(True) == held.index(True)

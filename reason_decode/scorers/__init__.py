@@ -4,12 +4,14 @@ from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
 
 __all__ = [
     "LikelihoodScorer",
     "OutcomeRewardModel",
     "ProcessRewardModel",
+    "RankingModel",
     "RationaleScorer",
     "Scorer",
     "Session",

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoModel,
     AutoModelForCausalLM,
     AutoModelForTokenClassification,
     PreTrainedModel,
@@ -20,7 +19,7 @@ from transformers import (
 )
 
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import tensors_under
+from reason_decode.scorers.weights import body_with_head, head_of, tensors_under
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
@@ -179,6 +178,7 @@ class RLHFlow(Format):
 
     separator = "\n\n"
     needs = ("+", "-")
+    """The two verdicts, the good one first."""
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The chat up to where the last answer is predicted, tokenised turn by turn."""
@@ -186,12 +186,12 @@ class RLHFlow(Format):
             opening = self._render([prompt], generate=False)
             # What the template puts behind the turn is not there once a step has been added.
             return Layout(list(self.words.ids(opening[: opening.rindex(prompt) + len(prompt)])), [])
-        turns = [f"{prompt} {steps[0]}", *steps[1:]]
+        turns, good = self.turns(prompt, steps), self.needs[0]
         layout, shown = Layout([], []), ""
         for k in range(1, len(turns) + 1):
             if k > 1:
-                layout.ids.append(self.tokens["+"])
-                shown += "+"
+                layout.ids.append(self.tokens[good])
+                shown += good
             text = self._render(turns[:k], generate=True)
             if not text.startswith(shown):
                 raise ValueError(
@@ -203,16 +203,39 @@ class RLHFlow(Format):
             shown = text
         return layout
 
+    def turns(self, prompt: str, steps: Sequence[str]) -> list[str]:
+        """What the user says, a turn a step; the first begins with the prompt."""
+        return [f"{prompt} {steps[0]}", *steps[1:]]
+
     def right(self, features: Tensor) -> Tensor:
-        """``softmax(logits[+, -])[0]``."""
-        return _choice(self.model, features, [self.tokens["+"], self.tokens["-"]])
+        """``softmax(logits[good, bad])[0]``."""
+        return _choice(self.model, features, [self.tokens[verdict] for verdict in self.needs])
 
     def _render(self, turns: Sequence[str], generate: bool) -> str:
         messages: list[dict[str, str]] = []
         for turn in turns:
             messages.append({"role": "user", "content": turn})
-            messages.append({"role": "assistant", "content": "+"})
+            messages.append({"role": "assistant", "content": self.needs[0]})
         return self.words.chat(messages[:-1], generate)
+
+
+class Generative(RLHFlow):
+    """Any chat model as a verifier: each step is shown and asked about, and answered yes or no.
+
+    ``P(Yes) / (P(Yes) + P(No))`` where the answer is predicted; the steps before were answered Yes.
+
+    Source: GenRM (Zhang et al. 2024, 2408.15240), whose direct verifier is asked "Is the answer
+    correct (Yes/No)?" of whole solutions; here of each step.
+    """
+
+    separator = "\n"
+    needs = ("Yes", "No")
+    question = "Is this step correct (Yes/No)?"
+
+    def turns(self, prompt: str, steps: Sequence[str]) -> list[str]:
+        """A step and the question each; the problem before the first."""
+        first, *rest = [f"{step}\n\n{self.question}" for step in steps]
+        return [f"{prompt}\n\n{first}", *rest]
 
 
 class QwenMath(Format):
@@ -238,7 +261,7 @@ class QwenMath(Format):
             nn.ReLU(),
             nn.Linear(narrow.shape[1], narrow.shape[0]),
         )
-        return _with_head(path_or_id, layers, weights, kwargs)
+        return body_with_head(path_or_id, layers, weights, **kwargs)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The chat up to the last ``<extra_0>``."""
@@ -254,7 +277,7 @@ class QwenMath(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
-        return _head(self.model)(features).float().softmax(dim=-1)[:, 1]
+        return head_of(self.model)(features).float().softmax(dim=-1)[:, 1]
 
 
 class Skywork(Format):
@@ -272,7 +295,8 @@ class Skywork(Format):
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
         """The body and the checkpoint's value head."""
         weights = tensors_under(path_or_id, "v_head.summary.")
-        return _with_head(path_or_id, nn.Linear(weights["weight"].shape[1], 1), weights, kwargs)
+        head = nn.Linear(weights["weight"].shape[1], 1)
+        return body_with_head(path_or_id, head, weights, **kwargs)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """``bos + problem + newline``, then each step and a newline."""
@@ -285,7 +309,7 @@ class Skywork(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``sigmoid(v_head(hidden))``."""
-        return _head(self.model)(features).float().sigmoid()[:, 0]
+        return head_of(self.model)(features).float().sigmoid()[:, 0]
 
 
 class ReasonEval(Format):
@@ -314,7 +338,7 @@ class ReasonEval(Format):
         weights = tensors_under(path_or_id, "score_head.")
         shape = weights["weight"].shape
         head = nn.Linear(shape[1], shape[0], bias="bias" in weights)
-        return _with_head(path_or_id, head, weights, kwargs)
+        return body_with_head(path_or_id, head, weights, **kwargs)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The text with a padding token before each step, which is then taken out."""
@@ -334,7 +358,7 @@ class ReasonEval(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """Validity: P(neutral) + P(right)."""
-        return _head(self.model)(features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
+        return head_of(self.model)(features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
 
 
 FORMATS: dict[str, type[Format]] = {
@@ -344,6 +368,7 @@ FORMATS: dict[str, type[Format]] = {
     "qwen-math": QwenMath,
     "skywork": Skywork,
     "reasoneval": ReasonEval,
+    "generative": Generative,
 }
 # Of causal language models, whose configs do not say what they were trained for.
 _NAMED = (
@@ -396,18 +421,3 @@ def _choice(model: PreTrainedModel, features: Tensor, tokens: Sequence[int]) -> 
     if output.bias is not None:
         logits = logits + output.bias[list(tokens)]
     return logits.float().softmax(dim=-1)[:, 0]
-
-
-def _with_head(
-    path_or_id: str | Path, head: nn.Module, weights: dict[str, Tensor], kwargs: dict[str, Any]
-) -> PreTrainedModel:
-    """A body and a head, one module so that both move to a device together."""
-    model = AutoModel.from_pretrained(path_or_id, **kwargs)
-    head.load_state_dict(weights)
-    model.add_module("reward_head", head.to(model.device, model.dtype).eval())
-    return model
-
-
-def _head(model: PreTrainedModel) -> nn.Module:
-    head: Any = model.get_submodule("reward_head")
-    return head

@@ -76,6 +76,10 @@ class LikelihoodScorer(Reader):
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, separator=separator, chat=chat, per_step=per_step)
 
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of."""
+        return {**super().settings(), "per_step": self.per_step}
+
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The text as ids; each step is judged from the id before its first on."""
         text = prompt

@@ -87,6 +87,10 @@ class OutcomeRewardModel(Reader):
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
 
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of."""
+        return {**super().settings(), "raw": self.raw}
+
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The ids of the solution so far, judged at the last of them."""
         if self.chat:

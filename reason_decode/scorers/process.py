@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from reason_decode.scorers.formats import by_name, detect
 from reason_decode.scorers.reading import ReadingSession, score_all
+from reason_decode.scorers.weights import source_of
 
 
 class ProcessRewardModel:
@@ -18,7 +19,7 @@ class ProcessRewardModel:
         model: the model, as the format reads it; by default one for token classification.
         tokenizer: the model's own; it need not be the generator's, text is the common ground.
         format: how it wants its text: ``token-classification``, ``math-shepherd``, ``rlhflow``,
-            ``qwen-math``, ``skywork`` or ``reasoneval``; see ``formats.py``.
+            ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; see ``formats.py``.
         options: ``separator``, what ends a step in a solution (default: the format's);
             ``batch_tokens``, how many tokens, padding included, go through one forward pass at
             most; for ``reasoneval``, ``early``.
@@ -36,7 +37,7 @@ class ProcessRewardModel:
         format: str = "token-classification",
         **options: Any,
     ) -> None:
-        self.format = by_name(format)(model, tokenizer, **options)
+        self.name, self.format = format, by_name(format)(model, tokenizer, **options)
         self.model, self.tokenizer = self.format.model, tokenizer
         self.splitter = self.format.splitter
 
@@ -65,6 +66,14 @@ class ProcessRewardModel:
         model = by_name(name).load(path_or_id, trust_remote_code=False, **kwargs)
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         return cls(model, tokenizer, format=name, separator=separator)
+
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of."""
+        return {
+            "path_or_id": source_of(self.model),
+            "format": self.name,
+            "separator": self.splitter.separator,
+        }
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]

@@ -17,6 +17,7 @@ from reason_decode.scorers.base import as_steps, check_finite, check_pairs
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Read, ReadingSession, Span
+from reason_decode.scorers.weights import source_of
 from reason_decode.scorers.writer import (
     Rationale,
     RationaleWriter,
@@ -105,6 +106,18 @@ class RationaleScorer(Reader):
             max_new_tokens=max_new_tokens,
         )
         return cls(writer, model, tokenizer, discount=discount, subtract=subtract)
+
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""
+        own = {} if self.model is self.writer.model else {"model": source_of(self.model)}
+        return {
+            "path_or_id": source_of(self.writer.model),
+            **own,
+            "separator": self.splitter.separator,
+            "max_new_tokens": self.writer.how.max_new_tokens,
+            "discount": self.discount,
+            "subtract": self.subtract,
+        }
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The trajectory, a rationale if one stands at its end or before its last step, the step.

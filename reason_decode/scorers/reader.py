@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.scorers.base import Session
 from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
+from reason_decode.scorers.weights import source_of
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
@@ -42,6 +43,14 @@ class Reader:
         self.splitter = StepSplitter(separator)
         self.chat = tokenizer.chat_template is not None if chat is None else chat
         self.batch_tokens = batch_tokens
+
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of."""
+        return {
+            "path_or_id": source_of(self.model),
+            "separator": self.splitter.separator,
+            "chat": self.chat,
+        }
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils.hub import cached_file
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -32,6 +34,44 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
             "its name as format="
         )
     return found
+
+
+def body_with_head(
+    path_or_id: str | Path, head: nn.Module, weights: dict[str, Tensor], **kwargs: Any
+) -> PreTrainedModel:
+    """A body and a head, one module so that both move to a device together.
+
+    Args:
+        path_or_id: a folder or a Hub id, which ``AutoModel`` reads the body of.
+        head: what is to be given the weights.
+        weights: by name.
+        kwargs: passed to ``AutoModel.from_pretrained``.
+    """
+    model = AutoModel.from_pretrained(path_or_id, **kwargs)
+    head.load_state_dict(weights)
+    model.add_module("reward_head", head.to(model.device, model.dtype).eval())
+    return model
+
+
+def head_of(model: PreTrainedModel) -> nn.Module:
+    """The head that ``body_with_head`` put on a body."""
+    head: Any = model.get_submodule("reward_head")
+    return head
+
+
+def source_of(model: PreTrainedModel) -> str:
+    """Where a model was loaded from: a folder, as an absolute path, or a Hub id.
+
+    Raises:
+        ValueError: it was not loaded from anywhere.
+    """
+    source = model.name_or_path
+    if not source:
+        raise ValueError(
+            f"got a {type(model).__name__} that was loaded from nowhere, so nothing can name it; "
+            "save it, and load it again with from_pretrained"
+        )
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
 def _files(path_or_id: str, prefix: str) -> list[str]:

@@ -1,7 +1,8 @@
 """What strategies share: starting a call, sampling whole candidates, handing back the choice."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from transformers import (
     PreTrainedTokenizerBase,
     StoppingCriteriaList,
 )
+from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Trace
 from reason_decode.scorers.base import Reduce, Scorer, reduce_scores
 from reason_decode.steps import StepSplitter, decode
+from reason_decode.strategies.publish import publish
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,13 @@ class Strategy:
 
     It holds its tokenizer, since ``generate`` drops ``tokenizer=`` (and ``streamer=``) before a
     callable is reached. It keeps nothing between calls, so that one object serves many threads.
+
+    Args:
+        streamer: is put the tokens of the answer as soon as no choice to come can change them, for
+            one prompt at a time: step by step where a search keeps them, else at the end.
     """
+
+    streamer: BaseStreamer | None = field(default=None, kw_only=True, repr=False)
 
     def __call__(
         self,
@@ -38,18 +47,23 @@ class Strategy:
         **model_kwargs: Any,
     ) -> LongTensor | ReasoningOutput:
         """What ``generate`` calls; see ``Generation`` for the arguments."""
-        name = type(self).__name__
         with torch.no_grad():
             generation = Generation(
-                name,
+                type(self).__name__,
                 model,
                 input_ids,
                 logits_processor,
                 stopping_criteria,
                 generation_config,
                 model_kwargs,
+                self.streamer,
             )
-            sequences, traces, cost = self.run(generation)
+            try:
+                generation.stream.open(input_ids)
+                sequences, traces, cost = self.run(generation)
+                generation.stream.commit(sequences[0, input_ids.shape[1] :])
+            finally:
+                generation.stream.close()
         if not generation_config.return_dict_in_generate:
             return sequences
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)
@@ -57,6 +71,20 @@ class Strategy:
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Decode: sequences (b * k, t), one trace a prompt, and what it cost."""
         raise NotImplementedError
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that ``generate(custom_generate=folder, trust_remote_code=True)`` takes.
+
+        It names the scorer by where that was loaded from, and can be uploaded to the Hub as it is.
+
+        Args:
+            folder: made if it is not there.
+
+        Raises:
+            ValueError: an argument cannot be written down, such as a function or a scorer that was
+                not loaded from anywhere.
+        """
+        publish(self, Path(folder))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Strategy":
         # Harnesses deep-copy generation arguments for each batch; no scorer is to be copied along.
@@ -92,6 +120,19 @@ def check_positive(**counts: int) -> None:
             raise ValueError(f"got {name}={count!r}; pass a whole number of at least 1")
 
 
+def check_budget(max_tokens: int | None, candidates: int) -> None:
+    """Raise unless a cap on tokens leaves one for each candidate that is sampled side by side.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if max_tokens is not None and not max_tokens >= candidates:
+        raise ValueError(
+            f"got max_tokens={max_tokens}; {candidates} candidates are sampled side by side and "
+            f"need a token each: pass at least {candidates}, or None for no cap"
+        )
+
+
 def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The prompts as text, without special tokens."""
     rows = [generation.prompt_row(k) for k in range(len(generation.prompt_ids))]
@@ -108,24 +149,64 @@ class Pool:
 
 
 def sample_pool(
-    generation: Generation, tokenizer: PreTrainedTokenizerBase, splitter: StepSplitter, n: int
-) -> Pool:
-    """Read each prompt once and sample n whole candidates of it."""
-    flat = generation.sample(generation.prefill(), n)
-    branches = [flat[start : start + n] for start in range(0, len(flat), n)]
-    return as_pool(generation, tokenizer, splitter, branches)
-
-
-def as_pool(
     generation: Generation,
     tokenizer: PreTrainedTokenizerBase,
     splitter: StepSplitter,
-    branches: Sequence[Sequence[Branch]],
+    n: int,
+    max_tokens: int | None = None,
+    enough: Callable[[int, Sequence[Branch]], bool] | None = None,
 ) -> Pool:
-    """What was sampled of each prompt, with how it reads."""
+    """Read each prompt once and sample n whole candidates of it, or fewer.
+
+    Args:
+        generation: the call.
+        tokenizer: the generator's.
+        splitter: says where steps end.
+        n: candidates a prompt.
+        max_tokens: to be sampled of a prompt, over all its candidates; ``None``: no cap.
+        enough: given a prompt's index and what was just sampled of it, whether that will do.
+    """
+    if max_tokens is None and enough is None:
+        flat = generation.sample(generation.prefill(), n)
+        branches = [flat[start : start + n] for start in range(0, len(flat), n)]
+    else:
+        branches = _sample_by_turns(generation, n, max_tokens, enough)
     candidates = [[_candidate(x, tokenizer, splitter) for x in group] for group in branches]
     tokens = [[branch.tokens for branch in group] for group in branches]
     return Pool(prompt_texts(generation, tokenizer), tokens, candidates)
+
+
+def side_by_side(n: int) -> int:
+    """How many of n candidates are sampled at a time where fewer than n may do."""
+    return max(1, n // 8)
+
+
+def _sample_by_turns(
+    generation: Generation,
+    n: int,
+    max_tokens: int | None,
+    enough: Callable[[int, Sequence[Branch]], bool] | None,
+) -> list[list[Branch]]:
+    """What was sampled of each prompt until it was enough or the budget was spent."""
+    prompts = generation.prefill()
+    branches: list[list[Branch]] = [[] for _ in prompts.room]
+    left = [n * generation.budget if max_tokens is None else max_tokens] * len(branches)
+    going, asked = list(range(len(branches))), 0
+    while going and asked < n:
+        count = min(side_by_side(n), n - asked)
+        asked += count
+        rows = generation.copied(prompts, going)
+        rows.room = [min(room, left[p] // count) for room, p in zip(rows.room, going, strict=True)]
+        flat = generation.sample(rows, count)
+        over: set[int] = set()
+        for k, p in enumerate(going):
+            fresh = flat[k * count : (k + 1) * count]
+            branches[p] += fresh
+            left[p] -= sum(len(branch.tokens) for branch in fresh)
+            if left[p] < count or (enough is not None and enough(p, fresh)):
+                over.add(p)
+        going = [p for p in going if p not in over]
+    return branches
 
 
 def _candidate(

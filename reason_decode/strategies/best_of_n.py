@@ -10,11 +10,13 @@ from reason_decode.records import Cost, Trace
 from reason_decode.scorers.base import Reduce, Scorer, check_reduce
 from reason_decode.strategies.base import (
     Strategy,
+    check_budget,
     check_count,
     check_positive,
     pack,
     sample_pool,
     score_pool,
+    side_by_side,
 )
 
 
@@ -23,17 +25,20 @@ class BestOfN(Strategy):
     """Sample n solutions of each prompt and return the one that scores best.
 
     ``argmax_i reduce(scorer(prompt, solution_i))``; of equal scores the one sampled first wins.
-    ``num_return_sequences=k`` returns the k best, best first. A solution cut off by the token
-    budget is scored as it stands. With n=1 the tokens are those of plain ``generate``.
+    ``num_return_sequences=k`` returns the k best, best first. A solution cut off by
+    ``max_new_tokens`` is scored as it stands. With n=1 the tokens are those of plain ``generate``.
 
     Args:
         scorer: judges the solutions.
         tokenizer: the generator's.
         n: solutions a prompt.
         reduce: how step scores become one number: "prod", "min", "last" or "mean".
+        max_tokens: at most so many are sampled of a prompt, over all its solutions, an eighth of n
+            at a time; what was sampled by then is compared, and what did not finish comes behind
+            all that did. ``None``: no cap.
 
     Raises:
-        ValueError: n or reduce is not allowed; at the call, what cannot be done there.
+        ValueError: an argument is not allowed; at the call, what cannot be done there.
 
     Source: Let's Verify Step by Step (Lightman et al. 2023, 2305.20050), sections 2.2 and 2.6.
     """
@@ -43,21 +48,27 @@ class BestOfN(Strategy):
     tokenizer: PreTrainedTokenizerBase
     n: int = 8
     reduce: Reduce = "prod"
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive(n=self.n)
+        check_positive(n=self.n, max_tokens=self.max_tokens or 1)
         check_reduce(self.reduce)
+        check_budget(self.max_tokens, side_by_side(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, score, choose."""
         check_count(generation, self.n, self.n, "n candidates")
-        pool = sample_pool(generation, self.tokenizer, self.scorer.splitter, self.n)
+        pool = sample_pool(
+            generation, self.tokenizer, self.scorer.splitter, self.n, self.max_tokens
+        )
         candidates, read = score_pool(pool, self.scorer, self.reduce)
         chosen: list[tuple[int, ...]] = []
         for group in candidates:
-            totals = [c.total or 0.0 for c in group]
-            order = sorted(range(self.n), key=lambda i: -totals[i])
-            chosen.append(tuple(order[: generation.copies]))
+            capped = self.max_tokens is not None
+            ranks = [(capped and not c.finished, -(c.total or 0.0)) for c in group]
+            order = sorted(range(len(group)), key=ranks.__getitem__)
+            # Where a budget left fewer than are to be returned, the best are repeated.
+            chosen.append(tuple(order[k % len(order)] for k in range(generation.copies)))
         traces = [
             Trace(prompt, type(self).__name__, tuple(group), picks)
             for prompt, group, picks in zip(pool.prompts, candidates, chosen, strict=True)

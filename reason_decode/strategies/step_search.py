@@ -1,7 +1,9 @@
 """Step search: sample next steps, score them, go on with the best."""
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import LongTensor, Tensor
@@ -14,6 +16,7 @@ from reason_decode.scorers.rationale import RationaleSession
 from reason_decode.steps import StepBoundary, decode
 from reason_decode.strategies.base import (
     Strategy,
+    check_budget,
     check_count,
     check_positive,
     pack,
@@ -29,7 +32,8 @@ class StepSearch(Strategy):
     trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
     the beam with its score; the search ends when all that is kept has finished. Equal next steps of
     a trajectory count once. A candidate cut off by ``max_new_tokens``, ``max_steps`` or
-    ``max_tokens`` is scored as it stands and is returned only if nothing finished.
+    ``max_tokens`` is scored as it stands and is returned only if nothing finished. A streamer is
+    put the steps that all trajectories of the beam share.
     ``num_return_sequences=k`` returns the k best of the beam. With n=1 and greedy decoding the
     tokens are those of plain ``generate``.
 
@@ -41,8 +45,10 @@ class StepSearch(Strategy):
         subtrees: parts of the beam that go their own ways: what was sampled first is dealt out to
             them in turn, and each keeps the best ``beam_width / subtrees`` of its own.
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
-        max_tokens: a prompt's search stops after the round in which so many tokens have been
-            sampled for it, over all candidates; ``None``: it goes on.
+        max_tokens: at most so many are sampled of a prompt, over all its candidates and what is
+            looked ahead; the search then ends with the best so far. ``None``: no cap.
+        lookahead: steps that the generator goes on, by greedy decoding, behind each candidate
+            before it is ranked by the score of where that led.
         reduce: how step scores become one number: "prod", "min", "last" or "mean". The last step
             is judged knowing all before it, and a search that trusts it forgives an early step
             which was doubted, but went well.
@@ -54,9 +60,9 @@ class StepSearch(Strategy):
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
-    Source: step-level beam search with a verifier, Snell et al. 2024, 2408.03314, section 5.2; the
-    last step's score for the whole: section 5.1; subtrees: diverse verifier tree search, Beeching
-    et al. 2024, huggingface/search-and-learn.
+    Source: step-level beam search with a verifier and lookahead, Snell et al. 2024, 2408.03314,
+    section 5.2; the last step's score for the whole: section 5.1; subtrees: diverse verifier tree
+    search, Beeching et al. 2024, huggingface/search-and-learn.
     """
 
     scorer: Scorer
@@ -67,6 +73,7 @@ class StepSearch(Strategy):
     subtrees: int = 1
     max_steps: int | None = None
     max_tokens: int | None = None
+    lookahead: int = 0
     reduce: Reduce = "last"
     distinct: Callable[[Sequence[str]], Hashable] | None = None
     margin: float | None = None
@@ -75,6 +82,8 @@ class StepSearch(Strategy):
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
         check_reduce(self.reduce)
         check_positive(subtrees=self.subtrees, max_tokens=self.max_tokens or 1)
+        check_positive(lookahead=self.lookahead or 1)
+        check_budget(self.max_tokens, self.n * self.beam_width)
         if self.beam_width % self.subtrees:
             raise ValueError(
                 f"got beam_width={self.beam_width} for subtrees={self.subtrees}; every subtree "
@@ -118,7 +127,7 @@ Place = tuple[int, int]
 class _Path:
     """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on.
 
-    ``tree`` is the subtree that it belongs to.
+    ``tree`` is the subtree that it belongs to; ``ahead`` what the generator went on to say.
     """
 
     tokens: Tensor
@@ -128,6 +137,7 @@ class _Path:
     total: float
     branch: Branch | None
     tree: int = 0
+    ahead: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -145,7 +155,9 @@ class _Search:
         self.strategy, self.generation, self.explicit = strategy, generation, explicit
         self.prompts = prompt_texts(generation, strategy.tokenizer)
         self.session: Session = strategy.scorer.open(self.prompts)
-        self.boundary = StepBoundary(strategy.tokenizer, strategy.scorer.splitter)
+        splitter = strategy.scorer.splitter
+        self.boundary = StepBoundary(strategy.tokenizer, splitter)
+        self.horizon = StepBoundary(strategy.tokenizer, splitter, strategy.lookahead)
         no_tokens = generation.prompt_ids.new_zeros(0)
         root = _Path(no_tokens, "", (), torch.zeros(0), 0.0, None)
         self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
@@ -164,6 +176,7 @@ class _Search:
         n = self.strategy.n * (1 if self.round else self.strategy.beam_width)
         self.round += 1
         self._reason()
+        self._ration([p for p, _ in self.live], n)
         sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
         groups = [
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
@@ -172,16 +185,77 @@ class _Search:
         for row, (p, _) in enumerate(self.live):
             self.sampled[p] += sum(len(x.tokens) for x in sampled[row * n : (row + 1) * n])
         fresh = self._score(groups)
+        if self.strategy.lookahead:
+            fresh = self._look_ahead(fresh)
         going: list[tuple[Place, Place]] = []
-        cap = self.strategy.max_tokens
         for p in sorted({p for p, _ in self.live}):
             kept = self._keep_best(p, fresh)
-            going += kept if cap is None or self.sampled[p] < cap else []
-        self.session.keep([sampled_at for _, sampled_at in going])
+            going += kept if self._left(p) >= self.strategy.n * len(kept) else []
+        places = [place for _, place in going]
+        if self.strategy.lookahead:
+            # All candidates became trajectories, one after the other, to be looked ahead from.
+            firsts = [0, *accumulate(map(len, fresh))]
+            places = [(firsts[row] + k, 0) for row, k in places]
+        self.session.keep(places)
         self.live = [place for place, _ in going]
-        branches = [self.beams[p][place].branch for p, place in self.live]
-        if branches:
-            self.rows = self.generation.resume([b for b in branches if b is not None])
+        if len(self.beams) == 1:
+            self.generation.stream.commit(_shared(self.beams[0]))
+        if self.live:
+            self.rows = self.generation.resume(self._branches())
+
+    def _branches(self) -> list[Branch]:
+        """Where the live trajectories go on, each with all of its room."""
+        paths = [self.beams[p][place] for p, place in self.live]
+        rooms = [self.generation.budget - len(path.tokens) for path in paths]
+        return [
+            replace(path.branch, room=room)
+            for path, room in zip(paths, rooms, strict=True)
+            if path.branch is not None
+        ]
+
+    def _left(self, p: int) -> float:
+        """Tokens that may still be sampled of a prompt."""
+        cap = self.strategy.max_tokens
+        return math.inf if cap is None else cap - self.sampled[p]
+
+    def _ration(self, owners: Sequence[int], n: int) -> None:
+        """Give each of the n candidates of each row, by its prompt, a share of what is left."""
+        if self.strategy.max_tokens is not None:
+            shares = [int(self._left(p)) // (n * owners.count(p)) for p in owners]
+            self.rows.room = [min(pair) for pair in zip(self.rows.room, shares, strict=True)]
+
+    def _look_ahead(self, fresh: Sequence[Sequence[_Path]]) -> list[list[_Path]]:
+        """The same paths, each with the total of what the generator would go on to say."""
+        places = [(row, k) for row, group in enumerate(fresh) for k in range(len(group))]
+        owners = [self.live[row][0] for row, _ in places]
+        self.session.keep(places)
+        paths = [fresh[row][k] for row, k in places]
+        # What has ended leads nowhere; for what is left of a budget all must get a token.
+        poor = {p for p in owners if self._left(p) < owners.count(p)}
+        open_ = [i for i, path in enumerate(paths) if not path.ended and owners[i] not in poor]
+        said: dict[int, list[str]] = {}
+        if open_:
+            branches = [path.branch for path in paths]
+            self.rows = self.generation.resume([b for i in open_ if (b := branches[i]) is not None])
+            self._ration([owners[i] for i in open_], 1)
+            rolled = self.generation.sample(self.rows, 1, self.horizon, greedy=True)
+            for i, roll in zip(open_, rolled, strict=True):
+                self.sampled[owners[i]] += len(roll.tokens)
+                said[i] = self.strategy.scorer.splitter.split(
+                    decode(self.strategy.tokenizer, roll.tokens)
+                )
+        asked = [[said[i]] if said.get(i) else [] for i in range(len(paths))]
+        for i, scores in enumerate(self.session.score(asked, remember=False)):
+            if scores:
+                totals = reduce_scores(
+                    [torch.cat([paths[i].scores, scores[0]])], self.strategy.reduce
+                )
+                text = self.strategy.scorer.splitter.separator.join(said[i])
+                paths[i] = replace(paths[i], total=float(totals[0]), ahead=text)
+        # Of nothing new nothing is read; but it is from here that keep() goes on.
+        self.session.score([[[]] for _ in paths])
+        rest = iter(paths)
+        return [[next(rest) for _ in group] for group in fresh]
 
     def _reason(self) -> None:
         """Have the rationales of this round written and, if they are explicit, read."""
@@ -191,11 +265,9 @@ class _Search:
         written = self.session.rationales()
         self.rationales = [*written]
         if self.explicit:
-            branches = [self.beams[p][place].branch for p, place in self.live]
-            begun = [branch for branch in branches if branch is not None]
             tags = self.session.scorer.writer.tags
             told = [self._ids(tags.around(text) if text else "") for text in written]
-            rows = self.generation.begun(self.rows) if self.round == 1 else begun
+            rows = self.generation.begun(self.rows) if self.round == 1 else self._branches()
             self.rows = self.generation.resume(self.generation.tell(rows, told))
 
     def _ids(self, text: str) -> Tensor:
@@ -289,12 +361,21 @@ class _Search:
             finished=path.finished,
             tokens=len(path.branch.tokens),
             rationale=self.rationales[row],
+            ahead=path.ahead,
         )
 
 
 def _rank(path: _Path) -> tuple[bool, float]:
     """Sort key: what was cut off last, then by score; sorting keeps the earlier of equals first."""
     return path.ended and not path.finished, -path.total
+
+
+def _shared(beam: Sequence[_Path]) -> Tensor:
+    """The ids that all trajectories of a beam begin with, (t,) int64."""
+    shortest = min(len(path.tokens) for path in beam)
+    rows = torch.stack([path.tokens[:shortest] for path in beam])
+    alike = (rows == rows[0]).all(dim=0).long().cumprod(dim=0)
+    return rows[0, : int(alike.sum())]
 
 
 def _filled(beam: list[_Path], count: int) -> list[_Path]:

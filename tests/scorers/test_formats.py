@@ -56,6 +56,7 @@ class Published(NamedTuple):
 
     folder: Path
     plainly: Callable[[PreTrainedTokenizerFast, str, Sequence[str]], Tensor]
+    format: str | None = None
 
 
 def _words(*added: str) -> PreTrainedTokenizerFast:
@@ -125,16 +126,27 @@ def _math_shepherd(folder: Path) -> Published:
 
 
 def _rlhflow(folder: Path) -> Published:
-    words = _words()
+    return _asked(folder, ("+", "-"), "{prompt} {step}", "{step}")
+
+
+def _generative(folder: Path) -> Published:
+    asked = "{step}\n\nIs this step correct (Yes/No)?"
+    made = _asked(folder, ("Yes", "No"), "{prompt}\n\n" + asked, asked)
+    return made._replace(format="generative")  # nothing about a chat model says it is to judge
+
+
+def _asked(folder: Path, verdicts: tuple[str, str], first: str, later: str) -> Published:
+    words = _words(*verdicts)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words) + 8, **SIZES)).eval()
     _saved(folder, model, words)
 
     def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
-        choice = [_ids(words, "+")[-1], _ids(words, "-")[-1]]
+        choice = [_ids(words, verdict)[-1] for verdict in verdicts]
         dialogue, scores = [], []
         for k, step in enumerate(steps):
-            turn = f"{prompt} {step}" if k == 0 else step
-            dialogue += [{"role": "user", "content": turn}, {"role": "assistant", "content": "+"}]
+            turn = (later if k else first).format(prompt=prompt, step=step)
+            dialogue += [{"role": "user", "content": turn}]
+            dialogue += [{"role": "assistant", "content": verdicts[0]}]
             text = str(words.apply_chat_template(dialogue, tokenize=False)).rstrip("\n")
             logits = model(torch.tensor([_ids(words, text)])).logits[0, -3]
             scores.append(logits[choice].softmax(-1)[0])
@@ -226,6 +238,7 @@ MADE: dict[str, Callable[[Path], Published]] = {
     "a-label-called-right": _named_labels,
     "math-shepherd": _math_shepherd,
     "rlhflow": _rlhflow,
+    "generative": _generative,
     "qwen2.5-math-prm": _qwen_math,
     "skywork": _skywork,
     "reasoneval-7b": lambda folder: _reasoneval(folder, mistral=True),
@@ -242,7 +255,7 @@ def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Publish
 
 @pytest.fixture(scope="module")
 def prm(published: Published) -> ProcessRewardModel:
-    return ProcessRewardModel.from_pretrained(published.folder)
+    return ProcessRewardModel.from_pretrained(published.folder, format=published.format)
 
 
 def test_equals_the_published_reading(published: Published, prm: ProcessRewardModel) -> None:

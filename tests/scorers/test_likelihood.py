@@ -69,19 +69,6 @@ def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
         torch.testing.assert_close(found, torch.cat(logps).mean().exp()[None], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("per_step", [False, True])
-def test_a_session_scores_as_the_stateless_call(tiny: Tiny, chat: bool, per_step: bool) -> None:
-    scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=chat, per_step=per_step)
-    session = scorer.open(PROMPTS)
-    first = session.score([[STEPS[0][:1], STEPS[1]], [STEPS[2][:1]]])
-    session.keep([(1, 0), (0, 0)])
-    second = session.score([[STEPS[2][1:]], [STEPS[0][1:]]])
-    whole = scorer.score(PAIRS, STEPS)
-    for new, k in ((first[0][1], 1), (second[0][0], 2), (second[1][0], 0)):
-        torch.testing.assert_close(new, whole[k][-len(new) :], atol=1e-4, rtol=0)
-
-
 def test_every_token_is_read_once(tiny: Tiny) -> None:
     """A step's first token is judged where the prompt ends, which is not read again for it."""
     scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False)

@@ -50,21 +50,6 @@ def test_two_labels_give_the_probability_of_the_second(tiny: Tiny) -> None:
     torch.testing.assert_close(orm.score(PAIRS[:1], SOLUTIONS[:1])[0], plain, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("chat", [False, True])
-def test_a_session_scores_as_the_stateless_call(tiny: Tiny, chat: bool) -> None:
-    orm = _orm(tiny, chat=chat)
-    steps = [solution.split("\n") for solution in SOLUTIONS]
-    session = orm.open(PROMPTS)
-    first = session.score([[steps[0][:1], steps[1]], [steps[2][:1]]])
-    assert first[0][0].shape == (1,)
-    session.keep([(1, 0), (0, 0)])
-    second = session.score([[steps[2][1:]], [steps[0][1:]]])
-    whole = orm.score(PAIRS, SOLUTIONS)
-    torch.testing.assert_close(first[0][1], whole[1], atol=1e-4, rtol=0)
-    torch.testing.assert_close(second[0][0], whole[2], atol=1e-4, rtol=0)
-    torch.testing.assert_close(second[1][0], whole[0], atol=1e-4, rtol=0)
-
-
 def test_best_of_n_returns_the_candidate_that_it_scores_highest(tiny: Tiny) -> None:
     orm = _orm(tiny)
     out = tiny.model.generate(

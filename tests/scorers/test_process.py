@@ -38,59 +38,11 @@ def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
         torch.testing.assert_close(scores, _plainly(tiny, prompt, solution), atol=1e-5, rtol=0)
 
 
-def test_a_batch_scores_as_its_members_in_any_order(tiny: Tiny) -> None:
-    together = tiny.prm.score(PAIRS, SOLUTIONS)
-    backwards = tiny.prm.score(PAIRS[::-1], SOLUTIONS[::-1])[::-1]
-    alone = [tiny.prm.score([p], [s])[0] for p, s in zip(PAIRS, SOLUTIONS, strict=True)]
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(backwards, alone, atol=1e-5, rtol=0)
-
-
-def test_small_batches_change_nothing(tiny: Tiny) -> None:
-    small = ProcessRewardModel(tiny.prm.model, tiny.prm.tokenizer, batch_tokens=1)
-    torch.testing.assert_close(
-        small.score(PAIRS, SOLUTIONS), tiny.prm.score(PAIRS, SOLUTIONS), atol=1e-5, rtol=0
-    )
-
-
-def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
-    """Step by step, with branches kept, dropped and doubled on the way."""
-    steps = [solution.split("\n") for solution in SOLUTIONS[:3]]
-    session = tiny.prm.open(PROMPTS)
-    first = session.score([[[s[0]] for s in steps], [["A is 1 + 2."]]])
-    session.keep([(0, 2), (1, 0), (0, 0), (0, 0)])
-    second = session.score([[steps[2][1:]], [], [["8 * 1 = 8"], steps[0][1:]], [steps[0][1:2]]])
-    whole = tiny.prm.score([PROMPTS[0]] * 3, SOLUTIONS[:3])
-    torch.testing.assert_close(torch.cat([first[0][2], second[0][0]]), whole[2], atol=1e-4, rtol=0)
-    torch.testing.assert_close(torch.cat([first[0][0], second[2][1]]), whole[0], atol=1e-4, rtol=0)
-    torch.testing.assert_close(second[3][0], whole[0][1:2], atol=1e-4, rtol=0)
-
-
-def test_text_and_ready_steps_score_alike(tiny: Tiny) -> None:
-    listed = [solution.split("\n") for solution in SOLUTIONS]
-    torch.testing.assert_close(tiny.prm.score(PAIRS, listed), tiny.prm.score(PAIRS, SOLUTIONS))
-
-
 def test_scores_are_float32_probabilities_one_a_step(tiny: Tiny) -> None:
     for scores, solution in zip(tiny.prm.score(PAIRS, SOLUTIONS), SOLUTIONS, strict=True):
         assert scores.dtype == torch.float32
         assert len(scores) == solution.count("\n") + 1
         assert bool(((scores >= 0) & (scores <= 1)).all())
-
-
-def test_a_solution_without_steps_has_no_scores(tiny: Tiny) -> None:
-    (scores,) = tiny.prm.score(PROMPTS[:1], ["\n \n"])
-    assert scores.shape == (0,)
-
-
-def test_a_blank_step_in_a_list_is_refused(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match=r"blank step \(number 1\) in solution 0"):
-        tiny.prm.score(PROMPTS[:1], [["a", " "]])
-
-
-def test_unequal_numbers_are_refused(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="2 prompts for 1 solutions"):
-        tiny.prm.score(PROMPTS, ["a"])
 
 
 def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:

@@ -1,10 +1,14 @@
+from typing import Any
+
+import pytest
 import torch
 from run_strategy import generate, total, traces
+from transformers import LlamaModel
 
-from reason_decode import ReasoningOutput, SelfConsistency, extract_answer
+from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
 from reason_decode.records import Trace
 from reason_decode.tiny import Tiny
-from reason_decode.voting import majority
+from reason_decode.voting import majority, vote_weight
 
 PROMPT = "((1 + 2 * -3) - (4 * 5)) =\n"
 
@@ -66,3 +70,19 @@ def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
     assert out.cost.prefill == sum(map(len, words))
     sampled = sum(c.tokens for trace in traces(out) for c in trace.candidates)
     assert out.cost.sampled == sampled
+
+
+@pytest.mark.parametrize("form", [None, "s", "1+s", "1+2s"])
+def test_votes_weigh_as_the_form_says(tiny: Tiny, form: Any) -> None:
+    ranker = RankingModel(LlamaModel(tiny.model.config), tiny.tokenizer, chat=False)
+    vote = SelfConsistency(tokenizer=tiny.tokenizer, n=5, weigh=ranker, form=form)
+    _, trace = _vote(tiny, vote)
+    for answer, weight in trace.votes.items():
+        scores = [c.scores[0] for c in trace.candidates if c.answer == answer]
+        assert weight == pytest.approx(sum(vote_weight(s, form or "1+s") for s in scores))
+
+
+def test_an_unknown_form_is_refused(tiny: Tiny) -> None:
+    form: Any = "2s"
+    with pytest.raises(ValueError, match="got form='2s'; allowed are s, 1"):
+        SelfConsistency(tokenizer=tiny.tokenizer, form=form)

@@ -112,19 +112,6 @@ def test_what_was_cut_off_never_wins_over_what_finished(tiny: Tiny) -> None:
             assert finished == sorted(finished, reverse=True)
 
 
-def test_a_cap_on_tokens_ends_the_search_with_the_best_so_far(tiny: Tiny) -> None:
-    prompts = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]
-    plain = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4)
-    capped = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, max_tokens=80)
-    for free, trace in zip(
-        traces(generate(tiny, plain, prompts)), traces(generate(tiny, capped, prompts)), strict=True
-    ):
-        spent = [sum(step.tokens for step in steps) for steps in trace.rounds]
-        assert sum(spent[:-1]) < 80 <= sum(spent)
-        assert len(trace.rounds) < len(free.rounds)
-        assert trace.best.steps
-
-
 def test_max_steps_holds_for_every_prompt_of_a_batch(tiny: Tiny) -> None:
     """Rounds were once counted by the first prompt's, which stop when it has finished."""
     prompts = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]

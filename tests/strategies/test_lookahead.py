@@ -1,0 +1,63 @@
+"""Lookahead: a step is ranked by the score of where the generator would go from it."""
+
+import dataclasses
+
+import torch
+from run_strategy import generate, total, traces
+
+from reason_decode import StepSearch
+from reason_decode.tiny import Tiny
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
+
+
+def test_totals_are_the_scores_of_what_was_looked_ahead(tiny: Tiny) -> None:
+    """A peer generates what lies ahead and then scores the step without it."""
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, lookahead=2)
+    out = generate(tiny, strategy, PROMPTS)
+    seen = 0
+    for prompt, trace in zip(PROMPTS, traces(out), strict=True):
+        kept: list[str] = []
+        for round_ in trace.rounds:
+            for step in round_:
+                ahead = step.ahead.split("\n") if step.ahead else []
+                seen += bool(ahead)
+                # A step may be nothing but the end of the sequence.
+                texts = [text for text in (*kept, step.text, *ahead) if text]
+                (scores,) = tiny.prm.score([prompt], [texts])
+                torch.testing.assert_close(total(step), float(scores[-1]), atol=1e-4, rtol=0)
+                assert len(ahead) <= 2
+            kept += [step.text for step in round_ if step.kept]
+    assert seen > 8
+
+
+def test_what_lies_ahead_is_what_greedy_decoding_says(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, lookahead=1)
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[:1]))
+    for step in trace.rounds[0]:
+        said = generate(
+            tiny,
+            StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1, max_steps=1),
+            [f"{PROMPTS[0]}{step.text}\n"],
+            do_sample=False,
+        )
+        assert traces(said)[0].best.text.strip() == step.ahead
+
+
+def test_looking_ahead_of_one_candidate_changes_no_token(tiny: Tiny) -> None:
+    one = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
+    ahead = dataclasses.replace(one, lookahead=3)
+    assert torch.equal(
+        generate(tiny, one, PROMPTS).sequences, generate(tiny, ahead, PROMPTS).sequences
+    )
+
+
+def test_a_beam_with_lookahead_keeps_the_best_of_each_round(tiny: Tiny) -> None:
+    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2, lookahead=1)
+    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
+        for round_ in trace.rounds:
+            kept = [total(step) for step in round_ if step.kept]
+            dropped = [total(step) for step in round_ if not step.kept]
+            assert not dropped or not kept or min(kept) >= max(dropped)
+        (alone,) = tiny.prm.score([trace.prompt], [trace.best.text])
+        torch.testing.assert_close(torch.tensor(trace.best.scores), alone, atol=1e-4, rtol=0)
