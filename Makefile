@@ -1,5 +1,7 @@
 # make demo    what the library does, on the model it ships with
 # make test    the tests
+# make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
+# make harness strategies under lm-evaluation-harness; installs it, 650 MB
 # make lint    format, lint, types
 # make check   lint, then test
 # make wheel   the wheel, into dist/
@@ -20,6 +22,9 @@ DEV := $(VENV)/.stamp-reason-decode-dev
 INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
+LOWEST := tests/test_cache.py tests/test_host.py tests/scorers/test_formats.py \
+    tests/strategies/test_models.py tests/strategies/test_n1_law.py \
+    tests/strategies/test_hosts.py tests/strategies/test_publish.py
 
 ifneq ($(shell cat "$(CORE)" 2>/dev/null),$(PLACES))
 $(CORE): FORCE
@@ -28,7 +33,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lint check wheel clean FORCE
+.PHONY: demo test lowest harness lint check wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -36,6 +41,16 @@ demo: $(CORE)
 
 test: $(DEV)
 	$(PY) -m pytest
+
+# Beside the environment's own, not into it: the other packages suit both.
+lowest: $(DEV)
+	version=$$(sed -n 's/.*"transformers>=\([0-9.]*\).*/\1/p' pyproject.toml) && \
+	$(PY) -m pip install --quiet --quiet --no-deps --upgrade --target $(VENV)/lowest "transformers==$$version.0" && \
+	PYTHONPATH=$(VENV)/lowest $(PY) -m pytest $(LOWEST)
+
+harness: $(DEV)
+	$(INSTALL) -e '.[harness]'
+	$(PY) -m pytest tests/strategies/test_harness.py
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .

@@ -1,5 +1,6 @@
 """Strategies in what else calls ``generate``."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -48,3 +49,37 @@ def test_several_sequences_come_back_from_a_pipeline(tiny: Tiny) -> None:
         PROMPTS, custom_generate=best, do_sample=True, max_new_tokens=30, num_return_sequences=2
     )
     assert [len(row) for row in rows] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
+def test_a_compiled_model_says_what_it_said(
+    other: Tiny, strategy: type[BestOfN] | type[StepSearch]
+) -> None:
+    """Traced as for any backend, run without a C compiler."""
+    how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}
+    how["custom_generate"] = strategy(other.prm, tokenizer=other.tokenizer, n=3)
+    inputs = other.tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    model = copy.deepcopy(other.model)
+    model.compile(backend="eager")
+    said: list[Any] = []
+    for generator in (other.model, model):
+        torch.manual_seed(0)
+        said.append(generator.generate(**inputs, **how))
+    assert torch.equal(*said)
+
+
+@pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
+def test_a_model_with_a_device_map_says_what_it_said(
+    tiny: Tiny, strategy: type[BestOfN] | type[StepSearch]
+) -> None:
+    """Half of the layers are kept elsewhere and brought in when they are called."""
+    dispatch = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
+    how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}
+    how["custom_generate"] = strategy(tiny.prm, tokenizer=tiny.tokenizer, n=3)
+    inputs = tiny.tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    mapped = dispatch.cpu_offload(copy.deepcopy(tiny.model), execution_device="cpu")
+    said: list[Any] = []
+    for generator in (tiny.model, mapped):
+        torch.manual_seed(0)
+        said.append(generator.generate(**inputs, **how))
+    assert torch.equal(*said)

@@ -1,0 +1,203 @@
+"""Tokens and seconds of a step search, beside libraries that read everything again at each step.
+
+    pip install --no-deps its_hub==1.2.0      # optional; its row is left out without
+    python benchmarks/cost.py
+
+The same search everywhere: n candidates a step, the best one kept, steps of a fixed number of
+tokens, the packaged generator and reward model. Each row is one search; "read" is what went through
+a forward pass before or beside sampling, "of unique" the scorer's tokens against those of the
+prompt and of every candidate once. Checked first: the kept solution's cached scores are those of
+one plain pass over it.
+"""
+
+import argparse
+import asyncio
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from reason_decode import StepSearch, tiny
+from reason_decode.cli.text import table
+
+PROMPT = "Make 36 from 4 5 6 10.\n"
+
+
+@dataclass
+class Spent:
+    """What one search cost: tokens by role, and seconds."""
+
+    read: int = 0
+    sampled: int = 0
+    scored: int = 0
+    unique: int = 0
+    seconds: float = 0.0
+
+
+class Metronome:
+    """Steps of a fixed length: random digits, each a token of its own, and a newline in the end."""
+
+    def __init__(self, models: tiny.Tiny, length: int) -> None:
+        words: Any = models.tokenizer
+        self.newline = words.convert_tokens_to_ids("Ċ")
+        self.digits = words.convert_tokens_to_ids(list("0123456789"))
+        self.length = length
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        """Equal scores of all tokens that may come next, (r, v); of others minus infinity."""
+        allowed = torch.full_like(scores, -torch.inf)
+        for row, said in enumerate(ids.tolist()):
+            due = said[::-1].index(self.newline) == self.length - 1
+            allowed[row, [self.newline] if due else self.digits] = 0.0
+        return allowed
+
+
+def ours(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
+    """``StepSearch``: caches are branched, each token is read once."""
+    strategy = StepSearch(models.prm, tokenizer=models.tokenizer, n=n, max_steps=steps)
+    inputs = models.tokenizer([PROMPT], return_tensors="pt")
+    start = time.perf_counter()
+    out = models.model.generate(
+        **inputs,
+        do_sample=True,
+        max_new_tokens=steps * length,
+        logits_processor=[Metronome(models, length)],
+        custom_generate=strategy,
+        return_dict_in_generate=True,
+    )
+    seconds = time.perf_counter() - start
+    (trace,) = out.traces
+    (alone,) = models.prm.score([PROMPT], [trace.best.steps])
+    torch.testing.assert_close(torch.tensor(trace.best.scores), alone, atol=1e-4, rtol=0)
+    cost = out.cost
+    unique = _length(models, PROMPT) + sum(step.tokens for x in trace.rounds for step in x)
+    return Spent(cost.prefill + cost.decode, cost.sampled, cost.scorer, unique, seconds)
+
+
+def its_hub(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
+    """its_hub's ``BeamSearch`` over the same two models, behind the interfaces that it asks for."""
+    api, lms = _peer("api"), _peer("core.lms.step_generation")
+    search = _peer("core.algorithms.beam_search")
+    spent = Spent()
+
+    class Generator(api.AbstractLanguageModel):
+        async def agenerate(self, messages: Any, stop: Any = None, **_: Any) -> Any:
+            texts = ["".join(turn.content for turn in turns) for turns in messages]
+            return [{"role": "assistant", "content": x} for x in _next(models, texts, length, spent)]
+
+    class Judge(api.AbstractProcessRewardModel):
+        def score(self, prompt: Any, solutions: Any) -> Any:
+            return _judged(models, prompt, solutions, spent)
+
+        async def ascore(self, prompt: Any, solutions: Any) -> Any:
+            return self.score(prompt, solutions)
+
+    # It takes one step more than max_steps says.
+    generation = lms.StepGeneration(max_steps=steps - 1, step_token="\n", temperature=1.0)
+    start = time.perf_counter()
+    asyncio.run(search.BeamSearch(generation, Judge(), 1).ainfer(Generator(), PROMPT, budget=n))
+    spent.seconds = time.perf_counter() - start
+    return spent
+
+
+def plain(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
+    """The loop that one writes first: generate, score the whole texts, keep the best, repeat."""
+    spent, kept = Spent(), ""
+    start = time.perf_counter()
+    for _ in range(steps):
+        said = _next(models, [PROMPT + kept] * n, length, spent)
+        texts = [kept + step for step in said]
+        scores = _judged(models, PROMPT, texts, spent)
+        kept = texts[max(range(n), key=scores.__getitem__)] + "\n"
+    spent.seconds = time.perf_counter() - start
+    return spent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the searches and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--n", type=int, default=8)
+    parser.add_argument("--steps", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument("--length", type=int, default=24, help="tokens a step")
+    args = parser.parse_args(argv)
+    models = tiny.load()
+    runs: dict[str, Callable[[tiny.Tiny, int, int, int], Spent]] = {"reason-decode": ours}
+    if importlib.util.find_spec("its_hub") is not None:
+        runs["its_hub"] = its_hub
+    runs["plain loop"] = plain
+    rows: list[dict[str, str]] = []
+    for steps in tqdm(args.steps, unit="length", disable=None):
+        for run in runs.values():
+            run(models, args.n, 1, args.length)  # whatever is made once is made before the clock
+        torch.manual_seed(0)
+        found = {name: run(models, args.n, steps, args.length) for name, run in runs.items()}
+        rows += _rows(found, steps)
+    print(table(rows))
+    return 0
+
+
+def _rows(found: dict[str, Spent], steps: int) -> list[dict[str, str]]:
+    base = found["reason-decode"]
+    return [
+        {
+            "search": name,
+            "steps": str(steps),
+            "generator read": str(x.read),
+            "sampled": str(x.sampled),
+            "scorer read": str(x.scored),
+            "of unique": f"{x.scored / base.unique:.2f}",
+            "times ours": f"{x.scored / base.scored:.1f}",
+            "seconds": f"{x.seconds:.2f}",
+        }
+        for name, x in found.items()
+    ]
+
+
+def _next(models: tiny.Tiny, texts: Sequence[str], length: int, spent: Spent) -> list[str]:
+    """One step of each text by plain ``generate``, which reads the text again."""
+    inputs = models.tokenizer(list(texts), return_tensors="pt", padding=True)
+    out = models.model.generate(
+        **inputs,
+        do_sample=True,
+        max_new_tokens=length,
+        logits_processor=[Metronome(models, length)],
+    )
+    # The last token of each row is sampled, and never read.
+    spent.read += int(inputs["attention_mask"].sum()) + len(texts) * (length - 1)
+    spent.sampled += len(texts) * length
+    new = models.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
+    return [text.strip() for text in new]
+
+
+@torch.no_grad()
+def _judged(models: tiny.Tiny, prompt: str, solutions: Sequence[str], spent: Spent) -> list[float]:
+    """P(right) of the last step of each solution by one pass over all of its text."""
+    layouts = [
+        models.prm.format.lay_out(prompt, models.prm.splitter.split(solution))
+        for solution in solutions
+    ]
+    spent.scored += sum(len(layout.ids) for layout in layouts)
+    rows = models.tokenizer.pad(
+        {"input_ids": [layout.ids for layout in layouts]}, padding_side="right", return_tensors="pt"
+    )
+    features = models.prm.format.read(**rows)
+    last = torch.stack([row[x.ends[-1]] for row, x in zip(features, layouts, strict=True)])
+    return models.prm.format.right(last).tolist()
+
+
+def _length(models: tiny.Tiny, text: str) -> int:
+    return len(models.prm.format.lay_out(text, ()).ids)
+
+
+def _peer(module: str) -> Any:
+    return importlib.import_module(f"its_hub.{module}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
