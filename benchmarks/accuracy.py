@@ -16,17 +16,19 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode import BestOfN, SelfConsistency, StepSearch, tiny
+from reason_decode import BestOfN, LikelihoodScorer, SelfConsistency, StepSearch, tiny
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, Item, Task, evaluate
 from reason_decode.tiny import arithmetic, countdown, countdown_work
 
+# The first eight are run if none are named.
 SETTINGS = (
     "greedy",
     "sample",
@@ -36,6 +38,12 @@ SETTINGS = (
     "step search 8",
     "step search 8, beam 10",
     "best of 64",
+    "early vote 16",
+    "likelihood vote 16",
+    "step search 16",
+    "step search 8, beam 2",
+    "step search 8, 2 subtrees",
+    "step search 8, lookahead 1",
 )
 
 
@@ -46,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True)
     parser.add_argument("--rows")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS[:8]))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="to share a table out to runs")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -82,18 +90,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
-    words, prm, distinct = models.tokenizer, models.prm, task.distinct
+    words, prm = models.tokenizer, models.prm
+    likely = LikelihoodScorer(models.model, words, chat=False, per_step=False)
+    search = StepSearch(prm, tokenizer=words, n=8, distinct=task.distinct)
     return {
         "greedy": None,
         "sample": None,
         "majority 16": SelfConsistency(tokenizer=words, n=16),
         "best of 16": BestOfN(prm, tokenizer=words, n=16),
         "weighted vote 16": SelfConsistency(tokenizer=words, n=16, weigh=prm),
-        "step search 8": StepSearch(prm, tokenizer=words, n=8, distinct=distinct),
-        "step search 8, beam 10": StepSearch(
-            prm, tokenizer=words, n=8, beam_width=10, margin=0.85, distinct=distinct
-        ),
+        "step search 8": search,
+        "step search 8, beam 10": replace(search, beam_width=10, margin=0.85),
         "best of 64": BestOfN(prm, tokenizer=words, n=64),
+        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.95),
+        "likelihood vote 16": SelfConsistency(tokenizer=words, n=16, weigh=likely),
+        "step search 16": replace(search, n=16),
+        "step search 8, beam 2": replace(search, beam_width=2),
+        "step search 8, 2 subtrees": replace(search, beam_width=2, subtrees=2),
+        "step search 8, lookahead 1": replace(search, lookahead=1),
     }[setting]
 
 

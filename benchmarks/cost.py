@@ -89,7 +89,9 @@ def its_hub(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     class Generator(api.AbstractLanguageModel):
         async def agenerate(self, messages: Any, stop: Any = None, **_: Any) -> Any:
             texts = ["".join(turn.content for turn in turns) for turns in messages]
-            return [{"role": "assistant", "content": x} for x in _next(models, texts, length, spent)]
+            return [
+                {"role": "assistant", "content": x} for x in _next(models, texts, length, spent)
+            ]
 
     class Judge(api.AbstractProcessRewardModel):
         def score(self, prompt: Any, solutions: Any) -> Any:

@@ -2,11 +2,11 @@
 
     python benchmarks/sampling.py
 
-``BestOfN`` with a scorer that costs nothing against ``generate(num_return_sequences=n)`` on the same
-prompts, in turns; the ratio is that of the medians. Checked first: with one seed both sample the
-same tokens. Rows differ in how long the prompts are and in whether candidates end at different
-places, for what is saved by reading a prompt once depends on the former, and by dropping finished
-candidates on the latter.
+``BestOfN`` with a scorer that costs nothing against ``generate(num_return_sequences=n)`` on the
+same prompts, in turns; the ratio is that of the medians. Checked first: one candidate is what plain
+``generate`` samples. Rows differ in how long the prompts are and in whether candidates end at
+different places, for what is saved by reading a prompt once depends on the former, and by dropping
+finished candidates on the latter.
 """
 
 import argparse
@@ -95,17 +95,14 @@ def _time(models: tiny.Tiny, seed: int, **how: Any) -> float:
 
 def _check(models: tiny.Tiny, how: dict[str, Any]) -> None:
     """Raise unless one candidate, which nothing is chosen from, is what plain sampling says."""
-    one: Any = BestOfN(_nothing(), tokenizer=models.tokenizer, n=1)
+    nothing: Any = Nothing()
+    one = BestOfN(nothing, tokenizer=models.tokenizer, n=1)
     said: list[Tensor] = []
     for strategy in (None, one):
         torch.manual_seed(0)
         said.append(models.model.generate(**how, custom_generate=strategy))
     if not torch.equal(*said):
         raise AssertionError("BestOfN(n=1) does not sample as plain generate does")
-
-
-def _nothing() -> Any:
-    return Nothing()
 
 
 if __name__ == "__main__":

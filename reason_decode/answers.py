@@ -47,6 +47,11 @@ def extract_answer(text: str) -> str | None:
 
     Args:
         text: any text; only its last 100,000 characters are read.
+
+    Example:
+        >>> from reason_decode import extract_answer
+        >>> extract_answer("So the total is \\boxed{70,000}.")
+        '70000'
     """
     tail = text[-MAX_TEXT:]
     boxed = _last_boxed(tail)
@@ -80,6 +85,11 @@ def same_answer(a: str, b: str) -> bool:
 
     Raises:
         ImportError: the answers need math-verify and it is not installed.
+
+    Example:
+        >>> from reason_decode import same_answer
+        >>> same_answer("1/2", "0.5"), same_answer("1/3", "0.333")
+        (True, False)
     """
     x, y = _normal(a), _normal(b)
     if x == y:

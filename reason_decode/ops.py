@@ -42,6 +42,12 @@ def token_logprobs(
         TypeError: a dtype that is not listed above.
         ValueError: shapes that do not fit, targets out of range, several devices, a backend that
             does not exist.
+
+    Example:
+        >>> import torch
+        >>> from reason_decode.kernels import token_logprobs
+        >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
+        tensor([0.2500])
     """
     _check_backend(backend)
     _check_float("logits", logits)
@@ -82,6 +88,13 @@ def linear_token_logprobs(
         TypeError: a dtype that is not listed above.
         ValueError: shapes that do not fit, targets out of range, several devices, a ``softcap``
             or a backend that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from reason_decode.kernels import linear_token_logprobs
+        >>> hidden, weight = torch.zeros(1, 8), torch.ones(4, 8)
+        >>> linear_token_logprobs(hidden, weight, torch.tensor([2])).exp()
+        tensor([0.2500])
     """
     _check_backend(backend)
     _check_float("hidden", hidden)

@@ -26,6 +26,11 @@ class Step:
         rationale: what a rationale model wrote before it; ``None`` if none was asked.
         ahead: what the generator went on to say and ``total`` was judged by; ``None`` if nobody
             looked.
+
+    Example:
+        >>> from reason_decode import Step
+        >>> Step("1 + 2 = 3", 0.9, 0.9, parent=0, kept=True, finished=False, tokens=6).kept
+        True
     """
 
     text: str
@@ -52,6 +57,11 @@ class Candidate:
         finished: ended by itself (end of sequence), not by the token budget.
         tokens: number of tokens sampled for it.
         answer: the final answer read from the text; ``None`` if none was looked for or found.
+
+    Example:
+        >>> from reason_decode import Candidate
+        >>> Candidate("1 + 2 = 3", steps=("1 + 2 = 3",), scores=(0.9,), total=0.9).total
+        0.9
     """
 
     text: str
@@ -74,6 +84,13 @@ class Trace:
         chosen: indices into ``candidates``, the best first.
         rounds: for step-wise search, the candidates of each round in order; else empty.
         votes: for voting strategies, answer -> weight; else empty.
+
+    Example:
+        >>> import json
+        >>> from reason_decode import Candidate, Trace
+        >>> trace = Trace("1 + 2 =", "BestOfN", (Candidate("3", ("3",)),), chosen=(0,))
+        >>> Trace.from_dict(json.loads(json.dumps(trace.to_dict()))) == trace
+        True
     """
 
     prompt: str
@@ -118,6 +135,11 @@ class Cost:
         decode: sampled tokens fed back to the generator.
         sampled: tokens sampled (each candidate's last one is sampled but never fed back).
         scorer: tokens read by the scorer.
+
+    Example:
+        >>> from reason_decode import Cost
+        >>> (Cost(prefill=11, sampled=60) + Cost(scorer=68)).to_dict()["scorer"]
+        {'read': 68}
     """
 
     prefill: int = 0
@@ -147,12 +169,21 @@ class Cost:
 
 @dataclass
 class ReasoningOutput(GenerateDecoderOnlyOutput):
-    """A ``GenerateDecoderOnlyOutput`` that also says how the sequences were chosen.
+    r"""A ``GenerateDecoderOnlyOutput`` that also says how the sequences were chosen.
 
     Args:
         sequences: (b, t) int64, prompt included, padded on the right.
         traces: one ``Trace`` a prompt.
         cost: tokens spent on the whole batch.
+
+    Example:
+        >>> from reason_decode import BestOfN, ReasoningOutput, tiny
+        >>> t = tiny.load()
+        >>> inputs = t.tokenizer(["1 + 2 =\n"], return_tensors="pt")
+        >>> one = BestOfN(t.prm, tokenizer=t.tokenizer, n=1)
+        >>> out = t.model.generate(**inputs, custom_generate=one, return_dict_in_generate=True)
+        >>> isinstance(out, ReasoningOutput), len(out.traces), out.cost.prefill
+        (True, 1, 6)
     """
 
     traces: tuple[Trace, ...] | None = None

@@ -25,6 +25,11 @@ class StepSplitter:
 
     Raises:
         ValueError: the separator is empty.
+
+    Example:
+        >>> from reason_decode import StepSplitter
+        >>> StepSplitter("\n\n").split("First this.\n\nThen that.\n")
+        ['First this.', 'Then that.']
     """
 
     separator: str = "\n"

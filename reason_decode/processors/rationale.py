@@ -13,7 +13,7 @@ from reason_decode.scorers.writer import RationaleWriter
 
 
 class RationaleGuidanceLogitsProcessor(LogitsProcessor):
-    """Adds to each token's score how much likelier a rationale makes it.
+    r"""Adds to each token's score how much likelier a rationale makes it.
 
     ``score + weight * (log p(token | context, rationale) - log p(token | context))``. The rationale
     is written where a step begins, for all that stands before it, and stands between its tags right
@@ -33,6 +33,17 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
 
     Source: the token-level form of Jiang et al. 2024, 2410.01044, section 3.3; the difference of
     log-probabilities as in context-aware decoding, Shi et al. 2023, 2305.14739, equation 2.
+
+    Example:
+        >>> from reason_decode import RationaleGuidanceLogitsProcessor, tiny
+        >>> from reason_decode.scorers import RationaleWriter
+        >>> t = tiny.load()
+        >>> writer = RationaleWriter(t.model, t.tokenizer, max_new_tokens=8)
+        >>> guidance = RationaleGuidanceLogitsProcessor(writer, t.model, t.tokenizer, weight=0.5)
+        >>> inputs = t.tokenizer(["1 + 2 =\n"], return_tensors="pt")
+        >>> out = t.model.generate(**inputs, max_new_tokens=20, logits_processor=[guidance])
+        >>> out.shape[1] > inputs["input_ids"].shape[1]
+        True
     """
 
     def __init__(

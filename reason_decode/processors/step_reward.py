@@ -13,7 +13,7 @@ from reason_decode.steps import decode
 
 
 class StepRewardLogitsProcessor(LogitsProcessor):
-    """Adds to the likeliest tokens what a scorer gives the step that begins with each.
+    r"""Adds to the likeliest tokens what a scorer gives the step that begins with each.
 
     ``score + weight * scorer(prompt, steps before, step so far with the token)`` for the
     ``candidates`` likeliest tokens of each row, where a step begins and every ``every`` tokens from
@@ -34,6 +34,15 @@ class StepRewardLogitsProcessor(LogitsProcessor):
         ValueError: an argument out of range.
 
     Source: Khanov et al. 2024, 2402.01694, equation 2, there at every token.
+
+    Example:
+        >>> from reason_decode import StepRewardLogitsProcessor, tiny
+        >>> t = tiny.load()
+        >>> reward = StepRewardLogitsProcessor(t.prm, t.tokenizer, weight=4.0)
+        >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+        >>> out = t.model.generate(**inputs, max_new_tokens=20, logits_processor=[reward])
+        >>> out.shape[1] > inputs["input_ids"].shape[1]
+        True
     """
 
     def __init__(

@@ -42,6 +42,16 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
             is slow or has no end of sequence.
 
     Source: Willard and Louf 2023, 2307.09702; the index is that of outlines_core.
+
+    Example:
+        >>> from reason_decode import StructuredStepsLogitsProcessor, tiny
+        >>> t = tiny.load()
+        >>> step, answer = r"So [0-9]+\n", r"Answer: [0-9]+"
+        >>> shape = StructuredStepsLogitsProcessor(t.tokenizer, step=step, answer=answer)
+        >>> inputs = t.tokenizer(["1 + 2 =\n"], return_tensors="pt")
+        >>> out = t.model.generate(**inputs, max_new_tokens=20, logits_processor=[shape])
+        >>> t.tokenizer.decode(out[0]).split("=\n")[1].startswith(("So ", "Answer: "))
+        True
     """
 
     def __init__(

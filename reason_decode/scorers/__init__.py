@@ -6,6 +6,7 @@ from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
+from reason_decode.scorers.writer import RationaleWriter
 
 __all__ = [
     "LikelihoodScorer",
@@ -13,6 +14,7 @@ __all__ = [
     "ProcessRewardModel",
     "RankingModel",
     "RationaleScorer",
+    "RationaleWriter",
     "Scorer",
     "Session",
     "reduce_scores",

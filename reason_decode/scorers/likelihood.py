@@ -15,7 +15,7 @@ from reason_decode.scorers.reading import Layout, Span
 
 
 class LikelihoodScorer(Reader):
-    """Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
+    r"""Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
 
     ``exp(mean_t log p(token_t | prompt, all before t))`` over the tokens of the step and of the
     separator behind it, or, with ``per_step=False``, over those of the whole solution: the weight
@@ -37,6 +37,14 @@ class LikelihoodScorer(Reader):
             larger than the model's.
 
     Source: Wang et al. 2023, 2203.11171, section 2, equation 1: the normalised probability.
+
+    Example:
+        >>> from reason_decode import LikelihoodScorer, tiny
+        >>> likely = LikelihoodScorer.from_pretrained(tiny.WEIGHTS / "base", chat=False)
+        >>> steps = [["10 - 4 = 6 (left: 5 6 6)"], ["10 - 4 = 6 (left: 5 6 7)"]]
+        >>> good, bad = likely.score(["Make 36 from 4 5 6 10.\n"] * 2, steps)
+        >>> bool(good > bad)
+        True
     """
 
     def __init__(

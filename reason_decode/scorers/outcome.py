@@ -18,7 +18,7 @@ from reason_decode.scorers.reading import Layout, Span
 
 
 class OutcomeRewardModel(Reader):
-    """Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
+    r"""Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
 
     The text is a chat of the prompt and the solution where the tokenizer has a template for chats,
     else prompt and steps with a separator behind each. Two labels (wrong, right) give
@@ -38,6 +38,17 @@ class OutcomeRewardModel(Reader):
 
     Source: Cobbe et al. 2021, 2110.14168; Lightman et al. 2023, 2305.20050, section 2.5: the score
     at the last token.
+
+    Example:
+        >>> from transformers import AutoModelForSequenceClassification
+        >>> from reason_decode import OutcomeRewardModel, tiny
+        >>> t = tiny.load()
+        >>> model = AutoModelForSequenceClassification.from_pretrained(
+        ...     tiny.WEIGHTS / "base", num_labels=1
+        ... )  # its head is new, and has learnt nothing
+        >>> orm = OutcomeRewardModel(model, t.tokenizer)
+        >>> [tuple(x.shape) for x in orm.score(["1 + 2 =\n"] * 2, ["3", "1 + 2 = 4\n4"])]
+        [(1,), (1,)]
     """
 
     per_step = False

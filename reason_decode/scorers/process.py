@@ -13,7 +13,7 @@ from reason_decode.scorers.weights import source_of
 
 
 class ProcessRewardModel:
-    """Scores each step of a solution: P(right) at the step's end, in [0, 1].
+    r"""Scores each step of a solution: P(right) at the step's end, in [0, 1].
 
     Args:
         model: the model, as the format reads it; by default one for token classification.
@@ -27,6 +27,14 @@ class ProcessRewardModel:
     Raises:
         ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
             there is no such format.
+
+    Example:
+        >>> from reason_decode import ProcessRewardModel, tiny
+        >>> prm = ProcessRewardModel.from_pretrained(tiny.WEIGHTS / "prm")
+        >>> steps = ["10 - 4 = 6 (left: 5 6 6)", "5 * 6 = 31 (left: 6 31)"]
+        >>> (scores,) = prm.score(["Make 36 from 4 5 6 10.\n"], [steps])
+        >>> [round(float(x)) for x in scores]
+        [1, 0]
     """
 
     def __init__(

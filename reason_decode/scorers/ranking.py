@@ -39,7 +39,7 @@ class RankingHead(nn.Module):
 
 
 class RankingModel(Reader):
-    """Scores a solution by the mean of its hidden states: ``head(mean_t h_t)``, in (0, 1).
+    r"""Scores a solution by the mean of its hidden states: ``head(mean_t h_t)``, in (0, 1).
 
     It is trained on pairs of a right and a wrong solution of one problem, and is there to weigh
     votes: ``SelfConsistency(weigh=ranker)`` is adaptive self-consistency. The mean goes over the
@@ -59,6 +59,16 @@ class RankingModel(Reader):
 
     Source: Li et al. 2024, 2312.12832, adaptive self-consistency; the head and the mean as in
     Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, which reads with T5's encoder.
+
+    Example:
+        >>> from transformers import AutoModel
+        >>> from reason_decode import RankingModel, SelfConsistency, tiny
+        >>> t = tiny.load()
+        >>> ranker = RankingModel(AutoModel.from_pretrained(tiny.WEIGHTS / "base"), t.tokenizer)
+        >>> (score,) = ranker.score(["1 + 2 =\n"], ["3"])  # its head is new, and has learnt nothing
+        >>> 0 < float(score) < 1
+        True
+        >>> vote = SelfConsistency(tokenizer=t.tokenizer, n=16, weigh=ranker)
     """
 
     per_step = False

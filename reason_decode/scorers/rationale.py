@@ -27,7 +27,7 @@ from reason_decode.scorers.writer import (
 
 
 class RationaleScorer(Reader):
-    """Scores a step by its log-likelihood once a rationale for it has been read.
+    r"""Scores a step by its log-likelihood once a rationale for it has been read.
 
     ``sum_i w_i logp(step_i | prompt, steps before, rationale, step_<i) / sum_i w_i`` in nats a
     token, ``w_i = discount ** i``; with ``subtract`` less the same without the rationale. Before
@@ -50,6 +50,14 @@ class RationaleScorer(Reader):
 
     Source: Jiang et al. 2024, 2410.01044, section 3.3; the mean: ``inference_no_length.py`` of
     JHU-CLSP/RATIONALYST at be0b1cf; the discount: ``inference.py`` there, and its filter.
+
+    Example:
+        >>> from reason_decode import RationaleScorer, tiny
+        >>> scorer = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", max_new_tokens=8)
+        >>> steps = [["10 - 4 = 6 (left: 5 6 6)"], ["I like trains"]]
+        >>> good, bad = scorer.score(["Make 36 from 4 5 6 10.\n"] * 2, steps)
+        >>> bool(good > bad)
+        True
     """
 
     def __init__(

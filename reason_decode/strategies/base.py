@@ -20,6 +20,7 @@ from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Trace
 from reason_decode.scorers.base import Reduce, Scorer, reduce_scores
 from reason_decode.steps import StepSplitter, decode
+from reason_decode.strategies.budget import Budget
 from reason_decode.strategies.publish import publish
 
 
@@ -120,19 +121,6 @@ def check_positive(**counts: int) -> None:
             raise ValueError(f"got {name}={count!r}; pass a whole number of at least 1")
 
 
-def check_budget(max_tokens: int | None, candidates: int) -> None:
-    """Raise unless a cap on tokens leaves one for each candidate that is sampled side by side.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if max_tokens is not None and not max_tokens >= candidates:
-        raise ValueError(
-            f"got max_tokens={max_tokens}; {candidates} candidates are sampled side by side and "
-            f"need a token each: pass at least {candidates}, or None for no cap"
-        )
-
-
 def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The prompts as text, without special tokens."""
     rows = [generation.prompt_row(k) for k in range(len(generation.prompt_ids))]
@@ -190,20 +178,20 @@ def _sample_by_turns(
     """What was sampled of each prompt until it was enough or the budget was spent."""
     prompts = generation.prefill()
     branches: list[list[Branch]] = [[] for _ in prompts.room]
-    left = [n * generation.budget if max_tokens is None else max_tokens] * len(branches)
+    budget = Budget(len(branches), max_tokens)
     going, asked = list(range(len(branches))), 0
     while going and asked < n:
         count = min(side_by_side(n), n - asked)
         asked += count
         rows = generation.copied(prompts, going)
-        rows.room = [min(room, left[p] // count) for room, p in zip(rows.room, going, strict=True)]
+        budget.ration(rows, going, count)
         flat = generation.sample(rows, count)
         over: set[int] = set()
         for k, p in enumerate(going):
             fresh = flat[k * count : (k + 1) * count]
             branches[p] += fresh
-            left[p] -= sum(len(branch.tokens) for branch in fresh)
-            if left[p] < count or (enough is not None and enough(p, fresh)):
+            budget.spend(p, fresh)
+            if not budget.allows(p, count) or (enough is not None and enough(p, fresh)):
                 over.add(p)
         going = [p for p in going if p not in over]
     return branches

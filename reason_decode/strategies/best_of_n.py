@@ -10,7 +10,6 @@ from reason_decode.records import Cost, Trace
 from reason_decode.scorers.base import Reduce, Scorer, check_reduce
 from reason_decode.strategies.base import (
     Strategy,
-    check_budget,
     check_count,
     check_positive,
     pack,
@@ -18,11 +17,12 @@ from reason_decode.strategies.base import (
     score_pool,
     side_by_side,
 )
+from reason_decode.strategies.budget import check_budget
 
 
 @dataclass(frozen=True, eq=False)
 class BestOfN(Strategy):
-    """Sample n solutions of each prompt and return the one that scores best.
+    r"""Sample n solutions of each prompt and return the one that scores best.
 
     ``argmax_i reduce(scorer(prompt, solution_i))``; of equal scores the one sampled first wins.
     ``num_return_sequences=k`` returns the k best, best first. A solution cut off by
@@ -41,6 +41,16 @@ class BestOfN(Strategy):
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
     Source: Let's Verify Step by Step (Lightman et al. 2023, 2305.20050), sections 2.2 and 2.6.
+
+    Example:
+        >>> from reason_decode import BestOfN, tiny
+        >>> t = tiny.load()
+        >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+        >>> best = BestOfN(t.prm, tokenizer=t.tokenizer, n=4)
+        >>> how = {"do_sample": True, "max_new_tokens": 80, "return_dict_in_generate": True}
+        >>> out = t.model.generate(**inputs, **how, custom_generate=best)
+        >>> out.traces[0].best.total == max(c.total for c in out.traces[0].candidates)
+        True
     """
 
     scorer: Scorer

@@ -15,7 +15,7 @@ from reason_decode.strategies.step_search import StepSearch, search
 
 @dataclass(frozen=True, eq=False)
 class RationaleGuided(Strategy):
-    """Before each step a rationale is written; of n sampled steps the likeliest under it is kept.
+    r"""Before each step a rationale is written; of n sampled steps the likeliest under it is kept.
 
     ``argmax_i mean_t log p(step_i[t] | trajectory, rationale, step_i[<t])``, or what else the
     scorer makes of it (a discount, the difference to the likelihood without the rationale); of
@@ -35,6 +35,17 @@ class RationaleGuided(Strategy):
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
     Source: Jiang et al. 2024, 2410.01044, section 3.3.
+
+    Example:
+        >>> from reason_decode import RationaleGuided, RationaleScorer, tiny
+        >>> t = tiny.load()
+        >>> rationalyst = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", max_new_tokens=8)
+        >>> guided = RationaleGuided(rationalyst, tokenizer=t.tokenizer, n=2, max_steps=2)
+        >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+        >>> how = {"do_sample": True, "max_new_tokens": 40, "return_dict_in_generate": True}
+        >>> out = t.model.generate(**inputs, **how, custom_generate=guided)
+        >>> [type(step.rationale).__name__ for step in out.traces[0].rounds[0]][:1]
+        ['str']
     """
 
     rationalyst: RationaleScorer

@@ -15,7 +15,6 @@ from reason_decode.scorers.ranking import RankingModel
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
     Strategy,
-    check_budget,
     check_count,
     check_positive,
     pack,
@@ -23,6 +22,7 @@ from reason_decode.strategies.base import (
     score_pool,
     side_by_side,
 )
+from reason_decode.strategies.budget import check_budget
 from reason_decode.voting import (
     Form,
     Stop,
@@ -37,7 +37,7 @@ from reason_decode.voting import (
 
 @dataclass(frozen=True, eq=False)
 class SelfConsistency(Strategy):
-    """Sample n solutions of each prompt and return one with the answer that wins the vote.
+    r"""Sample n solutions of each prompt and return one with the answer that wins the vote.
 
     ``argmax_a sum_i w_i [answer_i = a]`` with w_i = 1, or made of the scorer's reduced score s_i
     under ``weigh``. Of the winners the one of greatest weight is returned, the first of equals.
@@ -63,6 +63,18 @@ class SelfConsistency(Strategy):
     Source: Wang et al. 2023, 2203.11171; weighed by a verifier: Li et al. 2023, 2206.02336; by a
     ranker: Li et al. 2024, 2312.12832; stopped early: Aggarwal et al. 2023,
     2305.11860.
+
+    Example:
+        >>> from reason_decode import SelfConsistency, tiny
+        >>> t = tiny.load()
+        >>> inputs = t.tokenizer(["((1 + 2) * (3 - 4)) =\n"], return_tensors="pt")
+        >>> vote = SelfConsistency(tokenizer=t.tokenizer, n=5)
+        >>> how = {"do_sample": True, "temperature": 0.5, "max_new_tokens": 200}
+        >>> out = t.model.generate(
+        ...     **inputs, **how, return_dict_in_generate=True, custom_generate=vote
+        ... )
+        >>> max(out.traces[0].votes, key=out.traces[0].votes.get) == out.traces[0].best.answer
+        True
     """
 
     _: KW_ONLY

@@ -1,6 +1,5 @@
 """Step search: sample next steps, score them, go on with the best."""
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import accumulate
@@ -10,23 +9,24 @@ from torch import LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.host import Branch, Generation
-from reason_decode.records import Candidate, Cost, Step, Trace
+from reason_decode.records import Cost, Step, Trace
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
 from reason_decode.scorers.rationale import RationaleSession
 from reason_decode.steps import StepBoundary, decode
 from reason_decode.strategies.base import (
     Strategy,
-    check_budget,
     check_count,
     check_positive,
     pack,
     prompt_texts,
 )
+from reason_decode.strategies.budget import Budget, check_budget
+from reason_decode.strategies.trajectory import Trajectory, shared
 
 
 @dataclass(frozen=True, eq=False)
 class StepSearch(Strategy):
-    """Sample n next steps of each kept trajectory, score them, keep the best ``beam_width``.
+    r"""Sample n next steps of each kept trajectory, score them, keep the best ``beam_width``.
 
     The first round samples ``n * beam_width`` steps, so that every round looks at as many. A
     trajectory's score is ``reduce`` over the scores of its steps. A finished solution stays in
@@ -63,6 +63,17 @@ class StepSearch(Strategy):
     Source: step-level beam search with a verifier and lookahead, Snell et al. 2024, 2408.03314,
     section 5.2; the last step's score for the whole: section 5.1; subtrees: diverse verifier tree
     search, Beeching et al. 2024, huggingface/search-and-learn.
+
+    Example:
+        >>> from reason_decode import StepSearch, tiny
+        >>> t = tiny.load()
+        >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+        >>> search = StepSearch(t.prm, tokenizer=t.tokenizer, n=4, beam_width=2)
+        >>> how = {"do_sample": True, "max_new_tokens": 80, "return_dict_in_generate": True}
+        >>> out = t.model.generate(**inputs, **how, custom_generate=search)
+        >>> best = out.traces[0].best
+        >>> len(best.steps) == len(best.scores) and best.total == best.scores[-1]
+        True
     """
 
     scorer: Scorer
@@ -109,7 +120,7 @@ def search(
     beams = [_filled(beam, generation.copies) for beam in beams]
     chosen = [tuple(range(generation.copies))] * len(beams)
     traces = [
-        Trace(prompt, generation.need, tuple(_candidate(p) for p in beam), picks, rounds)
+        Trace(prompt, generation.need, tuple(p.candidate() for p in beam), picks, rounds)
         for prompt, beam, picks, rounds in zip(
             state.prompts, beams, chosen, map(tuple, state.rounds), strict=True
         )
@@ -123,31 +134,6 @@ Place = tuple[int, int]
 """Of a trajectory: (prompt, place in its beam); of a candidate: (row of the round, place in it)."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Path:
-    """A trajectory: its new ids (t,), its steps and their scores (s,), and where it can go on.
-
-    ``tree`` is the subtree that it belongs to; ``ahead`` what the generator went on to say.
-    """
-
-    tokens: Tensor
-    text: str
-    steps: tuple[str, ...]
-    scores: Tensor
-    total: float
-    branch: Branch | None
-    tree: int = 0
-    ahead: str | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.branch is not None and self.branch.stopped
-
-    @property
-    def finished(self) -> bool:
-        return self.branch is not None and self.branch.finished
-
-
 class _Search:
     """The state of one search over all prompts of a batch."""
 
@@ -155,15 +141,15 @@ class _Search:
         self.strategy, self.generation, self.explicit = strategy, generation, explicit
         self.prompts = prompt_texts(generation, strategy.tokenizer)
         self.session: Session = strategy.scorer.open(self.prompts)
-        splitter = strategy.scorer.splitter
-        self.boundary = StepBoundary(strategy.tokenizer, splitter)
-        self.horizon = StepBoundary(strategy.tokenizer, splitter, strategy.lookahead)
+        self.splitter = strategy.scorer.splitter
+        self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
+        self.horizon = StepBoundary(strategy.tokenizer, self.splitter, strategy.lookahead)
         no_tokens = generation.prompt_ids.new_zeros(0)
-        root = _Path(no_tokens, "", (), torch.zeros(0), 0.0, None)
-        self.beams: list[list[_Path]] = [[root] for _ in self.prompts]
+        root = Trajectory(no_tokens, "", (), torch.zeros(0), 0.0, None)
+        self.beams: list[list[Trajectory]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
         self.round = 0
-        self.sampled = [0] * len(self.prompts)
+        self.budget = Budget(len(self.prompts), strategy.max_tokens)
         self.rows = generation.prefill(branch=True)
         self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that go on, in the rows' order."""
@@ -176,21 +162,21 @@ class _Search:
         n = self.strategy.n * (1 if self.round else self.strategy.beam_width)
         self.round += 1
         self._reason()
-        self._ration([p for p, _ in self.live], n)
+        self.budget.ration(self.rows, [p for p, _ in self.live], n)
         sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
         groups = [
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
             for row, (p, place) in enumerate(self.live)
         ]
         for row, (p, _) in enumerate(self.live):
-            self.sampled[p] += sum(len(x.tokens) for x in sampled[row * n : (row + 1) * n])
+            self.budget.spend(p, sampled[row * n : (row + 1) * n])
         fresh = self._score(groups)
         if self.strategy.lookahead:
             fresh = self._look_ahead(fresh)
         going: list[tuple[Place, Place]] = []
         for p in sorted({p for p, _ in self.live}):
             kept = self._keep_best(p, fresh)
-            going += kept if self._left(p) >= self.strategy.n * len(kept) else []
+            going += kept if self.budget.allows(p, self.strategy.n * len(kept)) else []
         places = [place for _, place in going]
         if self.strategy.lookahead:
             # All candidates became trajectories, one after the other, to be looked ahead from.
@@ -199,7 +185,7 @@ class _Search:
         self.session.keep(places)
         self.live = [place for place, _ in going]
         if len(self.beams) == 1:
-            self.generation.stream.commit(_shared(self.beams[0]))
+            self.generation.stream.commit(shared(self.beams[0]))
         if self.live:
             self.rows = self.generation.resume(self._branches())
 
@@ -213,49 +199,42 @@ class _Search:
             if path.branch is not None
         ]
 
-    def _left(self, p: int) -> float:
-        """Tokens that may still be sampled of a prompt."""
-        cap = self.strategy.max_tokens
-        return math.inf if cap is None else cap - self.sampled[p]
-
-    def _ration(self, owners: Sequence[int], n: int) -> None:
-        """Give each of the n candidates of each row, by its prompt, a share of what is left."""
-        if self.strategy.max_tokens is not None:
-            shares = [int(self._left(p)) // (n * owners.count(p)) for p in owners]
-            self.rows.room = [min(pair) for pair in zip(self.rows.room, shares, strict=True)]
-
-    def _look_ahead(self, fresh: Sequence[Sequence[_Path]]) -> list[list[_Path]]:
-        """The same paths, each with the total of what the generator would go on to say."""
+    def _look_ahead(self, fresh: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
+        """The same trajectories, each with the total of where the generator would go from it."""
         places = [(row, k) for row, group in enumerate(fresh) for k in range(len(group))]
-        owners = [self.live[row][0] for row, _ in places]
         self.session.keep(places)
         paths = [fresh[row][k] for row, k in places]
-        # What has ended leads nowhere; for what is left of a budget all must get a token.
-        poor = {p for p in owners if self._left(p) < owners.count(p)}
-        open_ = [i for i, path in enumerate(paths) if not path.ended and owners[i] not in poor]
-        said: dict[int, list[str]] = {}
-        if open_:
-            branches = [path.branch for path in paths]
-            self.rows = self.generation.resume([b for i in open_ if (b := branches[i]) is not None])
-            self._ration([owners[i] for i in open_], 1)
-            rolled = self.generation.sample(self.rows, 1, self.horizon, greedy=True)
-            for i, roll in zip(open_, rolled, strict=True):
-                self.sampled[owners[i]] += len(roll.tokens)
-                said[i] = self.strategy.scorer.splitter.split(
-                    decode(self.strategy.tokenizer, roll.tokens)
-                )
+        said = self._roll_out(paths, [self.live[row][0] for row, _ in places])
         asked = [[said[i]] if said.get(i) else [] for i in range(len(paths))]
         for i, scores in enumerate(self.session.score(asked, remember=False)):
             if scores:
-                totals = reduce_scores(
-                    [torch.cat([paths[i].scores, scores[0]])], self.strategy.reduce
-                )
-                text = self.strategy.scorer.splitter.separator.join(said[i])
-                paths[i] = replace(paths[i], total=float(totals[0]), ahead=text)
+                whole = torch.cat([paths[i].scores, scores[0]])
+                total = float(reduce_scores([whole], self.strategy.reduce)[0])
+                ahead = self.splitter.separator.join(said[i])
+                paths[i] = replace(paths[i], total=total, ahead=ahead)
         # Of nothing new nothing is read; but it is from here that keep() goes on.
         self.session.score([[[]] for _ in paths])
         rest = iter(paths)
         return [[next(rest) for _ in group] for group in fresh]
+
+    def _roll_out(self, paths: Sequence[Trajectory], owners: Sequence[int]) -> dict[int, list[str]]:
+        """The steps that greedy decoding says behind each trajectory, of those that go on."""
+        going: dict[int, Branch] = {
+            i: path.branch
+            for i, path in enumerate(paths)
+            if path.branch is not None
+            and not path.ended
+            and self.budget.allows(owners[i], owners.count(owners[i]))
+        }
+        if not going:
+            return {}
+        rows = self.generation.resume([*going.values()])
+        self.budget.ration(rows, [owners[i] for i in going])
+        rolls = self.generation.sample(rows, 1, self.horizon, greedy=True)
+        for i, roll in zip(going, rolls, strict=True):
+            self.budget.spend(owners[i], [roll])
+        texts = (decode(self.strategy.tokenizer, roll.tokens) for roll in rolls)
+        return {i: self.splitter.split(text) for i, text in zip(going, texts, strict=True)}
 
     def _reason(self) -> None:
         """Have the rationales of this round written and, if they are explicit, read."""
@@ -274,27 +253,27 @@ class _Search:
         ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=torch.long, device=self.generation.prompt_ids.device)
 
-    def _distinct(self, parent: _Path, branches: Sequence[Branch]) -> list[_Path]:
+    def _distinct(self, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
         """The continuations of a trajectory, not yet scored, each text once."""
-        paths: dict[tuple[str, bool], _Path] = {}
+        paths: dict[tuple[str, bool], Trajectory] = {}
         for branch in branches:
             tokens = torch.cat([parent.tokens, branch.tokens])
             text = decode(self.strategy.tokenizer, tokens)
-            splitter = self.strategy.scorer.splitter
-            steps = splitter.split(text) if branch.stopped else splitter.complete(text)
+            whole = self.splitter.split if branch.stopped else self.splitter.complete
+            steps = tuple(whole(text))
             tree = parent.tree if parent.branch else len(paths) % self.strategy.subtrees
-            path = _Path(tokens, text, tuple(steps), parent.scores, parent.total, branch, tree)
+            path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, tree)
             paths.setdefault((text, branch.stopped), path)
         return list(paths.values())
 
-    def _score(self, groups: Sequence[Sequence[_Path]]) -> list[list[_Path]]:
+    def _score(self, groups: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
         """The same paths with the scores of their new steps."""
         parents = [self.beams[p][place] for p, place in self.live]
         texts = [
             [list(path.steps[len(parent.steps) :]) for path in group]
             for parent, group in zip(parents, groups, strict=True)
         ]
-        scored: list[list[_Path]] = []
+        scored: list[list[Trajectory]] = []
         for group, scores in zip(groups, self.session.score(texts), strict=True):
             every = [torch.cat([path.scores, new]) for path, new in zip(group, scores, strict=True)]
             totals = reduce_scores(every, self.strategy.reduce).tolist()
@@ -306,20 +285,22 @@ class _Search:
             )
         return scored
 
-    def _keep_best(self, p: int, fresh: Sequence[Sequence[_Path]]) -> list[tuple[Place, Place]]:
+    def _keep_best(
+        self, p: int, fresh: Sequence[Sequence[Trajectory]]
+    ) -> list[tuple[Place, Place]]:
         """Set a prompt's beam to its best.
 
         Returns:
             Of each trajectory that goes on, its place in the beams and where it was sampled.
         """
-        sampled_at: dict[_Path, Place] = {
+        sampled_at: dict[Trajectory, Place] = {
             path: (row, k)
             for row, (owner, _) in enumerate(self.live)
             if owner == p
             for k, path in enumerate(fresh[row])
         }
         ended = [path for path in self.beams[p] if path.ended]
-        ranked = sorted([*ended, *sampled_at], key=_rank)
+        ranked = sorted([*ended, *sampled_at], key=lambda path: path.rank)
         trees = ([path for path in ranked if path.tree == k] for k in range(self.strategy.subtrees))
         best = [path for tree in trees for path in self._near(self._unlike(tree))]
         self.rounds[p].append(
@@ -328,17 +309,17 @@ class _Search:
         self.beams[p] = best
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
 
-    def _unlike(self, ranked: list[_Path]) -> list[_Path]:
+    def _unlike(self, ranked: list[Trajectory]) -> list[Trajectory]:
         """The best of those that the strategy's ``distinct`` holds for the same."""
         distinct = self.strategy.distinct
         if distinct is None:
             return ranked
-        first: dict[Hashable, _Path] = {}
+        first: dict[Hashable, Trajectory] = {}
         for path in ranked:
             first.setdefault(distinct(path.steps), path)
         return list(first.values())
 
-    def _near(self, ranked: list[_Path]) -> list[_Path]:
+    def _near(self, ranked: list[Trajectory]) -> list[Trajectory]:
         """As many of the first as a subtree keeps, without those too far below the first."""
         best = ranked[: self.strategy.beam_width // self.strategy.subtrees]
         if self.strategy.margin is None or not best:
@@ -347,13 +328,13 @@ class _Search:
         floor = best[0].total - self.strategy.margin
         return [path for path in best if path.total >= floor]
 
-    def _step(self, row: int, path: _Path, kept: bool) -> Step:
+    def _step(self, row: int, path: Trajectory, kept: bool) -> Step:
         """A candidate as its round saw it, for the trace."""
         assert path.branch is not None
         p, place = self.live[row]
         new = path.steps[len(self.beams[p][place].steps) :]
         return Step(
-            text=self.strategy.scorer.splitter.separator.join(new),
+            text=self.splitter.separator.join(new),
             score=float(path.scores[-1]) if new else None,
             total=path.total,
             parent=place,
@@ -365,30 +346,6 @@ class _Search:
         )
 
 
-def _rank(path: _Path) -> tuple[bool, float]:
-    """Sort key: what was cut off last, then by score; sorting keeps the earlier of equals first."""
-    return path.ended and not path.finished, -path.total
-
-
-def _shared(beam: Sequence[_Path]) -> Tensor:
-    """The ids that all trajectories of a beam begin with, (t,) int64."""
-    shortest = min(len(path.tokens) for path in beam)
-    rows = torch.stack([path.tokens[:shortest] for path in beam])
-    alike = (rows == rows[0]).all(dim=0).long().cumprod(dim=0)
-    return rows[0, : int(alike.sum())]
-
-
-def _filled(beam: list[_Path], count: int) -> list[_Path]:
+def _filled(beam: list[Trajectory], count: int) -> list[Trajectory]:
     """At least ``count`` trajectories: where fewer differ, the best are repeated."""
     return [beam[k % len(beam)] for k in range(max(count, len(beam)))]
-
-
-def _candidate(path: _Path) -> Candidate:
-    return Candidate(
-        path.text,
-        path.steps,
-        tuple(path.scores.tolist()),
-        path.total,
-        path.finished,
-        len(path.tokens),
-    )
