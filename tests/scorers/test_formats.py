@@ -267,18 +267,6 @@ def test_equals_the_published_reading(published: Published, prm: ProcessRewardMo
         torch.testing.assert_close(scores, plain, atol=1e-5, rtol=0)
 
 
-def test_a_session_scores_as_the_stateless_call(prm: ProcessRewardModel) -> None:
-    whole = prm.score([PROMPTS[owner] for owner in OWNERS], STEPS)
-    session = prm.open(PROMPTS)
-    first = session.score([[steps[:1] for steps in STEPS[:3]], [STEPS[3]]])
-    session.keep([(0, 2), (0, 0), (0, 1)])
-    second = session.score([[STEPS[2][1:]], [STEPS[0][1:2], STEPS[0][1:]], []])
-    torch.testing.assert_close(first[1][0], whole[3], atol=1e-4, rtol=0)
-    torch.testing.assert_close(torch.cat([first[0][2], second[0][0]]), whole[2], atol=1e-4, rtol=0)
-    torch.testing.assert_close(torch.cat([first[0][0], second[1][1]]), whole[0], atol=1e-4, rtol=0)
-    torch.testing.assert_close(second[1][0], whole[0][1:2], atol=1e-4, rtol=0)
-
-
 def test_a_session_reads_each_token_once(prm: ProcessRewardModel) -> None:
     """Step by step costs what the whole costs at once."""
     at_once, by_step = prm.open(PROMPTS[:1]), prm.open(PROMPTS[:1])
