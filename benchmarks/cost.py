@@ -6,8 +6,9 @@
 The same search everywhere: n candidates a step, the best one kept, steps of a fixed number of
 tokens, the packaged generator and reward model. Each row is one search; "read" is what went through
 a forward pass before or beside sampling, "of unique" the scorer's tokens against those of the
-prompt and of every candidate once. Checked first: the kept solution's cached scores are those of
-one plain pass over it.
+prompt and of every candidate once. "own" are the seconds without the scorer's; the last rows sample
+as many tokens by one plain ``generate``, which nobody judges. Checked first: the kept solution's
+cached scores are those of one plain pass over it.
 """
 
 import argparse
@@ -38,6 +39,7 @@ class Spent:
     scored: int = 0
     unique: int = 0
     seconds: float = 0.0
+    scoring: float = 0.0
 
 
 class Metronome:
@@ -52,15 +54,48 @@ class Metronome:
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         """Equal scores of all tokens that may come next, (r, v); of others minus infinity."""
         allowed = torch.full_like(scores, -torch.inf)
-        for row, said in enumerate(ids.tolist()):
+        for row, said in enumerate(ids[:, -self.length :].tolist()):
             due = said[::-1].index(self.newline) == self.length - 1
             allowed[row, [self.newline] if due else self.digits] = 0.0
         return allowed
 
 
+class Clocked:
+    """A scorer, and its session, that remembers how long it took."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.splitter, self.seconds = inner, inner.splitter, 0.0
+
+    def open(self, prompts: Sequence[str]) -> "Clocked":
+        """Itself, once the session inside has read the prompts."""
+        self.inner = self._timed(self.inner.open, prompts)
+        return self
+
+    def score(self, *how: Any, **options: Any) -> Any:
+        """What the session inside says."""
+        return self._timed(self.inner.score, *how, **options)
+
+    def keep(self, choice: Any) -> None:
+        """Passed on."""
+        self._timed(self.inner.keep, choice)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read so far."""
+        return self.inner.tokens
+
+    def _timed(self, call: Callable[..., Any], *how: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return call(*how, **options)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
 def ours(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     """``StepSearch``: caches are branched, each token is read once."""
-    strategy = StepSearch(models.prm, tokenizer=models.tokenizer, n=n, max_steps=steps)
+    clocked: Any = Clocked(models.prm)
+    strategy = StepSearch(clocked, tokenizer=models.tokenizer, n=n, max_steps=steps)
     inputs = models.tokenizer([PROMPT], return_tensors="pt")
     start = time.perf_counter()
     out = models.model.generate(
@@ -77,7 +112,8 @@ def ours(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     torch.testing.assert_close(torch.tensor(trace.best.scores), alone, atol=1e-4, rtol=0)
     cost = out.cost
     unique = _length(models, PROMPT) + sum(step.tokens for x in trace.rounds for step in x)
-    return Spent(cost.prefill + cost.decode, cost.sampled, cost.scorer, unique, seconds)
+    read = cost.prefill + cost.decode
+    return Spent(read, cost.sampled, cost.scorer, unique, seconds, clocked.seconds)
 
 
 def its_hub(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
@@ -121,6 +157,21 @@ def plain(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     return spent
 
 
+def unsearched(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
+    """As many tokens from one call of plain ``generate``."""
+    inputs = models.tokenizer([PROMPT], return_tensors="pt")
+    start = time.perf_counter()
+    models.model.generate(
+        **inputs,
+        do_sample=True,
+        num_return_sequences=n,
+        max_new_tokens=steps * length,
+        logits_processor=[Metronome(models, length)],
+    )
+    read = n * (inputs["input_ids"].shape[1] + steps * length - 1)
+    return Spent(read, n * steps * length, seconds=time.perf_counter() - start)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the searches and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -132,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs: dict[str, Callable[[tiny.Tiny, int, int, int], Spent]] = {"reason-decode": ours}
     if importlib.util.find_spec("its_hub") is not None:
         runs["its_hub"] = its_hub
-    runs["plain loop"] = plain
+    runs |= {"plain loop": plain, "plain generate": unsearched}
     rows: list[dict[str, str]] = []
     for steps in tqdm(args.steps, unit="length", disable=None):
         for run in runs.values():
@@ -156,6 +207,7 @@ def _rows(found: dict[str, Spent], steps: int) -> list[dict[str, str]]:
             "of unique": f"{x.scored / base.unique:.2f}",
             "times ours": f"{x.scored / base.scored:.1f}",
             "seconds": f"{x.seconds:.2f}",
+            "own": f"{x.seconds - x.scoring:.2f}",
         }
         for name, x in found.items()
     ]
@@ -180,6 +232,7 @@ def _next(models: tiny.Tiny, texts: Sequence[str], length: int, spent: Spent) ->
 @torch.no_grad()
 def _judged(models: tiny.Tiny, prompt: str, solutions: Sequence[str], spent: Spent) -> list[float]:
     """P(right) of the last step of each solution by one pass over all of its text."""
+    start = time.perf_counter()
     layouts = [
         models.prm.format.lay_out(prompt, models.prm.splitter.split(solution))
         for solution in solutions
@@ -190,7 +243,9 @@ def _judged(models: tiny.Tiny, prompt: str, solutions: Sequence[str], spent: Spe
     )
     features = models.prm.format.read(**rows)
     last = torch.stack([row[x.ends[-1]] for row, x in zip(features, layouts, strict=True)])
-    return models.prm.format.right(last).tolist()
+    scores = models.prm.format.right(last).tolist()
+    spent.scoring += time.perf_counter() - start
+    return scores
 
 
 def _length(models: tiny.Tiny, text: str) -> int:
