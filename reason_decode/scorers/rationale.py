@@ -16,7 +16,7 @@ from transformers import (
 from reason_decode.scorers.base import as_steps, check_finite, check_pairs
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.reader import Reader
-from reason_decode.scorers.reading import Layout, Read, ReadingSession, Span
+from reason_decode.scorers.reading import WINDOW, Layout, Read, ReadingSession, Span
 from reason_decode.scorers.weights import source_of
 from reason_decode.scorers.writer import (
     Rationale,
@@ -165,9 +165,18 @@ class RationaleScorer(Reader):
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
         check_pairs(prompts, solutions)
+        steps = as_steps(solutions, self.splitter)
+        scores: list[Tensor] = []
+        for start in range(0, len(steps), WINDOW):
+            window = slice(start, start + WINDOW)
+            scores += self._score(prompts[window], steps[window])
+        return scores
+
+    def _score(self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]) -> list[Tensor]:
+        """The scores of so many solutions that one session can hold their prompts."""
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
         groups: list[list[Sequence[str]]] = [[] for _ in places]
-        for prompt, steps in zip(prompts, as_steps(solutions, self.splitter), strict=True):
+        for prompt, steps in zip(prompts, solutions, strict=True):
             groups[places[prompt]].append(steps)
         found = self.open(list(places)).score(groups, remember=False)
         rest = [iter(group) for group in found]

@@ -25,7 +25,7 @@ from reason_decode.scorers.base import as_steps, check_finite, check_pairs
 from reason_decode.steps import StepSplitter
 
 # Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
-_WINDOW = 512
+WINDOW = 512
 
 
 class Layout(NamedTuple):
@@ -262,8 +262,8 @@ def score_all(
     check_pairs(prompts, solutions)
     steps = as_steps(solutions, judge.splitter)
     scores: list[Tensor] = []
-    for start in range(0, len(steps), _WINDOW):
-        window = slice(start, start + _WINDOW)
+    for start in range(0, len(steps), WINDOW):
+        window = slice(start, start + WINDOW)
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts[window]))}
         session = ReadingSession(judge, list(places))
         behind = [(places[p], x) for p, x in zip(prompts[window], steps[window], strict=True)]

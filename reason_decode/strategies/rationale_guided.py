@@ -10,6 +10,7 @@ from reason_decode.host import Generation
 from reason_decode.records import Cost, Trace
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.strategies.base import Strategy, check_positive
+from reason_decode.strategies.budget import check_budget
 from reason_decode.strategies.step_search import StepSearch, search
 
 
@@ -30,6 +31,8 @@ class RationaleGuided(Strategy):
         n: steps sampled a round.
         supervision: "implicit" or "explicit".
         max_steps: at most this many rounds; ``None`` leaves it to the token budget.
+        max_tokens: at most so many are sampled of a prompt, over all its candidates; rationales do
+            not count. ``None``: no cap.
 
     Raises:
         ValueError: an argument is not allowed; at the call, what cannot be done there.
@@ -54,9 +57,11 @@ class RationaleGuided(Strategy):
     n: int = 3
     supervision: Literal["implicit", "explicit"] = "implicit"
     max_steps: int | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         check_positive(n=self.n, max_steps=self.max_steps or 1)
+        check_budget(self.max_tokens, self.n)
         if self.supervision not in ("implicit", "explicit"):
             raise ValueError(
                 f"got supervision={self.supervision!r}; allowed are 'implicit' (rationales score "
@@ -66,6 +71,10 @@ class RationaleGuided(Strategy):
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Write, sample, score, keep; round after round."""
         steps = StepSearch(
-            self.rationalyst, tokenizer=self.tokenizer, n=self.n, max_steps=self.max_steps
+            self.rationalyst,
+            tokenizer=self.tokenizer,
+            n=self.n,
+            max_steps=self.max_steps,
+            max_tokens=self.max_tokens,
         )
         return search(steps, generation, explicit=self.supervision == "explicit")

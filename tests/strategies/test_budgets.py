@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from run_strategy import generate, traces
 
-from reason_decode import BestOfN, SelfConsistency, StepSearch
+from reason_decode import BestOfN, RationaleGuided, RationaleScorer, SelfConsistency, StepSearch
+from reason_decode.scorers import RationaleWriter
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 
+NAMES = ("best-of-n", "self-consistency", "step-search", "lookahead", "rationale-guided")
 PROMPTS = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
@@ -18,13 +20,16 @@ def _strategy(name: str, tiny: Tiny, max_tokens: int | None) -> Strategy:
         return BestOfN(tiny.prm, **how)
     if name == "self-consistency":
         return SelfConsistency(**how)
+    if name == "rationale-guided":
+        writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=4)
+        return RationaleGuided(RationaleScorer(writer, chat=False), **how)
     if name == "lookahead":
         return StepSearch(tiny.prm, beam_width=2, lookahead=1, **how)
     return StepSearch(tiny.prm, beam_width=2, **how)
 
 
 @pytest.mark.parametrize("max_tokens", [8, 77, 130])
-@pytest.mark.parametrize("name", ["best-of-n", "self-consistency", "step-search", "lookahead"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_more_than_the_cap_is_sampled(tiny: Tiny, name: str, max_tokens: int) -> None:
     for prompt in PROMPTS:
         out = generate(tiny, _strategy(name, tiny, max_tokens), [prompt])
