@@ -102,7 +102,7 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
         "step search 8": search,
         "step search 8, beam 10": replace(search, beam_width=10, margin=0.85),
         "best of 64": BestOfN(prm, tokenizer=words, n=64),
-        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.95),
+        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.9),
         "likelihood vote 16": SelfConsistency(tokenizer=words, n=16, weigh=likely),
         "step search 16": replace(search, n=16),
         "step search 8, beam 2": replace(search, beam_width=2),

@@ -12,7 +12,7 @@ __all__ = [
     "Stop",
     "Votes",
     "decided",
-    "lead_probability",
+    "hold_probability",
     "majority",
     "should_stop",
     "vote_weight",
@@ -121,7 +121,7 @@ def check_form(form: object) -> None:
 
 
 Stop = Literal["decided"] | float
-"""When to stop asking for votes: none can change it any more, or the lead is so probable."""
+"""When to stop asking for votes: none can change it any more, or so probably none will."""
 
 
 def decided(counts: Sequence[float], left: int) -> bool:
@@ -135,20 +135,29 @@ def decided(counts: Sequence[float], left: int) -> bool:
     return first - second > left
 
 
-def lead_probability(counts: Sequence[float]) -> float:
-    """Probability that the leading answer is more frequent than the second, of these two.
+def hold_probability(counts: Sequence[float], left: int) -> float:
+    """Probability that the leading answer stays ahead of the second when everyone has voted.
 
-    ``P(p > 1/2)`` for p ~ Beta(first + 1, second + 1), which is the share of the heads among
-    ``first + second + 1`` fair coins being at most ``first``.
+    ``P(first + x >= second + left - x)`` where x of the voters to come vote for the first: binomial
+    with p ~ Beta(first + 1, second + 1), as if all of them voted for one of these two. 0 if nobody
+    has voted.
 
     Args:
         counts: votes of each answer so far, one each.
+        left: voters still to come.
 
-    Source: Aggarwal et al. 2023, 2305.11860, section 3 (its Beta criterion).
+    Source: the Beta posterior of Aggarwal et al. 2023, 2305.11860, section 3, which asks whether
+    p > 1/2, as if there were no end of voters.
     """
     first, second = map(int, _leaders(counts))
-    coins = first + second + 1
-    return sum(math.comb(coins, heads) for heads in range(first + 1)) / 2**coins
+    if first == 0:
+        return 0.0
+    ways = (
+        math.comb(first + x, x) * math.comb(second + left - x, left - x)
+        for x in range(left + 1)
+        if first + x >= second + left - x
+    )
+    return sum(ways) / math.comb(first + second + left + 1, left)
 
 
 def should_stop(counts: Sequence[float], left: int, stop: Stop | None) -> bool:
@@ -157,14 +166,14 @@ def should_stop(counts: Sequence[float], left: int, stop: Stop | None) -> bool:
     Args:
         counts: votes of each answer so far, one each.
         left: voters still to come.
-        stop: ``"decided"``: once no one can change the winner; a probability: also once the lead is
-            at least so probable; ``None``: never.
+        stop: ``"decided"``: once no one can change the winner; a probability: also once it is at
+            least so probable that nobody will; ``None``: never.
     """
     if stop is None:
         return False
     if decided(counts, left):
         return True
-    return stop != "decided" and lead_probability(counts) >= stop
+    return stop != "decided" and hold_probability(counts, left) >= stop
 
 
 def check_stop(stop: object) -> None:
@@ -176,7 +185,7 @@ def check_stop(stop: object) -> None:
     if stop is None or stop == "decided" or (isinstance(stop, float) and 0.5 < stop < 1):
         return
     raise ValueError(
-        f"got stop={stop!r}; allowed are 'decided', a probability between 0.5 and 1 such as 0.95, "
+        f"got stop={stop!r}; allowed are 'decided', a probability between 0.5 and 1 such as 0.9, "
         "and None"
     )
 

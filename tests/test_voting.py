@@ -8,7 +8,7 @@ from reason_decode.voting import (
     Votes,
     check_stop,
     decided,
-    lead_probability,
+    hold_probability,
     majority,
     should_stop,
     weighted,
@@ -77,20 +77,38 @@ def test_a_vote_is_decided_when_the_rest_cannot_change_it():
     assert not decided([], left=0)
 
 
-@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0], []])
-def test_the_probability_of_a_lead_is_the_integral_of_its_beta_density(counts: list[float]):
+@pytest.mark.parametrize("left", [0, 1, 6])
+@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0]])
+def test_the_probability_to_hold_is_the_integral_over_what_voters_may_prefer(
+    counts: list[float], left: int
+) -> None:
     first, second = sorted([*counts, 0.0, 0.0])[-1:-3:-1]
-    density = [(k / 20_000) ** first * (1 - k / 20_000) ** second for k in range(20_001)]
-    expected = sum(density[10_001:]) / sum(density)
-    assert lead_probability(counts) == pytest.approx(expected, abs=1e-3)
+    total = held = 0.0
+    for k in range(1, 2000):
+        p = k / 2000
+        density = p**first * (1 - p) ** second
+        total += density
+        held += density * sum(
+            math.comb(left, x) * p**x * (1 - p) ** (left - x)
+            for x in range(left + 1)
+            if first + x >= second + left - x
+        )
+    assert hold_probability(counts, left) == pytest.approx(held / total, abs=1e-3)
 
 
-def test_each_rule_stops_where_it_says():
+def test_without_voters_left_a_lead_holds_and_without_end_it_is_the_published_one() -> None:
+    assert hold_probability([3.0, 1.0], left=0) == 1.0
+    # P(p > 1/2) for p ~ Beta(4, 2), by 5 coins of which at most 3 show heads.
+    assert hold_probability([3.0, 1.0], left=2000) == pytest.approx(26 / 32, abs=1e-3)
+    assert hold_probability([], left=3) == 0.0
+
+
+def test_each_rule_stops_where_it_says() -> None:
     assert not should_stop([9.0], left=0, stop=None)
-    assert should_stop([4.0], left=9, stop=0.95)
-    assert not should_stop([3.0], left=9, stop=0.95)
-    assert not should_stop([4.0], left=9, stop="decided")
-    assert should_stop([2.0, 1.0], left=0, stop=0.95)
+    assert should_stop([2.0], left=6, stop=0.9)
+    assert not should_stop([1.0], left=7, stop=0.9)
+    assert not should_stop([2.0], left=6, stop="decided")
+    assert should_stop([2.0, 1.0], left=0, stop=0.9)
 
 
 @pytest.mark.parametrize("stop", [0.5, 1.0, 1, "soon", True])

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_replay_runs_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Six alike, then two others: certain enough after four, decided after five."""
+    """Six alike, then two others: certain enough after two, or four, decided after five."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     early_stop = __import__("early_stop")
     path = tmp_path / "samples.jsonl.gz"
@@ -21,4 +21,5 @@ def test_the_replay_runs_small(
     rows = {row[:10].strip(): row.split() for row in capsys.readouterr().out.splitlines()}
     assert "100.0" in rows["all"]
     assert "62.5" in rows["decided"]
+    assert "25.0" in rows["hold 0.95"]
     assert "50.0" in rows["lead 0.95"]

@@ -63,7 +63,7 @@ def test_a_decided_vote_elects_whom_all_would_have(tiny: Tiny) -> None:
 
 
 def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
-    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, stop=0.95)
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, stop=0.9)
     out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=240)
     assert out.cost is not None
     words = tiny.tokenizer([PROMPT, "(1 + 2) =\n"])["input_ids"]
