@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import (
     Cache,
     DynamicCache,
@@ -107,6 +107,16 @@ def _padded(states: Tensor, width: int) -> Tensor:
 def crop_row(row: RowCache, end: int) -> RowCache:
     """The first positions of a row, as views."""
     return [(keys[:, :end], values[:, :end]) for keys, values in row]
+
+
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where a model takes its inputs.
+
+    Of a model whose first layer is kept elsewhere and brought in when it is called (accelerate's
+    offloading) the parameters have no device; its hooks then take inputs from the CPU.
+    """
+    device = torch.device(model.device)
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def read_rows(

@@ -10,6 +10,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.cache import (
     RowCache,
     check_branchable,
+    input_device,
     make_growing,
     new_cache,
     read_rows,
@@ -58,7 +59,7 @@ class Shadow:
         ):
             self._catch_up(rows)
         make_growing(self._cache)
-        device = self.model.device
+        device = input_device(self.model)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         width = int(lengths.max())
         outputs = self.model(
@@ -75,7 +76,8 @@ class Shadow:
     def _catch_up(self, rows: Sequence[Tensor]) -> None:
         """Have all but the last id of each row read, and their caches stacked."""
         found = [self._find(row[:-1]) for row in rows]
-        new = [row[k:-1].to(self.model.device) for row, (k, _) in zip(rows, found, strict=True)]
+        device = input_device(self.model)
+        new = [row[k:-1].to(device) for row, (k, _) in zip(rows, found, strict=True)]
         read = [past for _, past in found if past is not None]
         if any(map(len, new)):
             model: Any = self.model  # typed as if its base might be missing

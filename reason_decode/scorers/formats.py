@@ -19,7 +19,12 @@ from transformers import (
 )
 
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import body_with_head, head_of, tensors_under
+from reason_decode.scorers.weights import (
+    body_with_head,
+    output_layer,
+    tensors_under,
+    through_head,
+)
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
@@ -277,7 +282,7 @@ class QwenMath(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
-        return head_of(self.model)(features).float().softmax(dim=-1)[:, 1]
+        return through_head(self.model, features).float().softmax(dim=-1)[:, 1]
 
 
 class Skywork(Format):
@@ -309,7 +314,7 @@ class Skywork(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``sigmoid(v_head(hidden))``."""
-        return head_of(self.model)(features).float().sigmoid()[:, 0]
+        return through_head(self.model, features).float().sigmoid()[:, 0]
 
 
 class ReasonEval(Format):
@@ -358,7 +363,7 @@ class ReasonEval(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """Validity: P(neutral) + P(right)."""
-        return head_of(self.model)(features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
+        return through_head(self.model, features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
 
 
 FORMATS: dict[str, type[Format]] = {
@@ -416,8 +421,8 @@ def detect(path_or_id: str | Path, config: Any) -> str:
 
 def _choice(model: PreTrainedModel, features: Tensor, tokens: Sequence[int]) -> Tensor:
     """P(first token) among the tokens, (k,): only those rows of the output matrix are used."""
-    output: Any = model.get_output_embeddings()
-    logits = features @ output.weight[list(tokens)].T
-    if output.bias is not None:
-        logits = logits + output.bias[list(tokens)]
+    weight, bias = output_layer(model)
+    logits = features.to(weight.device) @ weight[list(tokens)].T
+    if bias is not None:
+        logits = logits + bias[list(tokens)]
     return logits.float().softmax(dim=-1)[:, 0]

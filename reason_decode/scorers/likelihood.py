@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
+from reason_decode.scorers.weights import output_layer
 
 
 class LikelihoodScorer(Reader):
@@ -154,17 +155,17 @@ def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
     # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
     from reason_decode.ops import linear_token_logprobs
 
-    output: Any = model.get_output_embeddings()
-    hidden = torch.cat([span.features for span in spans])
+    weight, bias = output_layer(model)
+    hidden = torch.cat([span.features for span in spans]).to(weight.device)
     config: Any = model.config.get_text_config()
     # Granite divides its logits, Cohere multiplies them, Gemma bends them.
     hidden = hidden / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
     ids = [token for span in spans for token in span.following]
     logps = linear_token_logprobs(
         hidden,
-        output.weight,
+        weight,
         torch.tensor(ids, device=hidden.device),
-        bias=getattr(output, "bias", None),
+        bias=bias,
         softcap=getattr(config, "final_logit_softcapping", None),
     )
     return list(logps.split([len(span.following) for span in spans]))

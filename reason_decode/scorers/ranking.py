@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.cache import input_device
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import body_with_head, head_of, tensors_under
+from reason_decode.scorers.weights import body_with_head, tensors_under, through_head
 
 _HEAD = "reward_head."
 
@@ -90,7 +91,7 @@ class RankingModel(Reader):
         if not hasattr(model, "reward_head"):
             config: Any = model.config.get_text_config()
             head = RankingHead(config.hidden_size)
-            model.add_module("reward_head", head.to(model.device, model.dtype))
+            model.add_module("reward_head", head.to(input_device(model), model.dtype))
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
 
     @classmethod
@@ -143,4 +144,4 @@ class RankingModel(Reader):
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a solution."""
         means = torch.stack([span.features.float().mean(dim=0) for span in spans])
-        return head_of(self.model)(means.to(self.model.dtype))
+        return through_head(self.model, means.to(self.model.dtype))

@@ -17,6 +17,7 @@ from reason_decode.cache import (
     RowCache,
     check_branchable,
     crop_row,
+    input_device,
     new_cache,
     read_rows,
     take_row,
@@ -201,7 +202,7 @@ class ReadingSession:
     @torch.no_grad()
     def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
         """One forward pass over what is new of each."""
-        judge, device = self.judge, self.judge.model.device
+        judge, device = self.judge, input_device(self.judge.model)
         features, cache, places = read_rows(
             judge.read,
             judge.model.config,

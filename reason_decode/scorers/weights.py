@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils.hub import cached_file
 
+from reason_decode.cache import input_device
+
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
 
 
@@ -49,14 +51,31 @@ def body_with_head(
     """
     model = AutoModel.from_pretrained(path_or_id, **kwargs)
     head.load_state_dict(weights)
-    model.add_module("reward_head", head.to(model.device, model.dtype).eval())
+    model.add_module("reward_head", head.to(input_device(model), model.dtype).eval())
     return model
 
 
-def head_of(model: PreTrainedModel) -> nn.Module:
-    """The head that ``body_with_head`` put on a body."""
-    head: Any = model.get_submodule("reward_head")
-    return head
+def through_head(model: PreTrainedModel, features: Tensor) -> Tensor:
+    """What the head that ``body_with_head`` put on a body says of features (k, h)."""
+    head = model.get_submodule("reward_head")
+    # Of a body on several devices the last layer need not be where the head is.
+    return head(features.to(next(head.parameters()).device))
+
+
+def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
+    """The output matrix (v, h) of a language model and its bias (v,), if it has one.
+
+    Raises:
+        ValueError: it is kept elsewhere, to be brought in when its layer is called; rows of it are
+            read here.
+    """
+    output: Any = model.get_output_embeddings()
+    if output.weight.is_meta:
+        raise ValueError(
+            f"got a {type(model).__name__} whose output layer is offloaded; its rows are read one "
+            "by one: keep that layer on a device, as device_map={..., 'lm_head': 'cpu'} does"
+        )
+    return output.weight, getattr(output, "bias", None)
 
 
 def source_of(model: PreTrainedModel) -> str:

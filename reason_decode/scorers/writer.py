@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.cache import crop_row, stack_rows
+from reason_decode.cache import crop_row, input_device, stack_rows
 from reason_decode.scorers.likelihood import Text
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Read
@@ -114,10 +114,11 @@ class RationaleWriter(Reader):
             for read, row in zip(reads, ids, strict=True)
             if read.cache is not None
         ]
+        device = input_device(self.model)
         model: Any = self.model  # typed without the generation methods that it has
         written = model.generate(
-            input_ids=padded.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
+            input_ids=padded.to(device),
+            attention_mask=mask.to(device),
             past_key_values=stack_rows(pasts, self.model.config),
             generation_config=self.how,
             tokenizer=self.tokenizer,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import pipeline
 
-from reason_decode import BestOfN, StepSearch
+from reason_decode import BestOfN, LikelihoodScorer, ProcessRewardModel, StepSearch
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
@@ -68,18 +68,30 @@ def test_a_compiled_model_says_what_it_said(
     assert torch.equal(*said)
 
 
+# Until transformers 5.20 generate() warned of inputs that offloaded layers take all the same.
+@pytest.mark.filterwarnings("ignore:You are calling .generate")
 @pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
-def test_a_model_with_a_device_map_says_what_it_said(
+def test_models_with_a_device_map_say_what_they_said(
     tiny: Tiny, strategy: type[BestOfN] | type[StepSearch]
 ) -> None:
-    """Half of the layers are kept elsewhere and brought in when they are called."""
-    dispatch = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
-    how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}
-    how["custom_generate"] = strategy(tiny.prm, tokenizer=tiny.tokenizer, n=3)
+    """Layers are kept elsewhere and brought in when they are called; scorers once put ids there."""
+    accelerate = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
     inputs = tiny.tokenizer(PROMPTS, return_tensors="pt", padding=True)
-    mapped = dispatch.cpu_offload(copy.deepcopy(tiny.model), execution_device="cpu")
+    how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}
+    model, judge = copy.deepcopy(tiny.model), copy.deepcopy(tiny.prm.model)
+    for mapped in (model, judge):
+        accelerate.cpu_offload(mapped, execution_device="cpu")
+    prm = ProcessRewardModel(judge, tiny.prm.tokenizer)
     said: list[Any] = []
-    for generator in (tiny.model, mapped):
+    for generator, scorer in ((tiny.model, tiny.prm), (model, prm)):
         torch.manual_seed(0)
-        said.append(generator.generate(**inputs, **how))
+        one = strategy(scorer, tokenizer=tiny.tokenizer, n=3)
+        said.append(generator.generate(**inputs, **how, custom_generate=one))
     assert torch.equal(*said)
+
+
+def test_an_offloaded_output_layer_is_refused_where_its_rows_are_read(tiny: Tiny) -> None:
+    accelerate = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
+    model = accelerate.cpu_offload(copy.deepcopy(tiny.model), execution_device="cpu")
+    with pytest.raises(ValueError, match="output layer is offloaded"):
+        LikelihoodScorer(model, tiny.tokenizer, chat=False).score(PROMPTS[:1], ["4 + 5 = 9"])
