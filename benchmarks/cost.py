@@ -14,10 +14,11 @@ cached scores are those of one plain pass over it.
 import argparse
 import asyncio
 import importlib.util
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -178,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--length", type=int, default=24, help="tokens a step")
+    parser.add_argument("--rounds", type=int, default=3, help="in turns; seconds are medians")
     args = parser.parse_args(argv)
     models = tiny.load()
     runs: dict[str, Callable[[tiny.Tiny, int, int, int], Spent]] = {"reason-decode": ours}
@@ -188,11 +190,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     for steps in tqdm(args.steps, unit="length", disable=None):
         for run in runs.values():
             run(models, args.n, 1, args.length)  # whatever is made once is made before the clock
-        torch.manual_seed(0)
-        found = {name: run(models, args.n, steps, args.length) for name, run in runs.items()}
-        rows += _rows(found, steps)
+        taken: dict[str, list[Spent]] = {name: [] for name in runs}
+        for seed in range(args.rounds):
+            for name, run in runs.items():
+                torch.manual_seed(seed)
+                taken[name].append(run(models, args.n, steps, args.length))
+        rows += _rows({name: _median(x) for name, x in taken.items()}, steps)
     print(table(rows))
     return 0
+
+
+def _median(runs: Sequence[Spent]) -> Spent:
+    """The first run's tokens, with the medians of all runs' seconds."""
+    seconds = statistics.median(run.seconds for run in runs)
+    own = statistics.median(run.seconds - run.scoring for run in runs)
+    return replace(runs[0], seconds=seconds, scoring=seconds - own)
 
 
 def _rows(found: dict[str, Spent], steps: int) -> list[dict[str, str]]:

@@ -73,15 +73,20 @@ def _keeps_all(layer: object) -> bool:
     return type(layer) in (DynamicLayer, GrowingLayer)
 
 
-def take_row(cache: Cache, row: int, start: int, end: int | None = None) -> RowCache:
-    """Keys and values of one row between two positions, copied out of the batch."""
+def take_row(
+    cache: Cache, row: int, start: int, end: int | None = None, copy: bool = True
+) -> RowCache:
+    """Keys and values of one row between two positions, out of the batch.
+
+    A view instead of a copy is for a cache that nothing is written to any more; it keeps all rows
+    in memory for as long as it is held.
+    """
     taken: RowCache = []
     for layer in cache.layers:
         assert isinstance(layer, DynamicLayer) and layer.keys is not None
         assert layer.values is not None
-        taken.append(
-            (layer.keys[row, :, start:end].clone(), layer.values[row, :, start:end].clone())
-        )
+        keys, values = layer.keys[row, :, start:end], layer.values[row, :, start:end]
+        taken.append((keys.clone(), values.clone()) if copy else (keys, values))
     return taken
 
 

@@ -376,13 +376,18 @@ class _Sampling:
         """Set aside the rows that ended with this token; the cache keeps only the others."""
         finished, timed_out = self._judge()
         going: list[int] = []
+        ended: list[tuple[int, int, bool, int]] = []
         for place, row in enumerate(self.live):
             room = self.room[row] - len(self.new[row])
             stopped = finished[row] or timed_out or room <= 0
             if stopped or (self.boundary is not None and self.boundary(self.new[row])):
-                self.done[row] = self._branch(place, row, finished[row], stopped, room)
+                ended.append((place, row, stopped, room))
             else:
                 going.append(place)
+        # Where most end at once the others move out, and views hold hardly more than copies would.
+        copy = len(going) > len(ended)
+        for place, row, stopped, room in ended:
+            self.done[row] = self._branch(place, row, finished[row], stopped, room, copy)
         if going and len(going) < len(self.live):
             rows = torch.tensor(going, device=self.ids.device)
             self.kwargs["past_key_values"].batch_select_indices(rows)
@@ -402,7 +407,9 @@ class _Sampling:
                 finished |= fired
         return finished.tolist(), timed_out
 
-    def _branch(self, place: int, row: int, finished: bool, stopped: bool, room: int) -> Branch:
+    def _branch(
+        self, place: int, row: int, finished: bool, stopped: bool, room: int, copy: bool
+    ) -> Branch:
         self.generation.cost += Cost(sampled=len(self.new[row]))
         tokens = self.ids[row, self.start :]
         if stopped or not self.branch:
@@ -415,7 +422,7 @@ class _Sampling:
             stopped,
             room,
             ids=self.ids[row, pads:],
-            cache=take_row(self.kwargs["past_key_values"], place, pads),
+            cache=take_row(self.kwargs["past_key_values"], place, pads, copy=copy),
             position=0 if positions is None else int(positions[place, -1]),
         )
 
