@@ -1,7 +1,9 @@
 """What stopping a vote early saves, replayed on solutions that were sampled before.
 
     python benchmarks/early_stop.py --samples ../shared/data/math_samples/gpt4.jsonl.gz
+    python benchmarks/early_stop.py --task bbh-arithmetic --data multistep_arithmetic_two.json
 
+The second samples the packaged model's own solutions first, 16 of each problem.
 Each problem's samples are asked one after the other in their order. Each row is one rule: how many
 samples it asked for, how often the winner is right, both beside the vote of all. "hold" is what
 ``SelfConsistency(stop=...)`` does; "lead" is adaptive consistency's published rule (Aggarwal et al.
@@ -18,10 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
+from reason_decode import SelfConsistency, tiny
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.cli.text import table
+from reason_decode.evaluation import TASKS, Item, Task
+from reason_decode.evaluation.complete import complete
 from reason_decode.voting import Stop, Votes, decided, majority, should_stop
 
 Rule = Callable[[Sequence[float], int], bool]
@@ -51,13 +57,23 @@ RULES: dict[str, Rule] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay every rule on every problem and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--samples", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--samples", type=Path, help="problems with their samples, .jsonl.gz")
+    source.add_argument("--task", choices=TASKS, help="a task, for the packaged model to sample")
+    parser.add_argument("--data", help="the task's file")
+    parser.add_argument("--n", type=int, default=16, help="samples of each of the task's items")
     parser.add_argument("--limit", type=int, help="problems to read")
     args = parser.parse_args(argv)
+    if args.task:
+        torch.manual_seed(0)
+        items = TASKS[args.task].load(args.data, None)[0][: args.limit]
+        problems = _sampled(TASKS[args.task], items, args.n)
+    else:
+        problems = _problems(args.samples, args.limit)
     asked = dict.fromkeys(RULES, 0)
     right = dict.fromkeys(RULES, 0)
     count = 0
-    for truth, answers in tqdm(_problems(args.samples, args.limit), unit="problem", disable=None):
+    for truth, answers in tqdm(problems, unit="problem", disable=None):
         count += 1
         votes = [majority(answers[:k], _same) for k in range(1, len(answers) + 1)]
         winners: dict[str, str | None] = {}
@@ -91,10 +107,7 @@ def _voters(votes: Sequence[Votes], rule: Rule) -> int:
 
 
 def _problems(path: Path, limit: int | None) -> Iterator[tuple[set[str], list[str | None]]]:
-    """The right answers and every sample's answer, each spelled as the first that says the same.
-
-    Problems without a stated answer are left out.
-    """
+    """The right answers and every sample's answer; problems without a stated one are left out."""
     with gzip.open(path, "rt") as lines:
         for k, line in enumerate(lines):
             if limit is not None and k >= limit:
@@ -103,15 +116,41 @@ def _problems(path: Path, limit: int | None) -> Iterator[tuple[set[str], list[st
             truth = extract_answer(row["answer"])
             if truth is None:
                 continue
-            spelled: dict[str, str] = {}
-            for text in row["generated_answer"]:
-                answer = extract_answer(text)
-                if answer is not None and answer not in spelled:
-                    heads = dict.fromkeys(spelled.values())
-                    spelled[answer] = next((x for x in heads if same_answer(x, answer)), answer)
-            answers = [extract_answer(text) for text in row["generated_answer"]]
-            right = {head for head in spelled.values() if same_answer(head, truth)}
-            yield right, [None if x is None else spelled[x] for x in answers]
+            answers = _spelled([extract_answer(text) for text in row["generated_answer"]])
+            yield {x for x in set(answers) - {None} if same_answer(x, truth)}, answers
+
+
+def _sampled(
+    task: Task, items: Sequence[Item], n: int
+) -> Iterator[tuple[set[str], list[str | None]]]:
+    """The same of what the packaged model says, eight items at a time."""
+    models = tiny.load()
+    vote = SelfConsistency(tokenizer=models.tokenizer, n=n)
+    for start in range(0, len(items), 8):
+        batch = items[start : start + 8]
+        done = complete(
+            models.model,
+            models.tokenizer,
+            vote,
+            [item.prompt for item in batch],
+            max_new_tokens=task.max_new_tokens,
+            temperature=1.0,
+        )
+        for item, trace in zip(batch, done.traces or (), strict=True):
+            texts = [candidate.text for candidate in trace.candidates]
+            answers = _spelled([extract_answer(text) for text in texts])
+            graded = zip(answers, texts, strict=True)
+            yield {x for x, text in graded if x is not None and task.grade(item, text)}, answers
+
+
+def _spelled(answers: Sequence[str | None]) -> list[str | None]:
+    """Each answer as the first that says the same was written."""
+    heads: dict[str, str] = {}
+    for answer in answers:
+        if answer is not None and answer not in heads:
+            known = dict.fromkeys(heads.values())
+            heads[answer] = next((x for x in known if same_answer(x, answer)), answer)
+    return [None if answer is None else heads[answer] for answer in answers]
 
 
 def _same(a: str, b: str) -> bool:

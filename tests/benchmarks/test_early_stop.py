@@ -23,3 +23,15 @@ def test_the_replay_runs_small(
     assert "62.5" in rows["decided"]
     assert "25.0" in rows["hold 0.95"]
     assert "50.0" in rows["lead 0.95"]
+
+
+def test_the_packaged_model_is_replayed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    early_stop = __import__("early_stop")
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"examples": [{"input": "((1 + 2) * (3 - 4)) =", "target": "-3"}]}))
+    arguments = ["--task", "bbh-arithmetic", "--data", str(path), "--n", "3"]
+    assert early_stop.main(arguments) == 0
+    assert "1 problems, 3 samples each" in capsys.readouterr().out
