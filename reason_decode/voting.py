@@ -185,7 +185,7 @@ def check_stop(stop: object) -> None:
     if stop is None or stop == "decided" or (isinstance(stop, float) and 0.5 < stop < 1):
         return
     raise ValueError(
-        f"got stop={stop!r}; allowed are 'decided', a probability between 0.5 and 1 such as 0.9, "
+        f"got stop={stop!r}; allowed are 'decided', a probability between 0.5 and 1 such as 0.95, "
         "and None"
     )
 

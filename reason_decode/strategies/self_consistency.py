@@ -52,7 +52,7 @@ class SelfConsistency(Strategy):
         form: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
             ``RankingModel``'s (adaptive self-consistency), else "s".
         stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``, until
-            the rest could not change the winner of a plain vote; a probability such as 0.9, until
+            the rest could not change the winner of a plain vote; a probability such as 0.95, until
             it is so probable that they would not; ``None``: never.
         max_tokens: at most so many are sampled of a prompt, over all its solutions, an eighth of n
             at a time; what was sampled by then votes. ``None``: no cap.
