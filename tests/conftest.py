@@ -27,6 +27,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers copies the code that it is to run; not into the user's cache here."""
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_llama() -> "LlamaForCausalLM":
     """A random Llama of 2 layers: vocabulary 64, width 32; pad 0, bos 1, eos 2."""

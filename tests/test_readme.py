@@ -11,12 +11,10 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.mark.usefixtures("own_modules")
 @pytest.mark.filterwarnings("ignore")
 def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
     torch.manual_seed(0)
     # Others begin with a model of the reader's own, or one to be fetched.
     first = next(k for k, block in enumerate(BLOCKS) if "tiny.load()" in block)

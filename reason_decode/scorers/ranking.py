@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.cache import input_device
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import body_with_head, tensors_under, through_head
+from reason_decode.scorers.weights import body_with_head, put_head, tensors_under, through_head
 
 _HEAD = "reward_head."
 
@@ -90,8 +89,7 @@ class RankingModel(Reader):
             )
         if not hasattr(model, "reward_head"):
             config: Any = model.config.get_text_config()
-            head = RankingHead(config.hidden_size)
-            model.add_module("reward_head", head.to(input_device(model), model.dtype))
+            put_head(model, RankingHead(config.hidden_size))
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
 
     @classmethod
@@ -136,10 +134,6 @@ class RankingModel(Reader):
         for step in steps:
             ids += [*self.words.ids(step), *self.words.ids(self.splitter.separator)]
         return Layout(ids, [len(ids) - 1], [start]) if steps else Layout(ids, [])
-
-    def read(self, **inputs: Any) -> Tensor:
-        """The last hidden state of each token, (b, t, h)."""
-        return self.model(**inputs).last_hidden_state
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a solution."""

@@ -41,7 +41,7 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
 def body_with_head(
     path_or_id: str | Path, head: nn.Module, weights: dict[str, Tensor], **kwargs: Any
 ) -> PreTrainedModel:
-    """A body and a head, one module so that both move to a device together.
+    """A body and its head, from a checkpoint.
 
     Args:
         path_or_id: a folder or a Hub id, which ``AutoModel`` reads the body of.
@@ -51,12 +51,17 @@ def body_with_head(
     """
     model = AutoModel.from_pretrained(path_or_id, **kwargs)
     head.load_state_dict(weights)
-    model.add_module("reward_head", head.to(input_device(model), model.dtype).eval())
+    put_head(model, head.eval())
     return model
 
 
+def put_head(model: PreTrainedModel, head: nn.Module) -> None:
+    """Put a head on a body, one module so that both move to a device together."""
+    model.add_module("reward_head", head.to(input_device(model), model.dtype))
+
+
 def through_head(model: PreTrainedModel, features: Tensor) -> Tensor:
-    """What the head that ``body_with_head`` put on a body says of features (k, h)."""
+    """What the head that ``put_head`` put on a body says of features (k, h)."""
     head = model.get_submodule("reward_head")
     # Of a body on several devices the last layer need not be where the head is.
     return head(features.to(next(head.parameters()).device))

@@ -73,8 +73,8 @@ class BestOfN(Strategy):
         )
         candidates, read = score_pool(pool, self.scorer, self.reduce)
         chosen: list[tuple[int, ...]] = []
+        capped = self.max_tokens is not None
         for group in candidates:
-            capped = self.max_tokens is not None
             ranks = [(capped and not c.finished, -(c.total or 0.0)) for c in group]
             order = sorted(range(len(group)), key=ranks.__getitem__)
             # Where a budget left fewer than are to be returned, the best are repeated.

@@ -61,8 +61,7 @@ class SelfConsistency(Strategy):
         ValueError: an argument is not allowed; at the call, what cannot be done there.
 
     Source: Wang et al. 2023, 2203.11171; weighed by a verifier: Li et al. 2023, 2206.02336; by a
-    ranker: Li et al. 2024, 2312.12832; stopped early: Aggarwal et al. 2023,
-    2305.11860.
+    ranker: Li et al. 2024, 2312.12832; stopped early: Aggarwal et al. 2023, 2305.11860.
 
     Example:
         >>> from reason_decode import SelfConsistency, tiny

@@ -1,17 +1,15 @@
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def test_the_table_runs_small(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    accuracy = __import__("accuracy")
+    accuracy = benchmark("accuracy")
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n")
     out = tmp_path / "out.jsonl"
@@ -23,4 +21,3 @@ def test_the_table_runs_small(
     assert all(0 <= row["correct"] <= row["items"] == 2 for row in rows)
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*settings, "pass@16"))
-    sys.modules.pop("accuracy")

@@ -1,16 +1,14 @@
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def test_the_table_runs_small(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each token is read once; the loop that starts anew reads what it has again and again."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    cost = __import__("cost")
+    cost = benchmark("cost")
     assert cost.main(["--n", "4", "--steps", "2", "4", "--length", "8", "--rounds", "1"]) == 0
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()[1:]]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
@@ -20,10 +18,9 @@ def test_the_table_runs_small(
 
 
 def test_sampling_runs_small(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    sampling = __import__("sampling")
+    sampling = benchmark("sampling")
     assert sampling.main(["--n", "2", "--rounds", "1", "--new-tokens", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5

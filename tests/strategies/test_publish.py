@@ -22,12 +22,7 @@ from reason_decode.tiny import Tiny
 PROMPT = "((1 + 2) * (3 - 4)) =\n"
 
 
-@pytest.fixture(autouse=True)
-def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers copies the code that it is to run; not into the user's cache here."""
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
+pytestmark = pytest.mark.usefixtures("own_modules")
 
 
 def _strategies(tiny: Tiny) -> dict[str, Strategy]:
