@@ -116,9 +116,11 @@ def test_only_the_door_imports_the_kernels():
     assert users == {"reason_decode/ops.py"}
 
 
-def test_kernels_import_torch_and_the_standard_library_only():
-    allowed = {"torch", *sys.stdlib_module_names}
+def test_kernels_import_torch_and_the_standard_library_only_and_two_files_triton():
     for path in KERNELS.rglob("*.py"):
+        allowed = {"torch", *sys.stdlib_module_names}
+        if path.stem.startswith("triton_"):
+            allowed.add("triton")
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 tops = {alias.name.split(".")[0] for alias in node.names}
@@ -139,9 +141,13 @@ def test_only_the_host_room_touches_private_attributes():
 
 
 def test_importing_the_library_loads_no_optional_package():
+    # generate()'s own module imports torch.compile's, which imports Triton where there is one.
     code = (
-        "import sys, reason_decode, reason_decode.kernels\n"
-        "print(*sorted({'peft', 'triton', 'outlines', 'datasets'} & set(sys.modules)))"
+        "import sys, transformers.generation.utils\n"
+        "before = set(sys.modules)\n"
+        "import reason_decode, reason_decode.kernels\n"
+        "after = set(sys.modules) - before\n"
+        "print(*sorted({'peft', 'triton', 'outlines', 'datasets'} & after))"
     )
     path = f"{ROOT}:{KERNELS}"
     done = subprocess.run(

@@ -1,9 +1,14 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+if not torch.cuda.is_available():
+    # Before Triton's programs are read: without a GPU they are interpreted.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 class LargestStorage(TorchDispatchMode):
@@ -31,3 +36,16 @@ class LargestStorage(TorchDispatchMode):
 def largest_storage() -> Iterator[LargestStorage]:
     with LargestStorage() as mode:
         yield mode
+
+
+@pytest.fixture(params=["torch", "triton"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    return request.param
+
+
+@pytest.fixture
+def device(backend: str) -> str:
+    """Where a backend is tried; the interpreter runs Triton's programs on the CPU."""
+    return "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"

@@ -1,24 +1,18 @@
+from typing import Any
+
 import pytest
 import torch
-from reason_decode_kernels import linear_token_logprobs, token_logprobs
+from reason_decode_kernels import (
+    linear_token_logprobs,
+    reference,
+    token_logprobs,
+    torch_backend,
+)
+from reason_decode_kernels.linear_token_logprobs import _linear_token_logprobs
 from torch import Tensor
 
-
-def reference(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    bias: Tensor | None = None,
-    softcap: float | None = None,
-) -> Tensor:
-    logits = hidden.double() @ weight.double().T
-    if bias is not None:
-        logits = logits + bias.double()
-    if softcap is not None:
-        logits = softcap * (logits / softcap).tanh()
-    kept = targets != -100
-    picked = logits.log_softmax(-1).gather(-1, targets.where(kept, 0).unsqueeze(-1)).squeeze(-1)
-    return picked.where(kept, 0.0)
+INF = float("inf")
+VARIED: list[dict[str, Any]] = [{}, {"softcap": 3.0}, {"softcap": 3.0, "temperature": 0.5}]
 
 
 def sample(
@@ -30,11 +24,18 @@ def sample(
     return hidden, weight, torch.randint(0, vocabulary, shape[:-1], generator=generator)
 
 
+def truth(hidden: Tensor, weight: Tensor, targets: Tensor, bias=None, **settings) -> Tensor:
+    bias = None if bias is None else bias.double()
+    return reference.linear_token_logprobs(
+        hidden.double(), weight.double(), targets, bias, **settings
+    )
+
+
 def blocked(monkeypatch: pytest.MonkeyPatch, vocabulary: int, tokens: int) -> None:
     """Makes blocks of ``vocabulary`` x ``tokens``, so that small inputs take several."""
-    names = linear_token_logprobs.__globals__
-    monkeypatch.setitem(names, "VOCABULARY_BLOCK", vocabulary)
-    monkeypatch.setitem(names, "TOKEN_BLOCK", tokens)
+    monkeypatch.setattr(torch_backend, "VOCABULARY_BLOCK", vocabulary)
+    monkeypatch.setattr(torch_backend, "TOKEN_BLOCK", tokens)
+    monkeypatch.setattr(torch_backend, "GROUP", 1)
 
 
 @pytest.mark.parametrize("block", [(1, 1), (7, 4), (10, 22), (37, 21), (64, 64)])
@@ -43,30 +44,63 @@ def test_matches_float64_reference_across_block_borders(monkeypatch, block):
     targets[0, :4] = -100
     bias = torch.linspace(-2, 2, 37)
     blocked(monkeypatch, *block)
-    for shift, cap in ((None, None), (bias, None), (None, 3.0), (bias, 3.0)):
-        result = linear_token_logprobs(hidden, weight, targets, bias=shift, softcap=cap)
-        expected = reference(hidden, weight, targets, shift, cap).float()
-        torch.testing.assert_close(result, expected, rtol=0, atol=3e-6)
+    for shift in (None, bias):
+        for settings in VARIED:
+            result = linear_token_logprobs(hidden, weight, targets, bias=shift, **settings)
+            expected = truth(hidden, weight, targets, shift, **settings).float()
+            torch.testing.assert_close(result, expected, rtol=0, atol=5e-6)
 
 
-def test_low_precision_inputs_are_not_rounded_on_the_way(monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    ("tokens", "width", "vocabulary"), [(1, 8, 1), (7, 5, 3), (17, 48, 101), (37, 80, 523)]
+)
+def test_error_is_no_larger_than_low_precision_torchs(
+    monkeypatch, backend, device, dtype, tokens, width, vocabulary
+):
+    hidden, weight, targets = sample(tokens, width, vocabulary=vocabulary, dtype=dtype)
+    targets[::5] = -100 if tokens > 1 else 0
+    bias = torch.linspace(-2, 2, vocabulary).to(dtype)
+    blocked(monkeypatch, 200, 16)
+    for shift in (None, bias):
+        for settings in VARIED:
+            result = linear_token_logprobs(
+                *(x.to(device) for x in (hidden, weight, targets)),
+                bias=None if shift is None else shift.to(device),
+                backend=backend,
+                **settings,
+            ).cpu()
+            assert result.dtype == torch.float32
+            expected = truth(hidden, weight, targets, shift, **settings)
+            plain = reference.linear_token_logprobs(
+                hidden.float(), weight.float(), targets, shift, **settings
+            )
+            allowed = (plain - expected).abs().max() + 1e-5
+            assert (result - expected).abs().max() <= allowed
+
+
+def test_fast_rounds_the_logits_and_the_default_does_not(monkeypatch):
+    """Rounded to 8 bits, many a delta that the mining filter looks for is lost."""
     blocked(monkeypatch, 1000, 8)
-    for dtype in (torch.float16, torch.bfloat16):
-        hidden, weight, targets = sample(20, 64, vocabulary=2500, dtype=dtype)
-        result = linear_token_logprobs(hidden, weight, targets)
-        assert result.dtype == torch.float32
-        assert (result - reference(hidden, weight, targets)).abs().max() < 3e-5
+    hidden, weight, targets = sample(20, 64, vocabulary=2500, dtype=torch.bfloat16)
+    expected = truth(hidden, weight, targets)
+    assert (linear_token_logprobs(hidden, weight, targets) - expected).abs().max() < 3e-5
+    rounded = linear_token_logprobs(hidden, weight, targets, fast=True)
+    assert rounded.dtype == torch.float32
+    assert 1e-3 < (rounded - expected).abs().max() < 0.2
 
 
 def test_float64_stays_float64_and_dtypes_may_differ():
     hidden, weight, targets = sample(6, 8, vocabulary=30, dtype=torch.float64)
-    expected = reference(hidden, weight, targets)
     torch.testing.assert_close(
-        linear_token_logprobs(hidden, weight, targets), expected, rtol=0, atol=1e-13
+        linear_token_logprobs(hidden, weight, targets),
+        truth(hidden, weight, targets),
+        rtol=0,
+        atol=1e-13,
     )
     narrow = hidden.bfloat16()
     mixed = linear_token_logprobs(narrow, weight, targets)
-    torch.testing.assert_close(mixed, reference(narrow, weight, targets), rtol=0, atol=1e-13)
+    torch.testing.assert_close(mixed, truth(narrow, weight, targets), rtol=0, atol=1e-13)
 
 
 def test_autocast_does_not_lower_the_precision():
@@ -76,51 +110,87 @@ def test_autocast_does_not_lower_the_precision():
         assert torch.equal(linear_token_logprobs(hidden, weight, targets), plain)
 
 
-def test_agrees_with_token_logprobs_of_the_same_logits():
-    hidden, weight, targets = sample(3, 4, 16, vocabulary=60)
+def test_agrees_with_token_logprobs_of_the_same_logits(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(3, 4, 16, vocabulary=60))
     torch.testing.assert_close(
-        linear_token_logprobs(hidden, weight, targets),
-        token_logprobs(hidden @ weight.T, targets),
+        linear_token_logprobs(hidden, weight, targets, backend=backend),
+        token_logprobs(hidden @ weight.T, targets, backend=backend),
         rtol=0,
         atol=5e-6,
     )
 
 
-def test_ignored_positions_are_exactly_zero_whatever_they_hold():
-    hidden, weight, targets = sample(4, 8, vocabulary=9)
-    alone = linear_token_logprobs(hidden, weight, targets)
+def test_two_runs_are_bitwise_equal_and_a_batch_changes_nothing_but_a_rounding(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(40, 16, vocabulary=300))
+    whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
+    assert torch.equal(whole, linear_token_logprobs(hidden, weight, targets, backend=backend))
+    alone = linear_token_logprobs(hidden[:1], weight, targets[:1], backend=backend)
+    torch.testing.assert_close(alone, whole[:1], rtol=0, atol=2e-6)
+
+
+def test_ignored_positions_are_exactly_zero_whatever_they_hold(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(4, 8, vocabulary=9))
+    alone = linear_token_logprobs(hidden, weight, targets, backend=backend)
     hidden[1], targets[1] = float("nan"), -100
-    result = linear_token_logprobs(hidden, weight, targets)
+    result = linear_token_logprobs(hidden, weight, targets, backend=backend)
     assert result[1] == 0.0
     torch.testing.assert_close(result[[0, 2, 3]], alone[[0, 2, 3]])
 
 
-def test_empty_input_gives_empty_result_and_a_zero_gradient():
-    hidden, weight, targets = sample(3, 8, vocabulary=9)
-    assert linear_token_logprobs(hidden[:0], weight, targets[:0]).shape == (0,)
+def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(3, 8, vocabulary=9))
+    empty = linear_token_logprobs(hidden[:0], weight, targets[:0], backend=backend)
+    assert empty.shape == (0,)
     weight.requires_grad_()
-    linear_token_logprobs(hidden, weight, torch.full_like(targets, -100)).sum().backward()
+    nothing = torch.full_like(targets, -100)
+    linear_token_logprobs(hidden, weight, nothing, backend=backend).sum().backward()
     assert weight.grad is not None and not weight.grad.any()
 
 
-def test_strides_do_not_matter():
-    hidden, weight, targets = sample(3, 6, 8, vocabulary=20)
-    whole = linear_token_logprobs(hidden, weight, targets)
+def test_strides_do_not_matter(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(3, 6, 8, vocabulary=20))
+    whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
     transposed = weight.T.contiguous().T
-    moved = linear_token_logprobs(hidden.transpose(0, 1), transposed, targets.T)
+    moved = linear_token_logprobs(hidden.transpose(0, 1), transposed, targets.T, backend=backend)
     torch.testing.assert_close(moved, whole.T, rtol=0, atol=2e-6)
+    wide = torch.zeros(20, 16, device=device)
+    wide[:, ::2] = weight
+    torch.testing.assert_close(
+        linear_token_logprobs(hidden, wide[:, ::2], targets, backend=backend),
+        whole,
+        rtol=0,
+        atol=2e-6,
+    )
 
 
-def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch):
+# numpy, which stands in for the GPU when programs are interpreted, warns of NaN and infinities.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch, backend, device):
     blocked(monkeypatch, 2, 2)
-    hidden = torch.ones(5, 1)
-    hidden[4] = float("nan")
-    bias = torch.tensor([-float("inf"), 0.0, 0.0, 0.0])
-    targets = torch.tensor([0, 1, 3, 4, 1])
-    result = linear_token_logprobs(hidden, torch.zeros(4, 1), targets, bias=bias)
-    assert result[0] == -float("inf")
+    hidden = torch.ones(6, 1)
+    hidden[4], hidden[5] = float("nan"), INF
+    bias = torch.tensor([-INF, 0.0, 0.0, 0.0])
+    targets = torch.tensor([0, 1, 3, 4, 1, 1])
+    weight = torch.tensor([0.0, 0.0, 0.0, 0.0])
+    result = linear_token_logprobs(
+        hidden.to(device),
+        weight.unsqueeze(1).to(device),
+        targets.to(device),
+        bias=bias.to(device),
+        backend=backend,
+    ).cpu()
+    assert result[0] == -INF
     torch.testing.assert_close(result[1:3], torch.full((2,), 1 / 3).log())
-    assert result[3:].isnan().all()  # a target past the vocabulary, and a NaN state
+    assert result[3:].isnan().all()  # a target past the vocabulary, and states that are no numbers
+    certain = torch.tensor([0.0, INF, 0.0, 0.0])
+    result = linear_token_logprobs(
+        torch.ones(2, 1, device=device),
+        torch.ones(4, 1, device=device),
+        torch.tensor([0, 1], device=device),
+        bias=certain.to(device),
+        backend=backend,
+    )
+    assert result[0] == -INF and result[1].isnan()
 
 
 def test_gradient_is_that_of_the_plain_expression(monkeypatch):
@@ -130,16 +200,51 @@ def test_gradient_is_that_of_the_plain_expression(monkeypatch):
     blocked(monkeypatch, 3, 2)
     for tensor in (hidden, weight, bias):
         tensor.requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda h, w, b: linear_token_logprobs(h, w, targets, bias=b, softcap=4.0),
-        (hidden, weight, bias),
-    )
+    for shift, settings in ((bias, {"softcap": 4.0, "temperature": 0.7}), (None, {})):
+        assert torch.autograd.gradcheck(
+            lambda h, w, b, shift=shift, settings=settings: linear_token_logprobs(
+                h, w, targets, bias=None if shift is None else b, **settings
+            ),
+            (hidden, weight, bias),
+        )
+
+
+def test_trains_as_cross_entropy_does(monkeypatch, backend, device):
+    blocked(monkeypatch, 30, 4)
+    hidden, weight, targets = (x.to(device) for x in sample(9, 6, vocabulary=70))
+    grads = []
+    for loss in (
+        lambda h, w: -linear_token_logprobs(h, w, targets, backend=backend).mean(),
+        lambda h, w: torch.nn.functional.cross_entropy(h @ w.T, targets),
+    ):
+        leaves = [x.clone().requires_grad_() for x in (hidden, weight)]
+        loss(*leaves).backward()
+        grads.append([leaf.grad for leaf in leaves])
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_operator_is_one_that_torch_can_compile(backend, device):
+    hidden, weight, targets = (x.to(device) for x in sample(4, 6, vocabulary=9))
+    for leaf in (hidden, weight):
+        leaf.requires_grad_()
+    inputs = ([hidden], weight, targets, None, 3.0, -100, 0.7, False, backend)
+    torch.library.opcheck(_linear_token_logprobs, inputs)
+
+
+def test_backward_holds_no_logits_either(largest_storage, monkeypatch):
+    hidden, weight, targets = sample(300, 4, vocabulary=1000)
+    blocked(monkeypatch, 100, 30)
+    for leaf in (hidden, weight):
+        leaf.requires_grad_()
+    largest_storage.bytes = 0
+    linear_token_logprobs(hidden, weight, targets).sum().backward()
+    assert largest_storage.bytes <= 4 * max(100 * 30, 300 * 10, 1000 * 4)
 
 
 def test_memory_is_one_block_not_the_logits(largest_storage, monkeypatch):
     hidden, weight, targets = sample(300, 4, vocabulary=1000, dtype=torch.bfloat16)
     blocked(monkeypatch, 100, 30)
     largest_storage.bytes = 0
-    with torch.no_grad():
-        linear_token_logprobs(hidden, weight, targets)
+    linear_token_logprobs(hidden, weight, targets)
     assert largest_storage.bytes <= 4 * max(100 * 30, 300 * 10, 300 * 4)

@@ -5,10 +5,8 @@ from __future__ import annotations  # Kernel Hub projects must parse on Python 3
 import torch
 from torch import Tensor
 
-# One block of logits, 8 MiB in float32. The vocabulary is the outer loop, so that each block of
-# the matrix is widened to float32 once.
-VOCABULARY_BLOCK = 4096
-TOKEN_BLOCK = 512
+from . import torch_backend
+from .namespace import add_op_namespace_prefix
 
 
 def linear_token_logprobs(
@@ -19,6 +17,9 @@ def linear_token_logprobs(
     bias: Tensor | None = None,
     softcap: float | None = None,
     ignore_index: int = -100,
+    temperature: float = 1.0,
+    fast: bool = False,
+    backend: str = "torch",
 ) -> Tensor:
     """Log-probability of each target, the logits being a linear map of the hidden states.
 
@@ -28,59 +29,140 @@ def linear_token_logprobs(
     float16 inputs are not rounded back), under autocast too.
 
     Args:
-        hidden: (..., h) float16, bfloat16, float32 or float64, of any strides, at least 2-D.
+        hidden: (..., h) float16, bfloat16, float32 or float64, at least 2-D.
         weight: (v, h), the output matrix.
         targets: (...) int64, in 0..v-1 or ``ignore_index``.
         bias: (v,) or ``None``.
         softcap: bound on the magnitude of a logit, positive, or ``None``.
         ignore_index: the target that marks a position to leave out; it costs no product.
+        temperature: positive; divides the logits, capped ones too.
+        fast: round each logit to the dtype of ``hidden``; only the torch backend heeds it.
+        backend: ``"torch"``, or ``"triton"`` (not for float64).
 
     Returns:
         (...) natural logarithms; float64 if ``hidden`` or ``weight`` is, else float32. NaN and
         infinities among the logits act as in ``token_logprobs``; a target out of range gives NaN.
-        Gradients flow to ``hidden``, ``weight`` and ``bias``; while autograd records, it keeps
-        every block.
+        Gradients flow to ``hidden``, ``weight`` and ``bias``; the backward makes the blocks again,
+        and holds the hidden states and their gradient in float32.
     """
-    dtype = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
-    kept = (targets != ignore_index).nonzero(as_tuple=True)
-    states, wanted = hidden[kept].to(dtype), targets[kept]
-    picked = torch.full(wanted.shape, torch.nan, dtype=dtype, device=hidden.device)
-    normalisers = []
-    with torch.autocast(hidden.device.type, enabled=False):
-        for start in range(0, weight.shape[0], VOCABULARY_BLOCK):
-            rows = weight[start : start + VOCABULARY_BLOCK].to(dtype)
-            shift = None if bias is None else bias[start : start + VOCABULARY_BLOCK].to(dtype)
-            local = wanted - start
-            normaliser, logit = _read_block(states, rows, shift, softcap, local)
-            normalisers.append(normaliser)
-            picked = torch.where((local >= 0) & (local < rows.shape[0]), logit, picked)
-        logprobs = picked - torch.stack(normalisers).logsumexp(0)
-    result = torch.zeros(targets.shape, dtype=dtype, device=hidden.device)
-    return result.index_put(kept, logprobs)
+    return contexts_token_logprobs(
+        [hidden], weight, targets, bias, softcap, ignore_index, temperature, fast, backend
+    )[0]
 
 
-def _read_block(
-    states: Tensor, rows: Tensor, shift: Tensor | None, softcap: float | None, local: Tensor
+def contexts_token_logprobs(
+    contexts: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    ignore_index: int,
+    temperature: float,
+    fast: bool,
+    backend: str,
+) -> Tensor:
+    """``linear_token_logprobs`` of the same targets after each of c contexts, (c, ...)."""
+    flat = [context.reshape(-1, context.shape[-1]) for context in contexts]
+    logp, _ = _linear_token_logprobs(
+        flat,
+        weight,
+        targets.reshape(-1),
+        bias,
+        softcap,
+        ignore_index,
+        temperature,
+        fast,
+        backend,
+    )
+    return logp.view(len(contexts), *targets.shape)
+
+
+@torch.library.custom_op(
+    add_op_namespace_prefix("linear_token_logprobs"),
+    mutates_args=(),
+    schema="(Tensor[] contexts, Tensor weight, Tensor targets, Tensor? bias, float? softcap,"
+    " int ignore_index, float temperature, bool fast, str backend) -> (Tensor, Tensor)",
+)
+def _linear_token_logprobs(
+    contexts: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    ignore_index: int,
+    temperature: float,
+    fast: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
-    """For each token, the logsumexp of its logits over a block, and its logit at ``local``.
+    """The log-probabilities and the logsumexps, (c, t) each."""
+    with torch.autocast(weight.device.type, enabled=False):
+        if backend == "triton":
+            from . import triton_backend
 
-    Args:
-        states: (t, h).
-        rows: (r, h), the block's part of the output matrix.
-        shift: (r,), the block's part of the bias, or ``None``.
-        softcap: see ``linear_token_logprobs``.
-        local: (t,) int64, targets counted from the block's start; outside 0..r-1 the logit
-            returned is some other one.
-    """
-    index = local.clamp(0, rows.shape[0] - 1).unsqueeze(-1)
-    normalisers, logits_at = [], []
-    # At least one turn, over no tokens if need be, as in token_logprobs.
-    for start in range(0, max(1, states.shape[0]), TOKEN_BLOCK):
-        logits = states[start : start + TOKEN_BLOCK] @ rows.T
-        if shift is not None:
-            logits = logits + shift
-        if softcap is not None:
-            logits = softcap * torch.tanh(logits / softcap)
-        normalisers.append(logits.logsumexp(-1))
-        logits_at.append(logits.gather(-1, index[start : start + TOKEN_BLOCK]).squeeze(-1))
-    return torch.cat(normalisers), torch.cat(logits_at)
+            return triton_backend.linear_forward(
+                contexts, weight, targets, bias, softcap, ignore_index, temperature
+            )
+        return torch_backend.linear_forward(
+            contexts, weight, targets, bias, softcap, ignore_index, temperature, fast
+        )
+
+
+@_linear_token_logprobs.register_fake
+def _(contexts, weight, targets, bias, softcap, ignore_index, temperature, fast, backend):
+    dtype = torch.promote_types(contexts[0].dtype, weight.dtype)
+    shape = (len(contexts), targets.shape[0])
+    dtype = torch.promote_types(dtype, torch.float32)
+    return tuple(torch.empty(shape, dtype=dtype, device=weight.device) for _ in range(2))
+
+
+@torch.library.custom_op(
+    add_op_namespace_prefix("linear_token_logprobs_backward"),
+    mutates_args=(),
+    schema="(Tensor grads, Tensor[] contexts, Tensor weight, Tensor targets, Tensor lse,"
+    " Tensor? bias, float? softcap, int ignore_index, float temperature)"
+    " -> (Tensor[], Tensor, Tensor)",
+)
+def _linear_token_logprobs_backward(
+    grads: Tensor,
+    contexts: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    lse: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    ignore_index: int,
+    temperature: float,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients by contexts, weight and bias; the last is empty where there is no bias."""
+    with torch.autocast(weight.device.type, enabled=False):
+        d_contexts, d_weight, d_bias = torch_backend.linear_backward(
+            grads, contexts, weight, targets, lse, bias, softcap, ignore_index, temperature
+        )
+    return d_contexts, d_weight, weight.new_empty(0) if d_bias is None else d_bias
+
+
+@_linear_token_logprobs_backward.register_fake
+def _(grads, contexts, weight, targets, lse, bias, softcap, ignore_index, temperature):
+    d_bias = weight.new_empty(0) if bias is None else torch.empty_like(bias)
+    return [torch.empty_like(x) for x in contexts], torch.empty_like(weight), d_bias
+
+
+def _remember(ctx, inputs, output) -> None:
+    contexts, weight, targets, bias, *ctx.settings, _, _ = inputs
+    ctx.count = len(contexts)
+    ctx.save_for_backward(*contexts, weight, targets, bias, output[1])
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx, grads, _):
+    if grads is None:
+        return [None] * ctx.count, *(None,) * 8
+    *contexts, weight, targets, bias, lse = ctx.saved_tensors
+    d_contexts, d_weight, d_bias = _linear_token_logprobs_backward(
+        grads, contexts, weight, targets, lse, bias, *ctx.settings
+    )
+    return d_contexts, d_weight, None, None if bias is None else d_bias, *(None,) * 5
+
+
+_linear_token_logprobs.register_autograd(_backward, setup_context=_remember)

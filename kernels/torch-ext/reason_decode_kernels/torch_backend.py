@@ -1,0 +1,237 @@
+"""The operations in plain torch: blocks of logits that stay in a processor's cache.
+
+Each forward returns the log-probability of every target and the logsumexp of its logits, which the
+backward needs. Rows whose target is ignored are not read; both results are 0.0 there.
+"""
+
+from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
+
+import torch
+from torch import Tensor
+
+# One block of logits is 8 MiB in float32, one block of widened output matrix at most 4 MiB.
+VOCABULARY_BLOCK = 4096
+TOKEN_BLOCK = 512
+WEIGHT_BLOCK = 1 << 20
+# Widened hidden states held at a time, in elements (8 MiB), but no fewer rows than a block.
+GROUP = 1 << 21
+# Elements of one chunk of given logits, 4 MiB in float32.
+CHUNK = 1 << 20
+
+
+def logits_forward(
+    logits: Tensor, targets: Tensor, ignore_index: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities from logits (..., v), a chunk of rows at a time."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    logp = torch.zeros(targets.shape, dtype=dtype, device=logits.device)
+    lse = torch.zeros_like(logp)
+    for where in _chunks(logits, targets, ignore_index):
+        chunk = logits[where].to(dtype)
+        if temperature != 1.0:
+            chunk = chunk / temperature
+        picked = _pick(chunk, targets[where])
+        lse[where] = _logsumexp_(chunk)
+        logp[where] = picked - lse[where]
+    return logp, lse
+
+
+def logits_backward(
+    grad: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    lse: Tensor,
+    ignore_index: int,
+    temperature: float,
+) -> Tensor:
+    """``grad * (one_hot(target) - softmax(logits / temperature)) / temperature``, (..., v)."""
+    result = torch.zeros_like(logits)
+    for where in _chunks(logits, targets, ignore_index):
+        slope = (grad[where] / temperature).unsqueeze(-1)
+        share = logits[where].to(lse.dtype) / temperature - lse[where].unsqueeze(-1)
+        share = share.exp_().mul_(-slope)
+        share.scatter_add_(-1, targets[where].unsqueeze(-1), slope)
+        result[where] = share.to(logits.dtype)
+    return result
+
+
+def linear_forward(
+    contexts: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    ignore_index: int,
+    temperature: float,
+    fast: bool,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the same targets after each context, (c, t), and logsumexps.
+
+    Args:
+        contexts: c tensors (t, h), of one dtype.
+        weight: (v, h), the output matrix; each block of it is read once for all contexts.
+        targets: (t,) int64.
+        bias: (v,) or ``None``.
+        softcap: bound on the magnitude of a logit, or ``None``.
+        ignore_index: the target that marks a position to leave out.
+        temperature: divides the logits.
+        fast: multiply in the dtype of ``contexts``, so that each logit is rounded to it.
+    """
+    dtype = _accumulator(contexts[0], weight)
+    logp = torch.zeros(len(contexts), targets.shape[0], dtype=dtype, device=targets.device)
+    lse = torch.zeros_like(logp)
+    kept = (targets != ignore_index).nonzero().squeeze(-1)
+    step = max(TOKEN_BLOCK, GROUP // max(1, weight.shape[1] * len(contexts)))
+    for start in range(0, kept.numel(), step):
+        rows = kept[start : start + step]
+        # A slice is a view, where indices would copy.
+        where = slice(start, start + rows.numel()) if kept.numel() == targets.numel() else rows
+        states = [context[where] for context in contexts]
+        states = states if fast else [state.to(dtype).contiguous() for state in states]
+        picked, norm = _group(states, weight, targets[where], bias, softcap, temperature, dtype)
+        logp[:, where], lse[:, where] = picked - norm, norm
+    return logp, lse
+
+
+def _group(
+    states: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    temperature: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """The logit of each target and the logsumexp of its row, (c, g) each.
+
+    The vocabulary is the outer loop, so that a block of the matrix is widened once.
+    """
+    picked = torch.full((len(states), targets.shape[0]), torch.nan, dtype=dtype)
+    picked = picked.to(targets.device)
+    norms = []
+    for start, block in _blocks(weight, states[0].dtype):
+        shift = None if bias is None else bias[start : start + block.shape[0]].to(dtype)
+        local = targets - start
+        here = (local >= 0) & (local < block.shape[0])
+        local = local.clamp(0, block.shape[0] - 1)
+        norm = torch.empty_like(picked)
+        for i, state in enumerate(states):
+            for t in range(0, targets.shape[0], TOKEN_BLOCK):
+                span = slice(t, t + TOKEN_BLOCK)
+                logits = _logits(state[span], block, shift, softcap, dtype)
+                if temperature != 1.0:
+                    logits /= temperature
+                logit = _pick(logits, local[span])
+                picked[i, span] = logit.where(here[span], picked[i, span])
+                norm[i, span] = _logsumexp_(logits)
+        norms.append(norm)
+    return picked, torch.stack(norms).logsumexp(0)
+
+
+def linear_backward(
+    grads: Tensor,
+    contexts: list[Tensor],
+    weight: Tensor,
+    targets: Tensor,
+    lse: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    ignore_index: int,
+    temperature: float,
+) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    """Gradients of ``(grads * logp).sum()`` by contexts, weight and bias; blocks made again.
+
+    With p the softmax and y the capped logit, the gradient by the logit of token v is
+    ``grad * (1[v = target] - p_v) / temperature * (1 - (y_v / softcap)**2)``.
+    """
+    dtype = lse.dtype
+    kept = (targets != ignore_index).nonzero().squeeze(-1)
+    wanted = targets[kept]
+    states = [context[kept].to(dtype) for context in contexts]
+    slopes, norms = grads[:, kept].to(dtype) / temperature, lse[:, kept]
+    d_states = [torch.zeros_like(state) for state in states]
+    d_weight = torch.zeros_like(weight)
+    d_bias = None if bias is None else torch.zeros_like(bias)
+    for start, block in _blocks(weight, dtype):
+        end = start + block.shape[0]
+        shift = None if bias is None else bias[start:end].to(dtype)
+        d_block = torch.zeros_like(block)
+        d_shift = torch.zeros(end - start, dtype=dtype, device=weight.device)
+        for i, state in enumerate(states):
+            for t in range(0, wanted.shape[0], TOKEN_BLOCK):
+                span = slice(t, t + TOKEN_BLOCK)
+                logits = _logits(state[span], block, shift, softcap, dtype)
+                slope = slopes[i, span].unsqueeze(-1)
+                back = (logits / temperature - norms[i, span].unsqueeze(-1)).exp_().mul_(-slope)
+                local = wanted[span] - start
+                row = ((local >= 0) & (local < end - start)).nonzero().squeeze(-1)
+                back[row, local[row]] += slope[row, 0]
+                if softcap is not None:
+                    back *= 1 - (logits / softcap) ** 2
+                d_states[i][span].addmm_(back, block)
+                d_block.addmm_(back.T, state[span])
+                d_shift += back.sum(0)
+        d_weight[start:end] = d_block.to(weight.dtype)
+        if d_bias is not None:
+            d_bias[start:end] = d_shift.to(d_bias.dtype)
+    d_contexts = [torch.zeros_like(context) for context in contexts]
+    for whole, part in zip(d_contexts, d_states):  # noqa: B905 - Python 3.9 has no strict=
+        whole[kept] = part.to(whole.dtype)
+    return d_contexts, d_weight, d_bias
+
+
+def _accumulator(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    """float64 if either is, else float32."""
+    return torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
+
+
+def _chunks(logits: Tensor, targets: Tensor, ignore_index: int):  # noqa: ANN202
+    """Indices of some rows at a time; reshape(-1, v) would copy a slice such as [:, :-1] whole."""
+    kept = (targets != ignore_index).nonzero(as_tuple=True)
+    rows = max(1, CHUNK // max(1, logits.shape[-1]))
+    for start in range(0, kept[0].numel(), rows):
+        yield tuple(index[start : start + rows] for index in kept)
+
+
+def _blocks(weight: Tensor, dtype: torch.dtype):  # noqa: ANN202
+    """The output matrix in ``dtype``, some rows at a time, each with the number of its first."""
+    step = VOCABULARY_BLOCK
+    if weight.dtype != dtype:
+        step = max(1, min(step, WEIGHT_BLOCK // max(1, weight.shape[1])))
+    for start in range(0, weight.shape[0], step):
+        yield start, weight[start : start + step].to(dtype).contiguous()
+
+
+def _logits(
+    states: Tensor, block: Tensor, shift: Tensor | None, softcap: float | None, dtype: torch.dtype
+) -> Tensor:
+    """``cap(states @ block.T + shift)``, fresh memory."""
+    logits = _product(states, block).to(dtype)
+    if shift is not None:
+        logits += shift
+    if softcap is not None:
+        logits.div_(softcap).tanh_().mul_(softcap)
+    return logits
+
+
+def _product(states: Tensor, block: Tensor) -> Tensor:
+    """``states @ block.T``."""
+    if states.dtype == torch.float32 and states.device.type == "cpu" and states.numel():
+        # oneDNN's float32 product takes half the time of MKL's on AMD processors, which is what
+        # torch.mm calls there; torch.compile calls this operator too.
+        linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+        if linear is not None and torch.backends.mkldnn.is_available():
+            return linear(states, block, None, "none", [], "")
+    return states @ block.T
+
+
+def _pick(logits: Tensor, index: Tensor) -> Tensor:
+    return logits.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+def _logsumexp_(logits: Tensor) -> Tensor:
+    """``logits.logsumexp(-1)``; the logits are overwritten."""
+    peak = logits.amax(-1, keepdim=True)
+    # An infinite peak would make inf - inf of its own entry, and of a row of -inf NaN.
+    peak = torch.where(peak.isfinite(), peak, 0.0)
+    return logits.sub_(peak).exp_().sum(-1).log_().add_(peak.squeeze(-1))
