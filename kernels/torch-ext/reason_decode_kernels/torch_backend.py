@@ -6,6 +6,8 @@ backward needs. Rows whose target is ignored are not read; both results are 0.0 
 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ WEIGHT_BLOCK = 1 << 20
 GROUP = 1 << 21
 # Elements of one chunk of given logits, 4 MiB in float32.
 CHUNK = 1 << 20
+LOG2E = math.log2(math.e)
 
 
 def logits_forward(
@@ -234,4 +237,5 @@ def _logsumexp_(logits: Tensor) -> Tensor:
     peak = logits.amax(-1, keepdim=True)
     # An infinite peak would make inf - inf of its own entry, and of a row of -inf NaN.
     peak = torch.where(peak.isfinite(), peak, 0.0)
-    return logits.sub_(peak).exp_().sum(-1).log_().add_(peak.squeeze(-1))
+    # Powers of two, which torch takes in less than half the time of those of e on a CPU.
+    return logits.sub_(peak).mul_(LOG2E).exp2_().sum(-1).log_().add_(peak.squeeze(-1))
