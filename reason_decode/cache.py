@@ -6,6 +6,7 @@ and a batch is stacked, padded on the left, when it is to be extended. While it 
 positions are written into spare room (``GrowingLayer``).
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,12 @@ def _keeps_all(layer: object) -> bool:
     if type(layer) is DynamicSlidingWindowLayer:
         return layer.record_past
     return type(layer) in (DynamicLayer, GrowingLayer)
+
+
+def copied(cache: Cache) -> Cache:
+    """A copy that shares nothing; a prefix may have been read with gradients on."""
+    held = [x for layer in cache.layers for x in vars(layer).values() if isinstance(x, Tensor)]
+    return copy.deepcopy(cache, {id(x): x.detach().clone() for x in held})
 
 
 def take_row(

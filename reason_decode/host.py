@@ -5,7 +5,7 @@ cache. ``Generation`` takes that call apart into what strategies need: read the 
 continuations of rows, branch rows.
 """
 
-import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -25,6 +25,7 @@ from transformers.generation.streamers import BaseStreamer
 from reason_decode.cache import (
     RowCache,
     check_branchable,
+    copied,
     keep_history,
     make_growing,
     read_rows,
@@ -125,7 +126,7 @@ class Generation:
         }
         cache = self._kwargs.get("past_key_values")
         if isinstance(cache, Cache) and cache.get_seq_length() > 0:
-            self._kwargs["past_key_values"] = _copied(cache)  # the caller's own stays theirs
+            self._kwargs["past_key_values"] = copied(cache)  # the caller's own stays theirs
         self.budget = int(config.max_length) - input_ids.shape[1]
         pad = config._pad_token_tensor
         self.pad = 0 if pad is None else int(pad)
@@ -194,7 +195,7 @@ class Generation:
             raise ValueError(f"{self.need} needs a cache here; leave use_cache=True")
         index, count = torch.tensor(keep, device=rows.ids.device), len(rows.ids)
         kwargs = {name: _pick_rows(x, index, count) for name, x in rows.kwargs.items()}
-        kwargs["past_key_values"] = _copied(cache)
+        kwargs["past_key_values"] = copied(cache)
         kwargs["past_key_values"].batch_select_indices(index)
         return Rows(rows.ids[index], kwargs, rows.logits[index], [rows.room[k] for k in keep])
 
@@ -427,10 +428,16 @@ class _Sampling:
         )
 
 
-def _copied(cache: Cache) -> Cache:
-    """A copy that shares nothing; a prefix may have been read with gradients on."""
-    held = [x for layer in cache.layers for x in vars(layer).values() if isinstance(x, Tensor)]
-    return copy.deepcopy(cache, {id(x): x.detach().clone() for x in held})
+def takes_any_mask(model: PreTrainedModel) -> bool:
+    """Whether a mask (b, 1, t, t) decides what a token sees, and position ids where it stands."""
+    config: Any = model.config.get_text_config()
+    window = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+    return (
+        set(getattr(config, "layer_types", None) or []) <= {"full_attention"}
+        and not (window or getattr(config, "alibi", False))
+        and "position_ids" in inspect.signature(model.base_model.forward).parameters
+        and config._attn_implementation in ("sdpa", "eager")
+    )
 
 
 def _repeated(rows: Rows, n: int) -> Rows:

@@ -15,7 +15,7 @@ PLAIN = {"records", "steps", "answers", "voting"}
 HOST = {*PLAIN, "cache", "streaming", "host", "ops"}
 SCORING = {*HOST, "scorers"}
 DECODING = {*SCORING, "strategies", "processors"}
-LEARNING = {"records", "steps", "answers", "ops", "adapters", "scorers"}
+LEARNING = {"records", "steps", "answers", "cache", "ops", "adapters", "scorers"}
 ALLOWED = {
     "records": set(),
     "steps": {"records"},
@@ -32,7 +32,7 @@ ALLOWED = {
     "processors": SCORING,
     "adapters": {"records", "ops"},
     "training": LEARNING,
-    "mining": LEARNING,
+    "mining": LEARNING | {"host"},
     "tiny": LEARNING,
     "evaluation": DECODING | {"tiny"},
     "viewer": DECODING,

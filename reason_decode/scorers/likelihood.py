@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import output_layer
+from reason_decode.scorers.weights import output_of
 
 
 class LikelihoodScorer(Reader):
@@ -155,17 +155,14 @@ def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
     # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
     from reason_decode.ops import linear_token_logprobs
 
-    weight, bias = output_layer(model)
-    hidden = torch.cat([span.features for span in spans]).to(weight.device)
-    config: Any = model.config.get_text_config()
-    # Granite divides its logits, Cohere multiplies them, Gemma bends them.
-    hidden = hidden / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
+    output = output_of(model)
+    hidden = output.scaled(torch.cat([span.features for span in spans]))
     ids = [token for span in spans for token in span.following]
     logps = linear_token_logprobs(
         hidden,
-        weight,
+        output.weight,
         torch.tensor(ids, device=hidden.device),
-        bias=bias,
-        softcap=getattr(config, "final_logit_softcapping", None),
+        bias=output.bias,
+        softcap=output.softcap,
     )
     return list(logps.split([len(span.following) for span in spans]))

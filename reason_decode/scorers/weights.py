@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -81,6 +81,40 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
             "by one: keep that layer on a device, as device_map={..., 'lm_head': 'cpu'} does"
         )
     return output.weight, getattr(output, "bias", None)
+
+
+class Output(NamedTuple):
+    """How a language model makes logits: ``cap(scale * hidden @ weight.T + bias)``.
+
+    Attributes:
+        weight: (v, h).
+        bias: (v,) or ``None``.
+        softcap: bound on the magnitude of a logit, or ``None``.
+        scale: of the hidden states.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    softcap: float | None
+    scale: float
+
+    def scaled(self, hidden: Tensor) -> Tensor:
+        """Last hidden states (t, h) as ``weight`` takes them, and where it is."""
+        hidden = hidden.to(self.weight.device)
+        return hidden if self.scale == 1.0 else hidden * self.scale
+
+
+def output_of(model: PreTrainedModel) -> Output:
+    """What stands between a language model's last hidden states and its logits.
+
+    Raises:
+        ValueError: as ``output_layer``.
+    """
+    weight, bias = output_layer(model)
+    config: Any = model.config.get_text_config()
+    # Granite divides its logits, Cohere multiplies them, Gemma bends them.
+    scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+    return Output(weight, bias, getattr(config, "final_logit_softcapping", None), scale)
 
 
 def source_of(model: PreTrainedModel) -> str:

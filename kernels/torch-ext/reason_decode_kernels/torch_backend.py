@@ -127,6 +127,7 @@ def _group(
                 logit = _pick(logits, local[span])
                 picked[i, span] = logit.where(here[span], picked[i, span])
                 norm[i, span] = _logsumexp_(logits)
+                del logits  # before the next block is made, not after
         norms.append(norm)
     return picked, torch.stack(norms).logsumexp(0)
 

@@ -1,0 +1,71 @@
+"""What goes from stage to stage: texts with rationales between their pieces."""
+
+from dataclasses import dataclass
+
+from reason_decode.scorers.writer import TAGS, Tags
+
+__all__ = ["Marked", "parse_marked"]
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A text and the rationales that were put into it.
+
+    Attributes:
+        id: names the document; unique in its source.
+        source: what collection it is from, such as ``"gsm8k"``.
+        texts: the text, cut where rationales stand: one piece more than there are rationales.
+        rationales: the i-th stands before ``texts[i + 1]``.
+
+    Raises:
+        ValueError: the pieces and the rationales do not alternate.
+    """
+
+    id: str
+    source: str
+    texts: tuple[str, ...]
+    rationales: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.rationales) + 1:
+            raise ValueError(
+                f"got {len(self.texts)} pieces of text and {len(self.rationales)} rationales in "
+                f"{self.id}; there must be one piece more than there are rationales"
+            )
+
+    def preceding(self, index: int) -> str:
+        """The text before a rationale, earlier rationales left out."""
+        return "".join(self.texts[: index + 1])
+
+
+def parse_marked(id: str, source: str, text: str, tags: Tags = TAGS) -> tuple[Marked, int]:
+    """A text whose rationales stand between tags, and how many opening tags nothing closes.
+
+    What follows such a tag up to the next one is text, and the tag is dropped.
+
+    Args:
+        id: names the document.
+        source: the collection it is from.
+        text: as a language model wrote it.
+        tags: what stands around a rationale.
+
+    Source: the segmentation of RATIONALYST's filter (JHU-CLSP/RATIONALYST at be0b1cf), which skips
+    an unclosed rationale together with the text behind it.
+
+    Example:
+        >>> from reason_decode.mining import parse_marked
+        >>> marked, unclosed = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
+        >>> marked.texts, marked.rationales, unclosed
+        (('2 + 3', ' is 5.'), ('Add them.',), 0)
+    """
+    first, *rest = text.split(tags.opening)
+    texts, rationales, unclosed = [first], [], 0
+    for part in rest:
+        rationale, closed, following = part.partition(tags.closing)
+        if closed:
+            rationales.append(rationale)
+            texts.append(following)
+        else:
+            texts[-1] += part
+            unclosed += 1
+    return Marked(id, source, tuple(texts), tuple(rationales)), unclosed
