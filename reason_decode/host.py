@@ -1,8 +1,7 @@
 """The only file that touches transformers' private generation API (tried on 5.23).
 
-``generate(custom_generate=strategy)`` hands a strategy prepared processors, criteria and an empty
-cache. ``Generation`` takes that call apart into what strategies need: read the prompts once, sample
-continuations of rows, branch rows.
+``generate(custom_generate=strategy)`` hands a strategy prepared processors, criteria and a cache,
+which ``Generation`` takes apart into what strategies need: read prompts, sample rows, branch them.
 """
 
 import inspect

@@ -7,6 +7,7 @@ backward needs. Rows whose target is ignored are not read; both results are 0.0 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -29,13 +30,17 @@ def logits_forward(
     dtype = torch.promote_types(logits.dtype, torch.float32)
     logp = torch.zeros(targets.shape, dtype=dtype, device=logits.device)
     lse = torch.zeros_like(logp)
+    flat_logp, flat_lse = logp, lse
+    if logits.is_contiguous() and bool((targets != ignore_index).all()):
+        # Rows one after the other are read where they are; indices would copy them first.
+        logits, targets = logits.view(-1, logits.shape[-1]), targets.reshape(-1)
+        flat_logp, flat_lse = logp.view(-1), lse.view(-1)
     for where in _chunks(logits, targets, ignore_index):
         chunk = logits[where].to(dtype)
         if temperature != 1.0:
             chunk = chunk / temperature
-        picked = _pick(chunk, targets[where])
-        lse[where] = _logsumexp_(chunk)
-        logp[where] = picked - lse[where]
+        flat_lse[where] = _logsumexp(chunk)
+        flat_logp[where] = _pick(chunk, targets[where]) - flat_lse[where]
     return logp, lse
 
 
@@ -189,15 +194,24 @@ def _accumulator(hidden: Tensor, weight: Tensor) -> torch.dtype:
     return torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
 
 
-def _chunks(logits: Tensor, targets: Tensor, ignore_index: int):  # noqa: ANN202
-    """Indices of some rows at a time; reshape(-1, v) would copy a slice such as [:, :-1] whole."""
-    kept = (targets != ignore_index).nonzero(as_tuple=True)
+def _chunks(
+    logits: Tensor, targets: Tensor, ignore_index: int
+) -> Iterator[slice | tuple[Tensor, ...]]:
+    """Where some rows at a time are, by slices if all are wanted and in a matrix.
+
+    Else by indices: reshape(-1, v) would copy a view such as logits[:, :-1] whole.
+    """
     rows = max(1, CHUNK // max(1, logits.shape[-1]))
-    for start in range(0, kept[0].numel(), rows):
-        yield tuple(index[start : start + rows] for index in kept)
+    kept = (targets != ignore_index).nonzero(as_tuple=True)
+    count = kept[0].numel()
+    for start in range(0, count, rows):
+        if logits.dim() == 2 and count == len(targets):
+            yield slice(start, start + rows)
+        else:
+            yield tuple(index[start : start + rows] for index in kept)
 
 
-def _blocks(weight: Tensor, dtype: torch.dtype):  # noqa: ANN202
+def _blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
     """The output matrix in ``dtype``, some rows at a time, each with the number of its first."""
     step = VOCABULARY_BLOCK
     if weight.dtype != dtype:
@@ -233,10 +247,25 @@ def _pick(logits: Tensor, index: Tensor) -> Tensor:
     return logits.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
+def _logsumexp(logits: Tensor) -> Tensor:
+    """``logits.logsumexp(-1)``."""
+    peak = _finite_peak(logits)
+    return _sum_of_powers_(logits - peak).add_(peak.squeeze(-1))
+
+
 def _logsumexp_(logits: Tensor) -> Tensor:
     """``logits.logsumexp(-1)``; the logits are overwritten."""
+    peak = _finite_peak(logits)
+    return _sum_of_powers_(logits.sub_(peak)).add_(peak.squeeze(-1))
+
+
+def _finite_peak(logits: Tensor) -> Tensor:
+    """The largest of each row, (..., 1); an infinite one would make inf - inf of its own entry."""
     peak = logits.amax(-1, keepdim=True)
-    # An infinite peak would make inf - inf of its own entry, and of a row of -inf NaN.
-    peak = torch.where(peak.isfinite(), peak, 0.0)
+    return torch.where(peak.isfinite(), peak, 0.0)
+
+
+def _sum_of_powers_(logits: Tensor) -> Tensor:
+    """``logits.exp().sum(-1).log()``; the logits are overwritten."""
     # Powers of two, which torch takes in less than half the time of those of e on a CPU.
-    return logits.sub_(peak).mul_(LOG2E).exp2_().sum(-1).log_().add_(peak.squeeze(-1))
+    return logits.mul_(LOG2E).exp2_().sum(-1).log_()
