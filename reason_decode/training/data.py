@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reason_decode.rows import Reject, stream_rows
+from reason_decode.steps import StepSplitter
 from reason_decode.training import supervision
 from reason_decode.training.fields import Row
 from reason_decode.training.layouts import (
@@ -134,8 +135,7 @@ def read_labelled(
 
     Args:
         path: a JSON Lines file, gzipped where the name ends in ``.gz``; or a small JSON list.
-        format: a name of ``LAYOUTS``; ``"auto"`` for that of the first row which has the keys of
-            one.
+        format: a name of ``LAYOUTS``; ``"auto"`` for that of the first well-formed row.
         neutral: what a rating of 0 becomes; see ``binary``.
         until_first_error: whether labels end with the first wrong step; see the function of that
             name. ``neutral`` is settled before.
@@ -165,11 +165,11 @@ def read_labelled(
     if isinstance(keep, str) or not set(keep) <= set(CHECKS):
         raise ValueError(f"got keep={keep!r}; allowed is a list of {', '.join(CHECKS)}")
     supervision.binary((), neutral)
+    StepSplitter(separator)
     readers = {name: layout.read for name, layout in LAYOUTS.items()} | {
         "prm800k": partial(prm800k, keep=frozenset(keep)),
         "plain": partial(plain, separator=separator),
     }
-
     name = Path(path).name
 
     def learnt(solution: Labelled, number: int) -> Labelled:
@@ -187,11 +187,12 @@ def read_labelled(
                 continue
             number, fields = row
             try:
-                report.format = report.format or detect(fields)
-                found = readers[report.format](fields)
+                layout = report.format or detect(fields)
+                found = readers[layout](fields)
             except (ValueError, RecursionError) as error:
                 report.reject(Reject(number, str(error)))
                 continue
+            report.format = layout
             before = [item for item in found if isinstance(item, Labelled)]
             report.left_out.update(item.reason for item in found if isinstance(item, LeftOut))
             after = [learnt(item, number) for item in before]
@@ -201,10 +202,10 @@ def read_labelled(
                 else:
                     report.solutions += 1
                     yield new
-        if report.malformed:
-            logging.getLogger(__name__).warning("%s: %s", path, report)
         if not report.solutions:
             raise ValueError(f"{path} has no usable row: {report}")
+        if report.malformed:
+            logging.getLogger(__name__).warning("%s: %s", path, report)
 
     return read(Report() if report is None else report)
 

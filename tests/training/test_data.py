@@ -55,11 +55,12 @@ def test_the_layout_is_found_and_reads_as_when_it_is_named(tmp_path: Path, forma
     assert found[0].source == expected and found[0].prompt == "p"
 
 
-def test_the_first_row_of_a_known_layout_decides(tmp_path: Path):
+def test_the_first_well_formed_row_decides(tmp_path: Path):
     report = Report()
-    path = write(tmp_path / "rows.jsonl", ROWS["plain"], STEPWISE)
+    path = write(tmp_path / "x.jsonl", {**STEPWISE, "labels": 7}, ROWS["plain"], STEPWISE)
     assert len(list(read_labelled(path, report=report))) == 1
-    assert report.rejected == [Reject(2, "got None as `solution`; need text")]
+    assert report.format == "plain"
+    assert report.rejected[1:] == [Reject(3, "got None as `solution`; need text")]
 
 
 def test_bad_rows_anywhere_lose_no_other_and_are_told(
@@ -113,6 +114,7 @@ def test_arguments_are_refused_before_the_file_is_opened():
         ({"neutral": "yes"}, "'positive', 'negative'"),
         ({"keep": ["flagged"]}, "screening, quality_control, bad_problem"),
         ({"keep": "screening"}, "allowed is a list"),
+        ({"separator": ""}, "empty separator"),
     ]
     for options, allowed in wrong:
         with pytest.raises(ValueError, match=allowed):
