@@ -15,9 +15,10 @@ PLAIN = {"records", "steps", "answers", "voting"}
 HOST = {*PLAIN, "cache", "streaming", "host", "ops"}
 SCORING = {*HOST, "scorers"}
 DECODING = {*SCORING, "strategies", "processors"}
-LEARNING = {"records", "steps", "answers", "cache", "ops", "adapters", "scorers"}
+LEARNING = {"records", "rows", "steps", "answers", "cache", "ops", "adapters", "scorers"}
 ALLOWED = {
     "records": set(),
+    "rows": set(),
     "steps": {"records"},
     "latex": set(),
     "answers": {"records", "latex"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "training": LEARNING,
     "mining": LEARNING | {"host"},
     "tiny": LEARNING,
-    "evaluation": DECODING | {"tiny"},
+    "evaluation": DECODING | {"rows", "tiny"},
     "viewer": DECODING,
     "cli": DECODING | {"evaluation", "viewer", "training", "mining", "tiny", "adapters"},
 }

@@ -1,28 +1,14 @@
 """Reading rows that may be malformed, and writing results whole or not at all."""
 
-import gzip
 import json
 import os
 import tempfile
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reason_decode.rows import Reject, stream_rows
+
 __all__ = ["Reject", "check_writable", "read_jsonl", "write_json", "write_text"]
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that was set aside.
-
-    Args:
-        row: its line in the file, from 1; in a JSON document its place in the list, from 1.
-        reason: what is wrong with it.
-    """
-
-    row: int
-    reason: str
 
 
 def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:
@@ -37,30 +23,12 @@ def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list
     """
     rows: list[tuple[int, dict[str, Any]]] = []
     rejected: list[Reject] = []
-    opener = gzip.open if str(path).endswith(".gz") else open
-    number = 0
-    with opener(path, "rb") as lines:
-        try:
-            for number, line in enumerate(lines, start=1):
-                row = _parse(line)
-                if isinstance(row, dict):
-                    rows.append((number, row))
-                else:
-                    rejected.append(Reject(number, row))
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            rejected.append(Reject(number + 1, f"the gzip file is broken from here on: {error}"))
+    for row in stream_rows(path):
+        if isinstance(row, Reject):
+            rejected.append(row)
+        else:
+            rows.append(row)
     return rows, rejected
-
-
-def _parse(line: bytes) -> dict[str, Any] | str:
-    """The object on a line, or what is wrong with the line."""
-    if not line.strip():
-        return "blank line"
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
-    return row if isinstance(row, dict) else f"got a JSON {type(row).__name__}; need an object"
 
 
 def write_json(path: str | Path, data: Any) -> None:

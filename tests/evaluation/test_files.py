@@ -25,6 +25,18 @@ def test_good_rows_survive_bad_ones(tmp_path: Path, name: str):
     assert rejected[:2] == [Reject(2, "blank line"), Reject(3, "got a JSON list; need an object")]
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.json.gz"])
+def test_a_json_document_is_read_as_its_rows_and_lines_under_that_name_too(
+    tmp_path: Path, name: str
+):
+    path = tmp_path / name
+    for text in (b'[\n {"a": 1},\n 2\n]\n', b'{"a": 1}\n2\n'):
+        path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+        assert read_jsonl(path) == ([(1, {"a": 1})], [Reject(2, "got a JSON int; need an object")])
+    path.write_bytes(gzip.compress(b"[1,") if name.endswith("gz") else b"[1,")
+    assert read_jsonl(path)[1][0].reason.startswith("no JSON")
+
+
 def test_a_gzip_file_that_ends_early_gives_what_came_before(tmp_path: Path):
     path = tmp_path / "rows.gz"
     rows = [{"row": i, "noise": hash((i, "x"))} for i in range(10_000)]

@@ -1,0 +1,87 @@
+"""Rows of JSON files that may be malformed, one at a time."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Reject", "stream_rows"]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that was set aside.
+
+    Args:
+        row: its line in the file, from 1; in a JSON document its place in the list, from 1.
+        reason: what is wrong with it.
+    """
+
+    row: int
+    reason: str
+
+
+def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    r"""The objects of a JSON Lines file with their line numbers, and what holds none, in order.
+
+    No more than one line is in memory. A file called ``.json`` that begins with ``[`` is one
+    document instead, read whole: the form in which small benchmarks are published.
+
+    Args:
+        path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
+            the lines before the break.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     file.writelines(['{"a": 1}\n', '[2]\n'])
+        ...     file.flush()
+        ...     list(stream_rows(file.name))
+        [(1, {'a': 1}), Reject(row=2, reason='got a JSON list; need an object')]
+    """
+    opener = gzip.open if str(path).endswith(".gz") else open
+    number = 0
+    with opener(path, "rb") as file:
+        try:
+            if str(path).removesuffix(".gz").endswith(".json"):
+                document = file.read(64).lstrip().startswith(b"[")
+                file.seek(0)
+                if document:
+                    yield from _elements(file.read())
+                    return
+            for number, line in enumerate(file, start=1):
+                yield _row(number, line)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            yield Reject(number + 1, f"the gzip file is broken from here on: {error}")
+
+
+def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:
+    if not line.strip():
+        return Reject(number, "blank line")
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Reject(number, f"no JSON: {error}")
+    return _object(number, row)
+
+
+def _elements(document: bytes) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    try:
+        rows = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        yield Reject(1, f"no JSON: {error}")
+        return
+    for place, row in enumerate(rows, start=1):
+        yield _object(place, row)
+
+
+def _object(number: int, row: Any) -> tuple[int, dict[str, Any]] | Reject:
+    if isinstance(row, dict):
+        return number, row
+    return Reject(number, f"got a JSON {type(row).__name__}; need an object")

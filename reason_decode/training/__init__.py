@@ -1,0 +1,1 @@
+"""Training what scores and what guides: labelled solutions, losses, trainers."""

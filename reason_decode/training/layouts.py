@@ -1,0 +1,226 @@
+r"""Published layouts of labelled solutions: a row as it was published -> the solutions in it.
+
+Each reader is a function of a row alone and raises ``ValueError`` with the reason where the row is
+malformed. PRM800K, whose rows are trees, has a file of its own.
+"""
+
+import re
+from collections.abc import Sequence
+
+from reason_decode.steps import StepSplitter
+from reason_decode.training.fields import Row, boolean, index, items, optional_text, text, texts
+from reason_decode.training.supervision import Label, Labelled
+
+__all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "stepwise"]
+
+
+def stepwise(row: Row) -> list[Labelled]:
+    """A row of ``{"prompt", "completions", "labels"}``, perhaps with ``answer`` and ``correct``.
+
+    A label is true or 1, false or 0 (wrong, not neutral), or null.
+
+    Args:
+        row: the row.
+
+    Raises:
+        ValueError: the row is malformed.
+
+    Source: TRL's dataset type "stepwise supervision"; trl-lib/math_shepherd, trl-lib/prm800k.
+
+    Example:
+        >>> stepwise({"prompt": "p", "completions": ["a", "b"], "labels": [True, False]})[0].labels
+        (1, -1)
+    """
+    labels = [_verdict(label) for label in items(row, "labels")]
+    return [
+        Labelled(
+            text(row, "prompt"),
+            texts(row, "completions"),
+            tuple(labels),
+            optional_text(row, "answer"),
+            boolean(row, "correct"),
+        )
+    ]
+
+
+def _verdict(label: object) -> Label:
+    if label is None:
+        return None
+    # True == 1 == 1.0, which data sets of floats hold. -1 is refused because 0 beside it would mean
+    # neutral, and here it means wrong.
+    if not isinstance(label, int | float) or label not in (0, 1):
+        raise ValueError(
+            f"got the label {label!r}; allowed are true, false, 1, 0 (wrong) and null. Ratings of "
+            "-1, 0 and 1 are read from the PRM800K layout"
+        )
+    return 1 if label else -1
+
+
+_FIRST_STEP = re.compile(r"\bstep 1\s*:", re.IGNORECASE)
+
+
+def math_shepherd(row: Row) -> list[Labelled]:
+    """A row of ``{"input", "label", "task"}``: the same text twice, tags against verdicts.
+
+    ``input`` has the tag "ки" where ``label`` has ``+`` or ``-``. The prompt ends at the last
+    "Step 1:" before a tag; a tag inside the prompt, which some rows have, is no step's. Without any
+    "Step 1:" the prompt ends at its only question mark. What follows the last tag is an unlabelled
+    step. The last verdict says whether the answer is right: nothing is left to be rolled out there.
+
+    Args:
+        row: the row.
+
+    Raises:
+        ValueError: the row is malformed: the two texts differ, or the prompt's end is unclear.
+
+    Source: Wang et al. 2023, 2312.08935; peiyi9979/Math-Shepherd.
+
+    Example:
+        >>> said = "1 + 2 + 3? Step 1: 1 + 2 = 3 {} Step 2: The answer is: 7 {}"
+        >>> row = {"input": said.format("ки", "ки"), "label": said.format("+", "-")}
+        >>> math_shepherd(row)[0].steps, math_shepherd(row)[0].labels
+        (('Step 1: 1 + 2 = 3', 'Step 2: The answer is: 7'), (1, -1))
+    """
+    *pieces, rest = text(row, "input").split("ки")
+    if not pieces:
+        raise ValueError("got no tag ки in `input`; need one behind each step")
+    verdicts = text(row, "label")
+    labels: list[Label] = []
+    at = 0
+    for piece in pieces:
+        same = verdicts.startswith(piece, at)
+        at += len(piece)
+        if not same or verdicts[at : at + 1] not in ("+", "-"):
+            raise ValueError(
+                f"`label` is not `input` with + or - for every ки: they part before tag "
+                f"{len(labels) + 1}"
+            )
+        labels.append(1 if verdicts[at] == "+" else -1)
+        at += 1
+    correct = labels[-1] == 1 if not rest.strip() else None
+    if rest.strip():
+        pieces, labels = [*pieces, rest], [*labels, None]
+    first, place = _prompt_end(pieces)
+    prompt = "".join([*pieces[:first], pieces[first][:place]]).strip()
+    steps = [pieces[first][place:], *pieces[first + 1 :]]
+    return [
+        Labelled(
+            text({"input": prompt}, "input"),
+            tuple(step.strip() for step in steps),
+            tuple(labels[first:]),
+            correct=correct,
+        )
+    ]
+
+
+def _prompt_end(pieces: Sequence[str]) -> tuple[int, int]:
+    """The piece of the text in which the first step begins, and where."""
+    for k, piece in enumerate(pieces):
+        if starts := [match.start() for match in _FIRST_STEP.finditer(piece)]:
+            return k, starts[-1]
+    if pieces[0].count("?") == 1:
+        return 0, pieces[0].index("?") + 1
+    raise ValueError("neither 'Step 1:' nor a single '?' tells where the prompt ends")
+
+
+def processbench(row: Row) -> list[Labelled]:
+    """A row of ``{"id", "generator", "problem", "steps", "final_answer_correct", "label"}``.
+
+    ``label`` is the first wrong step from 0, or -1 where all are right.
+
+    Args:
+        row: the row.
+
+    Raises:
+        ValueError: the row is malformed.
+
+    Source: Zheng et al. 2024, 2412.06559; Qwen/ProcessBench.
+
+    Example:
+        >>> row = {"id": "gsm8k-0", "problem": "p", "steps": ["a", "b", "c"], "label": 1,
+        ...     "final_answer_correct": False}
+        >>> processbench(row)[0].labels, processbench({**row, "label": -1})[0].labels
+        ((1, -1, None), (1, 1, 1))
+    """
+    steps = texts(row, "steps")
+    right = row.get("label") == -1
+    return [
+        Labelled(
+            text(row, "problem"),
+            steps,
+            _located(len(steps), None if right else index(row, "label", len(steps))),
+            correct=boolean(row, "final_answer_correct"),
+            source=optional_text(row, "id") or "",
+        )
+    ]
+
+
+def bigbench_mistake(row: Row) -> list[Labelled]:
+    """A row of ``{"input", "steps", "answer", "target", "mistake_index"}``.
+
+    ``mistake_index`` is the first wrong step from 0, or null where all are right. The answer is
+    right where it is the target, white space around it and a final period aside; no answer is
+    wrong.
+
+    Args:
+        row: the row.
+
+    Raises:
+        ValueError: the row is malformed.
+
+    Source: Tyen et al. 2023, 2311.08516; WHGTyen/BIG-Bench-Mistake.
+
+    Example:
+        >>> row = {"input": "1 + 2 + 3 =", "steps": ["1 + 2 = 3", "3 + 3 = 7"], "answer": "7",
+        ...     "target": "6", "mistake_index": 1}
+        >>> bigbench_mistake(row)[0].labels, bigbench_mistake(row)[0].correct
+        ((1, -1), False)
+    """
+    if "mistake_index" not in row:
+        raise ValueError("got no `mistake_index`; need null or the first wrong step from 0")
+    steps, target = texts(row, "steps"), text(row, "target")
+    right = row["mistake_index"] is None
+    given = (optional_text(row, "answer") or "").strip()
+    return [
+        Labelled(
+            text(row, "input"),
+            steps,
+            _located(len(steps), None if right else index(row, "mistake_index", len(steps))),
+            target,
+            target.strip() in (given, given.removesuffix(".")),
+        )
+    ]
+
+
+def plain(row: Row, *, separator: str = "\n") -> list[Labelled]:
+    r"""A row of ``{"prompt", "solution", "answer"}``, perhaps with ``correct``; no labels.
+
+    Args:
+        row: the row.
+        separator: what ends a step of the solution.
+
+    Raises:
+        ValueError: the row is malformed.
+
+    Example:
+        >>> row = {"prompt": "1 + 2 + 3 =", "solution": "1 + 2 = 3\n3 + 3 = 6", "answer": "6"}
+        >>> plain(row)[0].steps, plain(row)[0].labels
+        (('1 + 2 = 3', '3 + 3 = 6'), (None, None))
+    """
+    steps = tuple(StepSplitter(separator).split(text(row, "solution")))
+    return [
+        Labelled(
+            text(row, "prompt"),
+            steps,
+            (None,) * len(steps),
+            optional_text(row, "answer"),
+            boolean(row, "correct"),
+        )
+    ]
+
+
+def _located(count: int, wrong: int | None) -> tuple[Label, ...]:
+    """Labels of so many steps of which the first wrong one is known; nobody judged what follows."""
+    if wrong is None:
+        return (1,) * count
+    return (*[1] * wrong, -1, *[None] * (count - wrong - 1))

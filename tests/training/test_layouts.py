@@ -1,0 +1,114 @@
+import math
+
+import pytest
+
+from reason_decode.training.layouts import (
+    bigbench_mistake,
+    math_shepherd,
+    plain,
+    processbench,
+    stepwise,
+)
+from reason_decode.training.supervision import Labelled
+
+STEPWISE = {"prompt": "p", "completions": ["a", "b"], "labels": [True, False]}
+BENCH = {"id": "math-3", "problem": "p", "steps": ["a", "b", "c"], "label": 1}
+MISTAKE = {"input": "p", "steps": ["a", "b"], "answer": "5", "target": "6", "mistake_index": 0}
+PLAIN = {"prompt": "p", "solution": "a\n\nb\n", "answer": "6"}
+
+
+def shepherd(said: str, *verdicts: str) -> dict[str, str]:
+    return {
+        "input": said.format(*["ки"] * len(verdicts)),
+        "label": said.format(*verdicts),
+        "task": "GSM8K",
+    }
+
+
+def test_stepwise():
+    assert stepwise(STEPWISE) == [Labelled("p", ("a", "b"), (1, -1))]
+    row = {**STEPWISE, "labels": [1.0, None], "answer": "6", "correct": False}
+    assert stepwise(row) == [Labelled("p", ("a", "b"), (1, None), "6", False)]
+    assert stepwise({**STEPWISE, "labels": [1, 0]}) == stepwise(STEPWISE)
+
+
+def test_math_shepherd():
+    said = "How many?\nAnd why? Step 1: 2 + 3 = 5. {}\nStep 2: The answer is: 5 {}"
+    (read,) = math_shepherd(shepherd(said, "+", "-"))
+    assert read.prompt == "How many?\nAnd why?" and read.labels == (1, -1)
+    assert read.steps == ("Step 1: 2 + 3 = 5.", "Step 2: The answer is: 5")
+    assert read.correct is False
+    assert math_shepherd(shepherd(said, "-", "+"))[0].correct is True
+
+
+def test_math_shepherd_where_the_prompt_is_odd():
+    # It quotes "Step 1:" itself; it has a tag in it; nothing but a question mark ends it.
+    quoted = math_shepherd(shepherd("Is step 1: x or y? Step 1: x {} Step 2: y {}", "+", "+"))
+    assert quoted[0].prompt == "Is step 1: x or y?" and quoted[0].steps[0] == "Step 1: x"
+    (tagged,) = math_shepherd(shepherd("Mr. Rocky {} has 2. Step 1: x {}", "-", "+"))
+    assert (tagged.prompt, tagged.labels) == ("Mr. Rocky  has 2.", (1,))
+    (bare,) = math_shepherd(shepherd("How many? x {} y {}", "+", "-"))
+    assert (bare.prompt, bare.steps, bare.labels) == ("How many?", ("x", "y"), (1, -1))
+
+
+def test_math_shepherd_reads_what_follows_the_last_tag_as_an_unlabelled_step():
+    (read,) = math_shepherd(shepherd("p Step 1: x {}\nStep 2: y", "+"))
+    assert (read.steps, read.labels) == (("Step 1: x", "Step 2: y"), (1, None))
+    assert read.correct is None
+
+
+def test_processbench():
+    labels = {-1: (1, 1, 1), 0: (-1, None, None), 1: (1, -1, None), 2: (1, 1, -1)}
+    for label, expected in labels.items():
+        (read,) = processbench({**BENCH, "label": label, "final_answer_correct": True})
+        assert read == Labelled("p", ("a", "b", "c"), expected, correct=True, source="math-3")
+
+
+def test_bigbench_mistake():
+    assert bigbench_mistake(MISTAKE) == [Labelled("p", ("a", "b"), (-1, None), "6", False)]
+    (read,) = bigbench_mistake({**MISTAKE, "mistake_index": None, "answer": " 6."})
+    assert (read.labels, read.correct) == ((1, 1), True)
+    # A step may be blank in the published files, and a model may have given no answer.
+    (read,) = bigbench_mistake({**MISTAKE, "steps": ["a", ""], "answer": None})
+    assert (read.steps, read.correct) == (("a", ""), False)
+
+
+def test_plain():
+    assert plain(PLAIN) == [Labelled("p", ("a", "b"), (None, None), "6")]
+    (read,) = plain({"prompt": "p", "solution": "a\nb\n\nc", "correct": True}, separator="\n\n")
+    assert read == Labelled("p", ("a\nb", "c"), (None, None), correct=True)
+
+
+@pytest.mark.parametrize(
+    ("read", "row", "reason"),
+    [
+        (stepwise, {**STEPWISE, "labels": [True]}, "1 labels for 2 steps"),
+        (stepwise, {**STEPWISE, "labels": [1, -1]}, "PRM800K layout"),
+        (stepwise, {**STEPWISE, "labels": [1, 0.5]}, "0.5"),
+        (stepwise, {**STEPWISE, "labels": [1, math.nan]}, "nan"),
+        (stepwise, {**STEPWISE, "labels": "+-"}, "need a list"),
+        (stepwise, {**STEPWISE, "completions": []}, "need one a step"),
+        (stepwise, {**STEPWISE, "completions": ["a", 7]}, "got 7 in `completions`"),
+        (stepwise, {**STEPWISE, "prompt": [{"role": "user"}]}, "`prompt`; need text"),
+        (stepwise, {**STEPWISE, "prompt": "\ud800"}, "surrogates"),
+        (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: y +"}, "before tag 1"),
+        (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: x ки"}, "before tag 1"),
+        (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: x "}, "before tag 1"),
+        (math_shepherd, shepherd("p. x {}", "+"), "where the prompt ends"),
+        (math_shepherd, shepherd("p? q? x {}", "+"), "where the prompt ends"),
+        (math_shepherd, {"input": "no tag? x", "label": "no tag? x"}, "no tag ки"),
+        (math_shepherd, shepherd("Step 1: x {}", "+"), "need text"),
+        (processbench, {**BENCH, "label": 3}, "got 3 as `label`"),
+        (processbench, {**BENCH, "label": None}, "got None as `label`"),
+        (processbench, {**BENCH, "label": True}, "got True as `label`"),
+        (processbench, {**BENCH, "final_answer_correct": "no"}, "true, false or null"),
+        (bigbench_mistake, {**MISTAKE, "mistake_index": -1}, "got -1"),
+        (bigbench_mistake, {**MISTAKE, "mistake_index": 2}, "in a list of 2"),
+        (bigbench_mistake, {"input": "p", "steps": ["a"], "target": "6"}, "no `mistake_index`"),
+        (plain, {**PLAIN, "solution": " \n"}, "`solution`; need text"),
+        (plain, {**PLAIN, "answer": 6}, "text or null"),
+    ],
+)
+def test_a_malformed_row_says_what_is_wrong(read, row, reason):
+    with pytest.raises(ValueError, match=reason):
+        read(row)
