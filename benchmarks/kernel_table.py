@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import gc
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -133,7 +134,7 @@ def compare(args: argparse.Namespace, case: Case) -> list[dict[str, str]]:
             "way": name,
             "ms": f"{1e3 * cost.seconds:.1f}",
             "of floor": f"{cost.seconds / floor:.2f}",
-            "extra MiB": f"{max(each.extra for each in costs[name]) / 2**20:.0f}",
+            "extra MiB": f"{statistics.median(each.extra for each in costs[name]) / 2**20:.0f}",
             "GFLOP/s": f"{case.flops / cost.seconds / 1e9:.0f}",
             "GB/s": f"{case.moved / cost.seconds / 1e9:.1f}",
             "max error": errors[name],

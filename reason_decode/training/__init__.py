@@ -1,1 +1,28 @@
 """Training what scores and what guides: labelled solutions, losses, trainers."""
+
+from reason_decode.training.data import Report, read_labelled
+from reason_decode.training.examples import (
+    Example,
+    hold_out,
+    is_right,
+    outcome_examples,
+    step_examples,
+)
+from reason_decode.training.fit import Recipe
+from reason_decode.training.orm import train_orm
+from reason_decode.training.prm import train_prm
+from reason_decode.training.supervision import Labelled
+
+__all__ = [
+    "Example",
+    "Labelled",
+    "Recipe",
+    "Report",
+    "hold_out",
+    "is_right",
+    "outcome_examples",
+    "read_labelled",
+    "step_examples",
+    "train_orm",
+    "train_prm",
+]

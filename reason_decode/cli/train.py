@@ -1,0 +1,143 @@
+"""``reason-decode train``: train a scorer on labelled solutions, for every other command to use."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import fields
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from reason_decode import tiny
+from reason_decode.cli.text import table
+from reason_decode.evaluation.files import check_writable, write_json
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand and what can be trained."""
+    parser: ArgumentParser = commands.add_parser(
+        "train", help="train a reward model on labelled solutions", description=__doc__
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
+    prm: ArgumentParser = kinds.add_parser("prm", help="a process reward model: a class a step")
+    orm: ArgumentParser = kinds.add_parser("orm", help="an outcome reward model: is it right")
+    for kind in (prm, orm):
+        _add_data(kind)
+        _add_recipe(kind)
+        kind.set_defaults(run=run)
+    prm.add_argument(
+        "--head",
+        default="token-classification",
+        help="token-classification, or math-shepherd: the tokens + and - at a tag (default: the "
+        "first)",
+    )
+    prm.add_argument(
+        "--neutral",
+        choices=("positive", "negative", "keep"),
+        default="positive",
+        help="what a rating of 0 is; keep: a class of its own (default: positive)",
+    )
+    prm.add_argument(
+        "--all-steps",
+        action="store_true",
+        help="learn from labels behind the first wrong step too",
+    )
+
+
+def _add_data(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="tiny", help="to begin with: tiny, a folder or a Hub id (default: tiny)"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="JSON Lines, .gz or not, of labelled solutions",
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake or plain (default: "
+        "told by a file's first row)",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="the model goes here")
+    parser.add_argument("--separator", default="\n", help="what ends a step (default: a newline)")
+    parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA matrices, folded in")
+    parser.add_argument(
+        "--hold-out",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of the prompts, to measure the loss on (default: 0.05)",
+    )
+    parser.add_argument("--json", metavar="OUT", help="write counts and losses here")
+
+
+def _add_recipe(parser: ArgumentParser) -> None:
+    """An option for each field of ``Recipe``."""
+    from reason_decode.training import Recipe
+
+    for field in fields(Recipe):
+        name = "--" + field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            parser.add_argument(name, action="store_true")
+        else:
+            parser.add_argument(
+                name,
+                type=type(field.default),
+                default=field.default,
+                help=f"(default: {field.default})",
+            )
+
+
+def run(args: Namespace) -> int:
+    """Read, split, train, save; print what became of the data and the losses."""
+    # Here, for no other command needs the host's Trainer, which takes seconds to import.
+    from reason_decode.training import Recipe, hold_out, train_orm, train_prm
+
+    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
+    if args.json:
+        check_writable(args.json)
+    source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    kept, held = hold_out(_solutions(args), args.hold_out)
+    how: dict[str, Any] = {
+        "separator": args.separator,
+        "lora": args.lora,
+        "recipe": recipe,
+        "held_out": held,
+    }
+    if args.kind == "prm":
+        ratings = args.neutral == "keep"
+        told = train_prm(source, tokenizer, kept, args.out, head=args.head, ratings=ratings, **how)
+    else:
+        told = train_orm(source, tokenizer, kept, args.out, **how)
+    if args.json:
+        write_json(args.json, told)
+    print(table([{"what": name.replace("_", " "), "value": _short(x)} for name, x in told.items()]))
+    print(f"saved in {args.out}")
+    return 0
+
+
+def _solutions(args: Namespace) -> list[Any]:
+    """All solutions of all files; what became of each file's rows is printed."""
+    from reason_decode.training import Report, read_labelled
+
+    found = []
+    for path in args.data:
+        report = Report()
+        settings = {}
+        if args.kind == "prm":
+            settings = {"neutral": args.neutral, "until_first_error": not args.all_steps}
+        found += read_labelled(
+            path, args.format, separator=args.separator, report=report, **settings
+        )
+        print(f"{path}: {report}")
+    return found
+
+
+def _short(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,146 @@
+"""Labelled solutions as token ids, laid out by the very object that will score with them."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from reason_decode.answers import extract_answer, same_answer
+from reason_decode.scorers.reading import Layout
+from reason_decode.training.supervision import Labelled
+
+__all__ = [
+    "IGNORE",
+    "Example",
+    "collate",
+    "hold_out",
+    "is_right",
+    "outcome_examples",
+    "step_examples",
+]
+
+IGNORE = -100
+
+
+class Judge(Protocol):
+    """What lays text out: a format of a process reward model, or an outcome reward model."""
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The ids, and where each step is judged."""
+        ...
+
+
+class Example(NamedTuple):
+    """One text to learn from.
+
+    Attributes:
+        ids: its tokens.
+        places: which of them are learnt at, ascending.
+        classes: the right class at each place.
+    """
+
+    ids: list[int]
+    places: list[int]
+    classes: list[int]
+
+
+def step_examples(
+    solutions: Iterable[Labelled], judge: Judge, classes: dict[int, int]
+) -> Iterator[Example]:
+    """Each solution with a class at the end of every labelled step.
+
+    Steps behind the last labelled one are not read.
+
+    Args:
+        solutions: labels are keys of ``classes`` or ``None``.
+        judge: the format that will score.
+        classes: label -> class.
+
+    Example:
+        >>> from reason_decode import tiny
+        >>> from reason_decode.training import Labelled, step_examples
+        >>> solution = Labelled("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
+        >>> (example,) = step_examples([solution], tiny.load().prm.format, {-1: 0, 1: 1})
+        >>> example.classes
+        [1, 0]
+    """
+    for solution in solutions:
+        known = [k for k, label in enumerate(solution.labels) if label is not None]
+        if known:
+            layout = judge.lay_out(solution.prompt, solution.steps[: known[-1] + 1])
+            labels = [solution.labels[k] for k in known]
+            yield Example(
+                layout.ids,
+                [layout.ends[k] for k in known],
+                [classes[label] for label in labels if label is not None],
+            )
+
+
+def outcome_examples(solutions: Iterable[Labelled], judge: Judge) -> Iterator[Example]:
+    """Each solution whose answer is known to be right or wrong, with that class at its last token.
+
+    Args:
+        solutions: those of which ``is_right`` cannot tell are left out.
+        judge: the outcome reward model that will score.
+    """
+    for solution in solutions:
+        right = is_right(solution)
+        if right is not None and solution.steps:
+            layout = judge.lay_out(solution.prompt, solution.steps)
+            yield Example(layout.ids, [layout.ends[-1]], [int(right)])
+
+
+def is_right(solution: Labelled) -> bool | None:
+    """Whether a solution's answer is right: as it is labelled, else by the reference answer.
+
+    Example:
+        >>> from reason_decode.training import Labelled, is_right
+        >>> is_right(Labelled("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
+        False
+    """
+    if solution.correct is not None or solution.answer is None:
+        return solution.correct
+    said = extract_answer("\n".join(solution.steps))
+    return said is not None and same_answer(said, solution.answer)
+
+
+def hold_out(solutions: Iterable[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
+    """Solutions to learn from and to measure on; those of one prompt are on one side.
+
+    Args:
+        solutions: any number.
+        share: of the prompts, held out; in [0, 1).
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
+    kept: list[Labelled] = []
+    held: list[Labelled] = []
+    for solution in solutions:
+        # The prompt decides, so that the split is the same in every run and for every seed.
+        digest = hashlib.sha256(solution.prompt.encode()).digest()
+        chance = int.from_bytes(digest[:8], "big") / 2**64
+        (held if chance < share else kept).append(solution)
+    return kept, held
+
+
+def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
+    """Examples as a batch padded on the right.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels``, (b, t) int64; labels are ``IGNORE`` where
+        nothing is learnt.
+    """
+    shape = (len(examples), max(len(example.ids) for example in examples))
+    ids = torch.full(shape, pad)
+    mask = torch.zeros(shape, dtype=torch.long)
+    labels = torch.full(shape, IGNORE)
+    for row, example in enumerate(examples):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        mask[row, : len(example.ids)] = 1
+        labels[row, example.places] = torch.tensor(example.classes)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}

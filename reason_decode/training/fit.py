@@ -1,0 +1,174 @@
+"""One run of transformers' Trainer: our loss, its loop, checkpoints and progress."""
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reason_decode.training.examples import Example, collate
+
+__all__ = ["Recipe", "fit"]
+
+Loss = Callable[[Any, Tensor, Any], Tensor]
+"""Of the model's output, the labels (b, t), and how many labels all batches of an update have."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast to learn.
+
+    Args:
+        epochs: passes over the examples; a fraction will do.
+        batch: examples of a forward pass.
+        accumulate: forward passes of an update; the loss is the mean over all their labels.
+        learning_rate: the peak of a linear warm-up and a cosine.
+        warmup: updates until the peak; below 1, a share of all.
+        weight_decay: of AdamW.
+        seed: of the order of examples, of new heads and of dropout.
+        bfloat16: compute in bfloat16 where autocast does; weights stay as they are.
+        save_every: updates between two checkpoints.
+        max_tokens: longer examples are left out, and counted.
+
+    Raises:
+        ValueError: a number that is not positive.
+    """
+
+    epochs: float = 1.0
+    batch: int = 16
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    seed: int = 0
+    bfloat16: bool = False
+    save_every: int = 500
+    max_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "accumulate", "learning_rate", "save_every", "max_tokens"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"got {name}={getattr(self, name)}; it must be positive")
+
+
+def fit(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    out: str | Path,
+    *,
+    loss: Loss,
+    recipe: Recipe,
+    held_out: Sequence[Example] = (),
+) -> dict[str, Any]:
+    """Train a model in place; a run that was stopped goes on from its last checkpoint.
+
+    Args:
+        model: a transformers model, or peft's around one.
+        tokenizer: gives the padding.
+        examples: to learn from.
+        out: the folder of checkpoints, the log and its plot; the caller saves the model.
+        loss: see ``Loss``.
+        recipe: how.
+        held_out: to measure the loss on after every epoch.
+
+    Returns:
+        ``examples``, ``labels``, ``too_long`` (left out) and ``updates`` as counts, ``loss`` and
+        ``held_out_loss``, in nats a label, the last of each.
+
+    Raises:
+        ModuleNotFoundError: accelerate, which the Trainer needs, is not installed.
+        ValueError: no example, or a tokenizer without a padding token.
+    """
+    try:
+        import accelerate  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "training needs accelerate: pip install 'reason-decode[training]'"
+        ) from error
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    pad = tokenizer.pad_token_id
+    if not isinstance(pad, int):
+        raise ValueError("got a tokenizer without a padding token; set tokenizer.pad_token")
+    fitting = [x for x in examples if len(x.ids) <= recipe.max_tokens]
+    if not fitting:
+        raise ValueError(
+            f"got {len(examples)} examples and none of at most {recipe.max_tokens} tokens; give "
+            "labelled solutions, or raise max_tokens"
+        )
+    out = Path(out)
+    arguments = TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        per_device_eval_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+        bf16=recipe.bfloat16,
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        logging_steps=10,
+        eval_strategy="epoch" if held_out else "no",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=partial(collate, pad=pad),
+        train_dataset=fitting,  # pyright: ignore[reportArgumentType] - a list is one to read from
+        eval_dataset=[x for x in held_out if len(x.ids) <= recipe.max_tokens] or None,  # pyright: ignore[reportArgumentType]
+        compute_loss_func=loss,
+    )
+    last = (
+        get_last_checkpoint(arguments.output_dir) if out.joinpath("checkpoints").is_dir() else None
+    )
+    trainer.train(resume_from_checkpoint=last)
+    history = trainer.state.log_history
+    (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    plot(history, out / "loss.svg")
+    losses = [row["loss"] for row in history if "loss" in row]
+    measured = [row["eval_loss"] for row in history if "eval_loss" in row]
+    return {
+        "examples": len(fitting),
+        "labels": sum(len(x.places) for x in fitting),
+        "too_long": len(examples) - len(fitting),
+        "updates": trainer.state.global_step,
+        "loss": losses[-1] if losses else None,
+        "held_out_loss": measured[-1] if measured else None,
+    }
+
+
+def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the losses of a run over its updates; without matplotlib, warn and go on."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        warnings.warn(f"no {path.name}: pip install matplotlib to have the run drawn", stacklevel=2)
+        return
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for key, name in (("loss", "training"), ("eval_loss", "held out")):
+        points = [(row["step"], row[key]) for row in history if key in row]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), label=name, marker="." if len(points) < 20 else ""
+            )
+    axes.set_xlabel("updates")
+    axes.set_ylabel("loss, nats a label")
+    axes.legend()
+    figure.savefig(path)

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from reason_decode import OutcomeRewardModel, ProcessRewardModel
+from reason_decode.cli import main
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+
+ROWS = [
+    {"prompt": f"{a} + 1 =", "completions": [f"{a} + 1 = {a + 1 + a % 2}"], "labels": [a % 2 == 0]}
+    for a in range(12)
+]
+GRADED = [
+    {"prompt": f"{a} + 1 =", "solution": f"{a} + 1 = {a + 1 + a % 2}", "answer": str(a + 1)}
+    for a in range(12)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "scorer"),
+    [("prm", ROWS, ProcessRewardModel), ("orm", GRADED, OutcomeRewardModel)],
+)
+def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
+    data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    arguments = ["train", kind, "--data", str(data), "--out", str(out), "--json", str(told)]
+    assert main([*arguments, "--epochs", "2", "--batch", "4", "--hold-out", "0.3"]) == 0
+    counts = json.loads(told.read_text())
+    assert 0 < counts["examples"] < 12 and counts["held_out_loss"] > 0
+    printed = capsys.readouterr().out
+    assert "malformed: 1 (row 13" in printed and f"saved in {out}" in printed
+    (score,) = scorer.from_pretrained(out).score(["1 + 1 ="], ["1 + 1 = 2"])
+    assert 0 <= float(score[0]) <= 1
+    assert (out / "log.jsonl").exists()
+
+
+def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
+    arguments = ["train", "prm", "--out", str(tmp_path), "--data", str(tmp_path / "no.jsonl")]
+    assert main(arguments) == 2
+    assert "no.jsonl" in capsys.readouterr().err
+    assert main([*arguments, "--epochs", "0"]) == 2
+    assert "got epochs=0.0; it must be positive" in capsys.readouterr().err

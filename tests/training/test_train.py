@@ -1,0 +1,146 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification
+
+from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
+from reason_decode.training import Labelled, Recipe, hold_out, train_orm, train_prm
+from reason_decode.training.examples import IGNORE, Example, collate, step_examples
+from reason_decode.training.losses import class_loss
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+BASE = tiny.WEIGHTS / "base"
+FAST = Recipe(epochs=15, batch=4, learning_rate=3e-3, warmup=0)
+
+
+def solution(a: int, b: int, right: bool) -> Labelled:
+    """A step of a sum that is right, then one that is or is not."""
+    last = a + b + 1 + (0 if right else 5)
+    steps = (f"{a} + {b} = {a + b}", f"{a + b} + 1 = {last}")
+    return Labelled(f"{a} + {b} + 1 =\n", steps, (1, 1 if right else -1), correct=right)
+
+
+SOLUTIONS = [solution(a, b, (a + b) % 2 == 0) for a in range(1, 5) for b in range(1, 4)]
+
+
+def tokenizer() -> Any:
+    return tiny.load().tokenizer
+
+
+def prm_agrees(folder: Path, **options: Any) -> float:
+    """The share of all labels that the saved model's scores are on the side of."""
+    scores = ProcessRewardModel.from_pretrained(folder, **options).score(
+        [x.prompt for x in SOLUTIONS], [list(x.steps) for x in SOLUTIONS]
+    )
+    labels = torch.tensor([label for x in SOLUTIONS for label in x.labels])
+    return float(((torch.cat(list(scores)) > 0.5) == (labels > 0)).float().mean())
+
+
+@pytest.mark.parametrize("lora", [None, 8])
+def test_a_prm_learns_its_labels_and_loads_where_it_is_scored_with(tmp_path, lora):
+    if lora:
+        pytest.importorskip("peft", reason="LoRA needs peft")
+    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, lora=lora, recipe=FAST)
+    assert told["examples"] == 12 and told["labels"] == 24 and told["loss"] < 0.5
+    assert prm_agrees(tmp_path) > 0.9
+    # In plain transformers too, with nothing of peft left.
+    plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert plain.config.id2label == {0: "wrong", 1: "right"}
+    assert not (tmp_path / "adapter_config.json").exists()
+
+
+def test_an_orm_learns_which_answers_are_right(tmp_path):
+    train_orm(BASE, tokenizer(), SOLUTIONS, tmp_path, recipe=FAST)
+    orm = OutcomeRewardModel.from_pretrained(tmp_path)
+    scores = orm.score([x.prompt for x in SOLUTIONS], [list(x.steps) for x in SOLUTIONS])
+    right = [bool(score > 0.5) == x.correct for score, x in zip(scores, SOLUTIONS, strict=True)]
+    assert sum(right) >= 11
+
+
+def test_ratings_are_three_classes_of_which_neutral_counts_as_right(tmp_path):
+    rated = [Labelled(x.prompt, x.steps, (0, x.labels[1]), correct=None) for x in SOLUTIONS]
+    train_prm(BASE, tokenizer(), rated, tmp_path, ratings=True, recipe=FAST)
+    assert prm_agrees(tmp_path) > 0.9
+
+
+def test_what_cannot_be_learnt_is_said_before_any_work(tmp_path):
+    cases: list[tuple[list[Labelled], dict[str, Any], str]] = [
+        (SOLUTIONS, {"head": "x"}, "allowed are token-classification, math-shepherd"),
+        (SOLUTIONS, {"head": "math-shepherd", "ratings": True}, "tokens of two classes"),
+        ([Labelled("a", ("b",), (0,))], {}, r"got labels \[0\]; allowed are \[-1, 1\] and None"),
+        ([Labelled("a", ("b",), (None,))], {}, "got 0 examples"),
+        (SOLUTIONS, {"lora": 0}, "a LoRA rank of 0"),
+        (SOLUTIONS, {"recipe": Recipe(max_tokens=3)}, "none of at most 3 tokens"),
+    ]
+    for given, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            train_prm(BASE, tokenizer(), given, tmp_path, **options)
+    with pytest.raises(ValueError, match="got epochs=0; it must be positive"):
+        Recipe(epochs=0)
+
+
+def weights(folder: Path) -> Sequence[torch.Tensor]:
+    return list(AutoModelForTokenClassification.from_pretrained(folder).state_dict().values())
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    recipe = Recipe(epochs=2, batch=3, learning_rate=1e-3, save_every=3)
+    train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "whole", recipe=recipe)
+
+    class Killed(Exception):
+        pass
+
+    calls = []
+
+    def dies(output, labels, num_items_in_batch=None):
+        calls.append(1)
+        if len(calls) == 5:
+            raise Killed
+        return class_loss(output, labels, num_items_in_batch)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("reason_decode.training.prm.class_loss", dies)
+        with pytest.raises(Killed):
+            train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
+    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
+    assert told["updates"] == 8
+    for ours, whole in zip(weights(tmp_path / "cut"), weights(tmp_path / "whole"), strict=True):
+        torch.testing.assert_close(ours, whole, rtol=0, atol=1e-5)
+    log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 8
+
+
+def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
+    """The mean is over all labels of an update: a batch with few would else count as much."""
+    uneven = [*SOLUTIONS[:2], Labelled("1 + 1 =\n", ("1 + 1 = 2",), (1,)), SOLUTIONS[3]]
+    for name, batch, accumulate in (("one", 4, 1), ("two", 2, 2)):
+        recipe = Recipe(epochs=2, batch=batch, accumulate=accumulate, learning_rate=1e-3, warmup=0)
+        train_prm(BASE, tokenizer(), uneven, tmp_path / name, recipe=recipe)
+    for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=2e-5)
+
+
+def test_examples_end_with_the_last_label_and_are_padded_behind():
+    judge = tiny.load().prm.format
+    cut = Labelled("1 + 1 =\n", ("a", "b", "c"), (1, -1, None))
+    (example,) = step_examples([cut], judge, {-1: 0, 1: 1})
+    assert example.classes == [1, 0] and example.places[-1] == len(example.ids) - 1
+    assert not list(step_examples([Labelled("p", ("a",), (None,))], judge, {1: 1}))
+    batch = collate([example, Example([5, 6], [1], [1])], pad=0)
+    assert batch["labels"].ne(IGNORE).sum() == 3
+    assert batch["input_ids"][1].tolist()[:3] == [5, 6, 0] and batch["attention_mask"][1].sum() == 2
+
+
+def test_held_out_prompts_are_the_same_in_every_run_and_on_one_side():
+    twice = [*SOLUTIONS, *SOLUTIONS]
+    kept, held = hold_out(twice, 0.3)
+    assert kept and held and len(kept) + len(held) == len(twice)
+    assert not {x.prompt for x in kept} & {x.prompt for x in held}
+    assert hold_out(reversed(twice), 0.3)[1] == held[::-1]
+    with pytest.raises(ValueError, match="a share of 1"):
+        hold_out(SOLUTIONS, 1)
