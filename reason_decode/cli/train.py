@@ -21,23 +21,43 @@ def add(commands: Any) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
     prm: ArgumentParser = kinds.add_parser("prm", help="a process reward model: a class a step")
     orm: ArgumentParser = kinds.add_parser("orm", help="an outcome reward model: is it right")
-    for kind in (prm, orm):
+    active: ArgumentParser = kinds.add_parser(
+        "active", help="process reward models in rounds, each on what convinced the last"
+    )
+    for kind in (prm, orm, active):
         _add_data(kind)
         _add_recipe(kind)
         kind.set_defaults(run=run)
-    prm.add_argument(
+    for kind in (prm, active):
+        _add_steps(kind)
+    active.add_argument("--rounds", type=int, default=3, help="after the first (default: 3)")
+    active.add_argument(
+        "--per-problem", type=int, default=2, help="solutions labelled in a round (default: 2)"
+    )
+    active.add_argument(
+        "--wrong-share",
+        type=float,
+        default=0.8,
+        help="of those, whose answers are wrong (default: 0.8)",
+    )
+    active.add_argument("--uniform", action="store_true", help="choose at random, to compare with")
+
+
+def _add_steps(parser: ArgumentParser) -> None:
+    """What is learnt at each step."""
+    parser.add_argument(
         "--head",
         default="token-classification",
         help="token-classification, or math-shepherd: the tokens + and - at a tag (default: the "
         "first)",
     )
-    prm.add_argument(
+    parser.add_argument(
         "--neutral",
         choices=("positive", "negative", "keep"),
         default="positive",
         help="what a rating of 0 is; keep: a class of its own (default: positive)",
     )
-    prm.add_argument(
+    parser.add_argument(
         "--all-steps",
         action="store_true",
         help="learn from labels behind the first wrong step too",
@@ -94,7 +114,7 @@ def _add_recipe(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Read, split, train, save; print what became of the data and the losses."""
     # Here, for no other command needs the host's Trainer, which takes seconds to import.
-    from reason_decode.training import Recipe, hold_out, train_orm, train_prm
+    from reason_decode.training import Recipe, hold_out, learn_actively, train_orm, train_prm
 
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     if args.json:
@@ -110,15 +130,23 @@ def run(args: Namespace) -> int:
         "recipe": recipe,
         "held_out": held,
     }
-    if args.kind == "prm":
-        ratings = args.neutral == "keep"
-        told = train_prm(source, tokenizer, kept, args.out, head=args.head, ratings=ratings, **how)
+    if args.kind == "orm":
+        rows = [train_orm(source, tokenizer, kept, args.out, **how)]
     else:
-        told = train_orm(source, tokenizer, kept, args.out, **how)
+        how |= {"head": args.head, "ratings": args.neutral == "keep"}
+        if args.kind == "prm":
+            rows = [train_prm(source, tokenizer, kept, args.out, **how)]
+        else:
+            names = ("rounds", "per_problem", "wrong_share", "uniform")
+            how |= {name: getattr(args, name) for name in names}
+            rows = learn_actively(source, tokenizer, kept, args.out, **how)
     if args.json:
-        write_json(args.json, told)
-    print(table([{"what": name.replace("_", " "), "value": _short(x)} for name, x in told.items()]))
-    print(f"saved in {args.out}")
+        write_json(args.json, {"rows": rows})
+    shown = [
+        {k.replace("_", " "): _short(x) for k, x in row.items() if k != "chosen"} for row in rows
+    ]
+    print(table(shown))
+    print(f"saved in {args.out}" + ("/round-*" if args.kind == "active" else ""))
     return 0
 
 
@@ -130,7 +158,7 @@ def _solutions(args: Namespace) -> list[Any]:
     for path in args.data:
         report = Report()
         settings = {}
-        if args.kind == "prm":
+        if args.kind != "orm":
             settings = {"neutral": args.neutral, "until_first_error": not args.all_steps}
         found += read_labelled(
             path, args.format, separator=args.separator, report=report, **settings

@@ -1,5 +1,6 @@
 """Training what scores and what guides: labelled solutions, losses, trainers."""
 
+from reason_decode.training.active import learn_actively, select
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.examples import (
     Example,
@@ -20,8 +21,10 @@ __all__ = [
     "Report",
     "hold_out",
     "is_right",
+    "learn_actively",
     "outcome_examples",
     "read_labelled",
+    "select",
     "step_examples",
     "train_orm",
     "train_prm",

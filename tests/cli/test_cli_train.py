@@ -27,13 +27,28 @@ def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
     arguments = ["train", kind, "--data", str(data), "--out", str(out), "--json", str(told)]
     assert main([*arguments, "--epochs", "2", "--batch", "4", "--hold-out", "0.3"]) == 0
-    counts = json.loads(told.read_text())
+    (counts,) = json.loads(told.read_text())["rows"]
     assert 0 < counts["examples"] < 12 and counts["held_out_loss"] > 0
     printed = capsys.readouterr().out
     assert "malformed: 1 (row 13" in printed and f"saved in {out}" in printed
     (score,) = scorer.from_pretrained(out).score(["1 + 1 ="], ["1 + 1 = 2"])
     assert 0 <= float(score[0]) <= 1
     assert (out / "log.jsonl").exists()
+
+
+def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
+    data, out = tmp_path / "data.jsonl", tmp_path / "out"
+    rows = [
+        {"input": f"{a} + 1 =", "steps": [f"{a} + 1 = {b}"], "answer": str(b), "target": "1"}
+        | {"mistake_index": None if b == a + 1 else 0}
+        for a in range(3)
+        for b in range(1, 4)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["train", "active", "--data", str(data), "--out", str(out), "--hold-out", "0"]
+    assert main([*arguments, "--rounds", "1", "--per-problem", "1"]) == 0
+    assert "saved in" in capsys.readouterr().out
+    assert ProcessRewardModel.from_pretrained(out / "round-1")
 
 
 def test_data_that_cannot_be_read_is_said(tmp_path, capsys):

@@ -1,0 +1,167 @@
+"""Which solutions to label next: those that convince the reward model and should not."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from reason_decode.scorers.base import Reduce, reduce_scores
+from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.training.examples import is_right
+from reason_decode.training.fit import Recipe
+from reason_decode.training.prm import train_prm
+from reason_decode.training.supervision import Labelled
+
+__all__ = ["learn_actively", "select"]
+
+
+def select(
+    scores: Sequence[float], right: Sequence[bool], k: int, *, wrong_share: float = 0.8
+) -> list[int]:
+    """The k most convincing of one problem's solutions, most of them with a wrong answer.
+
+    ``round(wrong_share * k)`` of the highest scores among the wrong answers, and as many of the
+    highest among all the rest as are missing to k.
+
+    Args:
+        scores: one a solution; higher convinces more.
+        right: whether its final answer is right.
+        k: how many to take; all, if there are no more.
+        wrong_share: in [0, 1].
+
+    Returns:
+        Their places, the most convincing wrong ones first.
+
+    Raises:
+        ValueError: unequal lengths, or a number out of range.
+
+    Source: Lightman et al. 2023, 2305.20050, section 4.2: 80 % of the samples for each problem are
+    the most convincing wrong-answer ones, 20 % the most convincing of what remains.
+
+    Example:
+        >>> select([0.9, 0.8, 0.7, 0.1], [True, False, True, False], k=2, wrong_share=0.5)
+        [1, 0]
+    """
+    if len(scores) != len(right) or k < 1 or not 0 <= wrong_share <= 1:
+        raise ValueError(
+            f"got {len(scores)} scores, {len(right)} verdicts, k={k}, wrong_share={wrong_share}; "
+            "there must be one verdict a score, k at least 1 and a share in [0, 1]"
+        )
+    # A stable sort: of equals the first comes first.
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])
+    wrong = [place for place in order if not right[place]][: round(wrong_share * k)]
+    rest = [place for place in order if place not in set(wrong)]
+    return [*wrong, *rest[: k - len(wrong)]]
+
+
+def learn_actively(
+    source: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    pool: Sequence[Labelled],
+    out: str | Path,
+    *,
+    rounds: int = 3,
+    per_problem: int = 2,
+    wrong_share: float = 0.8,
+    uniform: bool = False,
+    reduce: Reduce = "prod",
+    recipe: Recipe | None = None,
+    label: Callable[[Sequence[Labelled]], Sequence[Labelled]] | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Label in rounds what the last round's reward model finds most convincing; train; repeat.
+
+    The first round takes one solution of each problem at random. Each round trains from ``source``
+    on all that was labelled so far, into ``out/round-K``; a run that was stopped skips the rounds
+    that are whole.
+
+    Args:
+        source: the model that every round begins with.
+        tokenizer: its own.
+        pool: solutions of many problems, several each, of known answers: see ``is_right``.
+        out: a folder; ``rounds.jsonl`` there says what each round chose and how it trained.
+        rounds: after the first.
+        per_problem: solutions to label, of each problem and in each round.
+        wrong_share: see ``select``.
+        uniform: choose at random instead, to compare with.
+        reduce: step scores as one number.
+        recipe: how each round trains; its seed draws too.
+        label: labels what was chosen, as people or a larger model do; ``None``: it has labels.
+        options: passed to ``train_prm``.
+
+    Returns:
+        A row a round: ``round``, ``solutions``, ``labels`` (steps), and what ``train_prm`` returns.
+
+    Raises:
+        ValueError: a solution whose answer nobody knows to be right or wrong.
+
+    Source: Lightman et al. 2023, 2305.20050, section 4.2, which retrains its selector once.
+    """
+    recipe, out = recipe or Recipe(), Path(out)
+    verdicts = [is_right(solution) for solution in pool]
+    if None in verdicts:
+        first = pool[verdicts.index(None)]
+        raise ValueError(
+            f"got a solution of {first.prompt!r} ({first.source}) of which nobody knows if its "
+            "answer is right; active learning chooses by that: leave it out, or set correct"
+        )
+    done = _read(out / "rounds.jsonl")
+    chosen = {place for row in done for place in row["chosen"]}
+    for turn in range(len(done), rounds + 1):
+        problems: dict[str, list[int]] = {}
+        for place, solution in enumerate(pool):
+            if place not in chosen:
+                problems.setdefault(solution.prompt, []).append(place)
+        if turn == 0 or uniform:
+            rng = random.Random(f"{recipe.seed}/{turn}")
+            count = 1 if turn == 0 else per_problem
+            new = [x for each in problems.values() for x in rng.sample(each, min(count, len(each)))]
+        else:
+            scores = _scores(out / f"round-{turn - 1}", pool, problems, reduce, options)
+            new = []
+            for prompt, places in problems.items():
+                right = [bool(verdicts[x]) for x in places]
+                best = select(scores[prompt], right, per_problem, wrong_share=wrong_share)
+                new += [places[k] for k in best]
+        chosen.update(new)
+        taken = [pool[x] for x in sorted(chosen)]
+        taken = list(taken if label is None else label(taken))
+        seeded = replace(recipe, seed=recipe.seed + turn)
+        told = train_prm(source, tokenizer, taken, out / f"round-{turn}", recipe=seeded, **options)
+        done.append({"round": turn, "solutions": len(taken), **told, "chosen": sorted(new)})
+        with (out / "rounds.jsonl").open("a") as log:
+            log.write(json.dumps(done[-1]) + "\n")
+    return done
+
+
+def _scores(
+    folder: Path,
+    pool: Sequence[Labelled],
+    problems: dict[str, list[int]],
+    reduce: Reduce,
+    options: dict[str, Any],
+) -> dict[str, list[float]]:
+    """What a round's model thinks of the solutions that are still open, by problem."""
+    format = options.get("head")
+    prm = ProcessRewardModel.from_pretrained(
+        folder, format=format, separator=options.get("separator")
+    )
+    places = [place for each in problems.values() for place in each]
+    steps = prm.score([pool[x].prompt for x in places], [list(pool[x].steps) for x in places])
+    flat = iter(reduce_scores(steps, reduce).tolist())
+    return {prompt: [next(flat) for _ in each] for prompt, each in problems.items()}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The rounds that are whole; a line that was cut off is none."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

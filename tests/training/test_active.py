@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from reason_decode import tiny
+from reason_decode.training import Labelled, Recipe, learn_actively, select
+
+FAST = Recipe(epochs=1, batch=8, learning_rate=1e-3)
+
+
+def test_most_are_convincing_wrong_answers_and_the_rest_the_most_convincing():
+    scores = [0.1, 0.9, 0.5, 0.8, 0.7, 0.3]
+    right = [False, True, False, False, True, False]
+    assert select(scores, right, 5) == [3, 2, 5, 0, 1]
+    assert select(scores, right, 2, wrong_share=0.5) == [3, 1]
+    assert select(scores, right, 2, wrong_share=0) == [1, 3]
+    # Wrong answers that are missing are made up for by others, and more than all are all.
+    assert select([0.2, 0.6], [True, True], 2) == [1, 0]
+    assert sorted(select(scores, right, 99)) == list(range(6))
+    assert select([], [], 3) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "k", "share"), [([True], 1, 0.8), ([True, False], 0, 0.8), ([True, False], 1, 1.1)]
+)
+def test_select_says_what_it_cannot_do(right, k, share):
+    with pytest.raises(ValueError, match="one verdict a score, k at least 1 and a share"):
+        select([0.1, 0.2], right, k, wrong_share=share)
+
+
+def pool() -> list[Labelled]:
+    return [
+        Labelled(
+            f"{a} + 1 =\n", (f"{a} + 1 = {b}",), (1 if b == a + 1 else -1,), correct=b == a + 1
+        )
+        for a in range(3)
+        for b in range(5)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+@pytest.mark.parametrize("uniform", [False, True])
+def test_rounds_add_to_what_is_labelled_and_go_on_where_they_were(tmp_path, uniform):
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    how = {"uniform": uniform, "per_problem": 2, "recipe": FAST}
+    start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
+    rows = learn_actively(start, tokenizer, pool(), tmp_path, rounds=1, **how)
+    assert [row["solutions"] for row in rows] == [3, 9]
+    more = learn_actively(start, tokenizer, pool(), tmp_path, rounds=3, **how)
+    assert more[:2] == rows
+    assert [row["solutions"] for row in more] == [3, 9, 15, 15]
+    lines = (tmp_path / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == more
+    every = [place for row in more for place in row["chosen"]]
+    assert sorted(every) == list(range(15))
+
+
+def test_a_pool_that_nobody_graded_is_refused(tmp_path):
+    unknown = [Labelled("p", ("s",), (1,), source="f:1")]
+    with pytest.raises(ValueError, match=r"got a solution of 'p' \(f:1\)"):
+        learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, unknown, tmp_path)
