@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reason_decode.cli.load import load_model
-from reason_decode.cli.options import add_decoding, check_decoding, make_strategy
+from reason_decode.cli.options import OPTIONS, add_decoding, check_decoding, make_strategy
 from reason_decode.cli.text import percent, table
 from reason_decode.evaluation import TASKS, evaluate
 from reason_decode.evaluation.files import check_writable, write_json
@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
         seed=args.seed,
     )
     rows = result.pop("rows")
-    settings = {name: getattr(args, name) for name in ("model", "prm", "beam_width", "margin")}
+    settings = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
     result |= settings | {"rejected": [asdict(reject) for reject in rejected], "rows": rows}
     if args.json:
         write_json(args.json, result)

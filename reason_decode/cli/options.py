@@ -10,11 +10,22 @@ from reason_decode.cli.load import load_scorer
 from reason_decode.scorers.base import Reduce
 from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
 
-__all__ = ["GUIDED", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
+__all__ = ["GUIDED", "OPTIONS", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
 
 PLAIN = ("greedy", "sample")
 GUIDED = ("best-of-n", "step-search", "self-consistency")
 STRATEGIES = (*PLAIN, *GUIDED)
+# Options that not every strategy has: what they are if left out, whose they are, and for what.
+OPTIONS: dict[str, tuple[Any, tuple[str, ...], str]] = {
+    "beam_width": (1, ("step-search",), "has a beam"),
+    "subtrees": (1, ("step-search",), "has subtrees"),
+    "margin": (None, ("step-search",), "drops trajectories"),
+    "lookahead": (0, ("step-search",), "looks ahead"),
+    "max_tokens": (None, GUIDED, "have a budget"),
+    "stop": (None, ("self-consistency",), "stops early"),
+    "weigh": (None, ("self-consistency",), "weighs votes"),
+    "reduce": (None, ("best-of-n", "step-search"), "reduce the scores of steps"),
+}
 
 
 def add_decoding(
@@ -40,6 +51,10 @@ def add_decoding(
         ("--n", int, 8, "candidates a prompt, or next steps a trajectory"),
         ("--beam-width", int, 1, "trajectories that step-search keeps"),
         ("--margin", float, None, "step-search drops what scores lower than its best by more"),
+        ("--subtrees", int, 1, "parts of that beam that go their own ways"),
+        ("--lookahead", int, 0, "steps that step-search decodes on before it scores a candidate"),
+        ("--max-tokens", int, None, "sampled of a prompt at most, over all its candidates"),
+        ("--stop", _stop, None, "end the vote early: `decided`, or how sure it has to be"),
         ("--temperature", float, 1.0, "of sampling; greedy ignores it"),
         ("--seed", int, 0, "of sampling"),
     ]
@@ -47,10 +62,18 @@ def add_decoding(
         text = text if default is None else f"{text} (default: {default})"
         parser.add_argument(name, type=kind, default=default, help=text)
     parser.add_argument(
+        "--weigh", choices=("prm",), help="weigh the votes by the process reward model"
+    )
+    parser.add_argument(
         "--reduce",
         choices=get_args(Reduce),
         help="step scores as one number (default: prod for best-of-n, last for step-search)",
     )
+
+
+def _stop(text: str) -> str | float:
+    """``decided``, or a probability."""
+    return text if text == "decided" else float(text)
 
 
 def check_decoding(args: Namespace) -> None:
@@ -59,7 +82,15 @@ def check_decoding(args: Namespace) -> None:
     Raises:
         ValueError: they do not.
     """
-    for name in ("n", "beam_width", "max_new_tokens", "batch_size", "limit"):
+    for name in (
+        "n",
+        "beam_width",
+        "subtrees",
+        "max_tokens",
+        "max_new_tokens",
+        "batch_size",
+        "limit",
+    ):
         value = getattr(args, name, None)
         if value is not None and value < 1:
             raise ValueError(f"got --{name.replace('_', '-')} {value}; need at least 1")
@@ -68,19 +99,13 @@ def check_decoding(args: Namespace) -> None:
             f"got --temperature {args.temperature}; {args.strategy} samples and needs a "
             "temperature above 0 (--strategy greedy samples nothing)"
         )
-    if args.beam_width != 1 and args.strategy != "step-search":
-        raise ValueError(
-            f"got --beam-width {args.beam_width} with {args.strategy}; only step-search has a beam"
-        )
-    if args.margin is not None and args.strategy != "step-search":
-        raise ValueError(
-            f"got --margin {args.margin} with {args.strategy}; only step-search drops trajectories"
-        )
-    if args.reduce is not None and args.strategy not in ("best-of-n", "step-search"):
-        raise ValueError(
-            f"got --reduce {args.reduce} with {args.strategy}; only best-of-n and step-search "
-            "reduce the scores of steps"
-        )
+    for name, (default, strategies, does) in OPTIONS.items():
+        value = getattr(args, name)
+        if value != default and args.strategy not in strategies:
+            raise ValueError(
+                f"got --{name.replace('_', '-')} {value} with {args.strategy}; only "
+                f"{' and '.join(strategies)} {does}"
+            )
 
 
 def make_strategy(
@@ -96,17 +121,23 @@ def make_strategy(
     if args.strategy in PLAIN:
         return None
     if args.strategy == "self-consistency":
-        return SelfConsistency(tokenizer=tokenizer, n=args.n)
+        weigh = None if args.weigh is None else load_scorer(args.prm)
+        return SelfConsistency(
+            tokenizer=tokenizer, n=args.n, weigh=weigh, stop=args.stop, max_tokens=args.max_tokens
+        )
     scorer = load_scorer(args.prm)
     reduce = {} if args.reduce is None else {"reduce": args.reduce}
     if args.strategy == "best-of-n":
-        return BestOfN(scorer, tokenizer=tokenizer, n=args.n, **reduce)
+        return BestOfN(scorer, tokenizer=tokenizer, n=args.n, max_tokens=args.max_tokens, **reduce)
     return StepSearch(
         scorer,
         tokenizer=tokenizer,
         n=args.n,
         beam_width=args.beam_width,
+        subtrees=args.subtrees,
         margin=args.margin,
+        lookahead=args.lookahead,
+        max_tokens=args.max_tokens,
         distinct=distinct,
         **reduce,
     )

@@ -34,6 +34,17 @@ def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
     assert made(monkeypatch, "--strategy", "sample") is None
 
 
+def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
+    wide = ["--beam-width", "4", "--subtrees", "2", "--lookahead", "1", "--max-tokens", "900"]
+    search = made(monkeypatch, "--strategy", "step-search", *wide)
+    assert (search.subtrees, search.lookahead, search.max_tokens) == (2, 1, 900)
+    assert made(monkeypatch, "--max-tokens", "900").max_tokens == 900
+    early = ["--strategy", "self-consistency", "--stop"]
+    vote = made(monkeypatch, *early, "0.9", "--weigh", "prm")
+    assert (vote.stop, vote.weigh) == (0.9, SCORER)
+    assert made(monkeypatch, *early, "decided").stop == "decided"
+
+
 def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(options, "load_scorer", lambda name: pytest.fail(f"loaded {name}"))
     tokenizer: Any = object()
@@ -49,6 +60,11 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
         (["--temperature", "nan"], "got --temperature nan"),
         (["--beam-width", "2"], "only step-search has a beam"),
         (["--margin", "0.5"], "only step-search drops trajectories"),
+        (["--subtrees", "2"], "only step-search has subtrees"),
+        (["--stop", "0.9"], "got --stop 0.9 with best-of-n; only self-consistency stops early"),
+        (["--weigh", "prm"], "only self-consistency weighs votes"),
+        (["--strategy", "sample", "--max-tokens", "9"], "only best-of-n and .* have a budget"),
+        (["--max-tokens", "0"], "got --max-tokens 0; need at least 1"),
         (["--strategy", "greedy", "--reduce", "min"], "only best-of-n and step-search reduce"),
     ],
 )
