@@ -252,10 +252,12 @@ def _draw(path: Path, title: str | None, counts: Sequence[int], curves: Curves) 
     axes = figure.subplots()
     for name, estimates in curves.items():
         means, lows, highs = ([100 * x for x in column] for column in zip(*estimates, strict=True))
-        style: dict[str, Any] = {"marker": "."}
         if name == "pass@N":
-            style = {"color": "black", "linestyle": "--"}
-        (line,) = axes.plot(counts, means, label=name, **style)
+            # The bound of all others goes without an interval, which would cover theirs.
+            axes.plot(counts, means, label=name, color="black", linestyle=":")
+            continue
+        style = "--" if name == "majority" or name.endswith(" vote") else "-"
+        (line,) = axes.plot(counts, means, label=name, linestyle=style, marker=".")
         axes.fill_between(counts, lows, highs, color=line.get_color(), alpha=0.1, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(n) for n in counts])
