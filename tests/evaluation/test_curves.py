@@ -1,0 +1,189 @@
+import doctest
+import importlib
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from reason_decode.evaluation.curves import (
+    Samples,
+    accuracy_curves,
+    answer_numbers,
+    best_of_n_curve,
+    pass_curve,
+    vote_curve,
+)
+from reason_decode.evaluation.metrics import bootstrap, gains
+from reason_decode.evaluation.rerank import Sampled, rerank
+from reason_decode.voting import weighted
+from tests.fakes import TableScorer
+
+ALL = [1, 2, 3, 4, 5, 6]
+
+
+def drawn(seed: int, size: int = 6) -> tuple[list[bool], list[int | None], list[float]]:
+    """Samples of which some are right, some without an answer, some scored alike."""
+    dice = random.Random(seed)
+    correct = [dice.random() < 0.4 for _ in range(size)]
+    answers = [dice.choice([None, 0, 1, 2]) for _ in range(size)]
+    return correct, answers, [dice.choice([0.0, 0.25, 0.5, 1.0]) for _ in range(size)]
+
+
+def by_hand(pick: Callable[[Sequence[int]], bool], size: int, counts: Sequence[int]) -> list[float]:
+    """The share of all ordered draws whose pick is right."""
+    return [mean(map(pick, itertools.permutations(range(size), n))) for n in counts]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_exact_curves_are_the_mean_over_all_draws(seed: int):
+    correct, _, scores = drawn(seed)
+    reach = by_hand(lambda order: any(correct[i] for i in order), 6, ALL)
+    assert pass_curve(correct, ALL) == pytest.approx(reach)
+    best = by_hand(lambda order: correct[max(order, key=scores.__getitem__)], 6, ALL)
+    assert best_of_n_curve(correct, scores, ALL) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("weighed", [False, True])
+def test_votes_come_near_the_mean_over_all_draws(seed: int, weighed: bool):
+    correct, answers, scores = drawn(seed)
+    weights = scores if weighed else [1.0] * 6
+    said = [None if answer is None else str(answer) for answer in answers]
+
+    def elected(order: Sequence[int]) -> bool:
+        vote = weighted([said[i] for i in order], [weights[i] for i in order])
+        return correct[order[vote.representative]]
+
+    found = vote_curve(
+        correct, answers, ALL, weights=scores if weighed else None, draws=20_000, seed=seed
+    )
+    assert found == pytest.approx(by_hand(elected, 6, ALL), abs=0.015)
+
+
+def test_a_pool_of_one_answer_or_of_none_votes_too():
+    assert vote_curve([True, False], [None, None], [1, 2]) == pytest.approx([0.5, 0.5], abs=0.06)
+    weights = [0.1, 0.2, 0.3]
+    assert vote_curve([False, False, True], [None, None, None], [3], weights=weights) == [1]
+    assert vote_curve([False, False, True], [4, 4, 4], [3], weights=weights) == [1]
+    # Nobody's answer loses even to one of weight 0.
+    assert vote_curve([False, False, True], [None, None, 4], [3], weights=[1, 1, 0]) == [1]
+
+
+def pools(count: int = 12, size: int = 40) -> list[Samples]:
+    made: list[Samples] = []
+    for seed in range(count):
+        dice = random.Random(seed)
+        answers = [dice.choice([0, 0, 1, 2, 3]) for _ in range(size)]
+        correct = [answer == seed % 3 for answer in answers]
+        noisy = [0.3 * right + dice.random() for right in correct]
+        scores = {"noisy": noisy, "perfect": [float(right) for right in correct]}
+        made.append(Samples(correct, answers, scores))
+    return made
+
+
+def test_one_sample_is_right_as_often_as_samples_are_by_every_method():
+    problems = pools()
+    for values in accuracy_curves(problems, [1], weigh=["noisy", "perfect"]).values():
+        for pool, (value,) in zip(problems, values, strict=True):
+            assert value == pytest.approx(mean(pool.correct), abs=1e-12)
+
+
+def test_no_method_beats_a_perfect_scorer_which_reaches_pass_at_n():
+    counts = [1, 2, 4, 8, 16, 32, 40]
+    curves = accuracy_curves(pools(), counts, weigh=["noisy", "perfect"])
+    for k, reach in enumerate(curves["pass@N"]):
+        assert reach == sorted(reach) and reach[-1] == 1
+        assert curves["perfect"][k] == pytest.approx(reach, abs=1e-12)
+        for values in curves.values():
+            # Votes are sampled: four standard errors of 1000 draws.
+            assert all(
+                x <= y + 4 * math.sqrt(y * (1 - y) / 1000) + 1e-12
+                for x, y in zip(values[k], reach, strict=True)
+            )
+
+
+def test_the_whole_pool_picks_as_rerank_does():
+    dice = random.Random(0)
+    marks = {f"sample {i}": dice.random() for i in range(30)}
+    problems: list[Samples] = []
+    given: list[Sampled] = []
+    for k in range(10):
+        texts = tuple(f"{name}\nThe answer is {dice.choice([1, 2, 3])}." for name in marks)
+        correct = tuple(text.endswith("2.") for text in texts)
+        given.append(Sampled(k, k, "p", texts, correct))
+        answers = answer_numbers([text.split()[-1] for text in texts])
+        problems.append(Samples(correct, answers, {"prm": list(marks.values())}))
+    result = rerank(given, TableScorer(lambda step: marks.get(step, 1.0)))
+    curves = accuracy_curves(problems, [30], weigh=["prm"])
+    for way, name in [("best_of_n", "prm"), ("weighted_vote", "prm vote")]:
+        assert [x for (x,) in curves[name]] == [row[way]["right"] for row in result["rows"]]
+
+
+def test_the_same_seed_gives_the_same_curves():
+    first, again, other = (
+        accuracy_curves(pools(), [3], draws=80, seed=seed)["majority"] for seed in (0, 0, 99)
+    )
+    assert first == again != other
+
+
+def test_answers_are_numbered_as_votes_group_them():
+    answers = ["x", "0.5", None, "1/2", "X", "7"]
+    assert answer_numbers(answers) == [0, 1, None, 1, 0, 2]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    dice = random.Random(0)
+    held = 0
+    for seed in range(200):
+        values = [[float(dice.random() < 0.3)] for _ in range(100)]
+        (share,) = bootstrap(values, resamples=500, seed=seed)
+        assert share.low <= share.mean == mean(x for (x,) in values) <= share.high
+        held += share.low <= 0.3 <= share.high
+    assert 0.90 <= held / 200 <= 0.99
+
+
+def test_the_interval_of_a_difference_is_paired():
+    dice = random.Random(0)
+    hard = [[dice.random()] for _ in range(50)]
+    better = [[x + 0.01] for (x,) in hard]
+    (gain,) = gains(better, hard)
+    assert gain == pytest.approx((0.01, 0.01, 0.01))
+    (own,) = bootstrap(hard)
+    assert own.high - own.low > 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pass_curve([True], [2]), "got N=2 with a pool of 1"),
+        (lambda: best_of_n_curve([True], [0.5], [0]), "allowed are 1 to 1"),
+        (lambda: best_of_n_curve([True], [], [1]), "got 0 scores for 1 samples"),
+        (lambda: best_of_n_curve([True], [math.nan], [1]), "sample 0 has nan in scores"),
+        (lambda: vote_curve([], [], [1]), "without samples"),
+        (lambda: vote_curve([True], [0], [1], weights=[-1]), "sample 0 has the weight -1"),
+        (lambda: vote_curve([True], [0], [1], draws=0), "got draws=0"),
+        (lambda: Samples([True], [0], {"orm": [math.inf]}), "sample 0 has inf in orm"),
+        (lambda: accuracy_curves([], [1]), "got no problems"),
+        (lambda: accuracy_curves([Samples([True], [0])], [1], weigh=["orm"]), "got weigh="),
+        (
+            lambda: accuracy_curves([Samples([True], [0], {"a": [1]}), Samples([True], [0])], [1]),
+            "problem 1 has the scores",
+        ),
+        (lambda: bootstrap([]), "got 0 problems"),
+        (lambda: bootstrap([[1], [1, 2]]), "need one or more, all of one length"),
+        (lambda: gains([[1]], [[1], [2]]), "got 1 and 2 problems"),
+    ],
+)
+def test_what_makes_no_curve_is_refused(call: Callable[[], Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_examples_are_true():
+    # By name, for the package's own attribute could one day be a function called alike.
+    module = importlib.import_module("reason_decode.evaluation.curves")
+    assert doctest.testmod(module).failed == 0
