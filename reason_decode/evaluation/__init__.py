@@ -1,16 +1,19 @@
-"""Measuring: tasks with their graders, metrics, runs over a task, reranking of given samples."""
+"""Measuring: tasks and graders, metrics, runs over a task, reranking, locating first errors."""
 
 from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
 from reason_decode.evaluation.rerank import rerank
 from reason_decode.evaluation.runner import evaluate
 from reason_decode.evaluation.tasks import TASKS, Item, Task
+from reason_decode.evaluation.verify import Located, verify
 
 __all__ = [
     "TASKS",
     "Item",
+    "Located",
     "Task",
     "accuracy_interval",
     "evaluate",
     "pass_at_k",
     "rerank",
+    "verify",
 ]
