@@ -50,8 +50,8 @@ def calibrate(
         subsets (Qwen/ProcessBench, issue 3).
 
     Example:
-        >>> calibrate([[0.9, 0.2], [0.8, 0.7]], [1, None])
-        0.45
+        >>> calibrate([[0.9, 0.25], [0.8, 0.75]], [1, None])
+        0.5
     """
     if maximise not in get_args(Maximise):
         raise ValueError(f"got maximise={maximise!r}; allowed are {', '.join(get_args(Maximise))}")
