@@ -95,6 +95,7 @@ def run(args: Namespace) -> int:
         threshold=args.threshold,
         maximise=args.maximise,
         batch_size=args.batch_size,
+        fits=scorer.fits,
     )
     names = ("prm", "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
     settings = {name: getattr(args, name) for name in (*names, "batch_size")}
@@ -111,6 +112,10 @@ def run(args: Namespace) -> int:
         f"{result['missed']} missed, {result['false_alarms']} false alarms; "
         f"thresholds {', '.join(f'{x:.4g}' for x in result['thresholds'])}"
     )
+    if result["cut"]:
+        print(
+            f"not read to the end, for they are too long for the model: {result['cut']} solutions"
+        )
     for name, said in ((args.data, report), (args.calibrate, other_report)):
         if said:
             _print_set_aside(name, said)

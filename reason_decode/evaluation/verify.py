@@ -1,6 +1,6 @@
 """Locating the first wrong step of solutions that any model wrote, by what a scorer thinks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from reason_decode.evaluation.parts import Part
 from reason_decode.scorers.base import Scorer, check_finite
 
 __all__ = ["Located", "step_scores", "verify"]
+
+Fits = Callable[[str, Sequence[str]], int]
+"""How many of the first steps behind a prompt a scorer can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def verify(
     threshold: float | None = None,
     maximise: Maximise = "f1",
     batch_size: int = 32,
+    fits: Fits | None = None,
 ) -> dict[str, Any]:
     """Predict where each solution first goes wrong, and measure the predictions.
 
@@ -57,11 +61,14 @@ def verify(
         threshold: the same for all parts, calibrated on nothing.
         maximise: what a calibrated threshold maximises; see ``calibrate``.
         batch_size: how many solutions the scorer is given at a time.
+        fits: how many of the first steps the scorer can read; ``None`` for all. The others are not
+            scored, and the solution counts with what was read of it.
 
     Returns:
-        What ``location`` measures, over all parts together; ``thresholds``, one a part; ``rows``,
-        in the order of the solutions: ``id, scores, labelled`` and, where it was tested,
-        ``predicted, threshold``, else ``calibrated_on``.
+        What ``location`` measures, over all parts together; ``thresholds``, one a part; ``cut``,
+        how many solutions were not read to their end; ``rows``, in the order of the solutions:
+        ``id, scores, labelled`` and, where it was tested, ``predicted, threshold``, else
+        ``calibrated_on``.
 
     Raises:
         ValueError: there is nothing to test, a prompt is calibrated on and tested by one part, a
@@ -77,7 +84,7 @@ def verify(
                 f"got {len(both)} prompts both to calibrate on and to test on; a threshold is "
                 "tested on other prompts only: make parts by folds, share or held_out"
             )
-    scores = step_scores(solutions, scorer, batch_size)
+    scores = step_scores(solutions, scorer, batch_size, fits)
     rows = [
         {"id": solution.id, "scores": row, "labelled": solution.wrong}
         for solution, row in zip(solutions, scores, strict=True)
@@ -94,18 +101,26 @@ def verify(
         if "predicted" not in row:
             row["calibrated_on"] = True
     measured = location([row["predicted"] for row in tested], [row["labelled"] for row in tested])
-    return {**measured, "thresholds": thresholds, "rows": rows}
+    cut = sum(
+        any(x is None and step.strip() for x, step in zip(row, solution.steps, strict=True))
+        for row, solution in zip(scores, solutions, strict=True)
+    )
+    return {**measured, "thresholds": thresholds, "cut": cut, "rows": rows}
 
 
 def step_scores(
-    solutions: Sequence[Located], scorer: Scorer, batch_size: int = 32
+    solutions: Sequence[Located],
+    scorer: Scorer,
+    batch_size: int = 32,
+    fits: Fits | None = None,
 ) -> list[list[float | None]]:
-    """The score of each step of each solution; ``None`` for blank steps.
+    """The score of each step of each solution; ``None`` for blank steps and ones that do not fit.
 
     Args:
         solutions: the solutions.
         scorer: scores steps.
         batch_size: how many solutions the scorer is given at a time.
+        fits: how many of the first steps it can read; ``None`` for all.
 
     Raises:
         ValueError: the batch size is below 1; scores are not one finite number a step.
@@ -116,7 +131,7 @@ def step_scores(
     with tqdm(total=len(solutions), desc="verify", unit="solution", disable=None) as progress:
         for start in range(0, len(solutions), batch_size):
             batch = solutions[start : start + batch_size]
-            texts = [[step for step in solution.steps if step.strip()] for solution in batch]
+            texts = [_readable(solution, fits) for solution in batch]
             scores = scorer.score([solution.prompt for solution in batch], texts)
             check_finite(scores, [solution.id for solution in batch])
             for solution, listed, row in zip(batch, texts, scores, strict=True):
@@ -126,9 +141,14 @@ def step_scores(
                         "need a scorer of steps, such as a process reward model"
                     )
                 given = iter(row.tolist())
-                rows.append([next(given) if step.strip() else None for step in solution.steps])
+                rows.append([next(given, None) if x.strip() else None for x in solution.steps])
             progress.update(len(batch))
     return rows
+
+
+def _readable(solution: Located, fits: Fits | None) -> list[str]:
+    steps = [step for step in solution.steps if step.strip()]
+    return steps if fits is None else steps[: fits(solution.prompt, steps)]
 
 
 def _of(

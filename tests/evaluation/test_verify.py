@@ -72,6 +72,22 @@ def test_blank_steps_keep_their_places():
     ]
 
 
+def test_a_solution_too_long_for_the_scorer_counts_with_what_was_read():
+    solutions = [Located("s", "p", ("0.9", "0.1", "0.2"), 2), Located("t", "q", ("0.9",), None)]
+    scorer, parts = TableScorer(float), [Part([], [0, 1])]
+    result = verify(solutions, scorer, parts, threshold=0.5, fits=lambda prompt, steps: 1)
+    assert result["rows"][0]["scores"] == [pytest.approx(0.9), None, None]
+    assert (result["cut"], result["missed"], result["exact"]) == (1, 1, 0.5)
+
+
+def test_the_embedded_model_reads_as_far_as_its_positions_go(tiny: Tiny):
+    steps = ["First 1 + 2 = 3."] * 400
+    count = tiny.prm.fits("1 + 2 =\n", steps)
+    assert tiny.prm.fits("1 + 2 =\n", steps[:5]) == 5 and 5 < count < 400
+    ends = tiny.prm.format.lay_out("1 + 2 =\n", steps).ends
+    assert ends[count - 1] < 1024 <= ends[count]
+
+
 @pytest.mark.parametrize(("step", "said"), [("nan", "step 1 of s0"), ("inf", "step 1 of s0")])
 def test_a_score_that_is_no_number_is_named(step: str, said: str):
     solution = replace(SOLUTIONS[0], steps=("0.5", step))
