@@ -100,6 +100,20 @@ class ProcessRewardModel:
         """
         return score_all(self.format, prompts, solutions)
 
+    def fits(self, prompt: str, steps: Sequence[str]) -> int:
+        """How many of the first steps are judged within the positions that the model has.
+
+        A model with rotary positions reads on behind them, and what it says there is noise.
+
+        Args:
+            prompt: the prompt.
+            steps: the steps, none of them blank.
+        """
+        config = self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None)
+        ends = self.format.lay_out(prompt, steps).ends
+        return len(steps) if limit is None else sum(end < limit for end in ends)
+
     def open(self, prompts: Sequence[str]) -> ReadingSession:
         """A session that reads each prompt and each step once."""
         return ReadingSession(self.format, prompts)

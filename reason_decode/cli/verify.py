@@ -1,0 +1,206 @@
+"""``reason-decode verify``: where solutions first go wrong, by a process reward model."""
+
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from dataclasses import asdict
+from typing import Any, get_args
+
+from reason_decode.cli.load import load_scorer
+from reason_decode.cli.text import percent, printable, table
+from reason_decode.evaluation.files import check_writable, write_json
+from reason_decode.evaluation.first_error import Maximise
+from reason_decode.evaluation.parts import Part, folds, held_out, share
+from reason_decode.evaluation.verify import Located, verify
+from reason_decode.scorers import ProcessRewardModel
+from reason_decode.training.data import Report, read_labelled
+from reason_decode.training.supervision import Labelled
+
+__all__ = ["add", "run"]
+
+FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
+FOLDS = 5
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser: ArgumentParser = commands.add_parser(
+        "verify", help="find the first wrong step of given solutions", description=__doc__
+    )
+    parser.add_argument(
+        "--prm", default="tiny", help="process reward model: tiny, a folder or a Hub id"
+    )
+    parser.add_argument(
+        "--data", required=True, metavar="FILE", help="labelled solutions, JSON Lines, .gz or not"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="auto", help="default: auto")
+    parser.add_argument(
+        "--neutral",
+        choices=("positive", "negative"),
+        default="positive",
+        help="what PRM800K's rating 0 counts as (default: positive)",
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="test each solution by the threshold that is best on the prompts of the other folds "
+        f"(the default, with {FOLDS})",
+    )
+    ways.add_argument(
+        "--calibrate-share",
+        type=float,
+        metavar="SHARE",
+        help="calibrate on this share of the prompts, test on the rest",
+    )
+    ways.add_argument("--calibrate", metavar="FILE", help="calibrate on this file of any format")
+    ways.add_argument("--threshold", type=float, metavar="T", help="calibrate nothing")
+    parser.add_argument(
+        "--maximise",
+        choices=get_args(Maximise),
+        default="f1",
+        help="what the threshold is calibrated for: f1, or the share located exactly (default: f1)",
+    )
+    parser.add_argument(
+        "--prompt-suffix",
+        metavar="TEXT",
+        help="what follows a prompt that does not end with it (default: the step separator for "
+        "plain token classification, whose prompt and steps are one text; else nothing)",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
+    parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
+    parser.set_defaults(run=run)
+
+
+def run(args: Namespace) -> int:
+    """Score steps, predict first errors, measure; print a table, write the result."""
+    if args.json:
+        check_writable(args.json)
+    if args.batch_size < 1:
+        raise ValueError(f"got --batch-size {args.batch_size}; need at least 1")
+    if args.threshold is args.calibrate is args.calibrate_share is args.folds is None:
+        args.folds = FOLDS
+    found, report = _read(args.data, args.format, args.neutral)
+    others, other_report = (
+        _read(args.calibrate, "auto", args.neutral) if args.calibrate else ([], None)
+    )
+    parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
+    scorer = load_scorer(args.prm)
+    suffix = _suffix(scorer) if args.prompt_suffix is None else args.prompt_suffix
+    solutions = [_ended(solution, suffix) for solution in (*found, *others)]
+    result = verify(
+        solutions,
+        scorer,
+        parts,
+        threshold=args.threshold,
+        maximise=args.maximise,
+        batch_size=args.batch_size,
+        fits=scorer.fits,
+    )
+    names = ("prm", "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
+    settings = {name: getattr(args, name) for name in (*names, "batch_size")}
+    settings |= {"format": report.format, "prompt_suffix": suffix}
+    rows = result.pop("rows")
+    result = {**settings, **result, **_said(report)}
+    if other_report:
+        result["calibration_data"] = _said(other_report)
+    if args.json:
+        write_json(args.json, {**result, "rows": rows})
+    print(table([_line(result)]))
+    print(
+        f"not located: {result['early']} too early, {result['late']} too late, "
+        f"{result['missed']} missed, {result['false_alarms']} false alarms; "
+        f"thresholds {', '.join(f'{x:.4g}' for x in result['thresholds'])}"
+    )
+    if result["cut"]:
+        print(
+            f"not read to the end, for they are too long for the model: {result['cut']} solutions"
+        )
+    for name, said in ((args.data, report), (args.calibrate, other_report)):
+        if said:
+            _print_set_aside(name, said)
+    return 0
+
+
+def _read(path: str, format: str, neutral: Any) -> tuple[list[Located], Report]:
+    """The solutions whose first wrong step is known; the report counts the others by reason."""
+    report = Report()
+    found: list[Located] = []
+    ids: Counter[str] = Counter()
+    for solution in read_labelled(path, format, neutral=neutral, repeat=True, report=report):
+        if why := _unusable(solution):
+            report.left_out[why] += 1
+            continue
+        ids[solution.source] += 1
+        count = ids[solution.source]
+        id = solution.source if count == 1 else f"{solution.source}#{count}"
+        wrong = solution.labels.index(-1) if -1 in solution.labels else None
+        found.append(Located(id, solution.prompt, solution.steps, wrong))
+    if not found:
+        raise ValueError(f"{path} has no solution with a known first error: {report}")
+    return found, report
+
+
+def _unusable(solution: Labelled) -> str | None:
+    wrong = -1 in solution.labels
+    judged = solution.labels[: solution.labels.index(-1)] if wrong else solution.labels
+    if not any(step.strip() for step in solution.steps):
+        return "solution without steps"
+    if all(label is None for label in solution.labels):
+        return "solution without labels"
+    if None in judged:
+        return "solution with an unlabelled step and no error before it"
+    return None
+
+
+def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
+    if args.threshold is not None:
+        return [Part([], list(range(len(tested))))]
+    if args.calibrate is not None:
+        return held_out(tested, others)
+    if args.calibrate_share is not None:
+        return share(tested, args.calibrate_share)
+    return folds(tested, args.folds)
+
+
+def _suffix(scorer: ProcessRewardModel) -> str:
+    return scorer.splitter.separator if scorer.name == "token-classification" else ""
+
+
+def _ended(solution: Located, suffix: str) -> Located:
+    if solution.prompt.endswith(suffix):
+        return solution
+    return Located(solution.id, solution.prompt + suffix, solution.steps, solution.wrong)
+
+
+def _said(report: Report) -> dict[str, Any]:
+    return {
+        "set_aside": dict(report.left_out),
+        "malformed": report.malformed,
+        "rejected": [asdict(reject) for reject in report.rejected],
+    }
+
+
+def _line(result: dict[str, Any]) -> dict[str, Any]:
+    low, high = result["exact_ci95"]
+    f1 = result["f1"]
+    return {
+        "format": result["format"],
+        "solutions": result["solutions"],
+        "erroneous": result["erroneous"],
+        "located": percent(result["accuracy_erroneous"]),
+        "correct": result["correct"],
+        "passed": percent(result["accuracy_correct"]),
+        "F1": "-" if f1 is None else f"{100 * f1:.1f}",
+        "exact": percent(result["exact"]),
+        "95 % interval": f"{100 * low:.1f}-{100 * high:.1f}",
+    }
+
+
+def _print_set_aside(path: str, report: Report) -> None:
+    for reject in report.rejected:
+        print(f"set aside: {path}, line {reject.row}: {printable(reject.reason)}")
+    if (more := report.malformed - len(report.rejected)) > 0:
+        print(f"set aside: {path}: {more} more malformed rows")
+    for reason, count in report.left_out.items():
+        print(f"set aside: {path}: {count} x {reason}")

@@ -1,0 +1,115 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reason_decode.cli import main
+from reason_decode.cli import verify as command
+from tests.fakes import TableScorer
+
+
+class Reader(TableScorer):
+    """Finds every step with the word wrong in it, and reads prompt and steps as one text."""
+
+    name = "token-classification"
+
+    def __init__(self):
+        super().__init__(lambda step: 0.1 if "wrong" in step else 0.9)
+
+    def fits(self, prompt: str, steps: Sequence[str]) -> int:
+        return len(steps)
+
+
+@pytest.fixture
+def scorer(monkeypatch: pytest.MonkeyPatch) -> Reader:
+    reader = Reader()
+    monkeypatch.setattr(command, "load_scorer", lambda name: reader)
+    return reader
+
+
+def row(k: int, mistake: int | None) -> dict[str, Any]:
+    steps = [f"step {i}" + (" is wrong" if i == mistake else "") for i in range(3)]
+    return {"input": f"{k} =", "steps": steps, "target": "1", "mistake_index": mistake}
+
+
+ROWS = [row(k, (None, 1, 2)[k % 3]) for k in range(12)]
+
+
+def written(path: Path, *rows: Any) -> str:
+    lines = (line if isinstance(line, str) else json.dumps(line) for line in rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_first_errors_are_located_measured_and_written(
+    tmp_path: Path, scorer: Reader, capsys: pytest.CaptureFixture[str]
+):
+    blank = {**row(50, None), "steps": [" "]}
+    data = written(tmp_path / "d.jsonl", *ROWS[:6], "broken", {**ROWS[0], "steps": 3}, blank, *ROWS)
+    out = tmp_path / "out.json"
+    assert main(["verify", "--data", data, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["format"], result["folds"], result["maximise"]) == ("bigbench-mistake", 5, "f1")
+    assert (result["f1"], result["exact"], result["solutions"]) == (1.0, 1.0, 18)
+    assert result["thresholds"] == pytest.approx([0.5] * 5)
+    assert [reject["row"] for reject in result["rejected"]] == [7, 8] and result["malformed"] == 2
+    assert result["set_aside"] == {"solution without steps": 1}
+    first, second = result["rows"][:2]
+    assert (first["id"], first["predicted"], first["labelled"]) == ("d.jsonl:1", None, None)
+    assert (second["predicted"], second["labelled"]) == (1, 1) and len(second["scores"]) == 3
+    assert {prompt[-1] for prompt, _ in scorer.asked} == {"\n"}
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].split()[:5] == ["bigbench-mistake", "18", "12", "100.0", "%"]
+    assert sum(line.startswith("set aside: ") for line in printed) == 3
+
+
+def test_the_threshold_comes_from_a_share_another_file_or_the_user(tmp_path: Path, scorer: Reader):
+    data, out = written(tmp_path / "d.jsonl", *ROWS), tmp_path / "out.json"
+    labels = {"prompt": "q", "completions": ["a", "wrong"]}
+    other = [{**labels, "labels": [True, False]}, {**labels, "labels": [True, True]}]
+    calibrate = written(tmp_path / "c.jsonl", *other)
+    for way, tested, rows in (
+        (["--calibrate-share", "0.5"], 6, 12),
+        (["--calibrate", calibrate], 12, 14),
+        (["--threshold", "0.3"], 12, 12),
+    ):
+        assert main(["verify", "--data", data, *way, "--json", str(out)]) == 0
+        result = json.loads(out.read_text())
+        assert (result["solutions"], len(result["rows"]), result["folds"]) == (tested, rows, None)
+    assert result["thresholds"] == [0.3]
+
+
+def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer: Reader):
+    said = [[None, None], [True, None], [None, False], [True, False], [True, True]]
+    rows = [{"prompt": "p", "completions": ["a", "b"], "labels": labels} for labels in said]
+    out = tmp_path / "out.json"
+    data = written(tmp_path / "d.jsonl", *rows)
+    argv = ["verify", "--data", data, "--format", "stepwise", "--threshold", "0.5"]
+    assert main([*argv, "--prompt-suffix", "", "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert [row["labelled"] for row in result["rows"]] == [1, None]
+    assert sorted(result["set_aside"].values()) == [1, 2]
+    assert {prompt for prompt, _ in scorer.asked} == {"p"}
+
+
+def test_nothing_is_read_where_the_result_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "load_scorer", lambda name: pytest.fail("loaded"))
+    argv = ["verify", "--data", str(tmp_path / "none")]
+    assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
+    assert "mkdir -p" in capsys.readouterr().err
+    assert main([*argv, "--batch-size", "0"]) == 2
+    assert "--batch-size" in capsys.readouterr().err
+
+
+def test_folds_that_cannot_be_cost_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "load_scorer", lambda name: pytest.fail("loaded"))
+    data = written(tmp_path / "d.jsonl", ROWS[0])
+    for way in (["--folds", "0"], []):
+        assert main(["verify", "--data", data, *way]) == 2
+        assert "folds for 1 distinct prompts" in capsys.readouterr().err
