@@ -3,7 +3,6 @@
 import argparse
 import ctypes
 import gc
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -35,13 +34,6 @@ class Way(NamedTuple):
     name: str
     call: Callable[[], Any]
     read: Callable[[Any], Tensor] | None = None
-
-
-class Cost(NamedTuple):
-    """Seconds of one call and the bytes it needed beside its inputs."""
-
-    seconds: float
-    extra: int
 
 
 class Case(NamedTuple):
@@ -112,63 +104,89 @@ def compare(args: argparse.Namespace, case: Case) -> list[dict[str, str]]:
     """Rows of the table: errors first, then the cost of each way beside that of the floor."""
     ways = case.ways
     errors: dict[str, str] = {}
+    extra: dict[str, int] = {}
     for way in tqdm(ways, desc="checking", unit="way", disable=None):
         result = way.call()  # the first call compiles what is compiled
-        if way.read is None:
-            errors[way.name] = "-"
-            continue
-        found = way.read(result)
-        error = (found.double() - case.truth).abs().max().item()
-        errors[way.name] = f"{error:.1e}"
-        del result, found
-        if not error < 0.3:
-            raise AssertionError(f"{way.name}: wrong by {error} nats")
-    costs: dict[str, list[Cost]] = {way.name: [] for way in ways}
+        errors[way.name] = "-" if way.read is None else _error(way, way.read(result), case.truth)
+        del result
+        extra[way.name] = peak(way.call, args.device)
+    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
     for _ in tqdm(range(args.rounds), desc="timing", unit="round", disable=None):
         for way in ways:
-            costs[way.name].append(measure(way.call, args.device))
-    best = {name: min(each) for name, each in costs.items()}
-    floor = best[ways[0].name].seconds
+            seconds[way.name].append(time_of(way.call, args.device))
+    best = {name: min(each) for name, each in seconds.items()}
+    floor = best[ways[0].name]
     return [
         {
             "way": name,
-            "ms": f"{1e3 * cost.seconds:.1f}",
-            "of floor": f"{cost.seconds / floor:.2f}",
-            "extra MiB": f"{statistics.median(each.extra for each in costs[name]) / 2**20:.0f}",
-            "GFLOP/s": f"{case.flops / cost.seconds / 1e9:.0f}",
-            "GB/s": f"{case.moved / cost.seconds / 1e9:.1f}",
+            "ms": f"{1e3 * taken:.1f}",
+            "of floor": f"{taken / floor:.2f}",
+            "extra MiB": f"{extra[name] / 2**20:.0f}",
+            "GFLOP/s": f"{case.flops / taken / 1e9:.0f}",
+            "GB/s": f"{case.moved / taken / 1e9:.1f}",
             "max error": errors[name],
         }
-        for name, cost in best.items()
+        for name, taken in best.items()
     ]
 
 
-def measure(call: Callable[[], Any], device: str) -> Cost:
-    """One call: seconds, and peak bytes above what was held before."""
+def _error(way: Way, found: Tensor, truth: Tensor) -> str:
+    """The largest error, in nats; one that is no rounding stops the benchmark."""
+    error = (found.double() - truth).abs().max().item()
+    if not error < 0.3:
+        raise AssertionError(f"{way.name}: wrong by {error} nats")
+    return f"{error:.1e}"
+
+
+def time_of(call: Callable[[], Any], device: str) -> float:
+    """Seconds of one call."""
+    gc.collect()
+    if device.startswith("cuda"):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def peak(call: Callable[[], Any], device: str) -> int:
+    """Bytes held at once during one call, beside what was held before; on a CPU, Linux only."""
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
         call()
-        end.record()
         torch.cuda.synchronize()
-        return Cost(start.elapsed_time(end) / 1e3, torch.cuda.max_memory_allocated() - held)
+        return torch.cuda.max_memory_allocated() - held
+    if not sys.platform.startswith("linux"):
+        call()
+        return 0
+    # Blocks from 1 MiB on come from the system and go back to it: what earlier ways left in the
+    # allocator's heap, in holes or whole, would hide memory or be counted as this way's.
+    _map_from(1 << 20)
     held = _resident(reset=True)
-    began = time.perf_counter()
     call()
-    seconds = time.perf_counter() - began
-    return Cost(seconds, max(0, _resident() - held))
+    most = _resident()
+    _map_from(1 << 25)
+    return max(0, most - held)
+
+
+def _map_from(size: int) -> None:
+    """Let the C library map blocks of this size and larger by themselves, where it can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-3, size)  # M_MMAP_THRESHOLD
 
 
 def _resident(reset: bool = False) -> int:
     """Peak resident bytes of this process; ``reset`` begins a new peak at what is held now."""
-    if not sys.platform.startswith("linux"):
-        return 0
     if reset:
-        # What freed memory the allocator holds would hide what the next call needs.
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     status = Path("/proc/self/status").read_text()
