@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import reason_decode
-from reason_decode import kernels
+from reason_decode import kernels, mining
 
 NAMES: dict[str, Any] = {
-    name: getattr(module, name) for module in (reason_decode, kernels) for name in module.__all__
+    name: getattr(module, name)
+    for module in (reason_decode, kernels, mining)
+    for name in module.__all__
 }
 
 

@@ -19,6 +19,11 @@ class Marked:
 
     Raises:
         ValueError: the pieces and the rationales do not alternate.
+
+    Example:
+        >>> from reason_decode.mining import Marked
+        >>> Marked("1", "web", ("2 + 3", " is 5."), ("Add them.",)).preceding(0)
+        '2 + 3'
     """
 
     id: str

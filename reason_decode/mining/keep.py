@@ -30,6 +30,12 @@ class Judged(NamedTuple):
         mean: ``delta`` over ``sum_i discount**i``.
         tokens: how many tokens y has.
         reason: why it is not kept; ``""`` if it is.
+
+    Example:
+        >>> from reason_decode.mining import Judged, parse_marked
+        >>> marked, _ = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
+        >>> Judged(marked, 0, delta=1.5, mean=0.4, tokens=4, reason="").kept
+        True
     """
 
     document: Marked

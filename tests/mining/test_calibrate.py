@@ -1,0 +1,36 @@
+import math
+
+import pytest
+
+from reason_decode.mining import calibrate
+
+
+def test_the_lowest_threshold_that_is_precise_enough():
+    deltas = [5.0, 4.0, 3.0, 2.0, 1.0]
+    good = [True, False, True, True, False]
+    found = calibrate(deltas, good, precision=0.75)
+    assert found == (1.5, 0.75, 1.0, 4)
+    # Between there are worse ones: what counts is all that is kept.
+    assert calibrate(deltas, good, precision=1.0) == (4.5, 1.0, 1 / 3, 1)
+
+
+def test_what_is_kept_is_what_the_threshold_keeps():
+    deltas = [0.3, -1.0, 2.0, 2.0, 0.7, -0.2, 1.1]
+    good = [True, False, True, True, False, False, True]
+    for precision in (0.5, 0.7, 0.8, 1.0):
+        found = calibrate(deltas, good, precision=precision)
+        kept = [g for d, g in zip(deltas, good, strict=True) if d >= found.threshold]
+        assert len(kept) == found.kept and sum(kept) / len(kept) == found.precision >= precision
+
+
+def test_equal_deltas_stand_or_fall_together_and_nan_falls():
+    deltas, good = [1.0, 1.0, 0.0, math.nan], [True, False, False, True]
+    assert calibrate(deltas, good, precision=0.5) == (0.5, 0.5, 0.5, 2)
+    with pytest.raises(ValueError, match=r"these 3 deltas has a precision of 0.9; .* is 0.500"):
+        calibrate(deltas, good, precision=0.9)
+
+
+@pytest.mark.parametrize(("good", "precision"), [([True], 0.9), ([True, True], 0.0)])
+def test_says_what_it_cannot_do(good, precision):
+    with pytest.raises(ValueError, match="one judgement a delta"):
+        calibrate([1.0, 2.0], good, precision=precision)
