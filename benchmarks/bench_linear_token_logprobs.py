@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from kernel_table import DTYPES, Case, Way, inputs, optional, run
+from kernel_table import DTYPES, Case, Way, inputs, negative, optional, run, same
 from torch import Tensor
 
 from reason_decode.kernels import linear_token_logprobs, token_logprobs
@@ -63,16 +63,16 @@ def ways(args: argparse.Namespace, hidden: Tensor, weight: Tensor, targets: Tens
 
     found = [
         Way("torch.mm (the floor)", lambda: torch.mm(hidden, weight.T)),
-        Way("ours", lambda: linear_token_logprobs(hidden, weight, targets), _same),
+        Way("ours", lambda: linear_token_logprobs(hidden, weight, targets), same),
     ]
     if DTYPES[args.dtype] != torch.float32 and args.device == "cpu":
-        found.append(Way("ours, fast", fast, _same))
+        found.append(Way("ours, fast", fast, same))
     compiled = torch.compile(naive)
     found += [
-        Way("naive", naive, _same),
-        Way("F.cross_entropy", cross_entropy, _negative),
-        Way("torch.compile(naive)", compiled, _same),
-        Way("256 MiB of logits at a time", chunked, _same),
+        Way("naive", naive, same),
+        Way("F.cross_entropy", cross_entropy, negative),
+        Way("torch.compile(naive)", compiled, same),
+        Way("256 MiB of logits at a time", chunked, same),
     ]
     fused = getattr(F, "linear_cross_entropy", None)
     if fused is not None:
@@ -80,7 +80,7 @@ def ways(args: argparse.Namespace, hidden: Tensor, weight: Tensor, targets: Tens
             Way(
                 "F.linear_cross_entropy",
                 lambda: fused(hidden, weight, targets, reduction="none"),
-                _negative,
+                negative,
             )
         )
     if args.device.startswith("cuda"):
@@ -88,7 +88,7 @@ def ways(args: argparse.Namespace, hidden: Tensor, weight: Tensor, targets: Tens
     return found
 
 
-def _gpu_peers(hidden: Tensor, weight: Tensor, targets: Tensor, _negative) -> list[Way]:  # noqa: ANN001
+def _gpu_peers(hidden: Tensor, weight: Tensor, targets: Tensor) -> list[Way]:
     """Peers whose programs need a GPU, where they are installed."""
     found = []
     cut = optional("cut_cross_entropy")
@@ -97,13 +97,13 @@ def _gpu_peers(hidden: Tensor, weight: Tensor, targets: Tensor, _negative) -> li
             Way(
                 "cut-cross-entropy",
                 lambda: cut.linear_cross_entropy(hidden, weight, targets, reduction="none"),
-                _negative,
+                negative,
             )
         )
     liger = optional("liger_kernel.transformers")
     if liger is not None:
         fused = liger.LigerFusedLinearCrossEntropyLoss(reduction="none")
-        found.append(Way("Liger fused linear", lambda: fused(weight, hidden, targets), _negative))
+        found.append(Way("Liger fused linear", lambda: fused(weight, hidden, targets), negative))
     return found
 
 
@@ -116,14 +116,6 @@ def _truth(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         picked = logits.gather(-1, targets[at : at + step].unsqueeze(-1)).squeeze(-1)
         parts.append(picked - logits.logsumexp(-1))
     return torch.cat(parts)
-
-
-def _same(result: Tensor) -> Tensor:
-    return result
-
-
-def _negative(result: Tensor) -> Tensor:
-    return -result
 
 
 if __name__ == "__main__":

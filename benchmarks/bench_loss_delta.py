@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import torch
-from kernel_table import Case, Way, inputs, run
+from kernel_table import Case, Way, inputs, run, same
 from torch import Tensor
 
 from reason_decode.kernels import linear_token_logprobs, loss_delta
@@ -47,10 +47,10 @@ def build(args: argparse.Namespace, preset: str) -> Case:
 
     ways = [
         Way("two torch.mm (the floor)", lambda: [hidden @ weight.T for hidden in (told, untold)]),
-        Way("ours", ours, _same),
-        Way("linear_token_logprobs twice", twice, _same),
-        Way("naive", naive, _same),
-        Way("torch.compile(naive)", torch.compile(naive), _same),
+        Way("ours", ours, same),
+        Way("linear_token_logprobs twice", twice, same),
+        Way("naive", naive, same),
+        Way("torch.compile(naive)", torch.compile(naive), same),
     ]
     truth = [
         linear_token_logprobs(hidden.double(), weight.double(), targets)
@@ -74,10 +74,6 @@ def _sums(delta: Tensor, ends: Sequence[int]) -> Tensor:
             for start, end in zip(ends[:-1], ends[1:], strict=True)
         ]
     )
-
-
-def _same(result: Tensor) -> Tensor:
-    return result
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from kernel_table import Case, Way, inputs, optional, run
+from kernel_table import Case, Way, inputs, negative, optional, run, same
 from torch import Tensor
 
 from reason_decode.kernels import token_logprobs
@@ -42,16 +42,16 @@ def build(args: argparse.Namespace, preset: str) -> Case:
 
     ways = [
         Way("copy (the floor)", lambda: copy.copy_(logits)),
-        Way("ours", lambda: token_logprobs(logits, targets), _same),
-        Way("naive", naive, _same),
-        Way("gather - logsumexp", minus, _same),
-        Way("F.cross_entropy", cross_entropy, _negative),
-        Way("torch.compile(naive)", torch.compile(naive), _same),
+        Way("ours", lambda: token_logprobs(logits, targets), same),
+        Way("naive", naive, same),
+        Way("gather - logsumexp", minus, same),
+        Way("F.cross_entropy", cross_entropy, negative),
+        Way("torch.compile(naive)", torch.compile(naive), same),
     ]
     liger = optional("liger_kernel.transformers") if logits.is_cuda else None
     if liger is not None:
         loss = liger.LigerCrossEntropyLoss(reduction="none")
-        ways.append(Way("Liger", lambda: loss(logits.clone(), targets), _negative))
+        ways.append(Way("Liger", lambda: loss(logits.clone(), targets), negative))
     rows, vocabulary = logits.shape
     return Case(
         f"{preset}: {rows} rows, {vocabulary} columns, {args.dtype}",
@@ -60,14 +60,6 @@ def build(args: argparse.Namespace, preset: str) -> Case:
         5.0 * logits.numel(),
         logits.numel() * logits.element_size(),
     )
-
-
-def _same(result: Tensor) -> Tensor:
-    return result
-
-
-def _negative(result: Tensor) -> Tensor:
-    return -result
 
 
 if __name__ == "__main__":

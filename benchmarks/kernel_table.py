@@ -217,6 +217,16 @@ def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> N
     figure.savefig(args.plot)
 
 
+def same(result: Tensor) -> Tensor:
+    """The log-probabilities of a way that gives them as they are."""
+    return result
+
+
+def negative(result: Tensor) -> Tensor:
+    """The log-probabilities of a way that gives losses."""
+    return -result
+
+
 def optional(name: str) -> Any:
     """A module that not everyone has, or ``None``."""
     try:

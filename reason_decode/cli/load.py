@@ -10,7 +10,7 @@ from transformers.utils import logging
 from reason_decode import tiny
 from reason_decode.scorers import ProcessRewardModel
 
-__all__ = ["load_model", "load_scorer"]
+__all__ = ["load_model", "load_scorer", "load_tokenizer"]
 
 
 @cache
@@ -27,8 +27,6 @@ def _tiny() -> tiny.Tiny:
 def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """A causal language model in evaluation mode and its tokenizer, on a GPU if there is one.
 
-    A tokenizer without a padding token is given its end of sequence for one, so that it can batch.
-
     Args:
         name: ``tiny``, a folder written by ``save_pretrained``, or a Hub id.
 
@@ -37,12 +35,25 @@ def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """
     if name == "tiny":
         return _tiny().model, _tiny().tokenizer
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(name)
     # Untyped, since the host's annotation of `to` accepts no device.
     model: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
     return model.to(_device()).eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A tokenizer; one without a padding token gets its end of sequence for one, to batch with.
+
+    Args:
+        name: a folder or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def load_scorer(name: str) -> ProcessRewardModel:

@@ -4,9 +4,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import fields
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from reason_decode import tiny
+from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import table
 from reason_decode.evaluation.files import check_writable, write_json
 
@@ -120,9 +119,7 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(source)
     kept, held = hold_out(_solutions(args), args.hold_out)
     how: dict[str, Any] = {
         "separator": args.separator,

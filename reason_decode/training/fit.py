@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.training.examples import Example, collate
+from reason_decode.training.lora import merged
 
 __all__ = ["Recipe", "fit"]
 
@@ -67,13 +68,13 @@ def fit(
     recipe: Recipe,
     held_out: Sequence[Example] = (),
 ) -> dict[str, Any]:
-    """Train a model in place; a run that was stopped goes on from its last checkpoint.
+    """Train a model and save it; a run that was stopped goes on from its last checkpoint.
 
     Args:
         model: a transformers model, or peft's around one.
         tokenizer: gives the padding.
         examples: to learn from.
-        out: the folder of checkpoints, the log and its plot; the caller saves the model.
+        out: the folder of the model, LoRA matrices folded in, and of checkpoints, log and plot.
         loss: see ``Loss``.
         recipe: how.
         held_out: to measure the loss on after every epoch.
@@ -138,6 +139,8 @@ def fit(
         get_last_checkpoint(arguments.output_dir) if out.joinpath("checkpoints").is_dir() else None
     )
     trainer.train(resume_from_checkpoint=last)
+    merged(model).eval().save_pretrained(out)
+    tokenizer.save_pretrained(out)
     history = trainer.state.log_history
     (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
     plot(history, out / "loss.svg")

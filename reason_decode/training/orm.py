@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.examples import outcome_examples
 from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.lora import merged, with_lora
+from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
 from reason_decode.training.supervision import Labelled
 
@@ -61,7 +61,7 @@ def train_orm(
     learner: Any = model.train()
     if lora is not None:
         learner = with_lora(model, lora, head="score")
-    told = fit(
+    return fit(
         learner,
         tokenizer,
         list(outcome_examples(solutions, judge)),
@@ -70,6 +70,3 @@ def train_orm(
         recipe=recipe,
         held_out=list(outcome_examples(held_out, judge)),
     )
-    merged(learner).eval().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return told

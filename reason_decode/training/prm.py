@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from reason_decode.scorers.formats import by_name
 from reason_decode.training.examples import step_examples
 from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.lora import merged, with_lora
+from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss
 from reason_decode.training.supervision import Labelled
 
@@ -81,7 +81,7 @@ def train_prm(
     learner = model.train()
     if lora is not None:
         learner = with_lora(model, lora, head="score" if head == HEADS[0] else None)
-    told = fit(
+    return fit(
         learner,
         tokenizer,
         list(step_examples(solutions, judge, classes)),
@@ -90,9 +90,6 @@ def train_prm(
         recipe=recipe,
         held_out=list(step_examples(held_out, judge, classes)),
     )
-    merged(learner).eval().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return told
 
 
 def _model(source: str | Path, head: str, classes: int) -> tuple[Any, Any]:

@@ -235,8 +235,8 @@ def _logits(
 def _product(states: Tensor, block: Tensor) -> Tensor:
     """``states @ block.T``."""
     if states.dtype == torch.float32 and states.device.type == "cpu" and states.numel():
-        # oneDNN's float32 product takes half the time of MKL's on AMD processors, which is what
-        # torch.mm calls there; torch.compile calls this operator too.
+        # oneDNN's float32 product is faster than MKL's, which torch.mm calls, on the AMD processor
+        # that it was measured on (kernels/README.md); torch.compile calls this operator too.
         linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
         if linear is not None and torch.backends.mkldnn.is_available():
             return linear(states, block, None, "none", [], "")
