@@ -8,6 +8,16 @@ from reason_decode import tiny
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import table
 from reason_decode.evaluation.files import check_writable, write_json
+from reason_decode.training import (
+    Labelled,
+    Recipe,
+    Report,
+    hold_out,
+    learn_actively,
+    read_labelled,
+    train_orm,
+    train_prm,
+)
 
 __all__ = ["add", "run"]
 
@@ -95,8 +105,6 @@ def _add_data(parser: ArgumentParser) -> None:
 
 def _add_recipe(parser: ArgumentParser) -> None:
     """An option for each field of ``Recipe``."""
-    from reason_decode.training import Recipe
-
     for field in fields(Recipe):
         name = "--" + field.name.replace("_", "-")
         if isinstance(field.default, bool):
@@ -112,9 +120,6 @@ def _add_recipe(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Read, split, train, save; print what became of the data and the losses."""
-    # Here, for no other command needs the host's Trainer, which takes seconds to import.
-    from reason_decode.training import Recipe, hold_out, learn_actively, train_orm, train_prm
-
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     if args.json:
         check_writable(args.json)
@@ -147,10 +152,8 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _solutions(args: Namespace) -> list[Any]:
+def _solutions(args: Namespace) -> list[Labelled]:
     """All solutions of all files; what became of each file's rows is printed."""
-    from reason_decode.training import Report, read_labelled
-
     found = []
     for path in args.data:
         report = Report()
