@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
 
-from reason_decode.tiny.stream import VERDICTS
+from reason_decode.tiny.batch import VERDICTS
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
@@ -25,7 +25,7 @@ def prm(out: Path, words: Path, model: LlamaForCausalLM, verdict: nn.Linear) -> 
         out: the stage's folder.
         words: the folder with the tokenizer's files.
         model: the trunk, in a causal language model.
-        verdict: Linear(h, 3), one row for each of ``stream.VERDICTS``.
+        verdict: Linear(h, 3), one row for each of ``batch.VERDICTS``.
     """
     config = model.config.__class__.from_dict(model.config.to_dict())
     config.id2label = dict(enumerate(VERDICTS))

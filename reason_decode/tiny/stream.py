@@ -5,14 +5,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.tiny import arithmetic, arithmetic_work, countdown, countdown_work, rough
+from reason_decode.tiny import (
+    arithmetic,
+    arithmetic_work,
+    chain_batch,
+    chains,
+    countdown,
+    countdown_work,
+    rough,
+)
+from reason_decode.tiny.batch import (
+    DEAD_END,
+    DIGITS,
+    IGNORE,
+    LEGAL,
+    NO_DIGIT,
+    RESULTS,
+    RIGHT,
+    VALUE,
+    WRONG,
+    Batch,
+    as_id,
+)
 from reason_decode.tiny.countdown_work import Work
 
-IGNORE = -100
 # The answer of a countdown solution is shown going wrong twice as often as an operation: a search
 # that got that far loses the game if it takes the wrong one of a few expressions.
 _ANSWER_WEIGHT = 2
@@ -21,33 +40,9 @@ _FRACTIONAL = 0.2
 _MIDWAY = 0.4
 # A step's short problems go through the model in so many batches, each of like lengths.
 _PARTS = 4
-
-
-class Batch(NamedTuple):
-    """Token ids and three kinds of targets, padded on the right.
-
-    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
-    to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
-    ends a step, else -100, there too if a wrong step ``speaks_of_held_out``; ``results``
-    (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
-    four results that they make, else -100.
-    """
-
-    ids: Tensor
-    labels: Tensor
-    verdicts: Tensor
-    results: Tensor
-
-
-VERDICTS = ("wrong", "dead end", "right")
-WRONG, DEAD_END, RIGHT = range(3)
-"""A step that does not follow, one that does but leads nowhere, and one that is right."""
-LEGAL = 3
-"""A dead end or right: of a dead end that ``speaks_of_held_out`` no more may be learnt."""
-DIGITS = 3
-"""Of a result; larger ones count as none."""
-NO_DIGIT = 10
-RESULTS = 4
+# Of the lines of a chain, and of chains by themselves.
+_CHAIN_FLAWED = 0.35
+_DRILL_FLAWED = 0.5
 
 
 class Mixture(NamedTuple):
@@ -56,7 +51,8 @@ class Mixture(NamedTuple):
     ``varied`` and ``brief`` count the countdown problems of any size and the short arithmetic ones;
     ``sampled`` more are taken from a pool of the model's own solutions, if there is one;
     ``rough`` is the share of countdown solutions that are rewritten as other models write;
-    ``terse`` is said at ``countdown_problem``.
+    ``terse`` is said at ``countdown_problem``; ``chains`` and ``drills`` count chains of equations,
+    whole problems and single lines.
     """
 
     countdown: int = 64
@@ -68,6 +64,8 @@ class Mixture(NamedTuple):
     sampled: int = 0
     rough: float = 0.0
     terse: bool = False
+    chains: int = 0
+    drills: int = 0
 
 
 Schedule = Sequence[tuple[int, Mixture]]
@@ -118,7 +116,7 @@ def arithmetic_problem(
 def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     """Solutions as ids: prompt, then each step and a newline, then the end of sequence."""
     pad, bos, eos, newline = map(
-        _as_id,
+        as_id,
         (
             tokenizer.pad_token_id,
             tokenizer.bos_token_id,
@@ -154,7 +152,8 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     digits = torch.full((len(rows), width, RESULTS * DIGITS), IGNORE)
     for k, place, made in results:
         digits[k, place] = torch.tensor(made)
-    return Batch(tokens, labels, verdicts, digits)
+    values = torch.full((len(rows), width, VALUE), IGNORE)
+    return Batch(tokens, labels, verdicts, digits, values)
 
 
 def _verdicts(work: Work) -> list[int]:
@@ -177,12 +176,6 @@ def _digits(x: countdown.Number | None) -> list[int]:
     if x is None or x >= 10**DIGITS:
         return [NO_DIGIT] * DIGITS
     return [int(x) // 10**k % 10 for k in range(DIGITS)]
-
-
-def _as_id(found: object) -> int:
-    # Typed by transformers as an id, a list, a string or nothing; here it is always an id.
-    assert isinstance(found, int)
-    return found
 
 
 class Stream(Dataset[list[Batch]]):
@@ -214,4 +207,10 @@ class Stream(Dataset[list[Batch]]):
         short.sort(key=lambda work: sum(map(len, work.steps)))
         size = -(-len(short) // _PARTS)
         parts = [*(short[k * size : (k + 1) * size] for k in range(_PARTS)), long]
-        return [collate(part, self.tokenizer) for part in parts if part]
+        batches = [collate(part, self.tokenizer) for part in parts if part]
+        whole = [chains.problem(rng, _CHAIN_FLAWED) for _ in range(mix.chains)]
+        drills = [chains.drill(rng, _DRILL_FLAWED) for _ in range(mix.drills)]
+        drills.sort(key=lambda problem: len(str(problem.chains[0])))
+        half = len(drills) // 2
+        made = [part for part in (whole, drills[:half], drills[half:]) if part]
+        return [*batches, *(chain_batch.collate(part, self.tokenizer) for part in made)]

@@ -23,7 +23,17 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reason_decode.tiny import export, sampled, stream, tokenizer
-from reason_decode.tiny.stream import IGNORE, Batch, Mixture, Stream
+from reason_decode.tiny.batch import (
+    DEAD_END,
+    DIGITS,
+    IGNORE,
+    NO_DIGIT,
+    RESULTS,
+    VALUE,
+    VERDICTS,
+    Batch,
+)
+from reason_decode.tiny.stream import Mixture, Stream
 
 SAVE_EVERY = 250
 # Of the hidden states; two layers are above it.
@@ -76,11 +86,15 @@ def config(vocab_size: int) -> LlamaConfig:
 
 
 class Weights(NamedTuple):
-    """How much each kind of loss counts: next tokens, verdicts, results of two numbers."""
+    """How much each kind of loss counts.
+
+    Next tokens, verdicts, results of two numbers, values of expressions.
+    """
 
     tokens: float = 1.0
     verdicts: float = 1.0
     results: float = 0.0
+    values: float = 0.0
 
 
 class Learner(nn.Module):
@@ -88,19 +102,19 @@ class Learner(nn.Module):
 
     A third head tells the results that the two numbers left make. Without it nothing asks for the
     product of 3 and 8, since no problem has the target 24, and to that target it would be unknown.
-    It reads from below the top, so that the layers above can compare results with the target.
+    It reads from below the top, so that the layers above can compare results with the target. In
+    the same place a fourth head tells the values of expressions, to be compared with those before.
     """
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         super().__init__()
         self.model = model
-        self.verdict = nn.Linear(model.config.hidden_size, len(stream.VERDICTS))
-        self.results = nn.Linear(
-            model.config.hidden_size, stream.RESULTS * stream.DIGITS * (stream.NO_DIGIT + 1)
-        )
+        self.verdict = nn.Linear(model.config.hidden_size, len(VERDICTS))
+        self.results = nn.Linear(model.config.hidden_size, RESULTS * DIGITS * (NO_DIGIT + 1))
+        self.values = nn.Linear(model.config.hidden_size, VALUE * (NO_DIGIT + 1))
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Summed losses in nats, ``(next token, verdict, results)``, each read where it learns."""
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Summed losses in nats, of each kind of ``Weights``, each read where it learns."""
         read = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
         hidden = read.last_hidden_state
         targets = batch.labels[:, 1:]
@@ -109,14 +123,19 @@ class Learner(nn.Module):
         token_loss = F.cross_entropy(logits.float(), targets[learn], reduction="sum")
         judged = batch.verdicts != IGNORE
         logp_verdicts = self.verdict(hidden[judged]).float().log_softmax(dim=-1)
-        logp_legal = logp_verdicts[:, stream.DEAD_END :].logsumexp(dim=-1, keepdim=True)
+        logp_legal = logp_verdicts[:, DEAD_END:].logsumexp(dim=-1, keepdim=True)
         logp_verdicts = torch.cat([logp_verdicts, logp_legal], dim=-1)
         verdict_loss = F.nll_loss(logp_verdicts, batch.verdicts[judged], reduction="sum")
-        paired = batch.results[..., 0] != IGNORE
-        below = F.rms_norm(read.hidden_states[RESULTS_LAYER][paired], hidden.shape[-1:])
-        digit_logits = self.results(below).float().view(-1, stream.NO_DIGIT + 1)
-        digits = batch.results[paired].view(-1)
-        return token_loss, verdict_loss, F.cross_entropy(digit_logits, digits, reduction="sum")
+        below = read.hidden_states[RESULTS_LAYER]
+        results_loss = _digit_loss(self.results, below, batch.results)
+        return token_loss, verdict_loss, results_loss, _digit_loss(self.values, below, batch.values)
+
+
+def _digit_loss(head: nn.Linear, hidden: Tensor, digits: Tensor) -> Tensor:
+    """Summed ``-log p(digits)`` in nats, told from ``hidden`` (b, t, h) wherever there are any."""
+    known = digits[..., 0] != IGNORE
+    logits = head(F.rms_norm(hidden[known], hidden.shape[-1:])).float()
+    return F.cross_entropy(logits.view(-1, NO_DIGIT + 1), digits[known].view(-1), reduction="sum")
 
 
 def corpus(count: int = 1500) -> Iterable[str]:

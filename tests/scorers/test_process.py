@@ -4,7 +4,7 @@ from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreT
 
 from reason_decode import ProcessRewardModel
 from reason_decode.tiny import WEIGHTS, Tiny, tokenizer
-from reason_decode.tiny.stream import VERDICTS
+from reason_decode.tiny.batch import VERDICTS
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 SOLUTIONS = [

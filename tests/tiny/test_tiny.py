@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from reason_decode import tiny as package
 from reason_decode.tiny import WEIGHTS, Tiny
-from reason_decode.tiny.stream import VERDICTS
+from reason_decode.tiny.batch import VERDICTS
 
 
 def test_all_weights_fit_the_package() -> None:

@@ -7,7 +7,8 @@ from transformers import LlamaForCausalLM
 
 from reason_decode.scorers import ProcessRewardModel
 from reason_decode.tiny import Tiny, export, train
-from reason_decode.tiny.stream import RIGHT, Mixture, Stream
+from reason_decode.tiny.batch import RIGHT
+from reason_decode.tiny.stream import Mixture, Stream
 
 
 def _learner() -> train.Learner:

@@ -7,8 +7,9 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from reason_decode.tiny import Tiny, countdown, rough, sampled, stream
+from reason_decode.tiny.batch import DEAD_END, IGNORE, LEGAL, RIGHT, WRONG
 from reason_decode.tiny.countdown_work import Work
-from reason_decode.tiny.stream import DEAD_END, IGNORE, LEGAL, RIGHT, WRONG, Mixture, Stream
+from reason_decode.tiny.stream import Mixture, Stream
 
 MIXTURE = Mixture(countdown=6, arithmetic=4, flawed=0.5)
 

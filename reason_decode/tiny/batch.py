@@ -1,0 +1,45 @@
+"""A training batch: token ids, and what is to be learnt at each of them."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+IGNORE = -100
+
+
+class Batch(NamedTuple):
+    """Token ids and four kinds of targets, padded on the right.
+
+    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
+    to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
+    ends a step, else -100, there too if a wrong step ``speaks_of_held_out``; ``results``
+    (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
+    four results that they make, else -100; ``values`` (b, t, 6) int64, where an expression of a
+    chain of equations has ended the sign and the five digits of its value, else -100.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    verdicts: Tensor
+    results: Tensor
+    values: Tensor
+
+
+VERDICTS = ("wrong", "dead end", "right")
+WRONG, DEAD_END, RIGHT = range(3)
+"""A step that does not follow, one that does but leads nowhere, and one that is right."""
+LEGAL = 3
+"""A dead end or right: of a dead end that ``speaks_of_held_out`` no more may be learnt."""
+DIGITS = 3
+"""Of a result; larger ones count as none."""
+NO_DIGIT = 10
+RESULTS = 4
+VALUE = 6
+"""A sign and five digits."""
+
+
+def as_id(found: object) -> int:
+    """A token id whose type transformers leaves open."""
+    # Typed by transformers as an id, a list, a string or nothing; here it is always an id.
+    assert isinstance(found, int)
+    return found
