@@ -32,7 +32,7 @@ ALLOWED = {
     "strategies": SCORING,
     "processors": SCORING,
     "adapters": {"records", "ops"},
-    "training": LEARNING,
+    "training": LEARNING | {"host"},
     "mining": LEARNING | {"host"},
     "tiny": LEARNING,
     "evaluation": DECODING | {"rows", "tiny"},

@@ -1,11 +1,12 @@
 """``reason-decode train``: train a scorer on labelled solutions, for every other command to use."""
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from reason_decode import tiny
 from reason_decode.cli.load import load_tokenizer
+from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.text import table
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.training import (
@@ -92,6 +93,7 @@ def _add_data(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the model goes here")
     parser.add_argument("--separator", default="\n", help="what ends a step (default: a newline)")
+    add_suffix(parser)
     parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA matrices, folded in")
     parser.add_argument(
         "--hold-out",
@@ -154,15 +156,16 @@ def run(args: Namespace) -> int:
 
 def _solutions(args: Namespace) -> list[Labelled]:
     """All solutions of all files; what became of each file's rows is printed."""
-    found = []
+    found: list[Labelled] = []
+    # An outcome reward model has the tokenizer's chat template to tell the prompt from the answer.
+    suffix = suffix_for(getattr(args, "head", ""), args.separator, args.prompt_suffix)
     for path in args.data:
         report = Report()
-        settings = {}
+        settings: dict[str, Any] = {}
         if args.kind != "orm":
             settings = {"neutral": args.neutral, "until_first_error": not args.all_steps}
-        found += read_labelled(
-            path, args.format, separator=args.separator, report=report, **settings
-        )
+        rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
+        found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
         print(f"{path}: {report}")
     return found
 

@@ -2,16 +2,16 @@
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from reason_decode.cli.load import load_scorer
+from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.text import percent, printable, table
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.parts import Part, folds, held_out, share
 from reason_decode.evaluation.verify import Located, verify
-from reason_decode.scorers import ProcessRewardModel
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.supervision import Labelled
 
@@ -61,12 +61,7 @@ def add(commands: Any) -> None:
         default="f1",
         help="what the threshold is calibrated for: f1, or the share located exactly (default: f1)",
     )
-    parser.add_argument(
-        "--prompt-suffix",
-        metavar="TEXT",
-        help="what follows a prompt that does not end with it (default: the step separator for "
-        "plain token classification, whose prompt and steps are one text; else nothing)",
-    )
+    add_suffix(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
     parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
     parser.set_defaults(run=run)
@@ -86,10 +81,9 @@ def run(args: Namespace) -> int:
     )
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
     scorer = load_scorer(args.prm)
-    suffix = _suffix(scorer) if args.prompt_suffix is None else args.prompt_suffix
-    solutions = [_ended(solution, suffix) for solution in (*found, *others)]
+    suffix = suffix_for(scorer.name, scorer.splitter.separator, args.prompt_suffix)
     result = verify(
-        solutions,
+        [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in (*found, *others)],
         scorer,
         parts,
         threshold=args.threshold,
@@ -161,16 +155,6 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     if args.calibrate_share is not None:
         return share(tested, args.calibrate_share)
     return folds(tested, args.folds)
-
-
-def _suffix(scorer: ProcessRewardModel) -> str:
-    return scorer.splitter.separator if scorer.name == "token-classification" else ""
-
-
-def _ended(solution: Located, suffix: str) -> Located:
-    if solution.prompt.endswith(suffix):
-        return solution
-    return Located(solution.id, solution.prompt + suffix, solution.steps, solution.wrong)
 
 
 def _said(report: Report) -> dict[str, Any]:

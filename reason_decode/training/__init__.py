@@ -10,8 +10,10 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.fit import Recipe
+from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
+from reason_decode.training.rollouts import Rolled, label_by_rollouts
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
@@ -19,8 +21,12 @@ __all__ = [
     "Labelled",
     "Recipe",
     "Report",
+    "Rolled",
     "hold_out",
     "is_right",
+    "label_by_checker",
+    "label_by_rollouts",
+    "label_by_scorer",
     "learn_actively",
     "outcome_examples",
     "read_labelled",

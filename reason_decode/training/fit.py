@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,6 +122,8 @@ def fit(
         save_total_limit=2,
         logging_steps=10,
         eval_strategy="epoch" if held_out else "no",
+        # Batches of like lengths: a long solution does not make short ones pay for its padding.
+        train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         label_names=["labels"],
         report_to="none",
@@ -130,9 +132,9 @@ def fit(
     trainer = Trainer(
         model=model,
         args=arguments,
-        data_collator=partial(collate, pad=pad),
-        train_dataset=fitting,  # pyright: ignore[reportArgumentType] - a list is one to read from
-        eval_dataset=[x for x in held_out if len(x.ids) <= recipe.max_tokens] or None,  # pyright: ignore[reportArgumentType]
+        data_collator=partial(_collated, pad=pad),
+        train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is one to read from
+        eval_dataset=_rows(x for x in held_out if len(x.ids) <= recipe.max_tokens) or None,  # pyright: ignore[reportArgumentType]
         compute_loss_func=loss,
     )
     last = (
@@ -154,6 +156,15 @@ def fit(
         "loss": losses[-1] if losses else None,
         "held_out_loss": measured[-1] if measured else None,
     }
+
+
+def _rows(examples: Iterable[Example]) -> list[dict[str, Any]]:
+    # The Trainer takes a row's length from its input_ids.
+    return [{"input_ids": example.ids, "example": example} for example in examples]
+
+
+def _collated(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
+    return collate([row["example"] for row in rows], pad)
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path) -> None:

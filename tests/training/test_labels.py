@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from reason_decode import tiny
+from reason_decode.steps import StepSplitter
+from reason_decode.tiny.sampled import grade
+from reason_decode.training import Labelled, label_by_checker, label_by_scorer
+
+SUMS = Labelled("p\n", ("a", "b", "c"), (None, None, None))
+
+
+class Fixed:
+    """A scorer of steps that says what it was given."""
+
+    def __init__(self, *rows):
+        self.rows, self.splitter = rows, StepSplitter()
+
+    def score(self, prompts, solutions):
+        return [torch.tensor(self.rows[int(prompt)]) for prompt in prompts]
+
+
+def test_a_checker_labels_up_to_the_first_wrong_step():
+    said = [[True, False, True], [True, False], [True, True, True]]
+    for verdicts, labels in zip(said, [(1, -1, None), (1, -1, None), (1, 1, 1)], strict=True):
+        (found,) = label_by_checker([SUMS], lambda *_, verdicts=verdicts: verdicts)
+        assert found.labels == labels
+    with pytest.raises(ValueError, match="said 4 things of the 3 steps"):
+        list(label_by_checker([SUMS], lambda *_: [True] * 4))
+
+
+def test_the_tiny_checkers_are_plug_ins():
+    lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
+    (found,) = label_by_checker([Labelled("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade)
+    assert found.labels == (1, -1)
+
+
+def test_a_scorer_labels_by_its_threshold_and_says_what_that_makes_of_the_whole():
+    rows = ([0.9, 0.4, 0.9], [0.5, 0.6, 0.7])
+    asked = [Labelled(str(k), ("a", "b", "c"), (None,) * 3) for k in range(2)]
+    for size in (1, 64):
+        found = list(label_by_scorer(asked, Fixed(*rows), batch_size=size))
+        assert [x.labels for x in found] == [(1, -1, None), (1, 1, 1)]
+        assert [x.correct for x in found] == [False, True]
+    (strict,) = label_by_scorer(asked[1:], Fixed(*rows), threshold=0.65)
+    assert strict.labels == (-1, None, None)
+    with pytest.raises(ValueError, match="2 scores for the 3 steps"):
+        list(label_by_scorer(asked[:1], Fixed([0.1, 0.2])))
+
+
+def test_the_tiny_verifier_labels_a_made_slip():
+    lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
+    asked = [Labelled("Make 24 from 2 3 4.\n", lines, (None, None))]
+    (found,) = label_by_scorer(asked, tiny.load().prm)
+    assert found.labels == (1, -1) and found.correct is False

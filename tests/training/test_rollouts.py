@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from reason_decode import tiny
+from reason_decode.tiny import arithmetic
+from reason_decode.training import Labelled, label_by_rollouts
+
+EXPRESSION = "((1 + 2 + 3 + 4) - (5 + 2 + 1 + 3))"
+LINES = tuple(str(line) for line in arithmetic.lines(EXPRESSION))
+
+
+def solution(lines: tuple[str, ...]) -> Labelled:
+    return Labelled(arithmetic.prompt(EXPRESSION), lines, (None,) * len(lines), answer="-1")
+
+
+RIGHT = solution(LINES)
+SLIPPED = solution((*LINES[:3], "Then 3 + 3 = 7, so A is 7 + 4.", "Then 7 + 4 = 11, so A is 11."))
+FAST = {"k": 3, "max_new_tokens": 180, "temperature": 0.01}
+
+
+def test_steps_that_lead_to_the_answer_are_right_and_a_slip_and_all_behind_it_wrong():
+    t = tiny.load()
+    right, slipped = label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], **FAST)
+    assert set(right.solution.labels) == {1} and set(right.shares) == {1.0}
+    assert slipped.solution.labels == (1, 1, 1, -1, -1)
+    assert slipped.shares == (1.0, 1.0, 1.0, 0.0, 0.0)
+
+
+def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
+    t = tiny.load()
+    seen: list[str] = []
+
+    def right(_, text):
+        seen.append(text)
+        return True
+
+    greedy = {**FAST, "k": 1, "temperature": 1e-4}
+    list(label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], right=right, **greedy))
+    for n, text in enumerate(seen[: len(SLIPPED.steps) - 1], 1):
+        given = SLIPPED.prompt + "".join(step + "\n" for step in SLIPPED.steps[:n])
+        inputs = t.tokenizer(given, return_tensors="pt")
+        plain = t.model.generate(**inputs, max_new_tokens=180)[0, inputs["input_ids"].shape[1] :]
+        assert SLIPPED.prompt + text == given + t.tokenizer.decode(plain, skip_special_tokens=True)
+
+
+def test_batches_change_nothing_where_nothing_is_drawn():
+    t = tiny.load()
+    greedy = {**FAST, "temperature": 1e-4}
+    for rows in (1, 6, 1000):
+        found = label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], rows=rows, **greedy)
+        assert [x.shares[-1] for x in found] == [1.0, 0.0]
+
+
+def test_a_seed_decides_and_the_callers_chance_is_left_alone():
+    t = tiny.load()
+    how = {**FAST, "temperature": 1.5, "k": 4}
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, two, other = (
+        [x.shares for x in label_by_rollouts(t.model, t.tokenizer, [SLIPPED], seed=s, **how)]
+        for s in (1, 1, 2)
+    )
+    assert one == two
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(0 <= share <= 1 for share in (*one[0], *other[0]))
+
+
+def test_what_cannot_be_done_is_said_before_any_rollout():
+    t = tiny.load()
+    nameless = Labelled("p\n", ("a",), (None,))
+    with pytest.raises(ValueError, match="without an answer"):
+        list(label_by_rollouts(t.model, t.tokenizer, [nameless]))
+    with pytest.raises(ValueError, match="k=0"):
+        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT], k=0))
+    assert list(label_by_rollouts(t.model, t.tokenizer, [])) == []
