@@ -40,7 +40,7 @@ demo: $(CORE)
 	$(VENV)/bin/reason-decode demo
 
 test: $(DEV)
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --dist worksteal
 
 # Beside the environment's own, not into it: the other packages suit both.
 lowest: $(DEV)

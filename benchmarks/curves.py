@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     for path in [args.store, *args.plot, *([args.json] if args.json else [])]:
         check_writable(path)
-    judges = [Judge("PRM", name) for name in args.prm] + [Judge("ORM", name) for name in args.orm]
+    counted = args.neutral or [None]
+    judges = [Judge("PRM", name, neutral) for name in args.prm for neutral in counted]
+    judges += [Judge("ORM", name) for name in args.orm]
     pools = _read(args, judges) if args.samples else _sampled(args, judges)
     ways = _ways(judges)
     size = min(args.pool or 256, *(len(pool.texts) for pool in pools))
@@ -93,7 +95,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0, help="of samples and of votes")
     parser.add_argument("--prm", nargs="*", default=["tiny"], help="tiny, folders or Hub ids")
-    parser.add_argument("--orm", nargs="*", default=[], help="folders or Hub ids")
+    parser.add_argument(
+        "--neutral",
+        nargs="*",
+        choices=("positive", "negative"),
+        default=[],
+        help="count the middle of a PRM's three labels as right, as wrong, or in both ways "
+        "(default: right is what the checkpoint calls so)",
+    )
+    parser.add_argument("--orm", nargs="*", default=[], help="tiny, folders or Hub ids")
     parser.add_argument("--draws", type=int, default=1000, help="orders in which a vote is held")
     parser.add_argument("--store", type=Path, required=True, help="where samples and scores grow")
     parser.add_argument("--json", type=Path, help="write both tables here")
@@ -150,8 +160,10 @@ def _sampled(args: argparse.Namespace, judges: Sequence[Judge]) -> list[Pool]:
 def _ways(judges: Sequence[Judge]) -> list[Way]:
     ways: list[Way] = []
     for judge in judges:
-        several = sum(other.kind == judge.kind for other in judges) > 1
+        several = len({other.name for other in judges if other.kind == judge.kind}) > 1
         name = f"{judge.kind} {judge.name.rstrip('/')}" if several else judge.kind
+        if judge.neutral is not None:
+            name += ", neutral " + {"positive": "+", "negative": "-"}[judge.neutral]
         if judge.kind == "ORM":
             ways.append(Way(name, judge.key, "last", True))
             continue

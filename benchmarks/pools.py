@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from reason_decode import OutcomeRewardModel, SelfConsistency, tiny
+from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency, tiny
 from reason_decode.cli.load import load_model, load_scorer
 from reason_decode.evaluation import Item, Task
 from reason_decode.evaluation.complete import complete
@@ -38,17 +38,22 @@ class Judge(NamedTuple):
 
     kind: str
     name: str
+    neutral: str | None = None
 
     @property
     def key(self) -> str:
         """What its scores are filed under; other weights of the same name have another key."""
-        return f"{self.kind} {self.name} {fingerprint(self.name, self.kind.lower())}"
+        key = f"{self.kind} {self.name} {fingerprint(self.name, self.kind.lower())}"
+        return key if self.neutral is None else f"{key} neutral {self.neutral}"
 
     def load(self) -> Any:
         """The scorer."""
-        if self.kind == "PRM":
+        folder = tiny.WEIGHTS / self.kind.lower() if self.name == "tiny" else self.name
+        if self.kind == "ORM":
+            return OutcomeRewardModel.from_pretrained(folder)
+        if self.neutral is None:
             return load_scorer(self.name)
-        return OutcomeRewardModel.from_pretrained(self.name)
+        return ProcessRewardModel.from_pretrained(folder, neutral=self.neutral)
 
 
 class Store:

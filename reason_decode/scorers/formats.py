@@ -101,17 +101,24 @@ class TokenClassification(Format):
 
     P(right) is read at the separator's last token: that of the label which the config calls
     ``right``; if none is, of two labels the second, of three (wrong, neutral, right: PRM800K's
-    ratings) all but the first.
+    ratings) all but the first. ``neutral`` decides of three labels what the second counts as,
+    ``"positive"`` or ``"negative"``.
 
     Source: trl 1.13, trl/experimental/prm/prm_trainer.py; three labels: Lightman et al. 2023,
-    2305.20050, section 2.6, where neutral counts as right.
+    2305.20050, section 2.6, where neutral counts as right, and appendix F, which compares both.
 
     Raises:
-        ValueError: the model is none for token classification with two or three labels.
+        ValueError: the model is none for token classification with two or three labels, or
+            ``neutral`` is neither word or the labels have no neutral one.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        neutral: str | None = None,
+        **options: Any,
     ) -> None:
         if "TokenClassification" not in type(model).__name__ or model.config.num_labels not in (
             2,
@@ -126,6 +133,13 @@ class TokenClassification(Format):
         labels = model.config.id2label or {}
         named = [int(k) for k, label in labels.items() if label == "right"]
         self.labels = named or list(range(1, model.config.num_labels))
+        if neutral is not None:
+            if neutral not in ("positive", "negative") or named not in ([], [2]):
+                raise ValueError(
+                    f"got neutral={neutral!r} with labels {dict(labels)}; allowed are 'positive' "
+                    "and 'negative', for three labels in the order wrong, neutral, right"
+                )
+            self.labels = [1, 2] if neutral == "positive" else [2]
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:

@@ -22,9 +22,10 @@ class ProcessRewardModel:
             ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; see ``formats.py``.
         options: ``separator``, what ends a step in a solution (default: the format's);
             ``batch_tokens``, how many tokens, padding included, go through one forward pass at
-            most; for ``reasoneval``, ``early``.
+            most; for ``reasoneval``, ``early``; for ``token-classification``, ``neutral``.
 
     Raises:
+        TypeError: the format has no such option.
         ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
             there is no such format.
 
@@ -48,6 +49,7 @@ class ProcessRewardModel:
         self.name, self.format = format, by_name(format)(model, tokenizer, **options)
         self.model, self.tokenizer = self.format.model, tokenizer
         self.splitter = self.format.splitter
+        self.neutral: str | None = options.get("neutral")
 
     @classmethod
     def from_pretrained(
@@ -56,6 +58,7 @@ class ProcessRewardModel:
         *,
         format: str | None = None,
         separator: str | None = None,
+        neutral: str | None = None,
         **kwargs: Any,
     ) -> "ProcessRewardModel":
         """Load a model and its tokenizer from a folder or the Hub; no remote code is run.
@@ -64,6 +67,8 @@ class ProcessRewardModel:
             path_or_id: a local folder or a Hub id.
             format: as above; ``None`` to tell it by the architecture, else by the name.
             separator: what ends a step in a solution; ``None`` for the format's own.
+            neutral: what the middle one of three labels counts as, ``"positive"`` or
+                ``"negative"``; ``None``: right is what the checkpoint calls so.
             kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
 
         Raises:
@@ -73,7 +78,8 @@ class ProcessRewardModel:
         name = detect(path_or_id, config) if format is None else format
         model = by_name(name).load(path_or_id, trust_remote_code=False, **kwargs)
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
-        return cls(model, tokenizer, format=name, separator=separator)
+        options = {} if neutral is None else {"neutral": neutral}
+        return cls(model, tokenizer, format=name, separator=separator, **options)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of."""
@@ -81,6 +87,7 @@ class ProcessRewardModel:
             "path_or_id": source_of(self.model),
             "format": self.name,
             "separator": self.splitter.separator,
+            **({} if self.neutral is None else {"neutral": self.neutral}),
         }
 
     def score(

@@ -36,6 +36,17 @@ def prm(out: Path, words: Path, model: LlamaForCausalLM, verdict: nn.Linear) -> 
     _save(judge, out / "model", words)
 
 
+def orm(out: Path, words: Path, model: PreTrainedModel) -> None:
+    """Write the outcome reward model to ``out/model``.
+
+    Args:
+        out: the stage's folder.
+        words: the folder with the tokenizer's files.
+        model: the trained model, for sequence classification.
+    """
+    _save(model, out / "model", words)
+
+
 def _save(model: PreTrainedModel, folder: Path, words: Path) -> None:
     model.half().save_pretrained(folder)
     model.float()

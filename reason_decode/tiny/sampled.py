@@ -59,7 +59,6 @@ def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) 
         tokenizer: its tokenizer.
         seed: of the problems and of the samples.
     """
-    generator: Any = model  # transformers types its models so that none can be asked to generate()
     rng = random.Random(f"sampled/{seed}")
     torch.manual_seed(seed)
     shares = [
@@ -67,25 +66,52 @@ def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) 
     ]
     for share in tqdm(shares, unit="batch", mininterval=5):
         begun = [_begun(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
-        texts = ["\n".join([work.prompt.rstrip("\n"), *work.steps, ""]) for work in begun]
-        inputs = tokenizer(texts, return_tensors="pt", padding=True)
-        sequences = generator.generate(
-            **inputs,
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=share.tokens,
-            num_return_sequences=_PER_PROBLEM,
-        )
-        texts = tokenizer.batch_decode(
-            sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-        )
-        for i, text in enumerate(texts):
-            prompt, given, _ = begun[i // _PER_PROBLEM]
-            # What the token budget cut off is no step.
-            steps = [*given, *StepSplitter().complete(text)]
-            if len(steps) > len(given):
-                yield _graded(prompt, steps)
-                yield from resumed(prompt, steps[len(given) :])
+        for (prompt, given, _), new in _continued(model, tokenizer, begun, share.tokens):
+            yield _graded(prompt, [*given, *new])
+            yield from resumed(prompt, new)
+
+
+def draw_whole(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, batches: int
+) -> Iterator[tuple[str, list[str], bool]]:
+    """Sample whole solutions, one batch in four of sums: ``(prompt, steps, is the answer right)``.
+
+    Args:
+        model: the base.
+        tokenizer: its tokenizer.
+        seed: of the problems and of the samples.
+        batches: of 512 solutions, or of 256 sums.
+    """
+    rng = random.Random(f"whole/{seed}")
+    torch.manual_seed(seed)
+    for k in tqdm(range(batches), unit="batch", mininterval=5):
+        share = _ARITHMETIC if k % 4 == 3 else _WHOLE
+        begun = [_begun(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
+        for (prompt, _, _), steps in _continued(model, tokenizer, begun, share.tokens):
+            right = grade(prompt, steps)
+            ended = share is _ARITHMETIC or steps[-1].startswith("Answer:")
+            yield prompt, steps, ended and len(right) == len(steps) and all(right)
+
+
+def _continued(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, begun: Sequence[Work], tokens: int
+) -> Iterator[tuple[Work, list[str]]]:
+    """What the model says behind each beginning, several times: whole steps, if there are any."""
+    generator: Any = model  # transformers types its models so that none can be asked to generate()
+    texts = ["\n".join([work.prompt.rstrip("\n"), *work.steps, ""]) for work in begun]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True)
+    sequences = generator.generate(
+        **inputs,
+        do_sample=True,
+        top_k=0,
+        max_new_tokens=tokens,
+        num_return_sequences=_PER_PROBLEM,
+    )
+    new = sequences[:, inputs["input_ids"].shape[1] :]
+    for i, text in enumerate(tokenizer.batch_decode(new, skip_special_tokens=True)):
+        # What the token budget cut off is no step.
+        if steps := StepSplitter().complete(text):
+            yield begun[i // _PER_PROBLEM], steps
 
 
 def _graded(prompt: str, steps: Sequence[str]) -> Work:

@@ -91,3 +91,19 @@ def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> No
         ProcessRewardModel(tiny_llama, tiny.tokenizer)
     with pytest.raises(ValueError, match="got LlamaForCausalLM in"):
         ProcessRewardModel.from_pretrained(WEIGHTS / "base")
+
+
+def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
+    strict, lenient = (
+        ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral)
+        for neutral in ("negative", "positive")
+    )
+    own = tiny.prm.score(PAIRS, SOLUTIONS)
+    for plain, low, high in zip(
+        own, strict.score(PAIRS, SOLUTIONS), lenient.score(PAIRS, SOLUTIONS), strict=True
+    ):
+        torch.testing.assert_close(low, plain)
+        assert (high >= low).all()
+    assert strict.settings()["neutral"] == "negative" and "neutral" not in tiny.prm.settings()
+    with pytest.raises(ValueError, match="got neutral='maybe' with labels"):
+        ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral="maybe")
