@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark, capsys):
+    run = benchmark("filter_gsm8k")
+    things = ("eggs", "cars", "hats", "coins", "books", "cups")
+    question = "Ann has {a} {x} and buys {b} more {x}. How many {x} has she?"
+    step = "Ann has {a}+{b} = <<{a}+{b}={c}>>{c} {x}."
+    socratic = "How many {x} does Ann have now? ** " + step
+    plain, asked = (
+        [{"question": question, "answer": f"{line}\n#### {{c}}"} for _ in things]
+        for line in (step, socratic)
+    )
+    for rows in (plain, asked):
+        for k, (row, x) in enumerate(zip(rows, things, strict=True)):
+            values = {"a": k, "b": 2 * k, "c": 3 * k, "x": x}
+            rows[k] = {name: text.format(**values) for name, text in row.items()}
+    written(tmp_path / "train.jsonl", plain * 4)
+    written(tmp_path / "test_socratic.jsonl", asked * 2)
+    (first, *_) = run.read(tmp_path / "test_socratic.jsonl")
+    assert first.steps == ("Ann has 0+0 = 0 eggs.", "#### 0")
+    assert first.asked == ("How many eggs does Ann have now?",)
+    common = ["--data", str(tmp_path), "--out", str(tmp_path / "model")]
+    small = ["--layers", "1", "--width", "32", "--epochs", "1"]
+    assert run.main(["train", *common, *small]) == 0
+    assert run.main(["test", *common]) == 0
+    printed = capsys.readouterr().out
+    assert "12 problems, 12 steps, each judged twice" in printed
+    assert printed.count("sum") == printed.count("mean") == 2
