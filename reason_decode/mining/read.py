@@ -12,6 +12,8 @@ from reason_decode.rows import Reject, stream_rows
 __all__ = ["Reading", "read_documents", "read_texts"]
 
 MAX_REJECTS = 1_000
+# Where published sets of problems keep their texts.
+FIELDS = ("text", "question", "problem", "prompt", "input", "answer", "solution", "target")
 # What GSM8K puts into its solutions for a calculator, and what stands before their answers.
 CALCULATION = re.compile(r"<<[^<>]*>>")
 FINAL = re.compile(r"####[ \t]*(.+?)[ \t]*$", re.MULTILINE)
@@ -100,10 +102,32 @@ def read_documents(
             yield document
 
 
-def read_texts(paths: Iterable[str | Path], reading: Reading | None = None) -> Iterator[str]:
-    """The texts alone: of a reference set, or of an evaluation set."""
-    for document in read_documents(paths, reading):
-        yield document.text
+def read_texts(path: str | Path, reading: Reading | None = None) -> Iterator[str]:
+    """The texts of a reference set or an evaluation set, whatever the layout of its rows.
+
+    Args:
+        path: as for ``read_documents``. The text of a row is all that its fields called as in
+            ``FIELDS`` say.
+        reading: filled while the file is read.
+
+    Raises:
+        OSError: when its first row is asked for: the file cannot be read.
+    """
+    reading = Reading() if reading is None else reading
+    for row in stream_rows(path):
+        reading.rows += 1
+        if isinstance(row, Reject):
+            reading.reject(Path(path).name, row)
+            continue
+        number, fields = row
+        said = [value for name in FIELDS if isinstance(value := fields.get(name), str)]
+        text = CALCULATION.sub("", "\n".join(said))
+        if text.strip():
+            reading.documents += 1
+            yield text
+        else:
+            reason = f"no text in {', '.join(FIELDS)}"
+            reading.reject(Path(path).name, Reject(number, reason))
 
 
 def _document(row: dict[str, Any], name: str, number: int) -> Document:
