@@ -204,7 +204,8 @@ def _check(args: Namespace) -> None:
             f"got --threshold {' '.join(args.threshold)}; give one for all other sources too, such "
             "as 0"
         )
-    for path in (*args.data, *args.evaluation_set):
+    sets = pairs(args.reference, str, fallback=False)
+    for path in (*args.data, *args.evaluation_set, *sets.values()):
         with open(path, "rb"):
             pass
     if args.parquet:
