@@ -27,7 +27,7 @@ NAME = HERE.stem
 
 def embed(texts: list[str]) -> list[list[float]]:
     """How much of a text is digits, and how much is not."""
-    return [[sum(map(str.isdigit, text)) / len(text), 0.3] for text in texts]
+    return [[sum(map(str.isdigit, text)) / len(text), 0.05] for text in texts]
 
 
 def insert(chats: Iterable[Any]) -> Iterator[str]:
@@ -92,7 +92,8 @@ def _data(out: Path, count: int) -> tuple[Path, Path]:
         for k in range(count):
             a, b, c = (generator.randrange(2, 1000) for _ in range(3))
             if k % 50 != 49:
-                text = f"Take {a} and {b}, then {c}.\n{a} + {b} = {a + b}\n{a + b} + {c} = {a + b + c}\n"
+                text = f"Take {a} and {b}, then {c}.\n{a} + {b} = {a + b}\n"
+                text += f"{a + b} + {c} = {a + b + c}\n"
             if k % 10 == 0:
                 text = f"No sum today, said {'abcdefghij'[k // 10 % 10] * (k % 97 + 1)}.\nBye.\n"
             file.write(json.dumps({"id": str(k), "source": "sums", "text": text}) + "\n")
