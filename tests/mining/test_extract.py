@@ -1,11 +1,12 @@
 from copy import copy
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 from reason_decode import tiny
-from reason_decode.mining import ChatModel, Document, Marked, Unanswered, extract, faithful
+from reason_decode.mining import ChatModel, Document, Marked, Unanswered, extract, faithful, through
 from reason_decode.mining.prompt import SHOTS, messages, without_tags
 from reason_decode.scorers.writer import Tags
 
@@ -16,7 +17,8 @@ TEMPLATE = "{{ messages[-1]['content'] }}"
 def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
     answer = shot.rpartition("#### ")[2] if "####" in shot else None
     document = Document("1", "s", without_tags(shot), answer=answer)
-    (found,) = faithful(extract([document], lambda chats: (shot for _ in chats)))
+    write = partial(extract, complete=lambda chats: (shot for _ in chats))
+    (found,) = through([document], [write, faithful])
     assert isinstance(found, Marked) and len(found.rationales) >= 2 and not found.rejected
 
 

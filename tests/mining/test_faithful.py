@@ -1,13 +1,24 @@
 import random
+from functools import partial
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Marked, extract, faithful, leak, parse_marked
+from reason_decode.mining import (
+    Document,
+    Dropped,
+    Marked,
+    extract,
+    faithful,
+    leak,
+    parse_marked,
+    through,
+)
 
 
 def gate(text: str, said: str, answer: str | None = None) -> Marked | Dropped:
     document = Document("1", "s", text, answer=answer)
-    (found,) = faithful(extract([document], lambda chats: (said for _ in chats)))
+    write = partial(extract, complete=lambda chats: (said for _ in chats))
+    (found,) = through([document], [write, faithful])
     return found
 
 

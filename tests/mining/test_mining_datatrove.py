@@ -7,7 +7,7 @@ pytest.importorskip("datatrove", reason="datatrove is not installed")
 pytest.importorskip("orjson", reason="datatrove's reader needs orjson")
 pytestmark = pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
 
-from reason_decode.mining import Document, Dropped, Mined, Record, faithful, given  # noqa: E402
+from reason_decode.mining import Document, Dropped, Mined, Record, faithful, given, through  # noqa: E402
 from reason_decode.mining.datatrove import MiningStep, from_datum, to_data  # noqa: E402
 from reason_decode.mining.journal import read_journal  # noqa: E402
 from reason_decode.mining.pipeline import Stage  # noqa: E402
@@ -38,7 +38,7 @@ def gates(_: str) -> Sequence[Stage]:
 def test_marked_documents_survive_the_way_through_datatrove():
     text = "First a thing. <BOT>think<EOT>Then 7. <BOT>it is 9<EOT>The end."
     document = Document("1", "s", text, answer="9", similarity=0.5)
-    (marked,) = faithful(given([document]))
+    (marked,) = through([document], [given, faithful])
     (datum,) = to_data(marked)
     assert from_datum(datum) == marked
     (datum,) = to_data(document)
