@@ -4,7 +4,55 @@ from dataclasses import dataclass
 
 from reason_decode.scorers.writer import TAGS, Tags
 
-__all__ = ["Marked", "parse_marked"]
+__all__ = ["Document", "Dropped", "Marked", "parse_marked"]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text before any rationale is in it.
+
+    Attributes:
+        id: names the document; unique in its source.
+        source: what collection it is from, such as ``"gsm8k"``.
+        text: the text.
+        answer: what a problem's solution comes to, which no rationale may give away; ``None`` where
+            there is no such thing.
+        similarity: the cosine to what is looked for, by the prefilter; ``None`` before that.
+
+    Example:
+        >>> from reason_decode.mining import Document
+        >>> Document("1", "web", "2 + 3 is 5.", answer="5").similarity is None
+        True
+    """
+
+    id: str
+    source: str
+    text: str
+    answer: str | None = None
+    similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A document that a stage set aside.
+
+    Attributes:
+        document: as it came to the stage.
+        stage: which one.
+        reason: why; what stands before a colon is the kind of reason, and is counted.
+        again: whether the fault is not the document's (an endpoint that is down), so that the next
+            run takes it up again.
+
+    Example:
+        >>> from reason_decode.mining import Document, Dropped
+        >>> Dropped(Document("1", "web", "2"), "dedup", "near duplicate: 0 of web").again
+        False
+    """
+
+    document: Document
+    stage: str
+    reason: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -16,6 +64,8 @@ class Marked:
         source: what collection it is from, such as ``"gsm8k"``.
         texts: the text, cut where rationales stand: one piece more than there are rationales.
         rationales: the i-th stands before ``texts[i + 1]``.
+        document: what it was made of, where that is known.
+        rejected: rationales that a stage took out again, each with its reason.
 
     Raises:
         ValueError: the pieces and the rationales do not alternate.
@@ -30,6 +80,8 @@ class Marked:
     source: str
     texts: tuple[str, ...]
     rationales: tuple[str, ...]
+    document: Document | None = None
+    rejected: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.rationales) + 1:

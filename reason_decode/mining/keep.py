@@ -12,11 +12,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.cache import input_device
 from reason_decode.host import takes_any_mask
 from reason_decode.mining.documents import Marked
+from reason_decode.mining.records import Mined, Record
 from reason_decode.ops import LossDelta, loss_delta
 from reason_decode.scorers.weights import output_of
 from reason_decode.scorers.writer import TAGS, Tags
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Judged", "judge", "keep"]
 
 
 class Judged(NamedTuple):
@@ -134,6 +135,80 @@ def judge(
                     laid[k].document, branch.place, delta, mean, len(branch.following), reason
                 )
         yield from (found[key] for key in sorted(found))
+
+
+def keep(
+    documents: Iterable[Marked],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    discount: float = 0.9,
+    threshold: float | Mapping[str, float] = 0.0,
+    tags: Tags = TAGS,
+    batch: int = 8,
+) -> Iterator[Mined]:
+    """The last stage: each document with a record of every rationale, kept or not and why.
+
+    Args:
+        documents: any number; read as results are asked for.
+        model: as for ``judge``, like the others.
+        tokenizer: its own.
+        discount: weighs the i-th token by ``discount**i``.
+        threshold: nats; by source, where ``""`` stands for all that are not named.
+        tags: put around a rationale when it is read.
+        batch: documents to a forward pass.
+
+    Raises:
+        KeyError: a document's source has no threshold, and neither has ``""``.
+
+    Example:
+        >>> from reason_decode import tiny
+        >>> from reason_decode.mining import keep, parse_marked
+        >>> models = tiny.load()
+        >>> marked, _ = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
+        >>> (mined,) = keep([marked], models.model, models.tokenizer, threshold={"": -9.0})
+        >>> mined.records[0].kept
+        True
+    """
+    waiting = iter(documents)
+    while group := list(islice(waiting, batch)):
+        least = threshold
+        if isinstance(threshold, Mapping):
+            named = {x.source: threshold.get(x.source, threshold.get("")) for x in group}
+            least = {source: found for source, found in named.items() if found is not None}
+        judged = judge(
+            group, model, tokenizer, discount=discount, threshold=least, tags=tags, batch=batch
+        )
+        for marked in group:
+            # One for every rationale, in order.
+            yield _mined(marked, list(islice(judged, len(marked.rationales))))
+
+
+def _mined(marked: Marked, judged: Sequence[Judged]) -> Mined:
+    similarity = marked.document.similarity if marked.document else None
+    name = {"id": marked.id, "source": marked.source, "similarity": similarity}
+    # JSON has no word for what is not a number.
+    known = [x.delta is not None and math.isfinite(x.delta) for x in judged]
+    records = [
+        Record(
+            **name,
+            place=x.place,
+            preceding=marked.preceding(x.place),
+            rationale=marked.rationales[x.place],
+            following=marked.texts[x.place + 1],
+            delta=x.delta if told else None,
+            mean=x.mean if told else None,
+            tokens=x.tokens,
+            stage="keep",
+            reason=x.reason,
+        )
+        for x, told in zip(judged, known, strict=True)
+    ]
+    records += [
+        Record(**name, rationale=rationale, stage="faithful", reason=reason)
+        for rationale, reason in marked.rejected
+    ]
+    return Mined(marked.id, marked.source, similarity, tuple(records))
 
 
 def _lay_out(

@@ -1,0 +1,95 @@
+"""What a chat model is told, to put rationales into a text."""
+
+from collections.abc import Mapping, Sequence
+
+from reason_decode.mining.documents import Document, parse_marked
+from reason_decode.scorers.writer import TAGS, Tags
+
+__all__ = ["SHOTS", "Messages", "messages", "without_tags"]
+
+Messages = list[dict[str, str]]
+
+INSTRUCTION = """\
+Below you are given a text. Repeat it word for word, and put rationales into it. A rationale is \
+the thought that leads from what has been said to what is said next, and that the text itself \
+leaves out. It stands between {opening} and {closing}, right before the sentence it leads to.
+
+- One or two short sentences each. Put one only where a reader who has come so far would not yet \
+know what follows or why.
+- Point the way; don't say where it ends: no result that comes later, no words copied from the \
+sentence that follows, never the final answer.
+- Change nothing else: the text without your rationales must be the text you were given, with its \
+line breaks, spelling and mistakes.
+- Write nothing before it and nothing after it."""
+
+# By domain. Written for this library; none is from a data set.
+SHOTS: dict[str, tuple[str, ...]] = {
+    "math": (
+        "A baker fills 6 trays with 15 rolls each. At noon a third of the rolls are sold, and in "
+        "the afternoon 22 more. How many rolls are left?\n"
+        "<BOT>First find how many rolls there are at all, from the trays and what each holds.<EOT>"
+        "The baker makes 6 * 15 = 90 rolls.\n"
+        "<BOT>The noon sale is a share of that total, so divide it.<EOT>"
+        "At noon 90 / 3 = 30 rolls are sold.\n"
+        "<BOT>Both sales have to be taken away from what was baked.<EOT>"
+        "So 90 - 30 - 22 = 38 rolls are left.\n#### 38",
+        "Tom is twice as old as Ida. In 5 years the two will be 40 years old together. How old is "
+        "Ida?\n"
+        "<BOT>Go back from the future sum to today: each of the two gets older.<EOT>"
+        "In 5 years they gain 10 years together, so today they are 40 - 10 = 30.\n"
+        "<BOT>Count in Idas: Tom is two of her, which makes equal parts of the sum.<EOT>"
+        "Tom and Ida are 2 + 1 = 3 times Ida's age, so Ida is 30 / 3 = 10.\n#### 10",
+    ),
+    "general": (
+        "The bridge was closed on Monday after engineers found cracks in two of its bearings. "
+        "<BOT>A closed bridge sends its traffic somewhere, and the crossing nearby must take "
+        "it.<EOT>"
+        "Drivers queued for up to an hour at the old ferry. "
+        "<BOT>A city under such pressure looks for what can be done before the repair is "
+        "over.<EOT>"
+        "The council has asked the army for a temporary span.",
+        "> My loop over the list skips every second item when I remove things from it. Why?\n\n"
+        "<BOT>Think of what removal does to the positions behind the item while the loop counts "
+        "on.<EOT>"
+        "When you delete an element, everything behind it moves up by one place, but the index "
+        "still increases. "
+        "<BOT>So the list that is walked through should not be the one that is changed.<EOT>"
+        "Iterate over a copy, or build a new list of what you want to keep.",
+    ),
+}
+
+
+def messages(
+    document: Document, domain: str | Mapping[str, str] = "general", tags: Tags = TAGS
+) -> Messages:
+    """The turns of a chat that ends with the document: what to do, worked examples, the text.
+
+    Args:
+        document: to be marked.
+        domain: a name of ``SHOTS``; or by source, where other sources are ``"general"``.
+        tags: to put around rationales.
+
+    Raises:
+        ValueError: there is no such domain.
+
+    Example:
+        >>> from reason_decode.mining import Document
+        >>> [turn["role"] for turn in messages(Document("1", "web", "It rains."))][-3:]
+        ['user', 'assistant', 'user']
+    """
+    name = domain if isinstance(domain, str) else domain.get(document.source, "general")
+    if name not in SHOTS:
+        raise ValueError(f"got the domain {name!r}; there are {', '.join(map(repr, SHOTS))}")
+    told = INSTRUCTION.format(opening=tags.opening, closing=tags.closing)
+    turns = [{"role": "system", "content": told}]
+    for shot in SHOTS[name]:
+        shown = shot.replace(TAGS.opening, tags.opening).replace(TAGS.closing, tags.closing)
+        turns.append({"role": "user", "content": without_tags(shot)})
+        turns.append({"role": "assistant", "content": shown})
+    return [*turns, {"role": "user", "content": document.text}]
+
+
+def without_tags(text: str, tags: Tags = TAGS) -> str:
+    """A marked text without its rationales."""
+    pieces: Sequence[str] = parse_marked("", "", text, tags)[0].texts
+    return "".join(pieces)

@@ -1,0 +1,31 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_the_filter_is_measured_small(
+    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--documents", "3", "--rationales", "2", "--segment", "5", "--vocabulary", "300"]
+    small += ["--width", "64", "--layers", "1", "--rounds", "1", "--batch", "2"]
+    assert benchmark("bench_keep").main([*small, "--device", "cpu"]) == 0
+    title, _, naive, ours = capsys.readouterr().out.strip().splitlines()
+    assert title.startswith("3 documents, 2 rationales each")
+    assert naive.startswith("naive") and ours.startswith("ours")
+    with pytest.raises(AssertionError, match="the two ways differ"):
+        benchmark("bench_keep").main([*small, "--device", "cpu", "--tolerance", "0"])
+
+
+@pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
+def test_executors_are_compared_small(
+    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("datatrove", reason="datatrove is not installed")
+    module = benchmark("mine_many")
+    many = ["--out", str(tmp_path), "--documents", "60", "--executors", "here", "local"]
+    assert module.main([*many, "--tasks", "2", "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "here and local: 0 records in one only, 0 judged differently" in printed
+    assert "near duplicate" in printed and "below the threshold" in printed

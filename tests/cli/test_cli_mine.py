@@ -1,0 +1,152 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reason_decode.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 60
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    return [[float("+" in text), 1.0] for text in texts]
+
+
+def insert(chats: Iterable[Any]) -> Iterator[str]:
+    """A writer that puts a rationale before the second line."""
+    for chat in chats:
+        yield chat[-1]["content"].replace("\n", "\n<BOT>add them<EOT>", 1)
+
+
+def data(folder: Path, count: int = COUNT) -> Path:
+    path = folder / "sums.jsonl"
+    sums = ((k, k * 37 % 101, k * 53 % 89) for k in range(count))
+    rows = [
+        {"id": str(k), "text": f"Sum {k}: {a} and {b}.\n{a} + {b} = {a + b}\n"} for k, a, b in sums
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0] | {"id": "twin"}]))
+    return path
+
+
+def arguments(path: Path, out: Path, *more: str) -> list[str]:
+    writer = ["--writer", "test_cli_mine:insert", "--threshold", "-100", "--batch-size", "2"]
+    return ["mine", "--data", str(path), "--out", str(out), *writer, *more]
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def records(out: Path) -> list[tuple[Any, ...]]:
+    """What identifies each record and what was found, rounded, for batches differ in the bits."""
+    rows = lines(out / "rationales.jsonl") + lines(out / "dropped.jsonl")
+    names = ("source", "id", "place", "stage", "reason", "rationale", "following")
+    told = [(*(row.get(name) for name in names), round(row.get("delta") or 0.0, 3)) for row in rows]
+    return sorted(told, key=str)
+
+
+def test_every_stage_in_one_command(tmp_path, capsys):
+    path, out = data(tmp_path, 20), tmp_path / "out"
+    with path.open("a") as file:
+        file.write("broken\n")
+    test, wanted = tmp_path / "test.jsonl", tmp_path / "wanted.jsonl"
+    test.write_text('{"question": "Sum 3: 10 and 70.", "answer": "80"}\n')
+    wanted.write_text('{"text": "1 + 1"}\n')
+    more = ["--evaluation-set", str(test), "--ngram", "5", "--embedder", "test_cli_mine:embed"]
+    more += ["--reference", f"sums={wanted}", "--similarity", "0.9", "--domain", "sums=math"]
+    assert main(arguments(path, out, *more)) == 0
+    printed = capsys.readouterr().out
+    assert "22 rows: 21 documents; malformed: 1 (sums.jsonl, row 22" in printed
+    counts = json.loads((out / "report.json").read_text())
+    assert counts["documents"]["sums"]["taken"] == 21
+    assert counts["reasons"]["dedup"] == {"near duplicate": 1}
+    assert counts["reasons"]["decontaminate"] == {"contaminated": 1}
+    assert counts["rationales"]["sums"]["kept"] == len(lines(out / "rationales.jsonl")) == 19
+    assert lines(out / "rationales.jsonl")[0]["similarity"] == pytest.approx(1)
+    assert json.loads((out / "input.json").read_text())["malformed"] == 1
+    # Once more, and nothing is done again; with another option it is refused.
+    before = (out / "journal" / "00000.jsonl").read_bytes()
+    assert main(arguments(path, out, *more)) == 0
+    assert (out / "journal" / "00000.jsonl").read_bytes() == before
+    capsys.readouterr()
+    assert main(arguments(path, out)) == 2
+    assert "was begun with other options (evaluation_set: " in capsys.readouterr().err
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(tmp_path):
+    # The promise of the command: kill -9 loses nothing that was done and repeats nothing.
+    path, out = data(tmp_path), tmp_path / "killed"
+    journal, generator = out / "journal" / "00000.jsonl", random.Random()
+    code = "import sys; from reason_decode.cli import main; sys.exit(main(sys.argv[1:]))"
+    folders = (ROOT, ROOT / "kernels" / "torch-ext", Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": ":".join(map(str, folders)), "OMP_NUM_THREADS": "1"}
+    sizes, goal = [0], 0
+    for _ in range(2):
+        goal += generator.randrange(1, COUNT // 3)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments(path, out)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= goal:
+                time.sleep(generator.random() / 50)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            time.sleep(0.001)
+        sizes.append(journal.read_bytes().count(b"\n"))
+    assert process.returncode == -signal.SIGKILL and 0 < sizes[1] < sizes[2] < COUNT + 1, sizes
+    assert main(arguments(path, out)) == 0
+    assert main(arguments(path, tmp_path / "whole")) == 0
+    found = records(out)
+    assert found == records(tmp_path / "whole")
+    assert len({row[:3] for row in found}) == len(found) == COUNT + 1
+
+
+@pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
+def test_datatroves_executor_gives_the_same_records(tmp_path):
+    pytest.importorskip("datatrove", reason="datatrove is not installed")
+    path = data(tmp_path, 30)
+    assert main(arguments(path, tmp_path / "here")) == 0
+    local = ["--executor", "local", "--tasks", "3", "--workers", "1"]
+    for _ in range(2):
+        assert main(arguments(path, tmp_path / "local", *local)) == 0
+    assert records(tmp_path / "local") == records(tmp_path / "here")
+    assert len(list((tmp_path / "local" / "journal").iterdir())) == 4  # and that of the split
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--threshold", "sums=1.2"], "give one for all other sources too"),
+        (["--threshold", "much"], "write a number"),
+        (["--tasks", "2"], "--executor local runs several"),
+        (["--endpoint", "http://localhost"], "name the model that is served there"),
+        (["--duplicates", "0"], "need a share above 0"),
+        (["--writer", "test_cli_mine:nothing"], "has no function 'nothing'"),
+        (["--reference", "no-name.jsonl"], "write NAME=FILE"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tmp_path, capsys, more, told):
+    path = data(tmp_path, 2)
+    assert main([*arguments(path, tmp_path / "out"), *more]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_run_in_which_nothing_is_kept_is_no_failure(tmp_path, capsys):
+    out = tmp_path / "out"
+    given = arguments(data(tmp_path, 2), out)
+    given[given.index("test_cli_mine:insert")] = "given"
+    assert main(given) == 0
+    assert "extract: 2 x no rationale was put in" in capsys.readouterr().out
+    assert (out / "rationales.jsonl").read_text() == ""

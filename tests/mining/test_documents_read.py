@@ -1,0 +1,61 @@
+import random
+
+import pytest
+
+from reason_decode import tiny
+from reason_decode.mining import Document, Reading, read_documents, segment
+from reason_decode.mining.read import read_texts
+
+
+def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
+    path = tmp_path / "web.jsonl"
+    rows = [
+        '{"id": 7, "text": "a"}',
+        "nonsense",
+        '{"id": "7", "text": "b"}',
+        '{"text": " "}',
+        '{"text": "\\ud800"}',
+        '{"text": "c", "answer": [1]}',
+        '{"source": "other", "id": "7", "text": "d", "answer": 5}',
+        '{"question": "1 + 2?", "answer": "<<1+2=3>>It is 3.\\n#### 1,003 "}',
+    ]
+    path.write_text("\n".join(rows))
+    reading = Reading()
+    found = list(read_documents([path], reading))
+    assert found == [
+        Document("7", "web", "a"),
+        Document("7", "other", "d", answer="5"),
+        Document("web.jsonl:8", "web", "1 + 2?\nIt is 3.\n#### 1,003 ", answer="1,003"),
+    ]
+    assert (reading.rows, reading.documents, reading.malformed) == (8, 3, 5)
+    assert [reject.row for _, reject in reading.rejected] == [2, 3, 4, 5, 6]
+
+
+def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"problem": "p", "solution": "s"}\n{"question": "q", "answer": "a"}\n{"x": 1}')
+    reading = Reading()
+    assert list(read_texts(path, reading)) == ["p\ns", "q\na"]
+    assert reading.malformed == 1
+
+
+@pytest.mark.parametrize("tokenizer", [None, tiny.load().tokenizer], ids=["words", "tokens"])
+def test_pieces_joined_are_the_document_and_none_is_too_long(tokenizer):
+    generator = random.Random(0)
+    for _ in range(50):
+        parts = ["one ", "two. ", "é!\n", "\n\n", "4 + 5 = 9\n", "a" * 30]
+        text = "".join(generator.choices(parts, k=generator.randrange(1, 60)))
+        limit = generator.randrange(1, 30)
+        pieces = list(segment([Document("d", "s", text, answer="9")], limit, tokenizer))
+        assert "".join(x.text for x in pieces) == text and all(x.text for x in pieces)
+        assert {x.answer for x in pieces} == {"9"} and len({x.id for x in pieces}) == len(pieces)
+        if tokenizer is None:
+            assert all(len(x.text.split()) <= limit for x in pieces)
+
+
+def test_pieces_end_where_paragraphs_or_sentences_do():
+    text = "One two. Three four.\n\nFive six. Seven eight nine ten."
+    found = [x.text for x in segment([Document("d", "s", text)], 4)]
+    assert found == ["One two. Three four.\n\n", "Five six. ", "Seven eight nine ten."]
+    with pytest.raises(ValueError, match="tokens=0"):
+        segment([], 0)

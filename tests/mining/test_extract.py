@@ -1,0 +1,61 @@
+from copy import copy
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import tiny
+from reason_decode.mining import ChatModel, Document, Marked, Unanswered, extract, faithful, through
+from reason_decode.mining.prompt import SHOTS, messages, without_tags
+from reason_decode.scorers.writer import Tags
+
+TEMPLATE = "{{ messages[-1]['content'] }}"
+
+
+@pytest.mark.parametrize("shot", [shot for shots in SHOTS.values() for shot in shots])
+def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
+    answer = shot.rpartition("#### ")[2] if "####" in shot else None
+    document = Document("1", "s", without_tags(shot), answer=answer)
+    write = partial(extract, complete=lambda chats: (shot for _ in chats))
+    (found,) = through([document], [write, faithful])
+    assert isinstance(found, Marked) and len(found.rationales) >= 2 and not found.rejected
+
+
+def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
+    document = Document("1", "gsm8k", "2 + 3")
+    math = messages(document, {"gsm8k": "math"}, Tags("[", "]"))
+    assert math[1]["content"] == without_tags(SHOTS["math"][0])
+    assert math[2]["content"].count("[") == 3 and "<BOT>" not in str(math)
+    assert "between [ and ]" in math[0]["content"]
+    assert messages(document)[1]["content"] == without_tags(SHOTS["general"][0])
+    with pytest.raises(ValueError, match="'law'; there are 'math', 'general'"):
+        messages(document, "law")
+
+
+def test_a_model_here_answers_the_same_alone_and_in_a_batch():
+    models = tiny.load()
+    tokenizer: Any = copy(models.tokenizer)
+    tokenizer.chat_template = TEMPLATE
+    texts = ["Make 24 from 4 6.\n", "Make 36 from 4 5 6 10.\n", "Make 10 from 4 6.\n"]
+    chats = [[{"role": "user", "content": text}] for text in texts]
+    how = {"max_new_tokens": 100}
+    together = list(ChatModel(models.model, tokenizer, **how, batch=3)(chats))
+    assert together == list(ChatModel(models.model, tokenizer, **how, batch=1)(chats))
+    assert all(together)
+
+
+def test_a_model_here_says_what_it_cannot_do():
+    models = tiny.load()
+    tokenizer: Any = copy(models.tokenizer)
+    tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="without a chat template"):
+        ChatModel(models.model, tokenizer)
+    tokenizer.chat_template = TEMPLATE
+    complete = ChatModel(models.model, tokenizer, max_new_tokens=2)
+    room: Any = models.model.config.max_position_embeddings
+    texts = ["Make 24 from 4 6.\n", "1 " * room]
+    cut, long = complete([[{"role": "user", "content": text}] for text in texts])
+    assert cut == Unanswered("cut off: the answer has more than 2 tokens")
+    assert isinstance(long, Unanswered) and f"the model reads {room}" in long.reason
+    assert torch.is_grad_enabled()

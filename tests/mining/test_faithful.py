@@ -1,0 +1,93 @@
+import random
+from functools import partial
+
+import pytest
+
+from reason_decode.mining import (
+    Document,
+    Dropped,
+    Marked,
+    extract,
+    faithful,
+    leak,
+    parse_marked,
+    through,
+)
+
+
+def gate(text: str, said: str, answer: str | None = None) -> Marked | Dropped:
+    document = Document("1", "s", text, answer=answer)
+    write = partial(extract, complete=lambda chats: (said for _ in chats))
+    (found,) = through([document], [write, faithful])
+    return found
+
+
+def test_rationales_move_to_the_same_places_of_the_document_as_it_was():
+    text = "I has a dog. It is brown and it bark loud at night. So we moved it."
+    said = "I have a dog. <BOT>why<EOT>It is brown and it barks loud at night. "
+    said += "<BOT>so<EOT>So we moved it."
+    found = gate(text, said)
+    assert isinstance(found, Marked)
+    assert found.texts == (
+        "I has a dog. ",
+        "It is brown and it bark loud at night. ",
+        "So we moved it.",
+    )
+    assert found.rationales == ("why", "so")
+
+
+def test_whatever_the_model_changed_the_text_stays_the_documents():
+    generator = random.Random(0)
+    for _ in range(200):
+        text = "".join(generator.choices("ab c.\n", k=80))
+        said = list(text)
+        for _ in range(generator.randrange(7)):
+            place = generator.randrange(len(said))
+            said[place : place + generator.randrange(2)] = generator.choice(["", "x", "yz"])
+        for name in ("<BOT>p<EOT>", "<BOT>q<EOT>"):
+            said.insert(generator.randrange(len(said) + 1), name)
+        found = gate(text, "".join(said))
+        if isinstance(found, Marked):
+            assert "".join(found.texts) == text
+            assert sorted(found.rationales) == ["p", "q"]
+
+
+def test_a_text_that_is_another_is_set_aside():
+    found = gate("It rains in Spain.", "Sure! Here is it: <BOT>r<EOT>It rains in Spain.")
+    assert isinstance(found, Dropped) and found.reason.startswith("unfaithful: ")
+
+
+@pytest.mark.parametrize(
+    ("rationale", "preceding", "following", "answer", "kind"),
+    [
+        ("so it is 1200 then", "a", " x", "1,200.0", "leak: the final answer"),
+        ("so it is 12000 then", "a", " x", "1,200", ""),
+        ("start from the 5 apples", "5 apples", " x", "5", ""),
+        ("it must be New York", "a", " x", "new york", "leak: the final answer"),
+        ("next: the cat sat on the mat", "a", "The cat sat on the mat.", None, ""),
+        ("next: The cat sat on the mat.", "a", "the cat sat on the mat.", None, "leak: words"),
+        ("as before a b c d e f g h", "a b c d e f g h", "a b c d e f g h i", None, ""),
+        ("it is 5", "2 + 3", " is 5", None, ""),
+    ],
+)
+def test_leaks(rationale, preceding, following, answer, kind):
+    assert leak(rationale, preceding, following, answer).startswith(kind)
+    assert bool(leak(rationale, preceding, following, answer)) == bool(kind)
+
+
+def test_a_rationale_that_leaks_goes_and_its_text_joins_the_piece_before():
+    text = "First a thing. Then 7 follows. The end."
+    said = "First a thing. <BOT>think<EOT>Then 7 follows. <BOT>it is 9<EOT>The end."
+    found = gate(text, said, answer="9")
+    assert isinstance(found, Marked)
+    assert found.texts == ("First a thing. ", "Then 7 follows. The end.")
+    assert found.rationales == ("think",)
+    assert found.rejected == (("it is 9", "leak: the final answer"),)
+
+
+def test_needs_the_document_and_sound_numbers():
+    marked, _ = parse_marked("1", "s", "a<BOT>r<EOT>b")
+    with pytest.raises(ValueError, match="without its `document`"):
+        list(faithful([marked]))
+    with pytest.raises(ValueError, match="similarity=2"):
+        faithful([], similarity=2)

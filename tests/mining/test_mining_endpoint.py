@@ -1,0 +1,175 @@
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from reason_decode.mining import Document, Dropped, Endpoint, Marked, Unanswered, extract
+
+# What a server does with the k-th request of a chat: a status and headers, or something worse.
+Behaviour = Callable[[str, int], Any]
+
+
+@contextmanager
+def served(behave: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a server that answers "re: ..." unless told otherwise, and what it got."""
+    got: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            chat = body["messages"][-1]["content"]
+            with lock:
+                counts[chat] = counts.get(chat, 0) + 1
+                count = counts[chat]
+                got.append(body | {"path": self.path, "key": self.headers["Authorization"]})
+            told = behave(chat, count)
+            if told == "drop":
+                self.connection.close()
+                return
+            status, headers, end = told if isinstance(told, tuple) else (200, {}, "stop")
+            message = {"role": "assistant", "content": f"re: {chat}"}
+            answer = {"choices": [{"message": message, "finish_reason": end}]}
+            data = json.dumps(answer).encode() if told != "rubbish" else b"<html>"
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if told == "short" else data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except (OSError, ValueError):
+                pass  # it dropped the connection itself
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", got
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def chats(count: int) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": str(k)}] for k in range(count)]
+
+
+def test_answers_come_in_order_whatever_order_the_server_has_them_in(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret")
+    under_way, most = [0], [0]
+
+    def slow(chat: str, _: int) -> None:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.03 if int(chat) % 3 == 0 else 0.001)
+        under_way[0] -= 1
+
+    with served(slow) as (url, got):
+        complete = Endpoint(url + "/", "m", key="MY_KEY", concurrency=4, options={"seed": 3})
+        assert list(complete(chats(20))) == [f"re: {k}" for k in range(20)]
+    assert 1 < most[0] <= 4
+    assert {x["path"] for x in got} == {"/v1/chat/completions"}
+    assert {(x["key"], x["model"], x["seed"]) for x in got} == {("Bearer secret", "m", 3)}
+
+
+@pytest.mark.parametrize("fault", [(500, {}, ""), (429, {}, ""), "drop", "rubbish", "short"])
+def test_what_may_pass_is_tried_again_with_growing_pauses(fault):
+    slept: list[float] = []
+    with served(lambda chat, count: fault if count < 4 else None) as (url, got):
+        complete = Endpoint(url, "m", concurrency=1, sleep=slept.append)
+        assert list(complete(chats(1))) == ["re: 0"]
+    assert len(got) == 4 and len(slept) == 3
+    assert all(0.25 * 2**k <= pause <= 0.5 * 2**k for k, pause in enumerate(slept))
+
+
+def test_retry_after_is_honoured_in_both_its_forms_and_holds_all_back():
+    soon = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
+    for value, low, high in (("7", 7, 7), (soon, 27, 31)):
+        slept: list[float] = []
+        fault = (429, {"Retry-After": value}, "")
+        with served(lambda chat, count, fault=fault: fault if count == 1 else None) as (url, _):
+            complete = Endpoint(url, "m", concurrency=1, sleep=slept.append)
+            assert list(complete(chats(1))) == ["re: 0"]
+        # The pause itself, and the place in time that nobody may go before.
+        assert len(slept) == 2 and all(low - 0.5 <= pause <= high for pause in slept)
+
+
+def test_requests_keep_to_a_rate():
+    slept: list[float] = []
+    with served(lambda *_: None) as (url, _):
+        complete = Endpoint(url, "m", concurrency=1, per_minute=60, sleep=slept.append)
+        assert len(list(complete(chats(4)))) == 4
+    assert len(slept) == 3 and all(k < pause <= k + 1 for k, pause in enumerate(slept))
+
+
+def test_a_chat_that_the_server_cannot_take_costs_the_others_nothing():
+    def behave(chat: str, _: int) -> Any:
+        faults = {"1": (400, {}, ""), "2": (200, {}, "length"), "3": (503, {}, "")}
+        return faults.get(chat)
+
+    with served(behave) as (url, got):
+        complete = Endpoint(url, "m", attempts=2, sleep=lambda _: None)
+        found = list(complete(chats(5)))
+    assert found[0] == "re: 0" and found[4] == "re: 4"
+    bad, cut, down = found[1:4]
+    assert isinstance(bad, Unanswered) and bad.reason.startswith("HTTP 400: ") and not bad.again
+    assert isinstance(cut, Unanswered) and cut.reason.startswith("cut off: ") and not cut.again
+    assert isinstance(down, Unanswered) and "(2 attempts)" in down.reason and down.again
+    assert len(got) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "variable MY_KEY"), (404, "/models"), (307, "redirects")]
+)
+def test_what_every_chat_would_meet_stops_the_run_and_says_what_to_do(status, advice):
+    headers = {"Location": "http://127.0.0.1:1/"} if status == 307 else {}
+    with served(lambda *_: (status, headers, "")) as (url, got):
+        with pytest.raises(ConnectionError, match=advice):
+            list(Endpoint(url, "m", key="MY_KEY", concurrency=1)(chats(50)))
+    assert len(got) <= 3
+
+
+def test_a_server_that_stays_down_ends_the_run_and_nothing_counts_as_done():
+    with served(lambda *_: "drop") as (url, _):
+        complete = Endpoint(url, "m", attempts=1, give_up=3, concurrency=1, sleep=lambda _: None)
+        found = []
+        with pytest.raises(ConnectionError, match="3 documents in a row .* run the same command"):
+            for result in extract([Document(str(k), "s", "text") for k in range(9)], complete):
+                found.append(result)
+    assert all(isinstance(x, Dropped) and x.again for x in found)
+
+
+def test_wrong_arguments_are_refused_at_once():
+    with pytest.raises(ValueError, match="must begin with http"):
+        Endpoint("localhost:8000", "m")
+    with pytest.raises(ValueError, match="concurrency=0; it must be positive"):
+        Endpoint("http://localhost", "m", concurrency=0)
+
+
+def test_extract_sets_malformed_answers_aside_and_keeps_the_order():
+    answers = {"a": "a<BOT>r<EOT>b", "b": "b<BOT>open", "c": "c", "d": "d<EOT>"}
+    texts = ["a", "x<BOT>", "b", "c", "d", "<EOT>"]
+    documents = [Document(str(k), "s", text) for k, text in enumerate(texts)]
+    found = list(extract(documents, lambda asked: (answers[chat[-1]["content"]] for chat in asked)))
+    assert isinstance(found[0], Marked) and found[0].document == documents[0]
+    assert [x.reason for x in found[1:] if isinstance(x, Dropped)] == [
+        "the text has tags of its own",
+        "malformed tags: 1 never closed, 0 never opened",
+        "no rationale was put in",
+        "malformed tags: 0 never closed, 1 never opened",
+        "the text has tags of its own",
+    ]
