@@ -90,6 +90,7 @@ class RationaleScorer(Reader):
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         separator: str = "\n",
+        chat: bool | None = None,
         max_new_tokens: int = 64,
         discount: float = 1.0,
         subtract: bool = False,
@@ -102,6 +103,7 @@ class RationaleScorer(Reader):
             model: finds steps likely; ``None``: the rationale model.
             tokenizer: the model's own.
             separator: what ends a step in a solution.
+            chat: whether to use chat templates; ``None``: each model's, if it has one.
             max_new_tokens: of a rationale.
             discount: above 0, at most 1; 1 is the mean.
             subtract: whether to subtract the likelihood without the rationale.
@@ -111,9 +113,10 @@ class RationaleScorer(Reader):
             AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs),
             AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False),
             separator=separator,
+            chat=chat,
             max_new_tokens=max_new_tokens,
         )
-        return cls(writer, model, tokenizer, discount=discount, subtract=subtract)
+        return cls(writer, model, tokenizer, chat=chat, discount=discount, subtract=subtract)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""

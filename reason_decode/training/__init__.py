@@ -10,22 +10,29 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.fit import Recipe
+from reason_decode.training.mined import Mined, read_mined, split_documents
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
+from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
     "Example",
     "Labelled",
+    "Mined",
     "Recipe",
     "Report",
     "hold_out",
     "is_right",
     "learn_actively",
     "outcome_examples",
+    "rationale_examples",
     "read_labelled",
+    "read_mined",
     "select",
+    "split_documents",
     "step_examples",
     "train_orm",
     "train_prm",
+    "train_rationalyst",
 ]
