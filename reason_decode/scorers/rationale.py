@@ -60,6 +60,8 @@ class RationaleScorer(Reader):
         True
     """
 
+    in_nats = True
+
     def __init__(
         self,
         writer: RationaleWriter,
@@ -125,10 +127,31 @@ class RationaleScorer(Reader):
             "path_or_id": source_of(self.writer.model),
             **own,
             "separator": self.splitter.separator,
+            "chat": self.chat,
             "max_new_tokens": self.writer.how.max_new_tokens,
             "discount": self.discount,
             "subtract": self.subtract,
         }
+
+    def fits(self, prompt: str, steps: Sequence[str]) -> int:
+        """How many of the first steps both models have positions for, rationales included.
+
+        Args:
+            prompt: the prompt.
+            steps: the steps, none of them blank.
+        """
+        limits = [_positions(model) for model in (self.model, self.writer.model)]
+        known = [limit for limit in limits if limit is not None]
+        room = min(known) - (self.writer.how.max_new_tokens or 0) if known else None
+        count = 0
+        while count < len(steps) and room is not None:
+            before = steps[:count]
+            read = len(self.lay_out(prompt, [*before, Rationale(" "), steps[count]]).ids)
+            asked = len(self.writer.lay_out(prompt, before).ids)
+            if max(read, asked) > room:
+                return count
+            count += 1
+        return len(steps)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The trajectory, a rationale if one stands at its end or before its last step, the step.
@@ -184,6 +207,11 @@ class RationaleScorer(Reader):
         found = self.open(list(places)).score(groups, remember=False)
         rest = [iter(group) for group in found]
         return [next(rest[places[prompt]]) for prompt in prompts]
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """How many positions a model has, if it says so."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 class _Thread(NamedTuple):

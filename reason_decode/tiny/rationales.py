@@ -28,6 +28,8 @@ COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
 # Every sixth document is arithmetic: its lines follow from the problem, and little is to be planned.
 _ARITHMETIC_EVERY = 6
 _GAMES = 0.6
+# Documents of the same numbers and other targets: what can be made of them is found once.
+_DEALT = 12
 _MOST = 100
 # Of an arithmetic document, how many lines at its end have rationales.
 _LINES = 3
@@ -50,16 +52,21 @@ def draw(seed: int, count: int, wrong: float = 0.3) -> Iterator[Drawn]:
     """
     for k in range(count):
         rng = random.Random(f"rationales/{seed}/{k}")
-        arithmetics = k % _ARITHMETIC_EVERY == 0
-        yield (arithmetic_document if arithmetics else countdown_document)(rng, str(k), wrong)
+        if k % _ARITHMETIC_EVERY == 0:
+            yield arithmetic_document(rng, str(k), wrong)
+        else:
+            dealt = random.Random(f"rationales/{seed}/numbers/{k // _DEALT}")
+            yield countdown_document(rng, str(k), wrong, _numbers(dealt))
 
 
-def countdown_document(rng: random.Random, id: str, wrong: float) -> Drawn:
+def countdown_document(
+    rng: random.Random, id: str, wrong: float, numbers: tuple[int, ...]
+) -> Drawn:
     """A countdown solution with an aim before each operation, and what is what before the answer.
 
     The aim is the last operation: what the two numbers will be that make the target.
     """
-    numbers, target = _problem(rng)
+    target = _target(rng, numbers)
     work = countdown_work.write(rng, numbers, target)
     matches = [STEP.fullmatch(line) for line in work.steps]
     operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
@@ -84,18 +91,25 @@ def countdown_document(rng: random.Random, id: str, wrong: float) -> Drawn:
     return Drawn(Marked(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
 
 
-def _problem(rng: random.Random) -> tuple[tuple[int, ...], int]:
-    """Four numbers 1-13, or fewer or larger ones, and any target but the one held out."""
+def _numbers(rng: random.Random) -> tuple[int, ...]:
+    """Four numbers 1-13, or fewer or larger ones, from which some target can be made."""
     while True:
-        if rng.random() < _GAMES:
-            numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
-            reached = countdown.reachable(numbers)
-            within = sorted(t for t in reached if isinstance(t, int) and 2 <= t <= _MOST)
-            target = rng.choice(within or [HELD_OUT_TARGET])
-        else:
-            numbers, target = countdown.varied(rng)
-        if target != HELD_OUT_TARGET and target in countdown.reachable(numbers):
-            return numbers, target
+        numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
+        if rng.random() > _GAMES:
+            numbers, _ = countdown.varied(rng)
+        if _targets(numbers):
+            return numbers
+
+
+def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
+    return rng.choice(_targets(numbers))
+
+
+@lru_cache(1 << 10)
+def _targets(numbers: tuple[int, ...]) -> list[int]:
+    """The whole numbers that can be made, up to a hundred; not the one that is held out."""
+    made = countdown.reachable(numbers)
+    return sorted(t for t in made if isinstance(t, int) and 2 <= t <= _MOST and t != HELD_OUT_TARGET)
 
 
 @lru_cache(1 << 16)
