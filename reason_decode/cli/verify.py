@@ -1,4 +1,4 @@
-"""``reason-decode verify``: where solutions first go wrong, by a process reward model."""
+"""``reason-decode verify``: where solutions first go wrong, by what a scorer thinks of each step."""
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from reason_decode.cli.load import load_scorer
+from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.cli.text import percent, printable, table
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.parts import Part, folds, held_out, share
 from reason_decode.evaluation.verify import Located, verify
-from reason_decode.scorers import ProcessRewardModel
+from reason_decode.scorers import ProcessRewardModel, RationaleScorer
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.supervision import Labelled
 
@@ -19,6 +20,7 @@ __all__ = ["add", "run"]
 
 FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
 FOLDS = 5
+SCORERS = ("prm", "rationale")
 
 
 def add(commands: Any) -> None:
@@ -27,11 +29,19 @@ def add(commands: Any) -> None:
         "verify", help="find the first wrong step of given solutions", description=__doc__
     )
     parser.add_argument(
+        "--scorer",
+        choices=SCORERS,
+        default="prm",
+        help="prm: P(right) of each step; rationale: its log-likelihood given a rationale that was "
+        "written for what comes before it (default: prm)",
+    )
+    parser.add_argument(
         "--prm", default="tiny", help="process reward model: tiny, a folder or a Hub id"
     )
     parser.add_argument(
         "--data", required=True, metavar="FILE", help="labelled solutions, JSON Lines, .gz or not"
     )
+    add_rationales(parser)
     parser.add_argument("--format", choices=FORMATS, default="auto", help="default: auto")
     parser.add_argument(
         "--neutral",
@@ -64,8 +74,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--prompt-suffix",
         metavar="TEXT",
-        help="what follows a prompt that does not end with it (default: the step separator for "
-        "plain token classification, whose prompt and steps are one text; else nothing)",
+        help="what follows a prompt that does not end with it (default: the step separator where "
+        "prompt and steps are one text, as for plain token classification; else nothing)",
     )
     parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
     parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
@@ -85,7 +95,7 @@ def run(args: Namespace) -> int:
         _read(args.calibrate, "auto", args.neutral) if args.calibrate else ([], None)
     )
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
-    scorer = load_scorer(args.prm)
+    scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
     suffix = _suffix(scorer) if args.prompt_suffix is None else args.prompt_suffix
     solutions = [_ended(solution, suffix) for solution in (*found, *others)]
     result = verify(
@@ -97,7 +107,8 @@ def run(args: Namespace) -> int:
         batch_size=args.batch_size,
         fits=scorer.fits,
     )
-    names = ("prm", "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
+    used = ("prm",) if args.scorer == "prm" else ("rationalyst", "judge", "discount", "subtract")
+    names = ("scorer", *used, "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
     settings = {name: getattr(args, name) for name in (*names, "batch_size")}
     settings |= {"format": report.format, "prompt_suffix": suffix}
     rows = result.pop("rows")
@@ -163,7 +174,9 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     return folds(tested, args.folds)
 
 
-def _suffix(scorer: ProcessRewardModel) -> str:
+def _suffix(scorer: ProcessRewardModel | RationaleScorer) -> str:
+    if isinstance(scorer, RationaleScorer):
+        return "" if scorer.chat else scorer.splitter.separator
     return scorer.splitter.separator if scorer.name == "token-classification" else ""
 
 

@@ -163,7 +163,12 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    common: dict[str, Any] = {"batch": 64, "learning_rate": args.learning_rate, "bfloat16": True}
+    common: dict[str, Any] = {
+        "batch": 64,
+        "learning_rate": args.learning_rate,
+        "bfloat16": True,
+        "by_length": True,
+    }
     base = args.base or Path(__file__).parent / "weights" / "base"
     told = run(
         args.out,

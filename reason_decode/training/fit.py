@@ -1,6 +1,7 @@
 """One run of transformers' Trainer: our loss, its loop, checkpoints and progress."""
 
 import json
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Recipe:
         bfloat16: compute in bfloat16 where autocast does; weights stay as they are.
         save_every: updates between two checkpoints.
         max_tokens: longer examples are left out, and counted.
+        by_length: batches hold examples of like length: less padding where lengths differ much.
 
     Raises:
         ValueError: a number that is not positive.
@@ -51,6 +53,7 @@ class Recipe:
     bfloat16: bool = False
     save_every: int = 500
     max_tokens: int = 4096
+    by_length: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "learning_rate", "save_every", "max_tokens"):
@@ -108,10 +111,13 @@ def fit(
             "labelled solutions, or raise max_tokens"
         )
     out = Path(out)
+    rows: Sequence[Any] = fitting
+    if recipe.by_length:
+        rows = [[fitting[k] for k in x] for x in like_lengths(fitting, recipe.batch, recipe.seed)]
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
+        per_device_train_batch_size=1 if recipe.by_length else recipe.batch,
         per_device_eval_batch_size=recipe.batch,
         gradient_accumulation_steps=recipe.accumulate,
         learning_rate=recipe.learning_rate,
@@ -120,6 +126,8 @@ def fit(
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
         bf16=recipe.bfloat16,
+        # Left to itself, it refuses bfloat16 where there is no accelerator.
+        use_cpu=not torch.accelerator.is_available(),
         save_steps=recipe.save_every,
         save_total_limit=2,
         logging_steps=10,
@@ -132,8 +140,8 @@ def fit(
     trainer = Trainer(
         model=model,
         args=arguments,
-        data_collator=partial(collate, pad=pad),
-        train_dataset=fitting,  # pyright: ignore[reportArgumentType] - a list is one to read from
+        data_collator=partial(_collate, pad=pad),
+        train_dataset=rows,  # pyright: ignore[reportArgumentType] - a list is one to read from
         eval_dataset=[x for x in held_out if len(x.ids) <= recipe.max_tokens] or None,  # pyright: ignore[reportArgumentType]
         compute_loss_func=loss,
     )
@@ -156,6 +164,31 @@ def fit(
         "loss": losses[-1] if losses else None,
         "held_out_loss": measured[-1] if measured else None,
     }
+
+
+def like_lengths(examples: Sequence[Example], batch: int, seed: int) -> list[list[int]]:
+    """Places of examples, dealt at random into batches of like length; the last may be smaller.
+
+    Args:
+        examples: any number.
+        batch: examples of a batch.
+        seed: of the dealing.
+    """
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)
+    # Sorted within parts, so that batches of one length are not all of the same documents.
+    part = batch * 64
+    ranked = [
+        k
+        for start in range(0, len(order), part)
+        for k in sorted(order[start : start + part], key=lambda k: len(examples[k].ids))
+    ]
+    return [ranked[start : start + batch] for start in range(0, len(ranked), batch)]
+
+
+def _collate(rows: Sequence[Any], pad: int) -> dict[str, Tensor]:
+    """Examples as a batch, or the only one of ready batches."""
+    return collate(rows if isinstance(rows[0], Example) else rows[0], pad)
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
