@@ -1,4 +1,4 @@
-"""``reason-decode verify``: where solutions first go wrong, by what a scorer thinks of each step."""
+"""``reason-decode verify``: where solutions first go wrong, by a scorer of their steps."""
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -108,7 +108,16 @@ def run(args: Namespace) -> int:
         fits=scorer.fits,
     )
     used = ("prm",) if args.scorer == "prm" else ("rationalyst", "judge", "discount", "subtract")
-    names = ("scorer", *used, "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
+    names = (
+        "scorer",
+        *used,
+        "data",
+        "neutral",
+        "folds",
+        "calibrate",
+        "calibrate_share",
+        "maximise",
+    )
     settings = {name: getattr(args, name) for name in (*names, "batch_size")}
     settings |= {"format": report.format, "prompt_suffix": suffix}
     rows = result.pop("rows")

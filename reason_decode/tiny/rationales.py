@@ -25,7 +25,7 @@ from reason_decode.tiny.countdown import HELD_OUT_TARGET, STEP, Number, State
 __all__ = ["Drawn", "aims", "arithmetic_document", "countdown_document", "draw"]
 
 COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
-# Every sixth document is arithmetic: its lines follow from the problem, and little is to be planned.
+# Every sixth document is arithmetic: its lines follow from the problem, with little to be planned.
 _ARITHMETIC_EVERY = 6
 _GAMES = 0.6
 # Documents of the same numbers and other targets: what can be made of them is found once.
@@ -109,7 +109,9 @@ def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
 def _targets(numbers: tuple[int, ...]) -> list[int]:
     """The whole numbers that can be made, up to a hundred; not the one that is held out."""
     made = countdown.reachable(numbers)
-    return sorted(t for t in made if isinstance(t, int) and 2 <= t <= _MOST and t != HELD_OUT_TARGET)
+    return sorted(
+        t for t in made if isinstance(t, int) and 2 <= t <= _MOST and t != HELD_OUT_TARGET
+    )
 
 
 @lru_cache(1 << 16)
