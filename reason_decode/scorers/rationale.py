@@ -1,5 +1,6 @@
 """Rationales as process supervision: a step is as good as a rationale makes it likely."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,16 +143,16 @@ class RationaleScorer(Reader):
         """
         limits = [_positions(model) for model in (self.model, self.writer.model)]
         known = [limit for limit in limits if limit is not None]
-        room = min(known) - (self.writer.how.max_new_tokens or 0) if known else None
-        count = 0
-        while count < len(steps) and room is not None:
-            before = steps[:count]
-            read = len(self.lay_out(prompt, [*before, Rationale(" "), steps[count]]).ids)
-            asked = len(self.writer.lay_out(prompt, before).ids)
-            if max(read, asked) > room:
-                return count
-            count += 1
-        return len(steps)
+        if not known:
+            return len(steps)
+        room = min(known) - (self.writer.how.max_new_tokens or 0)
+
+        def exceeds(k: int) -> bool:
+            told = [*steps[:k], Rationale(" "), steps[k]]
+            asked = self.writer.lay_out(prompt, steps[:k]).ids
+            return max(len(self.lay_out(prompt, told).ids), len(asked)) > room
+
+        return bisect_left(range(len(steps)), True, key=exceeds)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The trajectory, a rationale if one stands at its end or before its last step, the step.

@@ -8,7 +8,8 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
    what follows. So it first learns to read documents with all of the candidates in them. Nobody
    tells it which are right; those that are of use it learns to use.
 3. ``mined.jsonl``: the candidates whose delta, by the reader, reaches a threshold that is
-   calibrated on a few documents of which it is known what is right.
+   calibrated on a few documents of which it is known what is right; for each source, and each
+   place from the end of a countdown solution, one of its own (``thresholds.json``).
 4. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too.
 5. ``model``: that in half precision, as it is shipped.
@@ -16,7 +17,7 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -28,10 +29,13 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import export, tokenizer
-from reason_decode.tiny.rationales import Drawn, draw
+from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
 from reason_decode.training import Mined, Recipe, read_mined, split_documents, train_rationalyst
 
-PRECISION = 0.95
+# The first of these that keeps enough of what is right: before a first operation little tells a
+# right aim from one that cannot be had, and without any such rationales none would be learnt.
+PRECISIONS = (0.95, 0.9, 0.85, 0.8, 0.01)
+LEAST_RECALL = 0.3
 # Of the documents, by turns: to learn to read with, to calibrate on, to be filtered.
 READ, LABELLED = 0.2, 0.02
 
@@ -60,18 +64,41 @@ def all_mined(documents: Iterable[Drawn]) -> list[Mined]:
     ]
 
 
+def kind(judged: Judged) -> str:
+    """What a rationale is calibrated with: its source, and of countdown how much is to come."""
+    document = judged.document
+    if document.source == COUNTDOWN:
+        return f"{document.source} {len(document.rationales) - judged.place}"
+    return document.source
+
+
 def thresholds(judged: Sequence[Judged], right: Sequence[bool]) -> dict[str, Calibrated]:
-    """Of each source the threshold at which ``PRECISION`` of what is kept is right."""
-    sources = sorted({x.document.source for x in judged})
-    found: dict[str, Calibrated] = {}
-    for source in sources:
-        own = [
-            (x.delta, good)
-            for x, good in zip(judged, right, strict=True)
-            if x.document.source == source and x.delta is not None
-        ]
-        found[source] = calibrate([d for d, _ in own], [g for _, g in own], precision=PRECISION)
-    return found
+    """A threshold for each kind of rationale.
+
+    Args:
+        judged: labelled rationales.
+        right: whether each is.
+
+    Raises:
+        ValueError: nothing of some kind is right.
+    """
+    labelled: dict[str, list[tuple[float, bool]]] = {}
+    for x, good in zip(judged, right, strict=True):
+        if x.delta is not None:
+            labelled.setdefault(kind(x), []).append((x.delta, good))
+    return {name: _threshold(pairs) for name, pairs in sorted(labelled.items())}
+
+
+def _threshold(pairs: Sequence[tuple[float, bool]]) -> Calibrated:
+    deltas, good = zip(*pairs, strict=True)
+    for precision in PRECISIONS[:-1]:
+        try:
+            found = calibrate(deltas, good, precision=precision)
+        except ValueError:
+            continue
+        if found.recall >= LEAST_RECALL:
+            return found
+    return calibrate(deltas, good, precision=PRECISIONS[-1])
 
 
 def mine(
@@ -88,17 +115,21 @@ def mine(
         words: its tokenizer.
         labelled: documents to calibrate on.
         documents: to be filtered.
-        out: JSON Lines of ``Mined``.
+        out: JSON Lines of ``Mined``; ``thresholds.json`` goes beside it.
     """
-    least = float("-inf")
-    known = list(judge((x.document for x in labelled), model, words, threshold=least, batch=32))
+    how: dict[str, Any] = {"threshold": float("-inf"), "batch": 32}
+    known = list(judge((x.document for x in labelled), model, words, **how))
     found = thresholds(known, [good for x in labelled for good in x.right])
     (out.parent / "thresholds.json").write_text(
-        json.dumps({source: x._asdict() for source, x in found.items()}, indent=1) + "\n"
+        json.dumps({name: x._asdict() for name, x in found.items()}, indent=1) + "\n"
     )
-    least = {source: x.threshold for source, x in found.items()}
-    judged = judge((x.document for x in documents), model, words, threshold=least, batch=32)
-    _write(out, (asdict(_mined(x)) for x in tqdm(judged, unit="rationale") if x.kept))
+    judged = tqdm(judge((x.document for x in documents), model, words, **how), unit="rationale")
+    _write(out, (asdict(_mined(x)) for x in judged if _reaches(x, found)))
+
+
+def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
+    least = found.get(kind(judged))
+    return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
 def _mined(judged: Judged) -> Mined:
