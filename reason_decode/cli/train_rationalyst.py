@@ -5,7 +5,13 @@ from typing import Any, get_args
 
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import printable
-from reason_decode.training import Mined, Recipe, read_mined, split_documents, train_rationalyst
+from reason_decode.training import (
+    RationaleRow,
+    Recipe,
+    read_rationales,
+    split_documents,
+    train_rationalyst,
+)
 from reason_decode.training.rationalyst import Learn
 
 __all__ = ["add_options", "train"]
@@ -55,11 +61,11 @@ def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def _records(paths: list[str]) -> list[Mined]:
+def _records(paths: list[str]) -> list[RationaleRow]:
     """The rationales of all files; what became of each file's rows is printed."""
-    found: list[Mined] = []
+    found: list[RationaleRow] = []
     for path in paths:
-        records, rejected = read_mined(path)
+        records, rejected = read_rationales(path)
         found += records
         said = f"; malformed: {len(rejected)}" if rejected else ""
         if rejected:

@@ -30,7 +30,13 @@ from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import export, tokenizer
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
-from reason_decode.training import Mined, Recipe, read_mined, split_documents, train_rationalyst
+from reason_decode.training import (
+    RationaleRow,
+    Recipe,
+    read_rationales,
+    split_documents,
+    train_rationalyst,
+)
 
 # The first of these that keeps enough of what is right: before a first operation little tells a
 # right aim from one that cannot be had, and without any such rationales none would be learnt.
@@ -55,10 +61,10 @@ def read_drawn(path: Path) -> Iterator[Drawn]:
             yield Drawn(Marked(**row, **texts), right)
 
 
-def all_mined(documents: Iterable[Drawn]) -> list[Mined]:
+def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
     """Every candidate as if it had been kept."""
     return [
-        Mined(x.id, x.source, x.preceding(k), rationale, x.texts[k + 1])
+        RationaleRow(x.id, x.source, x.preceding(k), rationale, x.texts[k + 1])
         for x, _ in documents
         for k, rationale in enumerate(x.rationales)
     ]
@@ -115,7 +121,7 @@ def mine(
         words: its tokenizer.
         labelled: documents to calibrate on.
         documents: to be filtered.
-        out: JSON Lines of ``Mined``; ``thresholds.json`` goes beside it.
+        out: JSON Lines of ``RationaleRow``; ``thresholds.json`` goes beside it.
     """
     how: dict[str, Any] = {"threshold": float("-inf"), "batch": 32}
     known = list(judge((x.document for x in labelled), model, words, **how))
@@ -132,10 +138,10 @@ def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
     return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
-def _mined(judged: Judged) -> Mined:
+def _mined(judged: Judged) -> RationaleRow:
     document, k = judged.document, judged.place
     texts = (document.preceding(k), document.rationales[k], document.texts[k + 1])
-    return Mined(document.id, document.source, *texts, judged.delta)
+    return RationaleRow(document.id, document.source, *texts, judged.delta)
 
 
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -175,7 +181,7 @@ def run(
     if not mined.exists():
         judge_model = AutoModelForCausalLM.from_pretrained(out / "reader").eval()
         mine(judge_model, words, labelled, rows, mined)
-    kept, held = split_documents(read_mined(mined)[0], 0.01)
+    kept, held = split_documents(read_rationales(mined)[0], 0.01)
     told = train_rationalyst(
         out / "reader", words, kept, out / "trained", learn="both", recipe=recipe, held_out=held
     )

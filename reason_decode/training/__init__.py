@@ -10,16 +10,16 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.fit import Recipe
-from reason_decode.training.mined import Mined, read_mined, split_documents
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
+from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
 from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
     "Example",
     "Labelled",
-    "Mined",
+    "RationaleRow",
     "Recipe",
     "Report",
     "hold_out",
@@ -28,7 +28,7 @@ __all__ = [
     "outcome_examples",
     "rationale_examples",
     "read_labelled",
-    "read_mined",
+    "read_rationales",
     "select",
     "split_documents",
     "step_examples",

@@ -14,7 +14,7 @@ from reason_decode.training.examples import Example
 from reason_decode.training.fit import Recipe, fit
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss
-from reason_decode.training.mined import Mined
+from reason_decode.training.rationale_rows import RationaleRow
 
 __all__ = ["Learn", "rationale_examples", "train_rationalyst"]
 
@@ -25,7 +25,7 @@ _ENOUGH_CUTS = 8
 def train_rationalyst(
     source: str | Path,
     tokenizer: Tokenizer,
-    records: Sequence[Mined],
+    records: Sequence[RationaleRow],
     out: str | Path,
     *,
     learn: Learn = "rationale",
@@ -35,7 +35,7 @@ def train_rationalyst(
     lora: int | None = None,
     fold: bool = True,
     recipe: Recipe | None = None,
-    held_out: Sequence[Mined] = (),
+    held_out: Sequence[RationaleRow] = (),
 ) -> dict[str, Any]:
     r"""Train a rationale model; ``RationaleScorer.from_pretrained(out)`` then loads it.
 
@@ -101,7 +101,7 @@ def train_rationalyst(
 
 
 def rationale_examples(
-    records: Iterable[Mined],
+    records: Iterable[RationaleRow],
     scorer: RationaleScorer,
     *,
     learn: Learn = "rationale",
@@ -126,7 +126,7 @@ def rationale_examples(
     Example:
         >>> from reason_decode import RationaleScorer, tiny
         >>> scorer = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", chat=False)
-        >>> record = Mined("1", "sums", "1 + 2 =", "Add.", "1 + 2 = 3")
+        >>> record = RationaleRow("1", "sums", "1 + 2 =", "Add.", "1 + 2 = 3")
         >>> (example,), cut = rationale_examples([record], scorer)
         >>> scorer.tokenizer.decode(example.classes), cut
         ('Add.<EOT>', 0)
@@ -149,7 +149,7 @@ def rationale_examples(
 
 
 def _examples(
-    record: Mined, scorer: RationaleScorer, learn: Learn, without: bool = False
+    record: RationaleRow, scorer: RationaleScorer, learn: Learn, without: bool = False
 ) -> list[Example]:
     told = [_rationale(record, scorer)] if learn != "following" else []
     behind = _following(record, scorer, record.rationale) if learn != "rationale" else None
@@ -159,7 +159,7 @@ def _examples(
     return [*_joined([*told, behind]), *([] if bare is None else [bare])]
 
 
-def _rationale(record: Mined, scorer: RationaleScorer) -> Example:
+def _rationale(record: RationaleRow, scorer: RationaleScorer) -> Example:
     """The text as the writer asks for a rationale behind it, and that rationale up to its end."""
     writer = scorer.writer
     before = writer.lay_out(record.preceding, ()).ids
@@ -170,7 +170,7 @@ def _rationale(record: Mined, scorer: RationaleScorer) -> Example:
     return Example([*before, *ids], [*places], ids)
 
 
-def _turn_end(record: Mined, scorer: RationaleScorer) -> str:
+def _turn_end(record: RationaleRow, scorer: RationaleScorer) -> str:
     """What the chat template puts behind an answer, up to where generation ends."""
     eos = scorer.writer.tokenizer.eos_token
     if not isinstance(eos, str):
@@ -183,7 +183,9 @@ def _turn_end(record: Mined, scorer: RationaleScorer) -> str:
     return end or eos
 
 
-def _following(record: Mined, scorer: RationaleScorer, rationale: str | None) -> Example | None:
+def _following(
+    record: RationaleRow, scorer: RationaleScorer, rationale: str | None
+) -> Example | None:
     """The text, the rationale if there is one, and what follows, as a step is judged."""
     step = record.following.removesuffix(scorer.splitter.separator)
     if not step.strip():
@@ -207,8 +209,8 @@ def _joined(examples: Sequence[Example]) -> list[Example]:
 
 
 def _shortened(
-    record: Mined, scorer: RationaleScorer, learn: Learn, max_tokens: int
-) -> Mined | None:
+    record: RationaleRow, scorer: RationaleScorer, learn: Learn, max_tokens: int
+) -> RationaleRow | None:
     """The record with as much of its text as fits; ``None`` if even without it does not fit."""
     for _ in range(_ENOUGH_CUTS):
         excess = max(len(x.ids) for x in _examples(record, scorer, learn)) - max_tokens

@@ -11,7 +11,7 @@ from reason_decode.tiny.batch import VERDICTS
 
 def test_all_weights_fit_the_package() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 16e6
+    assert sum(path.stat().st_size for path in files) < 17e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
 

@@ -12,19 +12,19 @@ from reason_decode.scorers.writer import Rationale
 from reason_decode.tiny import Tiny
 from reason_decode.tiny.train import config
 from reason_decode.training import (
-    Mined,
+    RationaleRow,
     Recipe,
     rationale_examples,
-    read_mined,
+    read_rationales,
     split_documents,
     train_rationalyst,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 RECORDS = [
-    Mined("a", "sums", "1 + 2 + 3 =\n", "Add.", "1 + 2 = 3\n"),
-    Mined("a", "sums", "1 + 2 + 3 =\n1 + 2 = 3\n", "Go on.", "3 + 3 = 6\n"),
-    Mined("b", "products", "2 * 3 * 4 =\n", "Multiply.", "2 * 3 = 6\n"),
+    RationaleRow("a", "sums", "1 + 2 + 3 =\n", "Add.", "1 + 2 = 3\n"),
+    RationaleRow("a", "sums", "1 + 2 + 3 =\n1 + 2 = 3\n", "Go on.", "3 + 3 = 6\n"),
+    RationaleRow("b", "products", "2 * 3 * 4 =\n", "Multiply.", "2 * 3 = 6\n"),
 ]
 
 
@@ -81,7 +81,7 @@ def test_a_share_is_learnt_from_without_rationales_too(tiny: Tiny):
 @pytest.mark.parametrize("chat", [False, True])
 def test_long_texts_lose_their_beginning_and_are_counted(tiny: Tiny, chat: bool):
     asks = scorer(tiny, chat)
-    long = Mined("c", "sums", "9 + " * 200 + "1 =\n", "Add.", "9 + 9 = 18\n")
+    long = RationaleRow("c", "sums", "9 + " * 200 + "1 =\n", "Add.", "9 + 9 = 18\n")
     examples, cut = rationale_examples([long, RECORDS[0]], asks, max_tokens=60)
     assert cut == 1 and max(len(x.ids) for x in examples) <= 60
     text = str(tiny.tokenizer.decode(examples[0].ids, skip_special_tokens=True))
@@ -92,7 +92,7 @@ def test_long_texts_lose_their_beginning_and_are_counted(tiny: Tiny, chat: bool)
 
 
 def test_documents_are_on_one_side():
-    many = [Mined(str(k // 3), "s", "a", "b", str(k)) for k in range(60)]
+    many = [RationaleRow(str(k // 3), "s", "a", "b", str(k)) for k in range(60)]
     kept, held = split_documents(many, 0.3)
     assert kept and held and len(kept) + len(held) == 60
     assert not {x.id for x in kept} & {x.id for x in held}
@@ -101,7 +101,14 @@ def test_documents_are_on_one_side():
 
 def test_rows_are_rationales_or_documents_and_the_rest_is_set_aside(tmp_path: Path):
     rows = [
-        {"id": "1", "source": "s", "preceding": "a", "rationale": "b", "delta": 1.5, "more": 0},
+        {
+            "id": "1",
+            "source": "s",
+            "preceding": "a",
+            "rationale": "b",
+            "delta": 1.5,
+            "following": None,
+        },
         {"id": 2, "source": "s", "texts": ["a", "b", "c"], "rationales": ["x", "y"]},
         {"preceding": "a", "rationale": " "},
         {"preceding": "a"},
@@ -109,16 +116,16 @@ def test_rows_are_rationales_or_documents_and_the_rest_is_set_aside(tmp_path: Pa
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    found, rejected = read_mined(path)
+    found, rejected = read_rationales(path)
     assert found == [
-        Mined("1", "s", "a", "b", "", 1.5),
-        Mined("2", "s", "a", "x", "b"),
-        Mined("2", "s", "ab", "y", "c"),
+        RationaleRow("1", "s", "a", "b", "", 1.5),
+        RationaleRow("2", "s", "a", "x", "b"),
+        RationaleRow("2", "s", "ab", "y", "c"),
     ]
     assert [x.row for x in rejected] == [3, 4, 5, 6]
     path.write_text("{}\n")
     with pytest.raises(ValueError, match="holds no rationale"):
-        read_mined(path)
+        read_rationales(path)
 
 
 @pytest.fixture
@@ -134,7 +141,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-FAST = Recipe(epochs=60, batch=3, learning_rate=2e-2, warmup=0, save_every=1000, by_length=True)
+FAST = Recipe(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_every=1000, by_length=True)
 
 
 def written(folder: Path) -> list[str]:
@@ -146,7 +153,7 @@ def test_a_model_writes_what_it_learnt(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     words: Any = RationaleScorer.from_pretrained(small).tokenizer
     told = train_rationalyst(small, words, RECORDS, tmp_path / "out", learn="both", recipe=FAST)
-    assert told["examples"] == 3 and told["cut"] == 0 and told["loss"] < 0.5
+    assert told["examples"] == 3 and told["cut"] == 0 and told["loss"] < 0.2
     assert written(tmp_path / "out") == ["Add.", "Go on.", "Multiply."]
 
 

@@ -1,4 +1,4 @@
-"""Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
+"""RationaleRow rationales as rows of a file: what stands before each, the rationale, what it helped."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any
 
 from reason_decode.rows import Reject, stream_rows
 
-__all__ = ["Mined", "read_mined", "split_documents"]
+__all__ = ["RationaleRow", "read_rationales", "split_documents"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
+class RationaleRow:
     """A rationale and the text around it.
 
     Args:
@@ -27,7 +27,7 @@ class Mined:
         ValueError: nothing stands before it, or there is no rationale.
 
     Example:
-        >>> Mined("1", "web", "2 + 3", "Add them.", " is 5.").rationale
+        >>> RationaleRow("1", "web", "2 + 3", "Add them.", " is 5.").rationale
         'Add them.'
     """
 
@@ -45,7 +45,7 @@ class Mined:
             raise ValueError("`rationale` is blank; drop the row")
 
 
-def read_mined(path: str | Path) -> tuple[list[Mined], list[Reject]]:
+def read_rationales(path: str | Path) -> tuple[list[RationaleRow], list[Reject]]:
     """The rationales of a JSON Lines file, and the rows that hold none.
 
     A row is ``{"id", "source", "preceding", "rationale", "following", "delta"}``, of which
@@ -60,7 +60,7 @@ def read_mined(path: str | Path) -> tuple[list[Mined], list[Reject]]:
         OSError: the file cannot be read.
         ValueError: no row holds a rationale.
     """
-    found: list[Mined] = []
+    found: list[RationaleRow] = []
     rejected: list[Reject] = []
     for row in stream_rows(path):
         if isinstance(row, Reject):
@@ -77,14 +77,14 @@ def read_mined(path: str | Path) -> tuple[list[Mined], list[Reject]]:
     return found, rejected
 
 
-def _mined(row: Mapping[str, Any], place: str) -> Iterator[Mined]:
+def _mined(row: Mapping[str, Any], place: str) -> Iterator[RationaleRow]:
     id, source = str(row.get("id", place)), str(row.get("source", ""))
     if "texts" not in row:
         delta = row.get("delta")
         if not isinstance(delta, int | float | None):
             raise ValueError(f"got `delta` {delta!r:.40}; need a number of nats")
         texts = (_text(row, "preceding"), _text(row, "rationale"), _text(row, "following", ""))
-        yield Mined(id, source, *texts, delta)
+        yield RationaleRow(id, source, *texts, delta)
         return
     texts, rationales = row["texts"], row.get("rationales")
     for name, listed in (("texts", texts), ("rationales", rationales)):
@@ -93,17 +93,20 @@ def _mined(row: Mapping[str, Any], place: str) -> Iterator[Mined]:
     if len(texts) != len(rationales or ()) + 1:
         raise ValueError("`texts` must have one piece more than there are `rationales`")
     for k, rationale in enumerate(rationales or ()):
-        yield Mined(id, source, "".join(texts[: k + 1]), rationale, texts[k + 1])
+        yield RationaleRow(id, source, "".join(texts[: k + 1]), rationale, texts[k + 1])
 
 
 def _text(row: Mapping[str, Any], name: str, missing: str | None = None) -> str:
-    text = row.get(name, missing)
+    text = row.get(name)
+    text = missing if text is None else text
     if not isinstance(text, str):
         raise ValueError(f"got `{name}` {text!r:.40}; need a text")
     return text
 
 
-def split_documents(records: Iterable[Mined], share: float) -> tuple[list[Mined], list[Mined]]:
+def split_documents(
+    records: Iterable[RationaleRow], share: float
+) -> tuple[list[RationaleRow], list[RationaleRow]]:
     """Rationales to learn from and to measure on; those of one document are on one side.
 
     Args:
@@ -118,8 +121,8 @@ def split_documents(records: Iterable[Mined], share: float) -> tuple[list[Mined]
     """
     if not 0 <= share < 1:
         raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
-    kept: list[Mined] = []
-    held: list[Mined] = []
+    kept: list[RationaleRow] = []
+    held: list[RationaleRow] = []
     for record in records:
         # The document's name decides, so that the split is the same in every run.
         name = f"{record.source}\n{record.id}".encode()
