@@ -1,4 +1,4 @@
-"""RationaleRow rationales as rows of a file: what stands before each, the rationale, what it helped."""
+"""Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
