@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all stages' results")
     parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
-    parser.add_argument("--documents", type=int, default=40_000)
+    parser.add_argument("--documents", type=int, default=30_000)
     parser.add_argument("--epochs", type=float, default=1.0, help="over what was kept")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
