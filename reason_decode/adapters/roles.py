@@ -53,4 +53,6 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
     shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
     adapted = deepcopy(model, shared)
     adapted.load_adapter(str(path_or_id))
+    # It is from here that both are loaded again.
+    adapted.name_or_path = str(path_or_id)
     return adapted.eval()

@@ -112,8 +112,11 @@ class RationaleScorer(Reader):
             subtract: whether to subtract the likelihood without the rationale.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
+        writes = AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs)
+        # An adapter's folder gives a model that is named after the one below it.
+        writes.name_or_path = str(path_or_id)
         writer = RationaleWriter(
-            AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs),
+            writes,
             AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False),
             separator=separator,
             chat=chat,

@@ -78,6 +78,8 @@ def train_rationalyst(
         raise ValueError("got fold=False without LoRA matrices; pass lora=RANK too")
     recipe = recipe or Recipe()
     set_seed(recipe.seed)
+    # An adapter names the model below it, wherever it is loaded from.
+    source = Path(source).resolve() if Path(source).is_dir() else source
     model = AutoModelForCausalLM.from_pretrained(source)
     writer = RationaleWriter(model, tokenizer, separator=separator, chat=chat)
     scorer = RationaleScorer(writer, chat=chat)
