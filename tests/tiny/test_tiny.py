@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_missing_weights_say_how_to_get_them(
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train base"):
         package.load()
+
+
+def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train_rationalyst --out"):
+        _ = replace(tiny).rationalyst
 
 
 def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
