@@ -208,5 +208,6 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
             )
     axes.set_xlabel("updates")
     axes.set_ylabel("loss, nats a label")
-    axes.legend()
+    if axes.lines:
+        axes.legend()
     figure.savefig(path)

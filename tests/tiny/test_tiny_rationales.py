@@ -80,6 +80,7 @@ def test_what_cannot_be_told_apart_is_kept_at_a_lower_precision():
     assert found["countdown 1"].recall == 1.0
 
 
+@pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
 def test_the_whole_recipe_runs_small_and_goes_on(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -145,7 +145,7 @@ FAST = Recipe(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_every=1000
 
 
 def written(folder: Path) -> list[str]:
-    saved = RationaleScorer.from_pretrained(folder, max_new_tokens=12)
+    saved = RationaleScorer.from_pretrained(folder, max_new_tokens=24)
     return saved.open([x.preceding for x in RECORDS]).rationales()
 
 
