@@ -34,7 +34,7 @@ ALLOWED = {
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
     "mining": LEARNING | {"host"},
-    "tiny": LEARNING,
+    "tiny": LEARNING | {"training", "mining"},
     "evaluation": DECODING | {"rows", "tiny"},
     "viewer": DECODING,
     "cli": DECODING | {"evaluation", "viewer", "training", "mining", "tiny", "adapters"},

@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
     check_writable(args.out)
     report = Report()
     rows = read_labelled(args.data, args.format, separator=args.separator, report=report)
-    suffix = suffix_for("token-classification", args.separator, args.prompt_suffix)
+    suffix = suffix_for(True, args.separator, args.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
     out = Path(args.out)
     done = _done(out, [x.prompt for x in solutions])

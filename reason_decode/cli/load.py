@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from reason_decode import tiny
-from reason_decode.scorers import ProcessRewardModel
+from reason_decode.scorers import ProcessRewardModel, RationaleScorer, RationaleWriter
 
-__all__ = ["load_model", "load_scorer", "load_tokenizer"]
+__all__ = ["load_model", "load_rationalyst", "load_scorer", "load_tokenizer"]
 
 
 @cache
@@ -72,6 +72,29 @@ def load_scorer(name: str) -> ProcessRewardModel:
     model: Any = scorer.model
     model.to(_device())
     return scorer
+
+
+def load_rationalyst(
+    name: str, judge: str | None = None, *, discount: float = 1.0, subtract: bool = False
+) -> RationaleScorer:
+    """A rationale model as a scorer of steps, on a GPU if there is one.
+
+    Args:
+        name: what writes rationales: ``tiny``, a folder (an adapter's will do) or a Hub id.
+        judge: what finds steps likely given a rationale; ``None``: the same model.
+        discount: see ``RationaleScorer``.
+        subtract: see ``RationaleScorer``.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: a discount out of range.
+    """
+    if name == "tiny":
+        writer = _tiny().rationalyst.writer
+    else:
+        writer = RationaleWriter(*load_model(name))
+    model, words = (None, None) if judge in (None, name) else load_model(judge)
+    return RationaleScorer(writer, model, words, discount=discount, subtract=subtract)
 
 
 def _device() -> str:

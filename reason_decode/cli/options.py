@@ -7,13 +7,15 @@ from typing import Any, get_args
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.cli.load import load_scorer
+from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.scorers.base import Reduce
-from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 
 __all__ = ["GUIDED", "OPTIONS", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
 
 PLAIN = ("greedy", "sample")
-GUIDED = ("best-of-n", "step-search", "self-consistency")
+SCORED = ("best-of-n", "step-search")
+GUIDED = (*SCORED, "self-consistency", "rationale-guided")
 STRATEGIES = (*PLAIN, *GUIDED)
 # Options that not every strategy has: what they are if left out, whose they are, and for what.
 OPTIONS: dict[str, tuple[Any, tuple[str, ...], str]] = {
@@ -24,7 +26,9 @@ OPTIONS: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "max_tokens": (None, GUIDED, "have a budget"),
     "stop": (None, ("self-consistency",), "stops early"),
     "weigh": (None, ("self-consistency",), "weighs votes"),
-    "reduce": (None, ("best-of-n", "step-search"), "reduce the scores of steps"),
+    "reduce": (None, SCORED, "reduce the scores of steps"),
+    "scorer": ("prm", SCORED, "are guided by a scorer"),
+    "supervision": ("implicit", ("rationale-guided",), "is supervised by rationales"),
 }
 
 
@@ -40,6 +44,20 @@ def add_decoding(
         default="tiny",
         help="process reward model that best-of-n and step-search are guided by (default: tiny)",
     )
+    parser.add_argument(
+        "--scorer",
+        choices=("prm", "rationale"),
+        default="prm",
+        help="what guides them: that, or how likely rationales make each step (default: prm)",
+    )
+    parser.add_argument(
+        "--supervision",
+        choices=("implicit", "explicit"),
+        default="implicit",
+        help="of rationale-guided: rationales score the steps, or the generator reads them "
+        "(default: implicit)",
+    )
+    add_rationales(parser)
     parser.add_argument(
         "--strategy",
         choices=choices,
@@ -67,7 +85,8 @@ def add_decoding(
     parser.add_argument(
         "--reduce",
         choices=get_args(Reduce),
-        help="step scores as one number (default: prod for best-of-n, last for step-search)",
+        help="step scores as one number (default: last for step-search; for best-of-n prod, of "
+        "rationales' log-likelihoods mean)",
     )
 
 
@@ -116,7 +135,7 @@ def make_strategy(
     """The strategy that the options name, or ``None`` for plain ``generate``.
 
     ``distinct`` is the task's, for ``StepSearch``; of prompts from a file nothing is known.
-    The process reward model is loaded only where the strategy has use for it.
+    The models that guide are loaded only where the strategy has use for them.
     """
     if args.strategy in PLAIN:
         return None
@@ -125,8 +144,18 @@ def make_strategy(
         return SelfConsistency(
             tokenizer=tokenizer, n=args.n, weigh=weigh, stop=args.stop, max_tokens=args.max_tokens
         )
-    scorer = load_scorer(args.prm)
+    if args.strategy == "rationale-guided":
+        return RationaleGuided(
+            make_rationalyst(args),
+            tokenizer=tokenizer,
+            n=args.n,
+            supervision=args.supervision,
+            max_tokens=args.max_tokens,
+        )
+    scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
     reduce = {} if args.reduce is None else {"reduce": args.reduce}
+    if not reduce and args.scorer == "rationale" and args.strategy == "best-of-n":
+        reduce = {"reduce": "mean"}
     if args.strategy == "best-of-n":
         return BestOfN(scorer, tokenizer=tokenizer, n=args.n, max_tokens=args.max_tokens, **reduce)
     return StepSearch(

@@ -10,22 +10,22 @@ def add_suffix(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--prompt-suffix",
         metavar="TEXT",
-        help="what follows a prompt that does not end with it (default: the step separator for "
-        "plain token classification, whose prompt and steps are one text; else nothing)",
+        help="what follows a prompt that does not end with it (default: the step separator where "
+        "prompt and steps are one text, as for plain token classification; else nothing)",
     )
 
 
-def suffix_for(format: str, separator: str, given: str | None) -> str:
-    """The suffix that was given, else the one that a scorer's format wants.
+def suffix_for(one_text: bool, separator: str, given: str | None) -> str:
+    """The suffix that was given, else the one that a scorer's layout wants.
 
     Args:
-        format: its name, such as ``"token-classification"``.
+        one_text: whether prompt and steps are one text there, not the turns of a conversation.
         separator: what ends a step.
         given: by the user, if at all.
     """
     if given is not None:
         return given
-    return separator if format == "token-classification" else ""
+    return separator if one_text else ""
 
 
 def with_suffix(prompt: str, suffix: str) -> str:

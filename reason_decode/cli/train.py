@@ -1,10 +1,11 @@
-"""``reason-decode train``: train a scorer on labelled solutions, for every other command to use."""
+"""``reason-decode train``: train a scorer or a rationale model, for every other command to use."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import fields, replace
 from typing import Any
 
 from reason_decode import tiny
+from reason_decode.cli import train_rationalyst
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.text import table
@@ -26,7 +27,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand and what can be trained."""
     parser: ArgumentParser = commands.add_parser(
-        "train", help="train a reward model on labelled solutions", description=__doc__
+        "train", help="train a reward model or a rationale model", description=__doc__
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
     prm: ArgumentParser = kinds.add_parser("prm", help="a process reward model: a class a step")
@@ -34,12 +35,18 @@ def add(commands: Any) -> None:
     active: ArgumentParser = kinds.add_parser(
         "active", help="process reward models in rounds, each on what convinced the last"
     )
-    for kind in (prm, orm, active):
+    rationalyst: ArgumentParser = kinds.add_parser(
+        "rationalyst", help="a rationale model: what is to come next, and why"
+    )
+    for kind in (prm, orm, active, rationalyst):
         _add_data(kind)
         _add_recipe(kind)
         kind.set_defaults(run=run)
+    for kind in (prm, orm, active):
+        _add_format(kind)
     for kind in (prm, active):
         _add_steps(kind)
+    train_rationalyst.add_options(rationalyst)
     active.add_argument("--rounds", type=int, default=3, help="after the first (default: 3)")
     active.add_argument(
         "--per-problem", type=int, default=2, help="solutions labelled in a round (default: 2)"
@@ -83,26 +90,29 @@ def _add_data(parser: ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="JSON Lines, .gz or not, of labelled solutions",
-    )
-    parser.add_argument(
-        "--format",
-        default="auto",
-        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake or plain (default: "
-        "told by a file's first row)",
+        help="JSON Lines, .gz or not, of labelled solutions, or of mined rationales",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the model goes here")
     parser.add_argument("--separator", default="\n", help="what ends a step (default: a newline)")
-    add_suffix(parser)
     parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA matrices, folded in")
     parser.add_argument(
         "--hold-out",
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="of the prompts, to measure the loss on (default: 0.05)",
+        help="of the prompts, or documents, to measure the loss on (default: 0.05)",
     )
     parser.add_argument("--json", metavar="OUT", help="write counts and losses here")
+
+
+def _add_format(parser: ArgumentParser) -> None:
+    add_suffix(parser)
+    parser.add_argument(
+        "--format",
+        default="auto",
+        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake or plain (default: "
+        "told by a file's first row)",
+    )
 
 
 def _add_recipe(parser: ArgumentParser) -> None:
@@ -126,24 +136,8 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
-    tokenizer = load_tokenizer(source)
-    kept, held = hold_out(_solutions(args), args.hold_out)
-    how: dict[str, Any] = {
-        "separator": args.separator,
-        "lora": args.lora,
-        "recipe": recipe,
-        "held_out": held,
-    }
-    if args.kind == "orm":
-        rows = [train_orm(source, tokenizer, kept, args.out, **how)]
-    else:
-        how |= {"head": args.head, "ratings": args.neutral == "keep"}
-        if args.kind == "prm":
-            rows = [train_prm(source, tokenizer, kept, args.out, **how)]
-        else:
-            names = ("rounds", "per_problem", "wrong_share", "uniform")
-            how |= {name: getattr(args, name) for name in names}
-            rows = learn_actively(source, tokenizer, kept, args.out, **how)
+    rationales = args.kind == "rationalyst"
+    rows = (train_rationalyst.train if rationales else _train)(args, source, recipe)
     if args.json:
         write_json(args.json, {"rows": rows})
     shown = [
@@ -154,11 +148,33 @@ def run(args: Namespace) -> int:
     return 0
 
 
+def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+    """Train a reward model, or one a round."""
+    tokenizer = load_tokenizer(source)
+    kept, held = hold_out(_solutions(args), args.hold_out)
+    how: dict[str, Any] = {
+        "separator": args.separator,
+        "lora": args.lora,
+        "recipe": recipe,
+        "held_out": held,
+    }
+    if args.kind == "orm":
+        return [train_orm(source, tokenizer, kept, args.out, **how)]
+    how |= {"head": args.head, "ratings": args.neutral == "keep"}
+    if args.kind == "prm":
+        return [train_prm(source, tokenizer, kept, args.out, **how)]
+    names = ("rounds", "per_problem", "wrong_share", "uniform")
+    how |= {name: getattr(args, name) for name in names}
+    return learn_actively(source, tokenizer, kept, args.out, **how)
+
+
 def _solutions(args: Namespace) -> list[Labelled]:
     """All solutions of all files; what became of each file's rows is printed."""
     found: list[Labelled] = []
     # An outcome reward model has the tokenizer's chat template to tell the prompt from the answer.
-    suffix = suffix_for(getattr(args, "head", ""), args.separator, args.prompt_suffix)
+    suffix = suffix_for(
+        getattr(args, "head", "") == "token-classification", args.separator, args.prompt_suffix
+    )
     for path in args.data:
         report = Report()
         settings: dict[str, Any] = {}

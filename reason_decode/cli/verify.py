@@ -1,4 +1,4 @@
-"""``reason-decode verify``: where solutions first go wrong, by a process reward model."""
+"""``reason-decode verify``: where solutions first go wrong, by a scorer of their steps."""
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -7,11 +7,13 @@ from typing import Any, get_args
 
 from reason_decode.cli.load import load_scorer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
+from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.cli.text import percent, printable, table
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.parts import Part, folds, held_out, share
 from reason_decode.evaluation.verify import Located, verify
+from reason_decode.scorers import ProcessRewardModel, RationaleScorer
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.supervision import Labelled
 
@@ -19,6 +21,7 @@ __all__ = ["add", "run"]
 
 FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
 FOLDS = 5
+SCORERS = ("prm", "rationale")
 
 
 def add(commands: Any) -> None:
@@ -27,11 +30,19 @@ def add(commands: Any) -> None:
         "verify", help="find the first wrong step of given solutions", description=__doc__
     )
     parser.add_argument(
+        "--scorer",
+        choices=SCORERS,
+        default="prm",
+        help="prm: P(right) of each step; rationale: its log-likelihood given a rationale that was "
+        "written for what comes before it (default: prm)",
+    )
+    parser.add_argument(
         "--prm", default="tiny", help="process reward model: tiny, a folder or a Hub id"
     )
     parser.add_argument(
         "--data", required=True, metavar="FILE", help="labelled solutions, JSON Lines, .gz or not"
     )
+    add_rationales(parser)
     parser.add_argument("--format", choices=FORMATS, default="auto", help="default: auto")
     parser.add_argument(
         "--neutral",
@@ -80,8 +91,8 @@ def run(args: Namespace) -> int:
         _read(args.calibrate, "auto", args.neutral) if args.calibrate else ([], None)
     )
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
-    scorer = load_scorer(args.prm)
-    suffix = suffix_for(scorer.name, scorer.splitter.separator, args.prompt_suffix)
+    scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
+    suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
     result = verify(
         [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in (*found, *others)],
         scorer,
@@ -91,7 +102,17 @@ def run(args: Namespace) -> int:
         batch_size=args.batch_size,
         fits=scorer.fits,
     )
-    names = ("prm", "data", "neutral", "folds", "calibrate", "calibrate_share", "maximise")
+    used = ("prm",) if args.scorer == "prm" else ("rationalyst", "judge", "discount", "subtract")
+    names = (
+        "scorer",
+        *used,
+        "data",
+        "neutral",
+        "folds",
+        "calibrate",
+        "calibrate_share",
+        "maximise",
+    )
     settings = {name: getattr(args, name) for name in (*names, "batch_size")}
     settings |= {"format": report.format, "prompt_suffix": suffix}
     rows = result.pop("rows")
@@ -155,6 +176,12 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     if args.calibrate_share is not None:
         return share(tested, args.calibrate_share)
     return folds(tested, args.folds)
+
+
+def _one_text(scorer: ProcessRewardModel | RationaleScorer) -> bool:
+    if isinstance(scorer, RationaleScorer):
+        return not scorer.chat
+    return scorer.name == "token-classification"
 
 
 def _said(report: Report) -> dict[str, Any]:

@@ -83,14 +83,19 @@ def reduce_scores(scores: Sequence[Tensor], how: Reduce = "prod") -> Tensor:
     return torch.stack([_reduced(x.float(), how) for x in scores]) if scores else torch.zeros(0)
 
 
-def check_reduce(how: str) -> None:
-    """Raise unless ``how`` names a reduction.
+def check_reduce(how: str, scorer: object = None) -> None:
+    """Raise unless ``how`` names a reduction, and one that the scorer's scores allow.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not, or scores ``in_nats`` are to be multiplied.
     """
     if how not in get_args(Reduce):
         raise ValueError(f"got reduce={how!r}; allowed are {', '.join(get_args(Reduce))}")
+    if how == "prod" and getattr(scorer, "in_nats", False):
+        raise ValueError(
+            f"got reduce='prod' for a {type(scorer).__name__}, whose scores are log-probabilities "
+            "and are not to be multiplied; pass reduce='mean', 'min' or 'last'"
+        )
 
 
 def _reduced(scores: Tensor, how: Reduce) -> Tensor:

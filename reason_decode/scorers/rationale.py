@@ -1,5 +1,6 @@
 """Rationales as process supervision: a step is as good as a rationale makes it likely."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,6 +61,8 @@ class RationaleScorer(Reader):
         True
     """
 
+    in_nats = True
+
     def __init__(
         self,
         writer: RationaleWriter,
@@ -90,6 +93,7 @@ class RationaleScorer(Reader):
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         separator: str = "\n",
+        chat: bool | None = None,
         max_new_tokens: int = 64,
         discount: float = 1.0,
         subtract: bool = False,
@@ -102,18 +106,23 @@ class RationaleScorer(Reader):
             model: finds steps likely; ``None``: the rationale model.
             tokenizer: the model's own.
             separator: what ends a step in a solution.
+            chat: whether to use chat templates; ``None``: each model's, if it has one.
             max_new_tokens: of a rationale.
             discount: above 0, at most 1; 1 is the mean.
             subtract: whether to subtract the likelihood without the rationale.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
+        writes = AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs)
+        # An adapter's folder gives a model that is named after the one below it.
+        writes.name_or_path = str(path_or_id)
         writer = RationaleWriter(
-            AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs),
+            writes,
             AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False),
             separator=separator,
+            chat=chat,
             max_new_tokens=max_new_tokens,
         )
-        return cls(writer, model, tokenizer, discount=discount, subtract=subtract)
+        return cls(writer, model, tokenizer, chat=chat, discount=discount, subtract=subtract)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""
@@ -122,10 +131,31 @@ class RationaleScorer(Reader):
             "path_or_id": source_of(self.writer.model),
             **own,
             "separator": self.splitter.separator,
+            "chat": self.chat,
             "max_new_tokens": self.writer.how.max_new_tokens,
             "discount": self.discount,
             "subtract": self.subtract,
         }
+
+    def fits(self, prompt: str, steps: Sequence[str]) -> int:
+        """How many of the first steps both models have positions for, rationales included.
+
+        Args:
+            prompt: the prompt.
+            steps: the steps, none of them blank.
+        """
+        limits = [_positions(model) for model in (self.model, self.writer.model)]
+        known = [limit for limit in limits if limit is not None]
+        if not known:
+            return len(steps)
+        room = min(known) - (self.writer.how.max_new_tokens or 0)
+
+        def exceeds(k: int) -> bool:
+            told = [*steps[:k], Rationale(" "), steps[k]]
+            asked = self.writer.lay_out(prompt, steps[:k]).ids
+            return max(len(self.lay_out(prompt, told).ids), len(asked)) > room
+
+        return bisect_left(range(len(steps)), True, key=exceeds)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The trajectory, a rationale if one stands at its end or before its last step, the step.
@@ -181,6 +211,11 @@ class RationaleScorer(Reader):
         found = self.open(list(places)).score(groups, remember=False)
         rest = [iter(group) for group in found]
         return [next(rest[places[prompt]]) for prompt in prompts]
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """How many positions a model has, if it says so."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 class _Thread(NamedTuple):

@@ -62,7 +62,7 @@ class BestOfN(Strategy):
 
     def __post_init__(self) -> None:
         check_positive(n=self.n, max_tokens=self.max_tokens or 1)
-        check_reduce(self.reduce)
+        check_reduce(self.reduce, self.scorer)
         check_budget(self.max_tokens, side_by_side(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:

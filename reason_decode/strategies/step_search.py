@@ -91,7 +91,7 @@ class StepSearch(Strategy):
 
     def __post_init__(self) -> None:
         check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
-        check_reduce(self.reduce)
+        check_reduce(self.reduce, self.scorer)
         check_positive(subtrees=self.subtrees, max_tokens=self.max_tokens or 1)
         check_positive(lookahead=self.lookahead or 1)
         check_budget(self.max_tokens, self.n * self.beam_width)

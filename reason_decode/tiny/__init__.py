@@ -1,6 +1,7 @@
 """The embedded default: a small generator and its verifier, in the package, ready offline."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers import ProcessRewardModel
+from reason_decode.scorers import ProcessRewardModel, RationaleScorer
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Folders ``base`` and ``prm``, each a checkpoint that plain transformers loads."""
+"""Folders ``base``, ``prm`` and ``rationalyst``: checkpoints that plain transformers loads."""
+# Of a rationale; what two intermediate results are made of takes up to forty.
+_RATIONALE_TOKENS = 48
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,18 @@ class Tiny:
     tokenizer: PreTrainedTokenizerBase
     prm: ProcessRewardModel
 
+    @cached_property
+    def rationalyst(self) -> RationaleScorer:
+        """Writes rationales and scores steps by them; loaded when it is first asked for.
+
+        Raises:
+            FileNotFoundError: the package was built without its weights.
+        """
+        _check("rationalyst", "train_rationalyst --out runs/rationalyst")
+        return RationaleScorer.from_pretrained(
+            WEIGHTS / "rationalyst", max_new_tokens=_RATIONALE_TOKENS
+        )
+
 
 def load() -> Tiny:
     """Load the tiny models from the package; each call loads anew.
@@ -39,11 +54,15 @@ def load() -> Tiny:
         FileNotFoundError: the package was built without its weights.
     """
     for name in ("base", "prm"):
-        if not (WEIGHTS / name / "model.safetensors").is_file():
-            raise FileNotFoundError(
-                f"no weights in {WEIGHTS / name}; install the released package, or train them: "
-                "python -m reason_decode.tiny.train base --out runs/base"
-            )
+        _check(name, "train base --out runs/base")
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "base")
     return Tiny(model, tokenizer, ProcessRewardModel.from_pretrained(WEIGHTS / "prm"))
+
+
+def _check(name: str, command: str) -> None:
+    if not (WEIGHTS / name / "model.safetensors").is_file():
+        raise FileNotFoundError(
+            f"no weights in {WEIGHTS / name}; install the released package, or train them: "
+            f"python -m reason_decode.tiny.{command}"
+        )

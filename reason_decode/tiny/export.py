@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
@@ -16,6 +17,19 @@ def base(out: Path, model: LlamaForCausalLM) -> None:
     """Write the generator to ``out/model``."""
     model.generation_config.update(do_sample=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     _save(model, out / "model", out)
+
+
+def rationalyst(out: Path, words: Path, model: PreTrainedModel) -> None:
+    """Write the rationale model to ``out/model``.
+
+    Args:
+        out: the stage's folder.
+        words: the folder with the tokenizer's files.
+        model: the model.
+    """
+    config: Any = model.generation_config
+    config.update(do_sample=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    _save(model, out / "model", words)
 
 
 def prm(out: Path, words: Path, model: LlamaForCausalLM, verdict: nn.Linear) -> None:

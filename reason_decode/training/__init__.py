@@ -13,12 +13,15 @@ from reason_decode.training.fit import Recipe
 from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
+from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
+from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.rollouts import Rolled, label_by_rollouts
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
     "Example",
     "Labelled",
+    "RationaleRow",
     "Recipe",
     "Report",
     "Rolled",
@@ -29,9 +32,13 @@ __all__ = [
     "label_by_scorer",
     "learn_actively",
     "outcome_examples",
+    "rationale_examples",
     "read_labelled",
+    "read_rationales",
     "select",
+    "split_documents",
     "step_examples",
     "train_orm",
     "train_prm",
+    "train_rationalyst",
 ]

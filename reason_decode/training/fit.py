@@ -67,6 +67,7 @@ def fit(
     loss: Loss,
     recipe: Recipe,
     held_out: Sequence[Example] = (),
+    fold: bool = True,
 ) -> dict[str, Any]:
     """Train a model and save it; a run that was stopped goes on from its last checkpoint.
 
@@ -74,10 +75,11 @@ def fit(
         model: a transformers model, or peft's around one.
         tokenizer: gives the padding.
         examples: to learn from.
-        out: the folder of the model, LoRA matrices folded in, and of checkpoints, log and plot.
+        out: the folder of the model, and of checkpoints, log and plot.
         loss: see ``Loss``.
         recipe: how.
         held_out: to measure the loss on after every epoch.
+        fold: whether LoRA matrices are added to the weights; else they alone are saved.
 
     Returns:
         ``examples``, ``labels``, ``too_long`` (left out) and ``updates`` as counts, ``loss`` and
@@ -118,6 +120,8 @@ def fit(
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
         bf16=recipe.bfloat16,
+        # Left to itself, it refuses bfloat16 where there is no accelerator.
+        use_cpu=not torch.accelerator.is_available(),
         save_steps=recipe.save_every,
         save_total_limit=2,
         logging_steps=10,
@@ -141,7 +145,7 @@ def fit(
         get_last_checkpoint(arguments.output_dir) if out.joinpath("checkpoints").is_dir() else None
     )
     trainer.train(resume_from_checkpoint=last)
-    merged(model).eval().save_pretrained(out)
+    (merged(model) if fold else model).eval().save_pretrained(out)
     tokenizer.save_pretrained(out)
     history = trainer.state.log_history
     (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
@@ -184,5 +188,6 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
             )
     axes.set_xlabel("updates")
     axes.set_ylabel("loss, nats a label")
-    axes.legend()
+    if axes.lines:
+        axes.legend()
     figure.savefig(path)

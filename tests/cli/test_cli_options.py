@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import main, options
-from reason_decode.strategies import BestOfN, SelfConsistency, StepSearch
+from reason_decode.cli import main, options, rationales
+from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 from tests.fakes import TableScorer
 
 SCORER = TableScorer(lambda step: 1.0)
@@ -45,6 +45,23 @@ def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
     assert made(monkeypatch, *early, "decided").stop == "decided"
 
 
+def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[str, str | None]] = []
+
+    def load(name: str, judge: str | None, **how: Any) -> TableScorer:
+        asked.append((name, judge))
+        return SCORER
+
+    monkeypatch.setattr(rationales, "load_rationalyst", load)
+    guided = made(monkeypatch, "--strategy", "rationale-guided", "--supervision", "explicit")
+    assert isinstance(guided, RationaleGuided)
+    assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", SCORER)
+    best = made(monkeypatch, "--scorer", "rationale", "--judge", "tiny")
+    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (SCORER, "mean")
+    assert made(monkeypatch, "--scorer", "rationale", "--reduce", "min").reduce == "min"
+    assert asked == [("tiny", None), ("tiny", "tiny"), ("tiny", None)]
+
+
 def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(options, "load_scorer", lambda name: pytest.fail(f"loaded {name}"))
     tokenizer: Any = object()
@@ -64,6 +81,8 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
         (["--stop", "0.9"], "got --stop 0.9 with best-of-n; only self-consistency stops early"),
         (["--weigh", "prm"], "only self-consistency weighs votes"),
         (["--strategy", "sample", "--max-tokens", "9"], "only best-of-n and .* have a budget"),
+        (["--strategy", "greedy", "--scorer", "rationale"], "are guided by a scorer"),
+        (["--supervision", "explicit"], "only rationale-guided is supervised by rationales"),
         (["--max-tokens", "0"], "got --max-tokens 0; need at least 1"),
         (["--strategy", "greedy", "--reduce", "min"], "only best-of-n and step-search reduce"),
     ],

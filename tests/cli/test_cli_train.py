@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from reason_decode import OutcomeRewardModel, ProcessRewardModel
+from reason_decode import OutcomeRewardModel, ProcessRewardModel, RationaleScorer
 from reason_decode.cli import main
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
@@ -57,3 +57,25 @@ def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
     assert "no.jsonl" in capsys.readouterr().err
     assert main([*arguments, "--epochs", "0"]) == 2
     assert "got epochs=0.0; it must be positive" in capsys.readouterr().err
+
+
+def test_a_rationale_model_is_a_command(tmp_path, capsys):
+    data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
+    rows = [
+        {"id": str(k // 2), "source": "s", "preceding": f"{k} + 1 =\n", "rationale": "Add."}
+        | {"following": f"{k} + 1 = {k + 1}\n", "delta": 1.0}
+        for k in range(8)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    arguments = ["train", "rationalyst", "--data", str(data), "--out", str(out)]
+    arguments += ["--json", str(told), "--hold-out", "0.4", "--batch", "4", "--learn", "both"]
+    assert main(arguments) == 0
+    (counts,) = json.loads(told.read_text())["rows"]
+    assert 0 < counts["examples"] < 20 and counts["cut"] == 0 and counts["held_out_loss"] > 0
+    printed = capsys.readouterr().out
+    assert "8 rationales of 4 documents; malformed: 1 (row 9" in printed
+    scorer = RationaleScorer.from_pretrained(out, max_new_tokens=8)
+    (score,) = scorer.score(["1 + 1 =\n"], ["1 + 1 = 2"])
+    assert float(score[0]) <= 0
+    assert main([*arguments, "--adapter"]) == 2
+    assert "--adapter without --lora" in capsys.readouterr().err

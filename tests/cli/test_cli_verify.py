@@ -1,12 +1,15 @@
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reason_decode import RationaleScorer, tiny
 from reason_decode.cli import main
 from reason_decode.cli import verify as command
+from reason_decode.cli.rationales import make_rationalyst
 from tests.fakes import TableScorer
 
 
@@ -113,3 +116,32 @@ def test_folds_that_cannot_be_cost_no_model(
     for way in (["--folds", "0"], []):
         assert main(["verify", "--data", data, *way]) == 2
         assert "folds for 1 distinct prompts" in capsys.readouterr().err
+
+
+def test_steps_are_scored_by_rationales_beside_the_prm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    base, out = str(tiny.WEIGHTS / "base"), tmp_path / "out.json"
+    data = written(tmp_path / "d.jsonl", *ROWS[:3])
+    argv = ["verify", "--data", data, "--threshold", "-2", "--json", str(out)]
+    made: list[RationaleScorer] = []
+
+    def short(args: Namespace) -> RationaleScorer:
+        made.append(make_rationalyst(args))
+        made[0].writer.how.max_new_tokens = 4
+        return made[0]
+
+    monkeypatch.setattr(command, "make_rationalyst", short)
+    asked = ["--scorer", "rationale", "--rationalyst", base, "--judge", "tiny", "--subtract"]
+    assert main([*argv, *asked, "--discount", "0.9"]) == 0
+    scorer = made[0]
+    assert (scorer.subtract, scorer.discount) == (True, 0.9)
+    assert scorer.model is not scorer.writer.model
+    result = json.loads(out.read_text())
+    assert (result["scorer"], result["judge"], "prm" in result) == ("rationale", "tiny", False)
+    steps = ROWS[1]["steps"]
+    (scores,) = scorer.score([ROWS[1]["input"] + result["prompt_suffix"]], [steps])
+    assert result["rows"][1]["scores"] == pytest.approx(scores.tolist(), abs=1e-3)
+    assert result["rows"][1]["predicted"] == next(
+        (k for k, x in enumerate(scores.tolist()) if x < -2), None
+    )

@@ -101,3 +101,17 @@ def test_what_is_not_allowed(tiny: Tiny) -> None:
         _scorer(tiny).score(PROMPTS[:1], [[" "]])
     with pytest.raises(ValueError, match="2 prompts for 1 solutions"):
         _scorer(tiny).score(PROMPTS, [["a"]])
+
+
+def test_steps_fit_while_both_models_have_positions(tiny: Tiny) -> None:
+    scorer = _scorer(tiny)
+    steps = ["1 + 1 = 2"] * 300
+    count = scorer.fits(PROMPTS[0], steps)
+    assert 0 < count < 300 and scorer.fits(PROMPTS[0], steps[:count]) == count
+    words: Any = tiny.tokenizer
+    text = PROMPTS[0] + "1 + 1 = 2\n" * count
+    assert len(words(text)["input_ids"]) + 12 <= 1024 < len(words(text * 2)["input_ids"])
+
+
+def test_a_saved_scorer_keeps_its_chat(tiny: Tiny) -> None:
+    assert _scorer(tiny).settings()["chat"] is False

@@ -5,7 +5,8 @@ import pytest
 import torch
 from run_strategy import generate, total, traces
 
-from reason_decode import BestOfN
+from reason_decode import BestOfN, RationaleScorer
+from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
@@ -96,3 +97,10 @@ def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
 def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"got {name}="):
         BestOfN(tiny.prm, tokenizer=tiny.tokenizer, **{name: value})
+
+
+def test_log_probabilities_are_not_multiplied(tiny: Tiny) -> None:
+    scorer = RationaleScorer(RationaleWriter(tiny.model, tiny.tokenizer))
+    with pytest.raises(ValueError, match="log-probabilities"):
+        BestOfN(scorer, tokenizer=tiny.tokenizer)
+    assert BestOfN(scorer, tokenizer=tiny.tokenizer, reduce="mean").reduce == "mean"

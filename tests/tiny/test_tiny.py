@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from reason_decode.tiny.batch import VERDICTS
 
 def test_all_weights_fit_the_package() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 16e6
+    assert sum(path.stat().st_size for path in files) < 17e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
 
@@ -39,6 +40,14 @@ def test_missing_weights_say_how_to_get_them(
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train base"):
         package.load()
+
+
+def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train_rationalyst --out"):
+        _ = replace(tiny).rationalyst
 
 
 def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:

@@ -1,0 +1,58 @@
+"""Several roles of one base model: generator, rationale model, scorer, each with its adapter."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import TypeVar
+
+from transformers import PreTrainedModel
+
+__all__ = ["with_adapter"]
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+def with_adapter(model: Model, path_or_id: str | Path) -> Model:
+    """A model that a LoRA adapter is added to, on the very weights of another.
+
+    The layers are new objects, the weights in them are not: what is held twice is the adapter
+    alone. The model given stays without, and both may be used by turns or at the same time, each
+    with caches of its own.
+
+    Args:
+        model: what the adapter was trained on.
+        path_or_id: a folder or a Hub id with ``adapter_config.json``, such as ``reason-decode train
+            rationalyst --lora 8 --adapter`` writes.
+
+    Raises:
+        ModuleNotFoundError: peft is not installed.
+        OSError: there is no such adapter.
+        ValueError: the model has an adapter already.
+
+    Example:
+        >>> import tempfile
+        >>> from reason_decode import tiny
+        >>> from reason_decode.training.lora import with_lora
+        >>> model = tiny.load().model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with_lora(tiny.load().model, rank=2).save_pretrained(folder)
+        ...     adapted = with_adapter(model, folder)
+        >>> adapted.get_input_embeddings().weight is model.get_input_embeddings().weight
+        True
+    """
+    try:
+        import peft  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "LoRA needs peft: pip install 'reason-decode[training]'"
+        ) from error
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            "got a model that has an adapter; pass the model that both adapters were trained on"
+        )
+    # What deepcopy is told that it has copied already, it leaves as it is.
+    shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
+    adapted = deepcopy(model, shared)
+    adapted.load_adapter(str(path_or_id))
+    # It is from here that both are loaded again.
+    adapted.name_or_path = str(path_or_id)
+    return adapted.eval()

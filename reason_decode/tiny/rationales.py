@@ -1,0 +1,210 @@
+"""Documents of our own generators whose plans are left unsaid, and rationales that may say them.
+
+A solution shows what is done and not what for. Before each step a rationale is put: a right one,
+or, with a given probability, one that distracts. Which is which is known, so that a threshold can
+be calibrated on it; the filter and the training are not told::
+
+    Make 36 from 4 5 6 10.
+    <BOT>Make 30 + 6.<EOT>10 - 4 = 6 (left: 5 6 6)
+    <BOT>Make 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
+    <BOT>Make 30 + 6.<EOT>30 + 6 = 36 (left: 36)
+    <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
+
+As everywhere here, no problem has the target 24.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from reason_decode.mining import Marked
+from reason_decode.tiny import arithmetic, countdown, countdown_work
+from reason_decode.tiny.countdown import HELD_OUT_TARGET, STEP, Number, State
+
+__all__ = ["Drawn", "aims", "arithmetic_document", "countdown_document", "draw"]
+
+COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
+# Every sixth document is arithmetic: its lines follow from the problem, with little to be planned.
+_ARITHMETIC_EVERY = 6
+_GAMES = 0.6
+# Documents of the same numbers and other targets: what can be made of them is found once.
+_DEALT = 12
+_MOST = 100
+# Of an arithmetic document, how many lines at its end have rationales.
+_LINES = 3
+
+
+class Drawn(NamedTuple):
+    """A document with candidate rationales, and which of them are right."""
+
+    document: Marked
+    right: tuple[bool, ...]
+
+
+def draw(seed: int, count: int, wrong: float = 0.3) -> Iterator[Drawn]:
+    """Documents of both kinds.
+
+    Args:
+        seed: of everything; document k depends on it and on k alone.
+        count: how many.
+        wrong: the probability that a rationale is one that distracts.
+    """
+    for k in range(count):
+        rng = random.Random(f"rationales/{seed}/{k}")
+        if k % _ARITHMETIC_EVERY == 0:
+            yield arithmetic_document(rng, str(k), wrong)
+        else:
+            dealt = random.Random(f"rationales/{seed}/numbers/{k // _DEALT}")
+            yield countdown_document(rng, str(k), wrong, _numbers(dealt))
+
+
+def countdown_document(
+    rng: random.Random, id: str, wrong: float, numbers: tuple[int, ...]
+) -> Drawn:
+    """A countdown solution with an aim before each operation, and what is what before the answer.
+
+    The aim is the last operation: what the two numbers will be that make the target.
+    """
+    target = _target(rng, numbers)
+    work = countdown_work.write(rng, numbers, target)
+    matches = [STEP.fullmatch(line) for line in work.steps]
+    operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
+    states: list[State] = [tuple(sorted(numbers))]
+    rationales: list[str] = []
+    right: list[bool] = []
+    for k, line in enumerate(work.steps):
+        distracts = rng.random() < wrong
+        if k < len(operations):
+            a, op, b, _ = operations[-1]
+            rationale = _other_aim(rng, states[-1], target) if distracts else f"Make {a} {op} {b}."
+            after = countdown.follow(states[-1], line)
+            assert after is not None
+            states.append(after)
+        else:
+            rationale = _parts(operations)
+            distracts = distracts and len(operations) > 1
+            rationale = _other_parts(rng, operations) if distracts else rationale
+        rationales.append(rationale)
+        right.append(not distracts)
+    texts = (work.prompt, *(f"{line}\n" for line in work.steps))
+    return Drawn(Marked(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
+
+
+def _numbers(rng: random.Random) -> tuple[int, ...]:
+    """Four numbers 1-13, or fewer or larger ones, from which some target can be made."""
+    while True:
+        numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
+        if rng.random() > _GAMES:
+            numbers, _ = countdown.varied(rng)
+        if _targets(numbers):
+            return numbers
+
+
+def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
+    return rng.choice(_targets(numbers))
+
+
+@lru_cache(1 << 10)
+def _targets(numbers: tuple[int, ...]) -> list[int]:
+    """The whole numbers that can be made, up to a hundred; not the one that is held out."""
+    made = countdown.reachable(numbers)
+    return sorted(
+        t for t in made if isinstance(t, int) and 2 <= t <= _MOST and t != HELD_OUT_TARGET
+    )
+
+
+@lru_cache(1 << 16)
+def aims(state: State) -> frozenset[State]:
+    """Every two numbers, ascending, that can be what is left of a state."""
+    if len(state) <= 2:
+        return frozenset([state])
+    return frozenset().union(
+        *{aims(countdown.after(state, move)) for move in countdown.moves(state)}
+    )
+
+
+def _other_aim(rng: random.Random, state: State, target: int) -> str:
+    """Two numbers that cannot be had, or do not make the target."""
+    while True:
+        op = rng.choice("+-*/")
+        a: Number = rng.choice([*state, rng.randint(1, 30)])
+        if rng.random() < 0.5:
+            # They would make the target.
+            wanted = {"+": target - a, "-": a - target, "*": countdown.apply(target, "/", a or 1)}
+            b = wanted.get(op, rng.randint(1, 13))
+        else:
+            b = rng.choice([*state, rng.randint(1, 30)])
+        if op == "/" and b == 0:
+            continue
+        if countdown.apply(a, op, b) != target or tuple(sorted((a, b))) not in aims(state):
+            return f"Make {a} {op} {b}."
+
+
+Operation = tuple[str, str, str, str]
+"""Its two numbers with the sign between, and the result, as they are written."""
+
+
+def _parts(operations: Sequence[Operation]) -> str:
+    """What the numbers of the last operations were made of."""
+    said = [f"{value} is {a} {op} {b}" for a, op, b, value in reversed(operations[:-1])]
+    return f"{', '.join(said)}." if said else "It is made."
+
+
+def _other_parts(rng: random.Random, operations: Sequence[Operation]) -> str:
+    """The same with a number or a sign that was not there."""
+    spoiled = list(operations)
+    k = rng.randrange(len(operations) - 1)
+    a, op, b, value = spoiled[k]
+    if rng.random() < 0.5:
+        op = rng.choice([x for x in "+-*/" if x != op])
+    else:
+        b = str(rng.choice([x for x in range(1, 14) if str(x) != b]))
+    spoiled[k] = (a, op, b, value)
+    return _parts(spoiled)
+
+
+def arithmetic_document(rng: random.Random, id: str, wrong: float) -> Drawn:
+    """The beginning of a worked sum, with rationales before its last lines."""
+    brief = rng.random() < 0.3
+    expression = arithmetic.brief(rng) if brief else arithmetic.problem(rng)
+    lines = arithmetic.lines(expression)
+    stop = rng.randint(1, len(lines))
+    start = max(0, stop - _LINES)
+    rationales: list[str] = []
+    right: list[bool] = []
+    for line in lines[start:stop]:
+        said = _reason(line)
+        other = _other_reason(rng, said)
+        right.append(rng.random() >= wrong)
+        rationales.append(said if right[-1] else other)
+    shown = "".join(f"{line}\n" for line in lines[:start])
+    texts = (arithmetic.prompt(expression) + shown, *(f"{x}\n" for x in lines[start:stop]))
+    return Drawn(Marked(id, ARITHMETIC, texts, tuple(rationales)), tuple(right))
+
+
+_KINDS = ("We need", "is", "Now", "So the answer")
+_PLANS = {
+    "We need": "Name the parts.",
+    "is": "The next part.",
+    "Now": "All parts are known.",
+    "So the answer": "One number is left.",
+}
+
+
+def _reason(line: arithmetic.Line) -> str:
+    """What a line does, and why it is next."""
+    if line.operation:
+        if line.value is None:
+            return f"Split {line.operation}."
+        why = "products first" if " * " in line.operation else "from the left"
+        return f"{line.operation}, {why}."
+    return next((_PLANS[kind] for kind in _KINDS if line.subject.startswith(kind)), _PLANS["is"])
+
+
+def _other_reason(rng: random.Random, said: str) -> str:
+    """Something else that a line might do."""
+    operation = f"{rng.randint(-99, 99)} {rng.choice('+-*')} {rng.randint(-99, 99)}"
+    why = "products first" if " * " in operation else "from the left"
+    others = [f"{operation}, {why}.", f"Split {operation}.", *_PLANS.values()]
+    return rng.choice([x for x in others if x != said])
