@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from reason_decode.cli.load import load_model, load_scorer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
-from reason_decode.evaluation.files import check_writable, write_text
-from reason_decode.rows import Reject, stream_rows
+from reason_decode.evaluation.files import check_writable, read_jsonl, write_text
 from reason_decode.training import (
     Labelled,
     Report,
@@ -99,7 +98,7 @@ def _done(out: Path, prompts: list[str]) -> int:
     """
     if not out.exists():
         return 0
-    rows = [row for row in stream_rows(out) if not isinstance(row, Reject)]
+    rows, _ = read_jsonl(out)
     # Rollouts are drawn by the batch: half a batch is drawn again.
     rows = rows[: len(rows) // _AT_ONCE * _AT_ONCE] if len(rows) < len(prompts) else rows
     if [row.get("prompt") for _, row in rows] != prompts[: len(rows)]:
