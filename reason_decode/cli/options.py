@@ -153,7 +153,7 @@ def make_strategy(
             max_tokens=args.max_tokens,
         )
     scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
-    reduce = {} if args.reduce is None else {"reduce": args.reduce}
+    reduce: dict[str, Any] = {} if args.reduce is None else {"reduce": args.reduce}
     if not reduce and args.scorer == "rationale" and args.strategy == "best-of-n":
         reduce = {"reduce": "mean"}
     if args.strategy == "best-of-n":

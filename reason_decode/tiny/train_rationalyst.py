@@ -56,9 +56,8 @@ def read_drawn(path: Path) -> Iterator[Drawn]:
     with path.open() as file:
         for line in file:
             row = json.loads(line)
-            right = tuple(row.pop("right"))
-            texts = {name: tuple(row.pop(name)) for name in ("texts", "rationales")}
-            yield Drawn(Marked(**row, **texts), right)
+            texts, rationales = tuple(row["texts"]), tuple(row["rationales"])
+            yield Drawn(Marked(row["id"], row["source"], texts, rationales), tuple(row["right"]))
 
 
 def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
