@@ -217,7 +217,7 @@ def _plain_signs(rng: random.Random, tree: list[Node]) -> list[Node]:
 
 
 def _signs(tree: list[Node], sums: bool) -> list[Node]:
-    after = [_signs(x, sums) if isinstance(x, list) and len(x) > 1 else x for x in tree]
+    after: list[Node] = [_signs(x, sums) if isinstance(x, list) and len(x) > 1 else x for x in tree]
     for k in range(2, len(after), 2):
         node = after[k]
         op, value = after[k - 1], node[0] if isinstance(node, list) else node

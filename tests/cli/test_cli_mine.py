@@ -89,7 +89,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(t
     code = "import sys; from reason_decode.cli import main; sys.exit(main(sys.argv[1:]))"
     folders = (ROOT, ROOT / "kernels" / "torch-ext", Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": ":".join(map(str, folders)), "OMP_NUM_THREADS": "1"}
-    sizes, goal = [0], 0
+    sizes, goal, status = [0], 0, 0
     for _ in range(2):
         goal += generator.randrange(1, COUNT // 3)
         process = subprocess.Popen(
@@ -105,7 +105,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(t
                 process.wait()
             time.sleep(0.001)
         sizes.append(journal.read_bytes().count(b"\n"))
-    assert process.returncode == -signal.SIGKILL and 0 < sizes[1] < sizes[2] < COUNT + 1, sizes
+        status = process.returncode
+    assert status == -signal.SIGKILL and 0 < sizes[1] < sizes[2] < COUNT + 1, sizes
     assert main(arguments(path, out)) == 0
     assert main(arguments(path, tmp_path / "whole")) == 0
     found = records(out)

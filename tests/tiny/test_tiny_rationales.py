@@ -92,7 +92,7 @@ def test_the_whole_recipe_runs_small_and_goes_on(
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "base")
     tiny.tokenizer.save_pretrained(tmp_path / "base")
-    recipe = train_rationalyst.Recipe(epochs=0.5, batch=8, by_length=True)
+    recipe = train_rationalyst.Recipe(epochs=0.5, batch=8)
     how = {"documents": 24, "seed": 0, "reader": recipe, "recipe": recipe}
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(

@@ -141,7 +141,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-FAST = Recipe(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_every=1000, by_length=True)
+FAST = Recipe(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_every=1000)
 
 
 def written(folder: Path) -> list[str]:

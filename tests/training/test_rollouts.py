@@ -40,7 +40,9 @@ def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
         given = SLIPPED.prompt + "".join(step + "\n" for step in SLIPPED.steps[:n])
         inputs = t.tokenizer(given, return_tensors="pt")
         plain = t.model.generate(**inputs, max_new_tokens=180)[0, inputs["input_ids"].shape[1] :]
-        assert SLIPPED.prompt + text == given + t.tokenizer.decode(plain, skip_special_tokens=True)
+        assert SLIPPED.prompt + text == given + str(
+            t.tokenizer.decode(plain, skip_special_tokens=True)
+        )
 
 
 def test_batches_change_nothing_where_nothing_is_drawn():
