@@ -19,7 +19,9 @@ def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys,
     trained = folder.stat().st_mtime_ns
     first = capsys.readouterr().out
     assert run.main(arguments) == 0
-    assert folder.stat().st_mtime_ns == trained and capsys.readouterr().out == first
+    assert folder.stat().st_mtime_ns == trained
+    # Behind what transformers' Trainer says of itself.
+    assert first.endswith(capsys.readouterr().out)
 
 
 def test_active_learning_is_beside_chance(tmp_path, capsys, benchmark):
