@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ def solution(lines: tuple[str, ...]) -> Labelled:
 
 RIGHT = solution(LINES)
 SLIPPED = solution((*LINES[:3], "Then 3 + 3 = 7, so A is 7 + 4.", "Then 7 + 4 = 11, so A is 11."))
-FAST = {"k": 3, "max_new_tokens": 180, "temperature": 0.01}
+FAST: dict[str, Any] = {"k": 2, "max_new_tokens": 180, "temperature": 0.01}
 
 
 def test_steps_that_lead_to_the_answer_are_right_and_a_slip_and_all_behind_it_wrong():
@@ -26,20 +28,25 @@ def test_steps_that_lead_to_the_answer_are_right_and_a_slip_and_all_behind_it_wr
     assert slipped.shares == (1.0, 1.0, 1.0, 0.0, 0.0)
 
 
+def even(_: Labelled, text: str) -> bool:
+    """A verdict that any text gets, so that few tokens will do."""
+    return len(text) % 2 == 0
+
+
 def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
     t = tiny.load()
     seen: list[str] = []
+    greedy: dict[str, Any] = {"k": 1, "max_new_tokens": 16, "temperature": 1e-4}
 
-    def right(_, text):
+    def right(_: Labelled, text: str) -> bool:
         seen.append(text)
         return True
 
-    greedy = {**FAST, "k": 1, "temperature": 1e-4}
     list(label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], right=right, **greedy))
     for n, text in enumerate(seen[: len(SLIPPED.steps) - 1], 1):
         given = SLIPPED.prompt + "".join(step + "\n" for step in SLIPPED.steps[:n])
         inputs = t.tokenizer(given, return_tensors="pt")
-        plain = t.model.generate(**inputs, max_new_tokens=180)[0, inputs["input_ids"].shape[1] :]
+        plain = t.model.generate(**inputs, max_new_tokens=16)[0, inputs["input_ids"].shape[1] :]
         assert SLIPPED.prompt + text == given + str(
             t.tokenizer.decode(plain, skip_special_tokens=True)
         )
@@ -47,24 +54,25 @@ def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
 
 def test_batches_change_nothing_where_nothing_is_drawn():
     t = tiny.load()
-    greedy = {**FAST, "temperature": 1e-4}
-    for rows in (1, 6, 1000):
-        found = label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], rows=rows, **greedy)
-        assert [x.shares[-1] for x in found] == [1.0, 0.0]
+    greedy: dict[str, Any] = {"k": 2, "max_new_tokens": 12, "temperature": 1e-4, "right": even}
+    found = [
+        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], rows=rows, **greedy))
+        for rows in (1, 6, 1000)
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_seed_decides_and_the_callers_chance_is_left_alone():
     t = tiny.load()
-    how = {**FAST, "temperature": 1.5, "k": 4}
+    how: dict[str, Any] = {"k": 4, "max_new_tokens": 12, "temperature": 1.5, "right": even}
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, two, other = (
-        [x.shares for x in label_by_rollouts(t.model, t.tokenizer, [SLIPPED], seed=s, **how)]
+        [x.shares for x in label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], seed=s, **how)]
         for s in (1, 1, 2)
     )
-    assert one == two
+    assert one == two != other
     assert torch.equal(before, torch.get_rng_state())
-    assert all(0 <= share <= 1 for share in (*one[0], *other[0]))
 
 
 def test_what_cannot_be_done_is_said_before_any_rollout():
