@@ -1,0 +1,6 @@
+"""One base model in memory, several models of it: LoRA adapters."""
+
+from reason_decode.adapters.nat import add_nat, load_nat
+from reason_decode.adapters.switch import wearing
+
+__all__ = ["add_nat", "load_nat", "wearing"]
