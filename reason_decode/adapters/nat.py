@@ -164,7 +164,9 @@ def _check_negative(model: Any, negative: str, name: str) -> None:
         for option in ("modules_to_save", "trainable_token_indices", "lora_bias", "use_dora")
         if getattr(config, option, None)
     ]
-    if any(negative in layer.lora_variant or negative in layer.lora_embedding_A for layer in layers):
+    if any(
+        negative in layer.lora_variant or negative in layer.lora_embedding_A for layer in layers
+    ):
         odd.append("a variant, or embeddings")
     if not isinstance(config, LoraConfig) or odd or getattr(config, "bias", "none") != "none":
         raise ValueError(

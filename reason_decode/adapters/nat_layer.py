@@ -116,8 +116,8 @@ class NatVariant(LoraVariant):
         negative = options["negative"]
         if negative not in module.lora_A:
             raise ValueError(
-                f"the NAT adapter {active_adapter!r} needs the negative adapter {negative!r}, which "
-                f"this model has not; it has {', '.join(module.lora_A)}. Load both with load_nat"
+                f"the NAT adapter {active_adapter!r} needs the negative adapter {negative!r}; this "
+                f"model has only {', '.join(module.lora_A)}. Load both with load_nat"
             )
         unit = Unit(*(getattr(module, part)[active_adapter].weight for part in _PARTS))
         return integrate(
@@ -152,9 +152,9 @@ def _branch(module: Any, adapter: str, x: Tensor) -> Branch:
 
 def _unmergeable(adapter: str) -> ValueError:
     return ValueError(
-        f"the NAT adapter {adapter!r} weighs its branches anew for every token and cannot be merged "
-        "into the base; distil it into plain LoRA with reason_decode.training.train_nce, and merge "
-        "that"
+        f"the NAT adapter {adapter!r} weighs its branches anew for every token and cannot be "
+        "merged into the base; distil it into plain LoRA with reason_decode.training.train_nce, "
+        "and merge that"
     )
 
 

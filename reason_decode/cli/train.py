@@ -1,10 +1,11 @@
-"""``reason-decode train``: train a scorer on labelled solutions, for every other command to use."""
+"""``reason-decode train``: train a scorer, or an adapter, on labelled solutions or samples."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import fields, replace
 from typing import Any
 
 from reason_decode import tiny
+from reason_decode.cli import train_graded
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.text import table
@@ -26,7 +27,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand and what can be trained."""
     parser: ArgumentParser = commands.add_parser(
-        "train", help="train a reward model on labelled solutions", description=__doc__
+        "train", help="train a reward model or an adapter on solutions", description=__doc__
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
     prm: ArgumentParser = kinds.add_parser("prm", help="a process reward model: a class a step")
@@ -34,12 +35,17 @@ def add(commands: Any) -> None:
     active: ArgumentParser = kinds.add_parser(
         "active", help="process reward models in rounds, each on what convinced the last"
     )
-    for kind in (prm, orm, active):
+    graded: dict[str, ArgumentParser] = {
+        name: kinds.add_parser(name, help=text) for name, text in train_graded.KINDS.items()
+    }
+    for kind in (prm, orm, active, *graded.values()):
         _add_data(kind)
         _add_recipe(kind)
         kind.set_defaults(run=run)
     for kind in (prm, active):
         _add_steps(kind)
+    for name, kind in graded.items():
+        train_graded.add_options(kind, name)
     active.add_argument("--rounds", type=int, default=3, help="after the first (default: 3)")
     active.add_argument(
         "--per-problem", type=int, default=2, help="solutions labelled in a round (default: 2)"
@@ -88,13 +94,18 @@ def _add_data(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="auto",
-        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake or plain (default: "
-        "told by a file's first row)",
+        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake, plain, samples or "
+        "math-samples (default: told by a file's first row)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the model goes here")
     parser.add_argument("--separator", default="\n", help="what ends a step (default: a newline)")
     add_suffix(parser)
-    parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA matrices, folded in")
+    parser.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train LoRA matrices, which are folded into reward models (negative, nat, nce: 8)",
+    )
     parser.add_argument(
         "--hold-out",
         type=float,
@@ -126,6 +137,20 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
+    graded = args.kind in train_graded.KINDS
+    rows = (train_graded.train if graded else _train)(args, source, recipe)
+    if args.json:
+        write_json(args.json, {"rows": rows})
+    shown = [
+        {k.replace("_", " "): _short(x) for k, x in row.items() if k != "chosen"} for row in rows
+    ]
+    print(table(shown))
+    print(f"saved in {args.out}" + ("/round-*" if args.kind == "active" else ""))
+    return 0
+
+
+def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+    """Train a reward model, or one a round."""
     tokenizer = load_tokenizer(source)
     kept, held = hold_out(_solutions(args), args.hold_out)
     how: dict[str, Any] = {
@@ -135,23 +160,13 @@ def run(args: Namespace) -> int:
         "held_out": held,
     }
     if args.kind == "orm":
-        rows = [train_orm(source, tokenizer, kept, args.out, **how)]
-    else:
-        how |= {"head": args.head, "ratings": args.neutral == "keep"}
-        if args.kind == "prm":
-            rows = [train_prm(source, tokenizer, kept, args.out, **how)]
-        else:
-            names = ("rounds", "per_problem", "wrong_share", "uniform")
-            how |= {name: getattr(args, name) for name in names}
-            rows = learn_actively(source, tokenizer, kept, args.out, **how)
-    if args.json:
-        write_json(args.json, {"rows": rows})
-    shown = [
-        {k.replace("_", " "): _short(x) for k, x in row.items() if k != "chosen"} for row in rows
-    ]
-    print(table(shown))
-    print(f"saved in {args.out}" + ("/round-*" if args.kind == "active" else ""))
-    return 0
+        return [train_orm(source, tokenizer, kept, args.out, **how)]
+    how |= {"head": args.head, "ratings": args.neutral == "keep"}
+    if args.kind == "prm":
+        return [train_prm(source, tokenizer, kept, args.out, **how)]
+    names = ("rounds", "per_problem", "wrong_share", "uniform")
+    how |= {name: getattr(args, name) for name in names}
+    return learn_actively(source, tokenizer, kept, args.out, **how)
 
 
 def _solutions(args: Namespace) -> list[Labelled]:

@@ -17,8 +17,9 @@ from reason_decode.training.lora import merged
 
 __all__ = ["Recipe", "fit"]
 
-Loss = Callable[[Any, Tensor, Any], Tensor]
-"""Of the model's output, the labels (b, t), and how many labels all batches of an update have."""
+Loss = Callable[..., Tensor]
+"""Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
+of an update have; with ``tell``, of ``told`` too."""
 
 Tell = Callable[[Mapping[str, Tensor]], Any]
 """Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say."""
@@ -176,7 +177,7 @@ def fit(
 
 
 def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
-    """transformers' Trainer, which has the loss told of each batch before the model reads it."""
+    """A Trainer that has the loss told of each batch before the model reads it."""
     from transformers import Trainer
 
     class Told(Trainer):

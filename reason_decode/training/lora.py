@@ -31,7 +31,7 @@ def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
 def lora_config(
     rank: int, *, targets: str | Sequence[str] = "all-linear", dropout: float = 0.0, **options: Any
 ) -> Any:
-    """peft's description of LoRA matrices, whose scale is 2.
+    """A description, for peft, of LoRA matrices, whose scale is 2.
 
     Args:
         rank: of the matrices.

@@ -1,4 +1,4 @@
-"""NCE: what NAT knows, distilled into a plain LoRA, most where the negative model would disagree."""
+"""NCE: what NAT knows, distilled into a plain LoRA, most where the negative model disagrees."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
