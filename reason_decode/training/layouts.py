@@ -265,7 +265,7 @@ _BRACELESS = re.compile(r"\\boxed\s+(\w+)")
 
 
 def _short_answer(given: str) -> str | None:
-    """An answer that is nothing else, or a box without braces, which two references of MATH have."""
+    """An answer that is nothing else, or a box without braces, as MATH has two of."""
     boxes = _BRACELESS.findall(given)
     if boxes:
         return boxes[-1]
