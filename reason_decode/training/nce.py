@@ -16,15 +16,14 @@ from reason_decode.training.examples import IGNORE
 from reason_decode.training.fit import Recipe, fit
 from reason_decode.training.graded import solution_examples
 from reason_decode.training.lora import lora_config
-from reason_decode.training.losses import token_loss
 from reason_decode.training.nat import load_base
 from reason_decode.training.supervision import Labelled
 
-__all__ = ["Told", "Weigh", "calibration", "distilled_loss", "soft_loss", "teach", "train_nce"]
+__all__ = ["Told", "Weigh", "calibration", "distilled_loss", "mixed_loss", "teach", "train_nce"]
 
 Weigh = Literal["sequence", "token", "none"]
 OFFSET = 0.5
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
 _STUDENT = "default"
 """peft's own name for the only adapter: it is saved where stock loaders look."""
 
@@ -190,7 +189,7 @@ def calibration(logits: Tensor, negative: Tensor, rows: Tensor | None = None) ->
 def distilled_loss(
     output: Any, labels: Tensor, num_items_in_batch: Any = None, *, told: Told, alpha: float = 0.5
 ) -> Tensor:
-    """``alpha * token_loss + (1 - alpha) * mean of w * -sum_v p_teacher(v) log p(v)``.
+    """The mean of ``alpha * -log p(label) + (1 - alpha) * w * -sum_v p_teacher(v) log p(v)``.
 
     Args:
         output: has ``logits`` (b, t, v) of the student.
@@ -201,58 +200,77 @@ def distilled_loss(
 
     Source: Yiwei98/TDG at ca86f56, code/distill_NCE.py, lines 81 and 144 to 149.
     """
-    learnt = labels != IGNORE
-    count = max(1, learnt.sum() if num_items_in_batch is None else num_items_in_batch)
-    soft = (told.weights * soft_loss(output.logits, learnt, told.logits)).sum() / count
-    return alpha * token_loss(output, labels, count) + (1 - alpha) * soft
+    count = (labels != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
+    weights = (1 - alpha) * told.weights
+    return mixed_loss(output.logits, labels, told.logits, alpha, weights).sum() / max(1, count)
 
 
-def soft_loss(logits: Tensor, learnt: Tensor, teacher: Tensor) -> Tensor:
-    """``-sum_v softmax(teacher)_v log softmax(logits)_v``, in nats, at some places.
+def mixed_loss(
+    logits: Tensor, labels: Tensor, teacher: Tensor, hard: float, soft: Tensor
+) -> Tensor:
+    """``-sum_v target_v logp_v``, ``target = hard * onehot(label) + soft * softmax(teacher)``.
 
-    In float32, in blocks: beside the gradient nothing as large as the logits is made. The teacher
-    gets no gradient.
+    Both cross-entropies at once, in float32 and in blocks: beside one gradient nothing as large as
+    the logits is made. The teacher gets no gradient, nor do the weights.
 
     Args:
         logits: (b, t, v) of the student.
-        learnt: (b, t) bool, the places; n of them.
-        teacher: (n, v).
+        labels: (b, t) int64, or ``IGNORE``; n that are not.
+        teacher: (n, v), its logits at the labels.
+        hard: weight of the labels.
+        soft: (n,) float32, weights of the teacher.
 
     Returns:
-        (n,) float32.
+        (n,) float32, in nats.
     """
-    return _SoftLoss.apply(logits, learnt, teacher)  # pyright: ignore[reportReturnType] - torch types it so
+    return _MixedLoss.apply(logits, labels, teacher, hard, soft)  # pyright: ignore[reportReturnType] - torch types it so
 
 
-class _SoftLoss(torch.autograd.Function):
-    """The gradient is ``softmax(logits) - softmax(teacher)``, which is made anew when asked for."""
+class _MixedLoss(torch.autograd.Function):
+    """The gradient is ``(hard + soft) softmax(logits) - target``, which is made when asked for."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, learnt: Tensor, teacher: Tensor) -> Tensor:
-        ctx.save_for_backward(logits, learnt, teacher)
-        rows, places = learnt.nonzero(as_tuple=True)
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, teacher: Tensor, hard: float, soft: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(logits, labels, teacher, soft)
+        ctx.hard = hard
+        rows, places = (labels != IGNORE).nonzero(as_tuple=True)
         found = teacher.new_empty(len(teacher), dtype=torch.float32)
         for part in _blocks(teacher):
-            logp = logits[rows[part], places[part]].float().log_softmax(dim=-1)
+            at = rows[part], places[part]
+            logp = logits[at].float().log_softmax(dim=-1)
+            target = _target(teacher[part], labels[at], hard, soft[part])
             # A token that both rule out has no part in it: 0 * -inf is NaN.
-            terms = teacher[part].float().softmax(dim=-1).mul_(-1)
-            found[part] = torch.where(terms == 0, 0.0, terms * logp).sum(dim=-1)
+            logp.mul_(target).masked_fill_(target == 0, 0.0)
+            found[part] = -logp.sum(dim=-1)
         return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        logits, learnt, teacher = ctx.saved_tensors
-        rows, places = learnt.nonzero(as_tuple=True)
+        logits, labels, teacher, soft = ctx.saved_tensors
+        rows, places = (labels != IGNORE).nonzero(as_tuple=True)
         result = torch.zeros_like(logits)
         for part in _blocks(teacher):
             at = rows[part], places[part]
-            step = logits[at].float().softmax(dim=-1) - teacher[part].float().softmax(dim=-1)
-            result[at] = (gradients[0][part, None] * step).to(result.dtype)
-        return result, None, None
+            step = logits[at].float().softmax(dim=-1).mul_((ctx.hard + soft[part])[:, None])
+            step -= _target(teacher[part], labels[at], ctx.hard, soft[part])
+            result[at] = step.mul_(gradients[0][part, None]).to(result.dtype)
+        return result, None, None, None, None
+
+
+def _target(teacher: Tensor, labels: Tensor, hard: float, soft: Tensor) -> Tensor:
+    """What a block of places should say, (n, v) float32."""
+    target = teacher.float().softmax(dim=-1).mul_(soft[:, None])
+    return target.index_put_(
+        (torch.arange(len(labels), device=labels.device), labels),
+        target.new_tensor(hard),
+        accumulate=True,
+    )
 
 
 def _blocks(logits: Tensor) -> Iterator[slice]:
-    """Parts of the rows that hold some millions of numbers each."""
+    """Parts of the rows that hold about a million numbers each."""
     size = max(1, _BLOCK // max(1, logits.shape[-1]))
     for start in range(0, len(logits), size):
         yield slice(start, start + size)

@@ -23,7 +23,7 @@ from reason_decode.training import Labelled, Recipe, train_nat, train_nce, train
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
-from reason_decode.training.nce import Told, calibration, distilled_loss, soft_loss, teach
+from reason_decode.training.nce import Told, calibration, distilled_loss, mixed_loss, teach
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
@@ -59,14 +59,15 @@ def test_beta_is_as_by_the_formula_and_in_0_to_1():
 
 
 @pytest.mark.parametrize("block", [1, 1 << 22])
-def test_the_soft_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
+def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
     monkeypatch.setattr("reason_decode.training.nce._BLOCK", block)
-    logits, teacher = random_logits(2, 5, 11), random_logits(7, 11, seed=1)
-    learnt = labels_of(2, 5) != IGNORE
-    weights = torch.rand(7)
+    logits, teacher, labels = random_logits(2, 5, 11), random_logits(7, 11, seed=1), labels_of(2, 5)
+    learnt, soft, weights = labels != IGNORE, torch.rand(7), torch.rand(7)
     leaf, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    found = soft_loss(leaf, learnt, teacher)
-    expected = -(teacher.softmax(-1) * plain[learnt].log_softmax(-1)).sum(-1)
+    found = mixed_loss(leaf, labels, teacher, 0.3, soft)
+    logp = plain[learnt].log_softmax(-1)
+    own = -logp.gather(1, labels[learnt][:, None])[:, 0]
+    expected = 0.3 * own - soft * (teacher.softmax(-1) * logp).sum(-1)
     torch.testing.assert_close(found, expected)
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
