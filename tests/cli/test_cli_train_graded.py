@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ ROWS = [
 def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     base, data = tmp_path / "base", tmp_path / "data.jsonl"
     words = tiny.load().tokenizer
-    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     config = LlamaConfig(vocab_size=len(words), num_attention_heads=2, eos_token_id=2, **small)
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(base)
@@ -43,7 +44,8 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
         (counts,) = json.loads(told.read_text())["rows"]
         assert 0 < counts["examples"] < 6 and counts["updates"] > 0
     # An adapter is loaded by name, like any model.
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "nce").peft_config["default"].r == 2
+    student: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "nce")
+    assert student.peft_config["default"].r == 2
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "1 + 1 ="}\n')
     asked = ["generate", "--model", str(tmp_path / "nce"), "--strategy", "greedy"]
