@@ -12,12 +12,12 @@ import torch.nn.functional as F
 
 pytest.importorskip("peft", reason="NAT needs peft")
 
-from nat_models import filled, with_nat, with_negative
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from reason_decode.adapters import add_nat, load_nat, wearing
+from tests.nat_models import filled, with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 IDS = torch.arange(3, 27).reshape(2, 12)

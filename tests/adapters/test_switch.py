@@ -5,9 +5,8 @@ import torch
 
 pytest.importorskip("peft", reason="adapters need peft")
 
-from nat_models import with_nat, with_negative
-
 from reason_decode.adapters import wearing
+from tests.nat_models import with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 IDS = torch.arange(3, 15)[None]

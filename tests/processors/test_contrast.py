@@ -103,12 +103,12 @@ def test_an_adapter_of_the_generator_is_a_model_of_its_own(
         {"max_new_tokens": 12, "num_beams": 2},
         {"max_new_tokens": 12, "do_sample": True, "custom_generate": search},
     ]
+    processor = NegativeContrastLogitsProcessor(shared.model, adapter="default")
+    alone = NegativeContrastLogitsProcessor(beside.get_base_model())
     # The generator wears nothing, or an adapter that is still zero.
     with shared.model.disable_adapter():
         for how in options:
-            processor = NegativeContrastLogitsProcessor(shared.model, adapter="default")
             found = generate(shared, PROMPTS, processor, **how)
-            alone = NegativeContrastLogitsProcessor(beside.get_base_model())
             assert found == generate(tiny, PROMPTS, alone, **how)
     shared.model.set_adapter("other")
     short = {"max_new_tokens": 12}

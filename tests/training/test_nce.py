@@ -1,5 +1,4 @@
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +11,6 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 pytest.importorskip("peft", reason="NCE needs peft")
 pytest.importorskip("accelerate", reason="training needs accelerate")
-sys.path.append(str(Path(__file__).resolve().parents[1] / "adapters"))
-
-from nat_models import filled, with_nat
 from peft import AutoPeftModelForCausalLM, PeftModel
 
 from reason_decode import tiny
@@ -24,6 +20,7 @@ from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
 from reason_decode.training.nce import Told, calibration, distilled_loss, mixed_loss, teach
+from tests.nat_models import filled, with_nat
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
