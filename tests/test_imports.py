@@ -14,6 +14,8 @@ KERNELS = ROOT / "kernels" / "torch-ext"
 PLAIN = {"records", "steps", "answers", "voting"}
 HOST = {*PLAIN, "cache", "streaming", "host", "ops"}
 SCORING = {*HOST, "scorers"}
+# What a processor reads along with may be an adapter of the generator.
+READING_ALONG = {*SCORING, "adapters"}
 DECODING = {*SCORING, "strategies", "processors"}
 LEARNING = {"records", "rows", "steps", "answers", "cache", "ops", "adapters", "scorers"}
 ALLOWED = {
@@ -30,7 +32,7 @@ ALLOWED = {
     "host": PLAIN | {"cache", "streaming"},
     "scorers": HOST,
     "strategies": SCORING,
-    "processors": SCORING,
+    "processors": READING_ALONG,
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
     "mining": LEARNING | {"host"},

@@ -1,5 +1,7 @@
 """One base model in memory, several models of it: LoRA adapters."""
 
+from reason_decode.adapters.nat import add_nat, load_nat
 from reason_decode.adapters.roles import with_adapter
+from reason_decode.adapters.switch import wearing
 
-__all__ = ["with_adapter"]
+__all__ = ["add_nat", "load_nat", "wearing", "with_adapter"]

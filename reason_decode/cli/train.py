@@ -1,11 +1,11 @@
-"""``reason-decode train``: train a scorer or a rationale model, for every other command to use."""
+"""``reason-decode train``: train a scorer, a rationale model or an adapter."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import fields, replace
 from typing import Any
 
 from reason_decode import tiny
-from reason_decode.cli import train_rationalyst
+from reason_decode.cli import train_graded, train_rationalyst
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.text import table
@@ -27,7 +27,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand and what can be trained."""
     parser: ArgumentParser = commands.add_parser(
-        "train", help="train a reward model or a rationale model", description=__doc__
+        "train", help="train a reward model, a rationale model or an adapter", description=__doc__
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
     prm: ArgumentParser = kinds.add_parser("prm", help="a process reward model: a class a step")
@@ -38,15 +38,20 @@ def add(commands: Any) -> None:
     rationalyst: ArgumentParser = kinds.add_parser(
         "rationalyst", help="a rationale model: what is to come next, and why"
     )
-    for kind in (prm, orm, active, rationalyst):
+    graded: dict[str, ArgumentParser] = {
+        name: kinds.add_parser(name, help=text) for name, text in train_graded.KINDS.items()
+    }
+    for kind in (prm, orm, active, rationalyst, *graded.values()):
         _add_data(kind)
         _add_recipe(kind)
         kind.set_defaults(run=run)
-    for kind in (prm, orm, active):
+    for kind in (prm, orm, active, *graded.values()):
         _add_format(kind)
     for kind in (prm, active):
         _add_steps(kind)
     train_rationalyst.add_options(rationalyst)
+    for name, kind in graded.items():
+        train_graded.add_options(kind, name)
     active.add_argument("--rounds", type=int, default=3, help="after the first (default: 3)")
     active.add_argument(
         "--per-problem", type=int, default=2, help="solutions labelled in a round (default: 2)"
@@ -90,11 +95,16 @@ def _add_data(parser: ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="JSON Lines, .gz or not, of labelled solutions, or of mined rationales",
+        help="JSON Lines, .gz or not, of labelled solutions, of samples, or of mined rationales",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the model goes here")
     parser.add_argument("--separator", default="\n", help="what ends a step (default: a newline)")
-    parser.add_argument("--lora", type=int, metavar="RANK", help="train LoRA matrices, folded in")
+    parser.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train LoRA matrices, which are folded into reward models (negative, nat, nce: 8)",
+    )
     parser.add_argument(
         "--hold-out",
         type=float,
@@ -136,8 +146,9 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
-    rationales = args.kind == "rationalyst"
-    rows = (train_rationalyst.train if rationales else _train)(args, source, recipe)
+    others = {"rationalyst": train_rationalyst.train}
+    others |= dict.fromkeys(train_graded.KINDS, train_graded.train)
+    rows = others.get(args.kind, _train)(args, source, recipe)
     if args.json:
         write_json(args.json, {"rows": rows})
     shown = [

@@ -10,7 +10,10 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.fit import Recipe
+from reason_decode.training.graded import Counts, Graded, grade_samples, solution_examples
 from reason_decode.training.labels import label_by_checker, label_by_scorer
+from reason_decode.training.nat import train_nat, train_negative
+from reason_decode.training.nce import Weigh, train_nce
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
 from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
@@ -19,12 +22,16 @@ from reason_decode.training.rollouts import Rolled, label_by_rollouts
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
+    "Counts",
     "Example",
+    "Graded",
     "Labelled",
     "RationaleRow",
     "Recipe",
     "Report",
     "Rolled",
+    "Weigh",
+    "grade_samples",
     "hold_out",
     "is_right",
     "label_by_checker",
@@ -36,8 +43,12 @@ __all__ = [
     "read_labelled",
     "read_rationales",
     "select",
+    "solution_examples",
     "split_documents",
     "step_examples",
+    "train_nat",
+    "train_nce",
+    "train_negative",
     "train_orm",
     "train_prm",
     "train_rationalyst",

@@ -17,6 +17,7 @@ from reason_decode.training.layouts import (
     math_shepherd,
     plain,
     processbench,
+    samples,
     stepwise,
 )
 from reason_decode.training.prm800k import CHECKS, LeftOut, prm800k
@@ -50,6 +51,8 @@ LAYOUTS = {
     "processbench": Layout(("problem", "steps", "label"), processbench),
     "bigbench-mistake": Layout(("input", "steps", "target", "mistake_index"), bigbench_mistake),
     "plain": Layout(("prompt", "solution"), plain),
+    "samples": Layout(("prompt", "samples"), samples),
+    "math-samples": Layout(("question", "generated_answer", "answer"), samples),
 }
 
 
@@ -169,6 +172,8 @@ def read_labelled(
     readers = {name: layout.read for name, layout in LAYOUTS.items()} | {
         "prm800k": partial(prm800k, keep=frozenset(keep)),
         "plain": partial(plain, separator=separator),
+        "samples": partial(samples, separator=separator),
+        "math-samples": partial(samples, separator=separator),
     }
     name = Path(path).name
 

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,12 @@ from reason_decode.training.lora import merged
 
 __all__ = ["Recipe", "fit"]
 
-Loss = Callable[[Any, Tensor, Any], Tensor]
-"""Of the model's output, the labels (b, t), and how many labels all batches of an update have."""
+Loss = Callable[..., Tensor]
+"""Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
+of an update have; with ``tell``, of ``told`` too."""
+
+Tell = Callable[[Mapping[str, Tensor]], Any]
+"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Recipe:
         bfloat16: compute in bfloat16 where autocast does; weights stay as they are.
         save_every: updates between two checkpoints.
         max_tokens: longer examples are left out, and counted.
+        recompute: keep few activations and compute the others anew (gradient checkpointing).
 
     Raises:
         ValueError: a number that is not positive.
@@ -51,6 +56,7 @@ class Recipe:
     bfloat16: bool = False
     save_every: int = 500
     max_tokens: int = 4096
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "learning_rate", "save_every", "max_tokens"):
@@ -68,6 +74,8 @@ def fit(
     recipe: Recipe,
     held_out: Sequence[Example] = (),
     fold: bool = True,
+    adapters: Sequence[str] | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Train a model and save it; a run that was stopped goes on from its last checkpoint.
 
@@ -80,6 +88,8 @@ def fit(
         recipe: how.
         held_out: to measure the loss on after every epoch.
         fold: whether LoRA matrices are added to the weights; else they alone are saved.
+        adapters: which of a model's adapters are saved where they are not folded in; ``None``: all.
+        tell: what it returns of a batch, ``loss`` is given as ``told``.
 
     Returns:
         ``examples``, ``labels``, ``too_long`` (left out) and ``updates`` as counts, ``loss`` and
@@ -95,7 +105,7 @@ def fit(
         raise ModuleNotFoundError(
             "training needs accelerate: pip install 'reason-decode[training]'"
         ) from error
-    from transformers import Trainer, TrainingArguments
+    from transformers import TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
     pad = tokenizer.pad_token_id
@@ -130,10 +140,13 @@ def fit(
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         label_names=["labels"],
+        gradient_checkpointing=recipe.recompute,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.recompute else None,
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    trainer = Trainer(
+    trainer = _trainer(
+        tell,
         model=model,
         args=arguments,
         data_collator=partial(_collated, pad=pad),
@@ -145,7 +158,10 @@ def fit(
         get_last_checkpoint(arguments.output_dir) if out.joinpath("checkpoints").is_dir() else None
     )
     trainer.train(resume_from_checkpoint=last)
-    (merged(model) if fold else model).eval().save_pretrained(out)
+    if fold:
+        merged(model).eval().save_pretrained(out)
+    else:
+        model.eval().save_pretrained(out, selected_adapters=adapters)
     tokenizer.save_pretrained(out)
     history = trainer.state.log_history
     (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
@@ -160,6 +176,19 @@ def fit(
         "loss": losses[-1] if losses else None,
         "held_out_loss": measured[-1] if measured else None,
     }
+
+
+def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
+    """A Trainer that has the loss told of each batch before the model reads it."""
+    from transformers import Trainer
+
+    class Told(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            if tell is not None:
+                self.compute_loss_func = partial(compute_loss_func, told=tell(inputs))
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    return Told(compute_loss_func=compute_loss_func, **options)
 
 
 def _rows(examples: Iterable[Example]) -> list[dict[str, Any]]:

@@ -7,11 +7,16 @@ malformed. PRM800K, whose rows are trees, has a file of its own.
 import re
 from collections.abc import Sequence
 
+from reason_decode.answers import extract_answer
 from reason_decode.steps import StepSplitter
 from reason_decode.training.fields import Row, boolean, index, items, optional_text, text, texts
+from reason_decode.training.prm800k import LeftOut
 from reason_decode.training.supervision import Label, Labelled
 
-__all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "stepwise"]
+__all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
+
+MAX_SHORT = 100
+"""Characters of an answer that stands by itself; longer text without a final answer has none."""
 
 
 def stepwise(row: Row) -> list[Labelled]:
@@ -217,6 +222,54 @@ def plain(row: Row, *, separator: str = "\n") -> list[Labelled]:
             boolean(row, "correct"),
         )
     ]
+
+
+def samples(row: Row, *, separator: str = "\n") -> list[Labelled | LeftOut]:
+    r"""A row of ``{"prompt", "samples", "answer"}``: several solutions of a problem; no labels.
+
+    Or, as Turning Dust into Gold published them, ``{"question", "generated_answer", "answer"}``.
+    The answer may be a whole reference solution, of which the final answer is taken.
+
+    Args:
+        row: the row.
+        separator: what ends a step of a sample.
+
+    Raises:
+        ValueError: the row is malformed. A sample that is no text, or blank, is only left out.
+
+    Source: Yiwei98/TDG at ca86f56, GPT3.5-turbo-MATH and GPT4-MATH.
+
+    Example:
+        >>> row = {"prompt": "1 + 2 =", "samples": ["3", "1 + 1 = 2\nThe answer is 2."],
+        ...     "answer": "So it is \\boxed{3}."}
+        >>> [(found.steps, found.answer) for found in samples(row) if isinstance(found, Labelled)]
+        [(('3',), '3'), (('1 + 1 = 2', 'The answer is 2.'), '3')]
+    """
+    published = "generated_answer" in row
+    prompt = text(row, "question" if published else "prompt")
+    given = optional_text(row, "answer")
+    answer = given and (extract_answer(given) or _short_answer(given))
+    splitter = StepSplitter(separator)
+    found: list[Labelled | LeftOut] = []
+    for said in items(row, "generated_answer" if published else "samples"):
+        try:
+            steps = tuple(splitter.split(text({"sample": said}, "sample")))
+        except ValueError:
+            found.append(LeftOut("sample without text"))
+            continue
+        found.append(Labelled(prompt, steps, (None,) * len(steps), answer))
+    return found
+
+
+_BRACELESS = re.compile(r"\\boxed\s+(\w+)")
+
+
+def _short_answer(given: str) -> str | None:
+    """An answer that is nothing else, or a box without braces, as MATH has two of."""
+    boxes = _BRACELESS.findall(given)
+    if boxes:
+        return boxes[-1]
+    return given.strip() if len(given) <= MAX_SHORT else None
 
 
 def _located(count: int, wrong: int | None) -> tuple[Label, ...]:

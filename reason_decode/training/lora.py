@@ -1,8 +1,11 @@
 """Learning few weights beside the frozen ones, and folding them in."""
 
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["merged", "with_lora"]
+from reason_decode.adapters.switch import need_peft
+
+__all__ = ["lora_config", "merged", "with_lora"]
 
 
 def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
@@ -19,22 +22,43 @@ def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
 
     Source: Hu et al. 2021, 2106.09685.
     """
+    config = lora_config(rank, exclude_modules=head, modules_to_save=[head] if head else None)
+    from peft import get_peft_model
+
+    return get_peft_model(model, config)
+
+
+def lora_config(
+    rank: int, *, targets: str | Sequence[str] = "all-linear", dropout: float = 0.0, **options: Any
+) -> Any:
+    """A description, for peft, of LoRA matrices, whose scale is 2.
+
+    Args:
+        rank: of the matrices.
+        targets: names of the layers that get them; ``"all-linear"``: all but the output layer.
+        dropout: share of their input that is dropped in training, in [0, 1).
+        options: of peft's ``LoraConfig``.
+
+    Raises:
+        ModuleNotFoundError: peft is not installed.
+        ValueError: a rank or dropout out of range.
+
+    Source: Hu et al. 2021, 2106.09685.
+    """
     if rank < 1:
         raise ValueError(f"got a LoRA rank of {rank}; it must be positive, or leave LoRA out")
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "LoRA needs peft: pip install 'reason-decode[training]'"
-        ) from error
-    config = LoraConfig(
+    if not 0 <= dropout < 1:
+        raise ValueError(f"got dropout={dropout}; it must be at least 0 and below 1")
+    need_peft()
+    from peft import LoraConfig
+
+    return LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
-        target_modules="all-linear",
-        exclude_modules=head,
-        modules_to_save=[head] if head else None,
+        lora_dropout=dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        **options,
     )
-    return get_peft_model(model, config)
 
 
 def merged(model: Any) -> Any:

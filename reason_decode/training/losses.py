@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reason_decode.ops import token_logprobs
 from reason_decode.training.examples import IGNORE
 
-__all__ = ["class_loss", "outcome_loss", "tag_loss"]
+__all__ = ["class_loss", "outcome_loss", "tag_loss", "token_loss"]
 
 
 def class_loss(output: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
@@ -57,6 +58,21 @@ def outcome_loss(output: Any, labels: Tensor, num_items_in_batch: Any = None) ->
     """
     rows, places = torch.nonzero(labels != IGNORE, as_tuple=True)
     return _mean(output.logits[rows], labels[rows, places], num_items_in_batch)
+
+
+def token_loss(output: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+    """``-log softmax(logits)[label]`` over a whole vocabulary, in little memory beside the logits.
+
+    Args:
+        output: has ``logits`` (b, t, v) of a causal language model.
+        labels: (b, t) int64, the token that follows each place, or ``IGNORE``.
+        num_items_in_batch: labels in all batches of the update; ``None``: those given here.
+
+    Source: Li et al. 2024, 2312.12832, equation 3: a negative model is trained as any other is.
+    """
+    logp = token_logprobs(output.logits, labels, ignore_index=IGNORE)
+    count = (labels != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
+    return -logp.sum() / max(1, count)
 
 
 def _mean(logits: Tensor, labels: Tensor, count: Any) -> Tensor:

@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from reason_decode import NegativeContrastLogitsProcessor, StepSearch
-from reason_decode.tiny import Tiny
+from reason_decode.tiny import Tiny, load
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
@@ -81,3 +82,37 @@ def test_what_is_not_allowed(tiny_llama: LlamaForCausalLM) -> None:
         NegativeContrastLogitsProcessor(tiny_llama, plausible=2)
     with pytest.raises(ValueError, match="same vocabulary"):
         NegativeContrastLogitsProcessor(tiny_llama)(torch.tensor([[3]]), torch.zeros(1, 9))
+
+
+@pytest.mark.filterwarnings("ignore")  # peft's own
+def test_an_adapter_of_the_generator_is_a_model_of_its_own(
+    tiny: Tiny,
+) -> None:
+    """As with the negative model in memory beside it: in batches, beams and searches."""
+    peft = pytest.importorskip("peft", reason="adapters need peft")
+    beside = peft.get_peft_model(load().model, peft.LoraConfig(target_modules=["v_proj", "q_proj"]))
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for name, x in beside.named_parameters():
+            if "lora_" in name:
+                x.copy_(0.1 * torch.randn_like(x))
+    shared = Tiny(deepcopy(beside), tiny.tokenizer, tiny.prm)
+    shared.model.add_adapter("other", peft.LoraConfig(target_modules=["o_proj"]))
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, beam_width=2)
+    options: list[dict[str, Any]] = [
+        {"max_new_tokens": 12, "num_beams": 2},
+        {"max_new_tokens": 12, "do_sample": True, "custom_generate": search},
+    ]
+    processor = NegativeContrastLogitsProcessor(shared.model, adapter="default")
+    alone = NegativeContrastLogitsProcessor(beside.get_base_model())
+    # The generator wears nothing, or an adapter that is still zero.
+    with shared.model.disable_adapter():
+        for how in options:
+            found = generate(shared, PROMPTS, processor, **how)
+            assert found == generate(tiny, PROMPTS, alone, **how)
+    shared.model.set_adapter("other")
+    short = {"max_new_tokens": 12}
+    assert generate(shared, PROMPTS, processor, **short) == generate(tiny, PROMPTS, alone, **short)
+    assert shared.model.active_adapter == "other"
+    with pytest.raises(ValueError, match="got adapter='x'; the model has default, other"):
+        NegativeContrastLogitsProcessor(shared.model, adapter="x")

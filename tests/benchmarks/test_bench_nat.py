@@ -1,0 +1,32 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("peft", reason="NAT needs peft")
+pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
+SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", "--unit", "4"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "targets"), [("float32", "all-linear"), ("bfloat16", "q_proj,v_proj")]
+)
+def test_both_tables_run_small(
+    benchmark: Callable[[str], Any], capsys: Any, dtype: str, targets: str
+) -> None:
+    assert benchmark("bench_nat").main([*SMALL, "--dtype", dtype, "--targets", targets]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("two stock LoRAs") == printed.count("NCE") == 1
+    assert f"tiny: 2 x 8 tokens, {dtype}, {targets}" in printed
+
+
+def test_what_is_wrong_stops_the_benchmark(
+    benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = benchmark("bench_nat")
+    monkeypatch.setattr(module, "distilled_loss", lambda output, *_, told: output.logits.sum())
+    with pytest.raises(AssertionError, match="NCE: loss"):
+        module.main(SMALL)
+    monkeypatch.setattr(module.nat_layer, "integrate", lambda base, *_: base)
+    with pytest.raises(AssertionError, match="not the closed form"):
+        module.main(SMALL)

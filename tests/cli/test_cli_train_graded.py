@@ -1,0 +1,61 @@
+import json
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from reason_decode import tiny
+from reason_decode.cli import main
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytest.importorskip("peft", reason="adapters need peft")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+
+ROWS = [
+    {"prompt": f"{a} + 1 =", "samples": [f"The answer is {b}." for b in (a, a + 1)] + ["Hm."]}
+    | {"answer": str(a + 1)}
+    for a in range(6)
+]
+
+
+def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
+    base, data = tmp_path / "base", tmp_path / "data.jsonl"
+    words = tiny.load().tokenizer
+    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    config = LlamaConfig(vocab_size=len(words), num_attention_heads=2, eos_token_id=2, **small)
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(base)
+    words.save_pretrained(base)
+    data.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n")
+    common = ["--model", str(base), "--data", str(data), "--hold-out", "0.5", "--epochs", "1"]
+    stages = {
+        "negative": ["--targets", "q_proj", "v_proj"],
+        "nat": ["--negative", str(tmp_path / "negative"), "--unit", "4"],
+        "nce": ["--nat", str(tmp_path / "nat"), "--weigh", "token", "--recompute"],
+    }
+    for kind, options in stages.items():
+        out, told = tmp_path / kind, tmp_path / f"{kind}.json"
+        arguments = ["train", kind, *common, "--out", str(out), "--json", str(told), *options]
+        assert main([*arguments, "--lora", "2"]) == 0
+        printed = capsys.readouterr().out
+        assert "18 samples of 6 problems: 6 right, 6 wrong, 0 dup" in printed
+        assert "6 unanswered" in printed and "malformed: 1 (row 7" in printed
+        (counts,) = json.loads(told.read_text())["rows"]
+        assert 0 < counts["examples"] < 6 and counts["updates"] > 0
+    # An adapter is loaded by name, like any model.
+    student: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "nce")
+    assert student.peft_config["default"].r == 2
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "1 + 1 ="}\n')
+    asked = ["generate", "--model", str(tmp_path / "nce"), "--strategy", "greedy"]
+    files = ["--input", str(prompts), "--output", str(tmp_path / "out.jsonl")]
+    assert main([*asked, *files, "--max-new-tokens", "4"]) == 0
+
+
+def test_a_missing_stage_is_said(tmp_path, capsys):
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps(ROWS[0]) + "\n")
+    arguments = ["train", "nce", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--nat", str(tmp_path), "--hold-out", "0"]) == 2
+    assert "no NAT adapter in" in capsys.readouterr().err

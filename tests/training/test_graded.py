@@ -1,0 +1,100 @@
+import doctest
+import json
+import re
+from importlib import import_module
+from itertools import islice
+
+import pytest
+
+from reason_decode import tiny
+from reason_decode.training import Labelled, Report, grade_samples, read_labelled, solution_examples
+
+
+def sample(text: str, answer: str | None = "0.5", prompt: str = "p", **known) -> Labelled:
+    return Labelled(
+        prompt, tuple(text.split("\n")), (None,) * (text.count("\n") + 1), answer, **known
+    )
+
+
+def test_answers_decide_and_not_strings_and_every_sample_is_counted():
+    given = [
+        sample(r"So \boxed{1/2}."),
+        sample("Half.\nThe answer is 50%."),
+        sample(r"So \boxed{1/2}."),  # again
+        sample(r"So \boxed{1/2}.", prompt="q"),  # of another problem
+        sample(r"So \boxed{2}."),
+        sample("I do not know."),
+        sample(r"So \boxed{7}.", answer=None),
+        sample("No answer at all.", answer=None, correct=False),
+    ]
+    right, wrong, counts = grade_samples(given)
+    assert right == [given[0], given[1], given[3]] and wrong == [given[4], given[7]]
+    told = (
+        "8 samples of 2 problems: 3 right, 2 wrong, 1 duplicates, 1 unanswered, 1 ungraded; 1 mixed"
+    )
+    assert str(counts) == told
+    left_out = counts.duplicates + counts.unanswered + counts.ungraded
+    assert counts.right + counts.wrong + left_out == counts.samples
+    strict = grade_samples(given, unanswered_wrong=True)
+    assert strict.wrong == [given[4], given[5], given[7]] and strict.counts.unanswered == 1
+    assert grade_samples([]).counts.samples == 0
+
+
+def test_rows_of_samples_are_read_whole_or_in_part(tmp_path):
+    path, report = tmp_path / "rows.jsonl", Report()
+    rows = [
+        {"prompt": "p", "samples": ["a\nThe answer is 4.", " ", 7, "b"], "answer": "4"},
+        {"prompt": "p", "samples": "a", "answer": "4"},
+        {"prompt": "q", "samples": ["The answer is 4."], "answer": None},
+        {"prompt": "r", "samples": ["The answer is 4."], "answer": r"A \boxed 4"},
+        {"prompt": "s", "samples": ["The answer is 4."], "answer": "no answer in it " * 10},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(read_labelled(path, report=report))
+    assert (report.format, report.solutions, report.malformed) == ("samples", 5, 1)
+    assert report.left_out == {"sample without text": 2}
+    assert [x.answer for x in found] == ["4", "4", None, "4", None]
+    counts = grade_samples(found).counts
+    assert (counts.right, counts.unanswered, counts.ungraded) == (2, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["gpt35", "gpt4"])
+def test_published_samples_are_sorted_as_a_plain_reading_of_whole_numbers_does(shared_data, name):
+    path, box = shared_data / "math_samples" / f"{name}.jsonl.gz", re.compile(r"boxed\{(\d+)\}")
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    whole = []
+    for found in islice(read_labelled(path, "math-samples"), 1000):
+        boxes = box.findall("\n".join(found.steps))
+        if len(boxes) == 1 and (found.answer or "").isdigit():
+            whole.append((found, boxes[0] == found.answer))
+    right, wrong, counts = grade_samples(found for found, _ in whole)
+    assert counts.samples > 300 and counts.unanswered == counts.ungraded == 0
+    expected = {(x.prompt, x.steps): verdict for x, verdict in whole}
+    assert {(x.prompt, x.steps) for x in right} == {k for k, said in expected.items() if said}
+    assert {(x.prompt, x.steps) for x in wrong} == {k for k, said in expected.items() if not said}
+    assert counts.duplicates == len(whole) - len(expected)
+
+
+def test_a_solution_is_learnt_with_its_end_and_its_prompt_is_read():
+    words, model = tiny.load().tokenizer, tiny.load().model
+    (example,) = solution_examples([sample("a = 1\nb = 2", prompt="x\n")], words, model)
+    ids = words("x\na = 1\nb = 2\n")["input_ids"]
+    assert example.ids == ids
+    assert [*ids[example.places[0] + 1 :], words.eos_token_id] == example.classes
+    assert words.decode(example.classes) == "a = 1\nb = 2\n<eos>"
+    assert example.places == list(range(example.places[0], len(ids)))
+    (turned,) = solution_examples([sample("a", prompt="x")], words, model, chat=True)
+    turn = words.apply_chat_template(
+        [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+    )
+    assert words.decode([*turned.ids, turned.classes[-1]]) == f"{turn}a\n<eos>"
+    assert turned.classes == example.classes[:1] + turned.classes[1:]
+
+
+@pytest.mark.parametrize("name", ["adapters.nat", "adapters.switch", "training.graded"])
+@pytest.mark.filterwarnings("ignore")  # peft's own
+def test_examples_run(name):
+    pytest.importorskip("peft", reason="adapters need peft")
+    found = doctest.testmod(import_module(f"reason_decode.{name}"))
+    assert found.attempted and not found.failed
