@@ -120,8 +120,8 @@ def _add_format(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="auto",
-        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake or plain (default: "
-        "told by a file's first row)",
+        help="prm800k, stepwise, math-shepherd, processbench, bigbench-mistake, plain, samples or "
+        "math-samples (default: told by a file's first row)",
     )
 
 
