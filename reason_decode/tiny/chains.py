@@ -146,6 +146,19 @@ def _pairs(tree: list[Node]) -> list[int]:
     return places
 
 
+def _taken_together(tree: list[Node]) -> list[int]:
+    """The places of operators behind a minus: ``x - a - b`` is ``x - (a + b)``."""
+    return [
+        k
+        for k in range(3, len(tree), 2)
+        if tree[k - 2] == "-"
+        and tree[k] != "*"
+        and (k + 2 >= len(tree) or tree[k + 2] != "*")
+        and _is_number(tree[k - 1])
+        and _is_number(tree[k + 1])
+    ]
+
+
 def _inside(
     rng: random.Random, tree: list[Node], change: Callable[[list[Node]], Node]
 ) -> list[Node]:
@@ -181,6 +194,12 @@ def _worked(rng: random.Random, tree: list[Node], count: int) -> Node:
 
     def work(one: list[Node]) -> Node:
         places = _pairs(one)
+        together = _taken_together(one)
+        if together and rng.random() < 0.3:
+            k = rng.choice(together)
+            op = "+" if one[k] == "-" else "-"
+            made = _number(rng, value_of([one[k - 1], op, one[k + 1]]))
+            return [*one[: k - 1], made, *one[k + 2 :]]
         if not places:
             return one
         products = [k for k in places if one[k] == "*"]
