@@ -18,7 +18,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,10 +190,12 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
     print(f"{len(whole)} problems, {sum(len(x.asked) for x in whole)} steps, each judged twice\n")
     lines = []
     for discount in (0.9, 1.0):
-        found = judge(
-            tqdm([*good, *bad], unit="problem"), model, words, discount=discount, batch=16
-        )
-        judged = [(x, number < len(good)) for number, x in _numbered([*good, *bad], found)]
+        how: dict[str, Any] = {"discount": discount, "batch": 16}
+        judged = [
+            (x, own)
+            for documents, own in ((good, True), (bad, False))
+            for x in judge(tqdm(documents, unit="problem"), model, words, **how)
+        ]
         for way in ("delta", "mean"):
             scored = [
                 (int(x.document.id) in half, getattr(x, way), own)
@@ -205,13 +207,6 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
 
 
 _NAMES = {"delta": "sum", "mean": "mean"}
-
-
-def _numbered(documents: Sequence[Marked], judged: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    """What was judged, with the number of its document."""
-    for number, document in enumerate(documents):
-        for _ in document.rationales:
-            yield number, next(judged)
 
 
 def _marked(number: int, problem: Problem, asked: Sequence[str]) -> Marked:

@@ -32,8 +32,9 @@ from tqdm import tqdm
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import table
-from reason_decode.evaluation import TASKS, Samples, accuracy_curves
+from reason_decode.evaluation import TASKS
 from reason_decode.evaluation.complete import complete
+from reason_decode.evaluation.curves import best_of_n_curve
 from reason_decode.evaluation.files import write_text
 from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.scorers.base import reduce_scores
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tests = _pools(args.out / f"test-{args.pool}.jsonl", _tests(args), args.pool, seed=10**6)
     experiment = _teachers if args.experiment == "teachers" else _active
     rows = [row for seed in range(args.seeds) for row in experiment(args, seed, tests)]
-    counts = [n for n in (4, 16, 64, 256) if n <= args.pool]
+    counts = _counts(args.pool)
     print(f"best of N over {len(tests)} problems, %; {args.seeds} seeds\n")
     print(table(_summed(rows, counts)))
     write_text(args.out / f"{args.experiment}.json", json.dumps(rows, indent=1) + "\n")
@@ -191,7 +192,8 @@ def _active(args: argparse.Namespace, seed: int, tests: Any) -> list[dict[str, A
 
 def _best(tests: Sequence[Sequence[Labelled]], score: Callable[..., Any]) -> dict[str, Any]:
     """Best of N by a scorer, each problem's accuracy at each N: ``{"counts", "accuracy"}``."""
-    problems: list[Samples] = []
+    counts = _counts(len(tests[0]))
+    problems: list[list[float]] = []
     for pool in tests:
         steps = [list(x.steps) or [""] for x in pool]
         unique = {tuple(x): k for k, x in enumerate(steps)}
@@ -200,11 +202,8 @@ def _best(tests: Sequence[Sequence[Labelled]], score: Callable[..., Any]) -> dic
         totals = reduce_scores([torch.as_tensor(x) for x in read], "prod").tolist()
         found = dict(zip(unique, totals, strict=True))
         scores = [found[tuple(x)] for x in steps]
-        problems.append(
-            Samples([bool(x.correct) for x in pool], [None] * len(pool), {"score": scores})
-        )
-    counts = [n for n in (4, 16, 64, 256) if n <= len(tests[0])]
-    return {"counts": counts, "accuracy": accuracy_curves(problems, counts)["score"]}
+        problems.append(best_of_n_curve([bool(x.correct) for x in pool], scores, counts))
+    return {"counts": counts, "accuracy": problems}
 
 
 def _summed(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> list[dict[str, str]]:
@@ -225,6 +224,10 @@ def _summed(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> list[dict[
             )
         lines.append(line)
     return lines
+
+
+def _counts(pool: int) -> list[int]:
+    return [n for n in (4, 16, 64, 256) if n <= pool]
 
 
 def _rounded(count: int) -> int:

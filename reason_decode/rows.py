@@ -3,12 +3,12 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Reject", "stream_rows"]
+__all__ = ["Reject", "stream_rows", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,27 @@ def _object(number: int, row: Any) -> tuple[int, dict[str, Any]] | Reject:
     if isinstance(row, dict):
         return number, row
     return Reject(number, f"got a JSON {type(row).__name__}; need an object")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON Lines, as they come; the file appears only once it is whole.
+
+    Args:
+        path: its neighbour of the suffix ``.tmp`` holds what there is so far.
+        rows: any number.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_rows(Path(folder, "rows.jsonl"), [{"a": 1}])
+        ...     list(stream_rows(Path(folder, "rows.jsonl")))
+        [(1, {'a': 1})]
+    """
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("w") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+    unfinished.replace(path)

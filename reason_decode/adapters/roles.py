@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from transformers import PreTrainedModel
 
+from reason_decode.adapters.switch import need_peft
+
 __all__ = ["with_adapter"]
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -39,12 +41,7 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
         >>> adapted.get_input_embeddings().weight is model.get_input_embeddings().weight
         True
     """
-    try:
-        import peft  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "LoRA needs peft: pip install 'reason-decode[training]'"
-        ) from error
+    need_peft()
     if hasattr(model, "peft_config"):
         raise ValueError(
             "got a model that has an adapter; pass the model that both adapters were trained on"

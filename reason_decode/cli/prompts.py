@@ -1,8 +1,12 @@
 """What stands between a prompt and the first step, the same in every command that reads data."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from typing import Any
 
-__all__ = ["add_suffix", "suffix_for", "with_suffix"]
+from reason_decode.training import Labelled, Report, read_labelled
+
+__all__ = ["add_suffix", "read_all", "suffix_for", "with_suffix"]
 
 
 def add_suffix(parser: ArgumentParser) -> None:
@@ -31,3 +35,21 @@ def suffix_for(one_text: bool, separator: str, given: str | None) -> str:
 def with_suffix(prompt: str, suffix: str) -> str:
     """The prompt, ending with the suffix."""
     return prompt if prompt.endswith(suffix) else prompt + suffix
+
+
+def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[Labelled]:
+    """All solutions of all files; what became of each file's rows is printed.
+
+    Args:
+        args: has ``data``, ``format``, ``separator`` and ``prompt_suffix``.
+        one_text: see ``suffix_for``.
+        settings: passed to ``read_labelled``.
+    """
+    found: list[Labelled] = []
+    suffix = suffix_for(one_text, args.separator, args.prompt_suffix)
+    for path in args.data:
+        report = Report()
+        rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
+        found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
+        print(f"{path}: {report}")
+    return found

@@ -1,22 +1,20 @@
 """``reason-decode train``: train a scorer, a rationale model or an adapter."""
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from reason_decode import tiny
 from reason_decode.cli import train_graded, train_rationalyst
 from reason_decode.cli.load import load_tokenizer
-from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
+from reason_decode.cli.prompts import add_suffix, read_all
 from reason_decode.cli.text import table
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.training import (
     Labelled,
     Recipe,
-    Report,
     hold_out,
     learn_actively,
-    read_labelled,
     train_orm,
     train_prm,
 )
@@ -180,21 +178,15 @@ def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]
 
 
 def _solutions(args: Namespace) -> list[Labelled]:
-    """All solutions of all files; what became of each file's rows is printed."""
-    found: list[Labelled] = []
-    # An outcome reward model has the tokenizer's chat template to tell the prompt from the answer.
-    suffix = suffix_for(
-        getattr(args, "head", "") == "token-classification", args.separator, args.prompt_suffix
+    if args.kind == "orm":
+        # It has the tokenizer's chat template to tell the prompt from the answer.
+        return read_all(args, one_text=False)
+    return read_all(
+        args,
+        one_text=args.head == "token-classification",
+        neutral=args.neutral,
+        until_first_error=not args.all_steps,
     )
-    for path in args.data:
-        report = Report()
-        settings: dict[str, Any] = {}
-        if args.kind != "orm":
-            settings = {"neutral": args.neutral, "until_first_error": not args.all_steps}
-        rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
-        found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
-        print(f"{path}: {report}")
-    return found
 
 
 def _short(value: Any) -> str:

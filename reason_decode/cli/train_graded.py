@@ -1,22 +1,17 @@
 """``train negative``, ``train nat``, ``train nce``: adapters that learn from graded samples."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 from tqdm import tqdm
 
 from reason_decode.cli.load import load_tokenizer
-from reason_decode.cli.prompts import with_suffix
+from reason_decode.cli.prompts import read_all
 from reason_decode.training import (
-    Labelled,
     Recipe,
-    Report,
     Weigh,
     grade_samples,
     hold_out,
-    read_labelled,
     train_nat,
     train_nce,
     train_negative,
@@ -74,7 +69,8 @@ def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
     """Read and sort the samples, and train on the right or on the wrong ones."""
     tokenizer = load_tokenizer(source)
     right, wrong, counts = grade_samples(
-        tqdm(_samples(args), desc="grading", disable=None), unanswered_wrong=args.unanswered_wrong
+        tqdm(read_all(args, one_text=not args.chat), desc="grading", disable=None),
+        unanswered_wrong=args.unanswered_wrong,
     )
     print(counts)
     kept, held = hold_out(wrong if args.kind == "negative" else right, args.hold_out)
@@ -94,17 +90,3 @@ def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
         return [train_nat(source, tokenizer, kept, args.out, **how)]
     how |= {name: getattr(args, name) for name in ("nat", "weigh", "alpha", "fold")}
     return [train_nce(source, tokenizer, kept, args.out, **how)]
-
-
-def _samples(args: Namespace) -> Sequence[Labelled]:
-    """All samples of all files; what became of each file's rows is printed."""
-    found: list[Labelled] = []
-    suffix = args.prompt_suffix
-    if suffix is None:
-        suffix = "" if args.chat else args.separator
-    for path in args.data:
-        report = Report()
-        rows = read_labelled(path, args.format, separator=args.separator, report=report)
-        found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
-        print(f"{path}: {report}")
-    return found

@@ -92,7 +92,8 @@ def judge(
         model: a causal language model, the judge.
         tokenizer: its own.
         discount: weighs the i-th token by ``discount**i``.
-        threshold: nats that ``delta`` must reach; by source, or one for all.
+        threshold: nats that ``delta`` must reach; one for all, or by source, where ``""`` stands
+            for all that are not named.
         tags: put around a rationale when it is read.
         batch: documents to a forward pass.
 
@@ -154,7 +155,7 @@ def keep(
         model: as for ``judge``, like the others.
         tokenizer: its own.
         discount: weighs the i-th token by ``discount**i``.
-        threshold: nats; by source, where ``""`` stands for all that are not named.
+        threshold: as for ``judge``.
         tags: put around a rationale when it is read.
         batch: documents to a forward pass.
 
@@ -172,12 +173,8 @@ def keep(
     """
     waiting = iter(documents)
     while group := list(islice(waiting, batch)):
-        least = threshold
-        if isinstance(threshold, Mapping):
-            named = {x.source: threshold.get(x.source, threshold.get("")) for x in group}
-            least = {source: found for source, found in named.items() if found is not None}
         judged = judge(
-            group, model, tokenizer, discount=discount, threshold=least, tags=tags, batch=batch
+            group, model, tokenizer, discount=discount, threshold=threshold, tags=tags, batch=batch
         )
         for marked in group:
             # One for every rationale, in order.
@@ -369,9 +366,10 @@ def _room(model: PreTrainedModel) -> int | None:
 def _threshold(source: str, threshold: float | Mapping[str, float]) -> float:
     if not isinstance(threshold, Mapping):
         return threshold
-    if source not in threshold:
+    least = threshold.get(source, threshold.get(""))
+    if least is None:
         raise KeyError(
             f"got a document of {source!r} and thresholds of {', '.join(map(repr, threshold))}; "
             "give one for it, or a single number for all"
         )
-    return threshold[source]
+    return least

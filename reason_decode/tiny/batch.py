@@ -1,7 +1,9 @@
 """A training batch: token ids, and what is to be learnt at each of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 IGNORE = -100
@@ -36,6 +38,42 @@ NO_DIGIT = 10
 RESULTS = 4
 VALUE = 6
 """A sign and five digits."""
+
+
+Row = tuple[list[int], list[int], list[int]]
+"""Ids, labels and verdicts of one text, all of its length."""
+Placed = tuple[int, int, list[int]]
+"""Digits to be told, with the row and the place in it."""
+
+
+def padded(
+    rows: Sequence[Row], pad: int, results: Sequence[Placed] = (), values: Sequence[Placed] = ()
+) -> Batch:
+    """Rows of any lengths as a batch.
+
+    Args:
+        rows: at least one.
+        pad: the id to pad with.
+        results: of two numbers, ``RESULTS * DIGITS`` digits each.
+        values: of expressions, ``VALUE`` digits each.
+    """
+    width = max(len(ids) for ids, _, _ in rows)
+    pads = (pad, IGNORE, IGNORE)
+    ids, labels, verdicts = (
+        torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
+    )
+    told = [
+        _placed(placed, (len(rows), width, digits))
+        for placed, digits in ((results, RESULTS * DIGITS), (values, VALUE))
+    ]
+    return Batch(ids, labels, verdicts, *told)
+
+
+def _placed(placed: Sequence[Placed], shape: tuple[int, int, int]) -> Tensor:
+    whole = torch.full(shape, IGNORE)
+    for row, place, digits in placed:
+        whole[row, place] = torch.tensor(digits)
+    return whole
 
 
 def as_id(found: object) -> int:

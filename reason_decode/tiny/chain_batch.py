@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.tiny.batch import (
-    DIGITS,
     IGNORE,
     NO_DIGIT,
-    RESULTS,
     RIGHT,
     VALUE,
     WRONG,
     Batch,
+    Placed,
+    Row,
     as_id,
+    padded,
 )
 from reason_decode.tiny.chains import Chain, Problem
 
@@ -38,8 +38,8 @@ def collate(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> 
         as_id(tokenizer.convert_tokens_to_ids("Ġ=")),
         as_id(tokenizer.convert_tokens_to_ids(".")),
     )
-    rows: list[tuple[list[int], list[int], list[int]]] = []
-    values: list[tuple[int, int, list[int]]] = []
+    rows: list[Row] = []
+    values: list[Placed] = []
     for k, problem in enumerate(problems):
         ids = [bos, *next(encoded)]
         labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
@@ -59,16 +59,7 @@ def collate(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> 
                 verdicts[start + place] = RIGHT if so_far else WRONG
                 values.append((k, start + place, written(value)))
         rows.append((ids, labels, verdicts))
-    width = max(len(ids) for ids, _, _ in rows)
-    pads = (pad, IGNORE, IGNORE)
-    tokens, labels, verdicts = (
-        torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
-    )
-    results = torch.full((len(rows), width, RESULTS * DIGITS), IGNORE)
-    made = torch.full((len(rows), width, VALUE), IGNORE)
-    for k, place, digits in values:
-        made[k, place] = torch.tensor(digits)
-    return Batch(tokens, labels, verdicts, results, made)
+    return padded(rows, pad, values=values)
 
 
 def written(value: int) -> list[int]:

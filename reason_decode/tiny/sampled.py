@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.rows import write_rows
 from reason_decode.steps import StepSplitter
 from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.tiny.countdown_work import Work
@@ -150,11 +151,7 @@ def _begun(rng: random.Random, share: _Share) -> Work:
 
 def write(path: Path, works: Iterator[Work]) -> None:
     """Write graded solutions as JSON lines; the file appears only once it is whole."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("w") as file:
-        for work in works:
-            file.write(json.dumps(work._asdict()) + "\n")
-    unfinished.replace(path)
+    write_rows(path, (work._asdict() for work in works))
 
 
 def read(path: Path) -> list[Work]:

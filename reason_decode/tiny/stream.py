@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -23,12 +22,13 @@ from reason_decode.tiny.batch import (
     IGNORE,
     LEGAL,
     NO_DIGIT,
-    RESULTS,
     RIGHT,
-    VALUE,
     WRONG,
     Batch,
+    Placed,
+    Row,
     as_id,
+    padded,
 )
 from reason_decode.tiny.countdown_work import Work
 
@@ -126,8 +126,8 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
     )
     pieces = [text for work in works for text in (work.prompt, *work.steps)]
     encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
-    rows: list[tuple[list[int], list[int], list[int]]] = []
-    results: list[tuple[int, int, list[int]]] = []
+    rows: list[Row] = []
+    results: list[Placed] = []
     for k, work in enumerate(works):
         ids = [bos, *next(encoded)]
         labels, verdicts = [IGNORE] * len(ids), [IGNORE] * len(ids)
@@ -144,16 +144,7 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
             labels.append(eos)
             verdicts.append(IGNORE)
         rows.append((ids, labels, verdicts))
-    width = max(len(ids) for ids, _, _ in rows)
-    pads = (pad, IGNORE, IGNORE)
-    tokens, labels, verdicts = (
-        torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
-    )
-    digits = torch.full((len(rows), width, RESULTS * DIGITS), IGNORE)
-    for k, place, made in results:
-        digits[k, place] = torch.tensor(made)
-    values = torch.full((len(rows), width, VALUE), IGNORE)
-    return Batch(tokens, labels, verdicts, digits, values)
+    return padded(rows, pad, results=results)
 
 
 def _verdicts(work: Work) -> list[int]:

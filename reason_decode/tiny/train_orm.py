@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.rows import write_rows
 from reason_decode.tiny import export, sampled
 from reason_decode.training import Labelled, Recipe, train_orm
 
@@ -33,7 +35,7 @@ def run(out: Path, base: Path, *, batches: int, recipe: Recipe) -> None:
     words = AutoTokenizer.from_pretrained(base)
     pool = out / "whole.jsonl"
     if not pool.exists():
-        _write(pool, base, words, batches, recipe.seed)
+        write_rows(pool, _graded(base, words, batches, recipe.seed))
     rows = [json.loads(line) for line in pool.read_text().splitlines()]
     solutions = [
         Labelled(
@@ -46,18 +48,13 @@ def run(out: Path, base: Path, *, batches: int, recipe: Recipe) -> None:
     export.orm(out, out / "trained", judge)
 
 
-def _write(pool: Path, base: Path, words: PreTrainedTokenizerBase, batches: int, seed: int) -> None:
+def _graded(
+    base: Path, words: PreTrainedTokenizerBase, batches: int, seed: int
+) -> Iterator[dict[str, Any]]:
     model = AutoModelForCausalLM.from_pretrained(base).eval()
-    with torch.no_grad(), pool.with_suffix(".tmp").open("w") as file:
-        for line in _lines(sampled.draw_whole(model, words, seed, batches)):
-            file.write(line)
-    # The file appears only once it is whole.
-    pool.with_suffix(".tmp").replace(pool)
-
-
-def _lines(found: Iterator[tuple[str, list[str], bool]]) -> Iterator[str]:
-    for prompt, steps, right in found:
-        yield json.dumps({"prompt": prompt, "steps": steps, "right": right}) + "\n"
+    with torch.no_grad():
+        for prompt, steps, right in sampled.draw_whole(model, words, seed, batches):
+            yield {"prompt": prompt, "steps": steps, "right": right}
 
 
 def main() -> None:

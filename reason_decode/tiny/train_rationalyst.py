@@ -27,6 +27,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
+from reason_decode.rows import write_rows
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import export, tokenizer
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
@@ -48,7 +49,7 @@ READ, LABELLED = 0.2, 0.02
 
 def write_drawn(path: Path, documents: Iterable[Drawn]) -> None:
     """Write documents as JSON lines; the file appears only once it is whole."""
-    _write(path, ({**asdict(x.document), "right": x.right} for x in documents))
+    write_rows(path, ({**asdict(x.document), "right": x.right} for x in documents))
 
 
 def read_drawn(path: Path) -> Iterator[Drawn]:
@@ -129,7 +130,7 @@ def mine(
         json.dumps({name: x._asdict() for name, x in found.items()}, indent=1) + "\n"
     )
     judged = tqdm(judge((x.document for x in documents), model, words, **how), unit="rationale")
-    _write(out, (asdict(_mined(x)) for x in judged if _reaches(x, found)))
+    write_rows(out, (asdict(_mined(x)) for x in judged if _reaches(x, found)))
 
 
 def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
@@ -141,14 +142,6 @@ def _mined(judged: Judged) -> RationaleRow:
     document, k = judged.document, judged.place
     texts = (document.preceding(k), document.rationales[k], document.texts[k + 1])
     return RationaleRow(document.id, document.source, *texts, judged.delta)
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("w") as file:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")
-    unfinished.replace(path)
 
 
 def run(

@@ -1,8 +1,8 @@
 """Labelled solutions as token ids, laid out by the very object that will score with them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,10 +18,13 @@ __all__ = [
     "hold_out",
     "is_right",
     "outcome_examples",
+    "says",
+    "split_by",
     "step_examples",
 ]
 
 IGNORE = -100
+Item = TypeVar("Item")
 
 
 class Judge(Protocol):
@@ -102,8 +105,13 @@ def is_right(solution: Labelled) -> bool | None:
     """
     if solution.correct is not None or solution.answer is None:
         return solution.correct
-    said = extract_answer("\n".join(solution.steps))
-    return said is not None and same_answer(said, solution.answer)
+    return says("\n".join(solution.steps), solution.answer)
+
+
+def says(text: str, answer: str) -> bool:
+    """Whether a text states an answer, and it is this one."""
+    said = extract_answer(text)
+    return said is not None and same_answer(said, answer)
 
 
 def hold_out(solutions: Iterable[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
@@ -116,15 +124,32 @@ def hold_out(solutions: Iterable[Labelled], share: float) -> tuple[list[Labelled
     Raises:
         ValueError: a share out of range.
     """
+    return split_by(lambda solution: solution.prompt, solutions, share)
+
+
+def split_by(
+    name: Callable[[Item], str], items: Iterable[Item], share: float
+) -> tuple[list[Item], list[Item]]:
+    """Items to learn from and to measure on; those of one name are on one side.
+
+    The name decides, so that the split is the same in every run and for every seed.
+
+    Args:
+        name: of an item.
+        items: any number.
+        share: of the names, held out; in [0, 1).
+
+    Raises:
+        ValueError: a share out of range.
+    """
     if not 0 <= share < 1:
         raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
-    kept: list[Labelled] = []
-    held: list[Labelled] = []
-    for solution in solutions:
-        # The prompt decides, so that the split is the same in every run and for every seed.
-        digest = hashlib.sha256(solution.prompt.encode()).digest()
+    kept: list[Item] = []
+    held: list[Item] = []
+    for item in items:
+        digest = hashlib.sha256(name(item).encode()).digest()
         chance = int.from_bytes(digest[:8], "big") / 2**64
-        (held if chance < share else kept).append(solution)
+        (held if chance < share else kept).append(item)
     return kept, held
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -9,9 +10,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.scorers.words import Words
 from reason_decode.training.examples import Example
+from reason_decode.training.fit import fit
 from reason_decode.training.supervision import Labelled
 
-__all__ = ["Counts", "Graded", "grade_samples", "solution_examples"]
+__all__ = ["Counts", "Graded", "fit_solutions", "grade_samples", "solution_examples"]
 
 
 @dataclass
@@ -172,3 +174,33 @@ def solution_examples(
         ids = [*before, *said]
         # The logits at a place are those of the token behind it.
         yield Example(ids, list(range(len(before) - 1, len(ids))), [*said, end])
+
+
+def fit_solutions(
+    model: Any,
+    tokenizer: Tokenizer,
+    solutions: Iterable[Labelled],
+    held_out: Iterable[Labelled],
+    out: str | Path,
+    *,
+    separator: str,
+    chat: bool,
+    **options: Any,
+) -> dict[str, Any]:
+    """``fit`` on the tokens of solutions.
+
+    Args:
+        model: what learns.
+        tokenizer: its own.
+        solutions: see ``solution_examples``, like ``separator`` and ``chat``.
+        held_out: measured after every epoch.
+        out: as for ``fit``, like ``options``.
+        separator: what ends a step.
+        chat: whether prompts are put in the tokenizer's chat template.
+        options: the others.
+    """
+    learnt, measured = (
+        list(solution_examples(x, tokenizer, model, separator=separator, chat=chat))
+        for x in (solutions, held_out)
+    )
+    return fit(model, tokenizer, learnt, out, held_out=measured, **options)

@@ -1,11 +1,14 @@
 """Learning few weights beside the frozen ones, and folding them in."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from transformers import AutoModelForCausalLM
 
 from reason_decode.adapters.switch import need_peft
 
-__all__ = ["lora_config", "merged", "with_lora"]
+__all__ = ["load_base", "lora_config", "merged", "with_lora"]
 
 
 def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
@@ -64,3 +67,9 @@ def lora_config(
 def merged(model: Any) -> Any:
     """The plain model with its LoRA matrices added to its weights; one without comes back as is."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def load_base(source: str | Path) -> Any:
+    """The model that adapters are trained on, known by its whole path: they name it in turn."""
+    whole = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
+    return AutoModelForCausalLM.from_pretrained(whole)

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import set_seed
 
 from reason_decode.adapters.nat import NAT, NEGATIVE, add_nat
 from reason_decode.adapters.switch import need_peft
-from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.graded import solution_examples
-from reason_decode.training.lora import lora_config
+from reason_decode.training.fit import Recipe
+from reason_decode.training.graded import fit_solutions
+from reason_decode.training.lora import load_base, lora_config
 from reason_decode.training.losses import token_loss
 from reason_decode.training.supervision import Labelled
 
-__all__ = ["load_base", "train_nat", "train_negative"]
+__all__ = ["train_nat", "train_negative"]
 
 
 def train_negative(
@@ -66,15 +66,9 @@ def train_negative(
     set_seed(recipe.seed)
     base = load_base(source)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
-    return fit(
-        get_peft_model(base.train(), config),
-        tokenizer,
-        list(solution_examples(wrong, tokenizer, base, **how)),
-        out,
-        loss=token_loss,
-        recipe=recipe,
-        held_out=list(solution_examples(held_out, tokenizer, base, **how)),
-        fold=False,
+    model = get_peft_model(base.train(), config)
+    return fit_solutions(
+        model, tokenizer, wrong, held_out, out, **how, loss=token_loss, recipe=recipe, fold=False
     )
 
 
@@ -134,21 +128,16 @@ def train_nat(
     add_nat(model, rank=lora, dim=unit, beta=beta, dropout=dropout)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
     trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
-    told = fit(
+    told = fit_solutions(
         model.train(),
         tokenizer,
-        list(solution_examples(right, tokenizer, base, **how)),
+        right,
+        held_out,
         out,
+        **how,
         loss=token_loss,
         recipe=recipe,
-        held_out=list(solution_examples(held_out, tokenizer, base, **how)),
         fold=False,
         adapters=[NEGATIVE, NAT],
     )
     return {**told, "trained": trained}
-
-
-def load_base(source: str | Path) -> Any:
-    """The model that adapters are trained on, known by its whole path: they name it in turn."""
-    whole = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
-    return AutoModelForCausalLM.from_pretrained(whole)

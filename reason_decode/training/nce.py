@@ -13,10 +13,9 @@ from transformers import set_seed
 from reason_decode.adapters.nat import NAT, NEGATIVE, load_nat
 from reason_decode.adapters.switch import wearing
 from reason_decode.training.examples import IGNORE
-from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.graded import solution_examples
-from reason_decode.training.lora import lora_config
-from reason_decode.training.nat import load_base
+from reason_decode.training.fit import Recipe
+from reason_decode.training.graded import fit_solutions
+from reason_decode.training.lora import load_base, lora_config
 from reason_decode.training.supervision import Labelled
 
 __all__ = ["Told", "Weigh", "calibration", "distilled_loss", "mixed_loss", "teach", "train_nce"]
@@ -107,14 +106,15 @@ def train_nce(
     model.add_adapter(_STUDENT, config)
     model.set_adapter(_STUDENT)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
-    return fit(
+    return fit_solutions(
         model.train(),
         tokenizer,
-        list(solution_examples(right, tokenizer, base, **how)),
+        right,
+        held_out,
         out,
+        **how,
         loss=partial(distilled_loss, alpha=alpha),
         recipe=recipe,
-        held_out=list(solution_examples(held_out, tokenizer, base, **how)),
         fold=fold,
         adapters=[_STUDENT],
         tell=partial(teach, model, weigh=weigh),

@@ -1,12 +1,12 @@
 """Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reason_decode.rows import Reject, stream_rows
+from reason_decode.training.examples import split_by
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]
 
@@ -119,13 +119,4 @@ def split_documents(
     Source: RATIONALYST's own split is by rationale, which puts a document on both sides
     (``filter_rationales`` of JHU-CLSP/RATIONALYST at be0b1cf).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
-    kept: list[RationaleRow] = []
-    held: list[RationaleRow] = []
-    for record in records:
-        # The document's name decides, so that the split is the same in every run.
-        name = f"{record.source}\n{record.id}".encode()
-        chance = int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
-        (held if chance < share else kept).append(record)
-    return kept, held
+    return split_by(lambda record: f"{record.source}\n{record.id}", records, share)

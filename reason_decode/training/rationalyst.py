@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from transformers import AutoModelForCausalLM, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import set_seed
 
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.writer import Rationale, RationaleWriter
 from reason_decode.training.examples import Example
 from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.lora import with_lora
+from reason_decode.training.lora import load_base, with_lora
 from reason_decode.training.losses import class_loss
 from reason_decode.training.rationale_rows import RationaleRow
 
@@ -78,9 +78,7 @@ def train_rationalyst(
         raise ValueError("got fold=False without LoRA matrices; pass lora=RANK too")
     recipe = recipe or Recipe()
     set_seed(recipe.seed)
-    # An adapter names the model below it, wherever it is loaded from.
-    source = Path(source).resolve() if Path(source).is_dir() else source
-    model = AutoModelForCausalLM.from_pretrained(source)
+    model = load_base(source)
     writer = RationaleWriter(model, tokenizer, separator=separator, chat=chat)
     scorer = RationaleScorer(writer, chat=chat)
     how: dict[str, Any] = {"learn": learn, "bare": bare, "max_tokens": recipe.max_tokens}

@@ -9,12 +9,12 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.answers import extract_answer, same_answer
 from reason_decode.cache import crop_row
 from reason_decode.host import Branch, Generation
 from reason_decode.scorers.reading import Layout
 from reason_decode.scorers.words import Words
 from reason_decode.steps import decode
+from reason_decode.training.examples import says
 from reason_decode.training.supervision import Label, Labelled
 
 __all__ = ["Rolled", "label_by_rollouts"]
@@ -220,5 +220,4 @@ def _labelled(
 
 
 def _by_answer(solution: Labelled, text: str) -> bool:
-    said = extract_answer(text)
-    return said is not None and solution.answer is not None and same_answer(said, solution.answer)
+    return solution.answer is not None and says(text, solution.answer)
