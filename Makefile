@@ -4,6 +4,7 @@
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
 # make lint    format, lint, types
 # make check   lint, then test
+# make docs    the guides and the reference as pages, into site
 # make wheel   the wheel, into dist/
 #
 # Each works in the active virtual environment, or else makes .venv here. Packages are installed
@@ -22,6 +23,8 @@ DEV := $(VENV)/.stamp-reason-decode-dev
 INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
+ROOMS := strategies scorers processors adapters training mining evaluation kernels records steps \
+    answers voting tiny
 LOWEST := tests/test_cache.py tests/test_host.py tests/scorers/test_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \
     tests/strategies/test_hosts.py tests/strategies/test_publish.py
@@ -33,7 +36,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lowest harness lint check wheel clean FORCE
+.PHONY: demo test lowest harness lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -58,6 +61,10 @@ lint: $(DEV)
 	$(PY) -m basedpyright --pythonpath $(PY)
 
 check: lint test
+
+docs: $(DEV)
+	HF_HUB_OFFLINE=1 $(PY) -m pdoc --docformat google --no-show-source \
+	    --output-directory site reason_decode $(ROOMS:%=reason_decode.%)
 
 # build/ goes before and after: setuptools would carry modules deleted since into the wheel.
 wheel: $(DEV)

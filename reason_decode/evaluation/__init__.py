@@ -1,4 +1,18 @@
-"""Measuring: tasks, graders, metrics; a task run, samples reranked, N varied, errors located."""
+r"""Measuring: tasks, graders, metrics; a task run, samples reranked, N varied, errors located.
+
+```
+reason-decode eval --task game24 --data 24.csv --rows 901:1001 --strategy step-search --n 8 \
+    --json out.json
+reason-decode rerank --scorer tiny --input gpt4_cot_samples.jsonl.gz --task game24 --json out.json
+reason-decode verify --prm tiny --data traces.jsonl --format processbench --json out.json
+```
+
+`eval` runs a strategy over a public task, with intervals and the tokens that each model read;
+`rerank` scores solutions that any model wrote; `verify` finds where given solutions first go wrong
+(the first step below a threshold that is calibrated on other prompts) and measures that against
+labels: exact location, accuracy on erroneous and on right traces, their harmonic mean.
+`accuracy_curves` gives best-of-N and votes for every N from one pool of samples.
+"""
 
 from reason_decode.evaluation.curves import Samples, accuracy_curves
 from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k

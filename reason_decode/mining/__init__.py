@@ -1,4 +1,24 @@
-"""From raw text to the data that a rationale model is trained on, stage by stage."""
+r"""From raw text to the data that a rationale model is trained on, stage by stage.
+
+documents, cut and without near duplicates or test items, like what is looked for (`prefilter`)
+-> rationales put in by a chat model, here or at an endpoint (`extract`) -> faithful to the text and
+giving nothing away (`faithful`, `leak`) -> kept where they lower the loss of the text behind them
+(`keep`). Each stage is a plain function over an iterator; `mine` is all of them.
+
+```
+pip install 'reason-decode[mining]'
+reason-decode mine --data documents.jsonl --out mined --writer Qwen/Qwen2.5-7B-Instruct \
+    --endpoint http://localhost:8000/v1 --judge Qwen/Qwen2.5-7B --threshold 0 gsm8k=1.2
+```
+
+A run that was killed goes on when the same command is given again; no document is done twice. On
+several processes or machines the same stages run under datatrove's executors (`--executor local`,
+`ray` or `slurm`).
+
+`judge` is the filter alone: which rationales in a text lower the loss of what follows, a document
+in one pass, without its logits. `calibrate` finds the threshold that gives a precision on labelled
+pairs.
+"""
 
 from reason_decode.mining.calibrate import Calibrated, calibrate
 from reason_decode.mining.dedup import decontaminate, dedup

@@ -1,4 +1,67 @@
-"""Training what scores and what guides: labelled solutions, losses, trainers."""
+r"""Training what scores and what guides: labelled solutions, losses, trainers.
+
+`pip install 'reason-decode[training]'`. The loop is transformers' Trainer (checkpoints, resume,
+accumulation, bfloat16, several GPUs as accelerate has them); the losses are ours, and text is laid
+out by the object that will score it.
+
+## A verifier of your own
+
+Labelled solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
+Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
+BIG-Bench-Mistake, or plain `{"prompt", "solution", "answer"}`. Files stream; a malformed row is
+counted and named, and loses no other.
+
+```
+reason-decode train prm --model your/model --data phase2_train.jsonl --out runs/prm
+reason-decode train orm --model your/model --data graded.jsonl --out runs/orm --lora 16
+reason-decode train active --model your/model --data pool.jsonl --out runs/active --rounds 3
+```
+
+What comes out loads in `ProcessRewardModel` or `OutcomeRewardModel`, and in plain transformers.
+`active` labels in rounds what the last round's model finds most convincing, four in five of it with
+a wrong answer.
+
+## Labels without people
+
+`reason-decode label --data solutions.jsonl --out labelled.jsonl`, with `--model M` (from every step
+the model goes on eight times; a step is right if some of that comes out right) or with `--prm P` (a
+larger reward model says). The file that it writes is one that `train` reads; a run that was stopped
+goes on. An exact checker of your own is `label_by_checker`.
+
+## Learn from wrong samples
+
+Samples with wrong answers come for free. `negative` learns LoRA matrices from them; `nat` learns a
+second pair from the right ones, and a unit that decides for every token how much to add of the one
+and to subtract of the other; `nce` distils both into one plain LoRA, which peft and transformers
+load and merge like any, and which learns most where the negative model would disagree.
+
+```
+reason-decode train negative --model your/model --data samples.jsonl --out runs/negative
+reason-decode train nat --model your/model --data samples.jsonl --negative runs/negative \
+    --out runs/nat
+reason-decode train nce --model your/model --data samples.jsonl --nat runs/nat --out runs/student
+```
+
+Rows are `{"prompt", "samples": [...], "answer"}`, the published `{"question", "generated_answer",
+"answer"}`, or any layout above. Right and wrong are told apart by `same_answer`; duplicates,
+samples without an answer and problems without a known one are left out and counted.
+
+## A rationale model
+
+`rationalyst` learns from mined rationales (`reason_decode.mining`), rows of `{"id", "source",
+"preceding", "rationale", "following", "delta"}`: the loss is on the rationale and its end,
+documents are on one side of the split, long texts lose their beginning and are counted. With
+`--learn both` it learns what follows, too, so that a model which has never met rationales can be
+its own judge.
+
+```
+reason-decode train rationalyst --model your/model --data rationales.jsonl --out runs/rationalyst \
+    --lora 16 --adapter
+reason-decode eval --task game24 --data 24.csv --strategy rationale-guided \
+    --rationalyst runs/rationalyst --n 3
+reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data traces.jsonl
+```
+"""
 
 from reason_decode.training.active import learn_actively, select
 from reason_decode.training.data import Report, read_labelled
