@@ -184,8 +184,8 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
     words = AutoTokenizer.from_pretrained(folder)
     whole = [problem for problem in problems if len(problem.asked) == len(problem.steps) - 1]
     rng = random.Random(seed)
-    good = [_marked(k, problem, problem.asked) for k, problem in enumerate(whole)]
-    bad = [_marked(k, problem, _strangers(whole, k, rng)) for k, problem in enumerate(whole)]
+    good = [marked(k, problem, problem.asked) for k, problem in enumerate(whole)]
+    bad = [marked(k, problem, strangers(whole, k, rng)) for k, problem in enumerate(whole)]
     half = {k for k in range(len(whole)) if rng.random() < 0.5}
     print(f"{len(whole)} problems, {sum(len(x.asked) for x in whole)} steps, each judged twice\n")
     lines = []
@@ -209,12 +209,13 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
 _NAMES = {"delta": "sum", "mean": "mean"}
 
 
-def _marked(number: int, problem: Problem, asked: Sequence[str]) -> Marked:
+def marked(number: int, problem: Problem, asked: Sequence[str]) -> Marked:
+    """A problem with a question before each step."""
     lines = [f"{step}\n" for step in problem.steps[:-1]]
     return Marked(str(number), "gsm8k", (f"{problem.question}\n", *lines), tuple(asked))
 
 
-def _strangers(problems: Sequence[Problem], own: int, rng: random.Random) -> list[str]:
+def strangers(problems: Sequence[Problem], own: int, rng: random.Random) -> list[str]:
     """As many sub-questions of other problems."""
     chosen = []
     for _ in problems[own].asked:

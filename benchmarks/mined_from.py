@@ -1,0 +1,193 @@
+"""What rationales are mined from, and whether they are filtered: the paper's data ablation, small.
+
+    python -m reason_decode.tiny.train_rationalyst --out runs/rationalyst
+    python benchmarks/mined_from.py --run runs/rationalyst --gsm8k ../shared/data/gsm8k \
+        --data ../shared/data/game24/24.csv --rows 901:1001 --out runs/mined_from
+
+Four rationale models from the same reader, each with the same number of rationales and the same
+steps of training: from documents of the task alone, or one in three from general text (GSM8K's
+sub-questions, half of them of another problem); filtered by the delta that they lower the loss by,
+or as they were drawn. Each then guides the packaged generator implicitly. A random pick among the
+same candidates is beside them. Models that are done are not trained again.
+
+Checked first: the filter lets a larger share of right rationales through than were drawn.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from filter_gsm8k import marked, read, strangers
+from rationales import Chance
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
+from reason_decode.cli.text import table
+from reason_decode.evaluation import TASKS, evaluate
+from reason_decode.mining import calibrate, judge
+from reason_decode.tiny.rationales import Drawn
+from reason_decode.tiny.train_rationalyst import LABELLED, READ, all_mined, read_drawn
+from reason_decode.training import RationaleRow, Recipe, read_rationales, train_rationalyst
+
+GENERAL = 1 / 3
+PRECISION = 0.95
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train what is not trained yet, guide with each, print the table."""
+    args = _arguments(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    reader = args.run / "reader"
+    words = AutoTokenizer.from_pretrained(reader)
+    sets = _sets(args, words)
+    least = min(args.rationales, *(len(rows) for rows in sets.values()))
+    task = TASKS[args.task]
+    items = task.load(args.data, args.rows)[0][: args.limit]
+    lines = []
+    for name, rows in sets.items():
+        model = args.out / name.replace(", ", "-").replace(" ", "_")
+        if not (model / "config.json").exists():
+            recipe = Recipe(batch=64, learning_rate=1e-3, bfloat16=True, epochs=args.epochs)
+            chosen = random.Random(0).sample(rows, least)
+            train_rationalyst(reader, words, chosen, model, learn="both", recipe=recipe)
+        scorer = RationaleScorer.from_pretrained(model)
+        guided = RationaleGuided(scorer, tokenizer=tiny.load().tokenizer, n=args.n)
+        lines.append(_measured(f"{name} ({least})", lambda _, x=guided: x, items, task, args))
+    lines.append(_measured("random pick", lambda seed: _random(seed, args.n), items, task, args))
+    print(table(lines))
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, help="train_rationalyst's folder")
+    parser.add_argument("--gsm8k", type=Path, required=True, help="the folder of GSM8K")
+    parser.add_argument("--out", type=Path, required=True, help="the four models go here")
+    parser.add_argument("--task", choices=TASKS, default="game24")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rows")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--rationales", type=int, default=6000, help="of each set (default: 6000)")
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--n", type=int, default=3, help="candidates a step")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=50)
+    return parser.parse_args(argv)
+
+
+def _sets(
+    args: argparse.Namespace, words: PreTrainedTokenizerBase
+) -> dict[str, list[RationaleRow]]:
+    """The four training sets, larger than they need be."""
+    count = sum(1 for _ in read_drawn(args.run / "drawn.jsonl"))
+    drawn = read_drawn(args.run / "drawn.jsonl")
+    rest = islice(drawn, int(READ * count) + int(LABELLED * count), None)
+    documents = list(islice(rest, args.rationales))
+    names = {x.document.id for x in documents}
+    kept = [x for x in read_rationales(args.run / "mined.jsonl")[0] if x.id in names]
+    right = {
+        (x.document.id, rationale): good
+        for x in documents
+        for rationale, good in zip(x.document.rationales, x.right, strict=True)
+    }
+    before = mean(right.values())
+    after = mean(right[row.id, row.rationale] for row in kept)
+    if not after > before:
+        raise AssertionError(f"the filter keeps {after:.3f} right, {before:.3f} were drawn right")
+    print(f"right: {100 * before:.1f} % as drawn, {100 * after:.1f} % as kept\n")
+    raw, filtered = _general(args.gsm8k / "test_socratic.jsonl", args.run / "reader", words)
+    every = all_mined(documents)
+    return {
+        "task text, filtered": kept,
+        "task text, as drawn": every,
+        "with general text, filtered": _mixed(kept, filtered),
+        "with general text, as drawn": _mixed(every, raw),
+    }
+
+
+def _mixed(task: Sequence[RationaleRow], general: Sequence[RationaleRow]) -> list[RationaleRow]:
+    """One in three of the second, as far as there are."""
+    count = min(len(general), int(len(task) * GENERAL / (1 - GENERAL)))
+    fewer = int(count * (1 - GENERAL) / GENERAL)
+    return [*random.Random(1).sample(task, fewer), *random.Random(1).sample(general, count)]
+
+
+def _general(
+    path: Path, reader: Path, words: PreTrainedTokenizerBase
+) -> tuple[list[RationaleRow], list[RationaleRow]]:
+    """GSM8K's sub-questions, half of them strangers: all, and those that the filter keeps."""
+    whole = [x for x in read(path) if len(x.asked) == len(x.steps) - 1]
+    rng = random.Random(0)
+    drawn = []
+    for k, problem in enumerate(whole):
+        own = rng.random() < 0.5
+        asked = problem.asked if own else strangers(whole, k, rng)
+        drawn.append(Drawn(marked(k, problem, asked), (own,) * len(asked)))
+    model = AutoModelForCausalLM.from_pretrained(reader).eval()
+    judged = list(judge((x.document for x in drawn), model, words, threshold=float("-inf")))
+    own = {x.document.id: x.right[0] for x in drawn if x.right}
+    told = [(x, own[x.document.id]) for x in judged if x.delta is not None]
+    labelled = told[: len(told) // 5]
+    deltas, good = [x.delta or 0.0 for x, _ in labelled], [y for _, y in labelled]
+    threshold = _threshold(deltas, good)
+    kept = {(x.document.id, x.place) for x, _ in told if (x.delta or 0.0) >= threshold}
+    rows = all_mined(drawn)
+    places: list[tuple[str, int]] = [
+        (x.document.id, k) for x in drawn for k in range(len(x.document.rationales))
+    ]
+    filtered = [row for row, place in zip(rows, places, strict=True) if place in kept]
+    share = mean(own[id] for id, _ in kept) if kept else 0.0
+    print(f"general text: {len(rows)} rationales, {len(filtered)} kept, {100 * share:.1f} % right")
+    return rows, filtered
+
+
+def _threshold(deltas: Iterable[float], good: Iterable[bool]) -> float:
+    """For 95 % precision; where a reader of other text has none, the middle of the deltas."""
+    deltas, good = list(deltas), list(good)
+    try:
+        return calibrate(deltas, good, precision=PRECISION).threshold
+    except ValueError:
+        return sorted(deltas)[len(deltas) // 2]
+
+
+def _random(seed: int, n: int) -> StepSearch:
+    chance: Any = Chance(seed)
+    return StepSearch(chance, tokenizer=tiny.load().tokenizer, n=n)
+
+
+def _measured(
+    name: str, strategy: Any, items: Sequence[Any], task: Any, args: argparse.Namespace
+) -> dict[str, str]:
+    """Accuracy over the seeds."""
+    models = tiny.load()
+    values = []
+    for seed in range(args.seeds):
+        result = evaluate(
+            models.model,
+            models.tokenizer,
+            strategy(seed),
+            items,
+            task,
+            batch_size=args.batch_size,
+            temperature=1.0,
+            seed=seed,
+        )
+        values.append(100 * result["accuracy"])
+        with (args.out / "results.jsonl").open("a") as file:
+            row = {"name": name, "seed": seed, "accuracy": result["accuracy"]}
+            file.write(json.dumps(row) + "\n")
+    return {
+        "mined from": name,
+        "accuracy": f"{mean(values):.1f} %",
+        "range": f"{min(values):.1f}-{max(values):.1f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from reason_decode import tiny
+from reason_decode.rows import write_rows
+from reason_decode.scorers.writer import TAGS
+from reason_decode.tiny import tokenizer
+from reason_decode.tiny.rationales import draw
+from reason_decode.tiny.train_rationalyst import all_mined, write_drawn
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
+
+
+def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys):
+    run = benchmark("mined_from")
+    folder, documents = tmp_path / "run", list(draw(0, 40))
+    t = tiny.load()
+    words = tokenizer.with_words(t.tokenizer, TAGS)
+    words.save_pretrained(folder / "reader")
+    t.model.save_pretrained(folder / "reader")
+    write_drawn(folder / "drawn.jsonl", documents)
+    right = [
+        row for x in documents for row, good in zip(all_mined([x]), x.right, strict=True) if good
+    ]
+    write_rows(folder / "mined.jsonl", (asdict(row) for row in right))
+    problem = {"question": "Q", "answer": "How? ** A.\nWhy? ** B.\n#### 1"}
+    (tmp_path / "test_socratic.jsonl").write_text(f"{json.dumps(problem)}\n" * 8)
+    (tmp_path / "24.csv").write_text("Rank,Puzzles\n1,1 1 4 6\n")
+    arguments = {"run": folder, "gsm8k": tmp_path, "data": tmp_path / "24.csv"}
+    arguments |= {"out": tmp_path / "out", "rationales": 8, "seeds": 1, "n": 2}
+    given = [str(y) for name, x in arguments.items() for y in (f"--{name}", x)]
+    assert run.main(given) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("filtered (") == printed.count("as drawn (") == 2
+    assert "random pick" in printed
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 5
+    assert run.main(given) == 0  # nothing is trained again
