@@ -168,6 +168,24 @@ def test_no_file_is_longer_than_500_lines():
     assert {name(path) for path in files if len(path.read_text().splitlines()) > 500} == set()
 
 
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Its lines but those of its docstring, which grows with what there is to be explained."""
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    told = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - told
+
+
+def test_no_function_has_more_than_60_lines_of_code():
+    long = {
+        f"{name(path)}: {node.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines_of_code(node) > 60
+    }
+    assert long == set()
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
