@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reason_decode.rows import Reject, stream_rows
 from reason_decode.steps import StepSplitter
@@ -169,12 +169,7 @@ def read_labelled(
         raise ValueError(f"got keep={keep!r}; allowed is a list of {', '.join(CHECKS)}")
     supervision.binary((), neutral)
     StepSplitter(separator)
-    readers = {name: layout.read for name, layout in LAYOUTS.items()} | {
-        "prm800k": partial(prm800k, keep=frozenset(keep)),
-        "plain": partial(plain, separator=separator),
-        "samples": partial(samples, separator=separator),
-        "math-samples": partial(samples, separator=separator),
-    }
+    readers = _readers(separator, frozenset(keep))
     name = Path(path).name
 
     def learnt(solution: Labelled, number: int) -> Labelled:
@@ -213,6 +208,16 @@ def read_labelled(
             logging.getLogger(__name__).warning("%s: %s", path, report)
 
     return read(Report() if report is None else report)
+
+
+def _readers(separator: str, keep: frozenset[str]) -> dict[str, Any]:
+    """What reads a row of each layout."""
+    return {name: layout.read for name, layout in LAYOUTS.items()} | {
+        "prm800k": partial(prm800k, keep=keep),
+        "plain": partial(plain, separator=separator),
+        "samples": partial(samples, separator=separator),
+        "math-samples": partial(samples, separator=separator),
+    }
 
 
 def _labelled(solution: Labelled) -> bool:

@@ -105,7 +105,6 @@ def fit(
         raise ModuleNotFoundError(
             "training needs accelerate: pip install 'reason-decode[training]'"
         ) from error
-    from transformers import TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
     pad = tokenizer.pad_token_id
@@ -118,33 +117,7 @@ def fit(
             "labelled solutions, or raise max_tokens"
         )
     out = Path(out)
-    arguments = TrainingArguments(
-        output_dir=str(out / "checkpoints"),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
-        per_device_eval_batch_size=recipe.batch,
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-        bf16=recipe.bfloat16,
-        # Left to itself, it refuses bfloat16 where there is no accelerator.
-        use_cpu=not torch.accelerator.is_available(),
-        save_steps=recipe.save_every,
-        save_total_limit=2,
-        logging_steps=10,
-        eval_strategy="epoch" if held_out else "no",
-        # Batches of like lengths: a long solution does not make short ones pay for its padding.
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        label_names=["labels"],
-        gradient_checkpointing=recipe.recompute,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.recompute else None,
-        report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
+    arguments = _arguments(recipe, out / "checkpoints", evaluated=bool(held_out))
     trainer = _trainer(
         tell,
         model=model,
@@ -176,6 +149,39 @@ def fit(
         "loss": losses[-1] if losses else None,
         "held_out_loss": measured[-1] if measured else None,
     }
+
+
+def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
+    """What the Trainer is told, of the recipe and beside it."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(out),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        per_device_eval_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+        bf16=recipe.bfloat16,
+        # Left to itself, it refuses bfloat16 where there is no accelerator.
+        use_cpu=not torch.accelerator.is_available(),
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        logging_steps=10,
+        eval_strategy="epoch" if evaluated else "no",
+        # Batches of like lengths: a long solution does not make short ones pay for its padding.
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        gradient_checkpointing=recipe.recompute,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.recompute else None,
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
 
 
 def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
