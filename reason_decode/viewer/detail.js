@@ -54,7 +54,7 @@ function voteTable(votes) {
     bar.style.width = `${most > 0 ? (100 * vote.weight) / most : 0}%`;
     const share = all > 0 ? `${((100 * vote.weight) / all).toFixed(0)} %` : "–";
     const answer = make("th", { scope: "row", dir: "auto" }, vote.answer === null ? make("i", {}, "no answer") : said(vote.answer.slice(0, 200)));
-    if (vote.won) answer.append(make("span", { class: "tag chosen" }, "✓ chosen"));
+    if (vote.won) answer.append(" ", make("span", { class: "tag chosen" }, "✓ chosen"));
     const weight = Number.isInteger(vote.weight) ? count(vote.weight) : short(vote.weight);
     return make("tr", { class: vote.won ? "won" : false }, answer, make("td", {}, count(vote.count)), make("td", { title: vote.weight }, weight), make("td", { class: "share" }, bar, make("span", {}, share)));
   });

@@ -27,26 +27,34 @@ class Links:
 def link(trace: Trace) -> Links:
     """The links under which the trace's candidates are paths of the tree and the best were kept.
 
-    The number of subtrees is tried from 1 on; of equal explanations the first is taken.
+    The number of subtrees is tried from 1 on; of equal explanations the first is taken, and it is
+    sure if no other that explains the candidates links the steps in another way.
     """
     if not trace.rounds:
         return Links((), True)
     tries = [_try(trace, subtrees) for subtrees in range(1, max(1, len(trace.rounds[0])) + 1)]
-    faults, parents = min(tries, key=lambda one: one[0])
-    single = all(sum(map(_goes_on, steps)) <= 1 for steps in trace.rounds)
-    return Links(parents, faults == (0, 0, 0) or (single and faults[:2] == (0, 0)))
+    best = min(tries, key=lambda one: one.faults)
+    others = {one.parents for one in tries if one.faults[0] == 0 and one.even}
+    return Links(best.parents, best.faults[0] == 0 and others <= {best.parents})
 
 
-Parents = tuple[tuple[int | None, ...], ...]
+@dataclass(frozen=True)
+class _Try:
+    """The links if the beam had some number of subtrees.
 
-
-def _try(trace: Trace, subtrees: int) -> tuple[tuple[int, int, int], Parents]:
-    """The links if the beam had so many subtrees, and how much speaks against them.
-
-    Returns:
-        (rounds whose places do not fit, candidates that are no path, steps dropped for worse ones)
-        and the links.
+    Args:
+        parents: of each step of each round.
+        faults: what speaks against it: places that do not fit and candidates that are no path,
+            then steps dropped for worse ones.
+        even: whether all subtrees kept as much of the first round.
     """
+
+    parents: tuple[tuple[int | None, ...], ...]
+    faults: tuple[int, int]
+    even: bool
+
+
+def _try(trace: Trace, subtrees: int) -> _Try:
     rounds = trace.rounds
     first = tuple(None for _ in rounds[0])
     parents: list[tuple[int | None, ...]] = [first]
@@ -73,10 +81,10 @@ def _try(trace: Trace, subtrees: int) -> tuple[tuple[int, int, int], Parents]:
         ends |= {(text, step.total) for text, step in zip(said, steps, strict=True)}
         worse += _worse(steps, trees)
         parents.append(links)
-    lost = sum(
-        (_squeezed("".join(x.steps)), x.total) not in ends for x in trace.candidates
-    )
-    return (unfit, lost, worse), tuple(parents)
+    lost = sum((_squeezed("".join(x.steps)), x.total) not in ends for x in trace.candidates)
+    kept = [sum(x.kept for x in rounds[0][k::subtrees]) for k in range(subtrees)]
+    spread = max(kept) - min(kept)
+    return _Try(tuple(parents), (unfit + lost, worse + spread), not spread)
 
 
 def _goes_on(step: Step) -> bool:

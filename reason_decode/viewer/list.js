@@ -29,7 +29,7 @@ class TraceList {
     let waiting = 0;
     document.getElementById("search").addEventListener("input", (event) => {
       clearTimeout(waiting);
-      waiting = setTimeout(() => this.apply({ text: event.target.value.toLowerCase() }), 120);
+      waiting = setTimeout(() => this.apply({ text: event.target.value.trim().toLowerCase() }), 120);
     });
     document.getElementById("sort").addEventListener("change", (event) => this.apply({ order: event.target.value }));
     const kinds = [...new Set(this.rows.map((row) => row.kind))];

@@ -84,8 +84,9 @@ def inline(trace: Trace, height: int = 620) -> str:
         ValueError: the trace holds NaN or infinity.
     """
     inner = html.escape(page([trace], title=trace.strategy))
+    name = html.escape(f"Trace of {trace.strategy}")
     return (
-        f'<iframe srcdoc="{inner}" sandbox="allow-scripts" title="Trace of {html.escape(trace.strategy)}" '
+        f'<iframe srcdoc="{inner}" sandbox="allow-scripts" title="{name}" '
         f'style="width: 100%; height: {int(height)}px; border: 0"></iframe>'
     )
 

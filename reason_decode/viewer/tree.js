@@ -103,7 +103,7 @@ class Tree {
     if (node.answer !== undefined) tags.append(make("span", { class: "tag" }, "answer ", said(node.answer.slice(0, 200))));
     if (whole && !node.finished) tags.append(make("span", { class: "tag" }, "cut off"));
     if (this.search && node.finished) tags.append(make("span", { class: "tag" }, "end"));
-    if (this.search && node.total !== undefined && node.total !== node.score) {
+    if (this.search && node.score !== undefined && node.total !== node.score) {
       tags.append(make("span", { class: "tag", title: `total ${node.total}` }, `total ${short(node.total)}`));
     }
     if (brief) tags.append(make("span", { class: "tokens" }, node.why, " ·"));
@@ -115,7 +115,7 @@ class Tree {
   more(node) {
     const pairs = [
       ["Rationale", node.rationale],
-      ["Looked ahead", node.ahead],
+      ["Ahead", node.ahead],
     ].filter(([, text]) => text !== undefined);
     if (!pairs.length) return null;
     return make("dl", { class: "more" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, block(text))]));
