@@ -27,15 +27,18 @@ class Links:
 def link(trace: Trace) -> Links:
     """The links under which the trace's candidates are paths of the tree and the best were kept.
 
-    The number of subtrees is tried from 1 on; of equal explanations the first is taken, and it is
-    sure if no other that explains the candidates links the steps in another way.
+    Tried are one subtree, and all numbers of them under which each kept as much of the first round
+    as the others; of equal explanations the first is taken. It is sure if no other that explains
+    the candidates links the steps in another way.
     """
     if not trace.rounds:
         return Links((), True)
-    tries = [_try(trace, subtrees) for subtrees in range(1, max(1, len(trace.rounds[0])) + 1)]
+    kept = [step.kept for step in trace.rounds[0]]
+    counts = [s for s in range(1, sum(kept) + 1) if len({sum(kept[k::s]) for k in range(s)}) == 1]
+    tries = [_try(trace, subtrees) for subtrees in counts or [1]]
     best = min(tries, key=lambda one: one.faults)
-    others = {one.parents for one in tries if one.faults[0] == 0 and one.even}
-    return Links(best.parents, best.faults[0] == 0 and others <= {best.parents})
+    others = {one.parents for one in tries if one.faults[0] == 0}
+    return Links(best.parents, others == {best.parents})
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,10 @@ class _Try:
         parents: of each step of each round.
         faults: what speaks against it: places that do not fit and candidates that are no path,
             then steps dropped for worse ones.
-        even: whether all subtrees kept as much of the first round.
     """
 
     parents: tuple[tuple[int | None, ...], ...]
     faults: tuple[int, int]
-    even: bool
 
 
 def _try(trace: Trace, subtrees: int) -> _Try:
@@ -82,9 +83,7 @@ def _try(trace: Trace, subtrees: int) -> _Try:
         worse += _worse(steps, trees)
         parents.append(links)
     lost = sum((_squeezed("".join(x.steps)), x.total) not in ends for x in trace.candidates)
-    kept = [sum(x.kept for x in rounds[0][k::subtrees]) for k in range(subtrees)]
-    spread = max(kept) - min(kept)
-    return _Try(tuple(parents), (unfit + lost, worse + spread), not spread)
+    return _Try(tuple(parents), (unfit + lost, worse))
 
 
 def _goes_on(step: Step) -> bool:

@@ -139,7 +139,7 @@ def _view(shown: Shown) -> dict[str, Any]:
 def _nodes(trace: Trace, links: Links) -> list[dict[str, Any]]:
     """The tree as dicts; a whole candidate's text is that of its steps and not written twice."""
     nodes = tree(trace, links)
-    plain = [_filled(asdict(node)) for node in nodes]
+    plain = [_filled(vars(node)) for node in nodes]
     if not trace.rounds:
         for parent in {node.parent for node in nodes if node.parent is not None}:
             plain[parent].pop("text", None)

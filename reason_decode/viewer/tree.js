@@ -72,8 +72,7 @@ class Tree {
     const children = this.children[k];
     if (children.length) {
       this.foldable(item, () => this.group(children, depth + 1));
-      const open = this.search ? node.state === "chosen" || this.nodes.length <= MANY : k === this.roots[0];
-      if (open) item.unfold();
+      if (this.search && (node.state === "chosen" || this.nodes.length <= MANY)) item.unfold();
     }
     return item;
   }
@@ -189,7 +188,8 @@ class Tree {
     const most = Math.max(...columns.map((column) => column.length));
     const gap = Math.min(18, Math.max(5, 300 / most));
     const radius = Math.min(5.5, gap * 0.42);
-    const wide = Math.min(150, Math.max(56, 720 / columns.length));
+    const room = Math.min(820, document.documentElement.clientWidth - 70);
+    const wide = Math.min(150, Math.max(46, room / columns.length));
     const height = Math.max(60, most * gap + 34);
     const svg = drawn("svg", { width: wide * columns.length + 12, height, class: "map" });
     const edges = drawn("g", {});

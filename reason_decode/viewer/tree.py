@@ -142,7 +142,7 @@ def _path(trace: Trace, links: Links) -> list[int]:
 def _fate(step: Step, steps: Sequence[Step]) -> str:
     """What became of a step that is not on the path to the choice."""
     if step.kept:
-        return "a whole solution, but not the one returned" if step.finished else ""
+        return "finished, but another was returned" if step.finished else ""
     total = step.total
     if total is None:
         return ""

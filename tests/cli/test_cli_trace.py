@@ -29,7 +29,7 @@ def test_the_tree_is_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
         "  │  └─ 0.95  af  [*]",
         "  ├─ 0.90  b",
         "  │  ├─ 0.80  bd",
-        "  │  │  ├─ 0.85  bdg  [a whole solution, but not the one returned]",
+        "  │  │  ├─ 0.85  bdg  [finished, but another was returned]",
         "  │  │  └─ 0.30  bdh  [dropped, place 2 of 2 in its round; 1 kept]",
         "  │  └─ 0.20  be  [dropped, place 3 of 3 in its round; 2 kept]",
         "  └─ 0.10  c  [dropped, place 3 of 3 in its round; 2 kept]",

@@ -24,7 +24,7 @@ def test_a_search_is_a_forest_with_its_chosen_path_marked():
 def test_what_was_dropped_says_where_it_stood():
     why = {node.text: node.why for node in tree(search())}
     assert why["c"] == "place 3 of 3 in its round; 2 kept"
-    assert why["bdg"] == "a whole solution, but not the one returned"
+    assert why["bdg"] == "finished, but another was returned"
     assert (why["a"], why["b"]) == ("", "")
 
 
