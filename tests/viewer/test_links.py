@@ -53,7 +53,7 @@ def test_rounds_that_no_search_leaves_behind_are_linked_somehow(rounds: Any):
     ],
 )
 def test_links_are_those_of_the_search(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, how: dict[str, int]
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ):
     truth: list[list[int | None]] = []
     before: list[Any] = []
