@@ -2,6 +2,7 @@
 # make test    the tests
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
+# make browser the trace page in headless Chromium; installs both where it can
 # make lint    format, lint, types
 # make check   lint, then test
 # make docs    the guides and the reference as pages, into site
@@ -36,7 +37,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lowest harness lint check docs wheel clean FORCE
+.PHONY: demo test lowest harness browser lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -54,6 +55,19 @@ lowest: $(DEV)
 harness: $(DEV)
 	$(INSTALL) -e '.[harness]'
 	$(PY) -m pytest tests/strategies/test_harness.py
+
+# Chromium and its driver are the system's, which only root may install.
+browser: $(DEV)
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	    if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	        echo "the page's tests need chromium and chromedriver: as root, apt-get install chromium chromium-driver" >&2; \
+	        exit 1; \
+	    fi; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -y -qq --no-install-recommends chromium chromium-driver; \
+	fi
+	$(INSTALL) -e '.[browser]'
+	$(PY) -m pytest tests/viewer/test_browser.py
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .

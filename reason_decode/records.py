@@ -109,6 +109,13 @@ class Trace:
         """The trace as plain lists, dicts, numbers and strings, ready for ``json.dumps``."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        """The trace's page in a frame, which is what a notebook shows of it."""
+        # A room above this one, which only a notebook that shows a trace has need of.
+        from reason_decode.viewer import inline
+
+        return inline(self)
+
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Trace":
         """The trace of which ``to_dict`` made this, read back from JSON perhaps.

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels" / "torch-ext"
+SHIPPED = {".py", ".safetensors", ".json", ".jinja", ".html", ".css", ".js"}
 
 
 def python(code: str, *path: Path) -> str:
@@ -46,7 +47,7 @@ def sources(folder: Path, relative_to: Path) -> set[str]:
     return {
         path.relative_to(relative_to).as_posix()
         for path in folder.rglob("*")
-        if path.suffix in {".py", ".safetensors", ".json", ".jinja"} or path.name == "py.typed"
+        if path.suffix in SHIPPED or path.name == "py.typed"
     }
 
 

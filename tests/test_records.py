@@ -25,3 +25,10 @@ def test_a_trace_survives_json_and_knows_its_best() -> None:
     assert Trace.from_dict(again) == trace
     with pytest.raises(TypeError, match="candidates|missing"):
         Trace.from_dict({**again, "candidates": [{"steps": [], "scores": []}]})
+
+
+def test_a_notebook_shows_a_trace_as_its_page() -> None:
+    trace = Trace("p <b>", "BestOfN", (Candidate("a", ("a",), (0.2,), 0.2),), chosen=(0,))
+    shown = trace._repr_html_()
+    assert shown.startswith("<iframe ") and shown.endswith("</iframe>")
+    assert 'sandbox="allow-scripts"' in shown and "<b>" not in shown

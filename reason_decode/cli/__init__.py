@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reason_decode.cli import demo, generate, label, mine, rerank, train, verify
+from reason_decode.cli import demo, generate, label, mine, rerank, trace, train, verify
 from reason_decode.cli import eval as evaluate
 
 __all__ = ["main"]
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Decode with guidance: reward models and votes inside model.generate.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, generate, rerank, evaluate, verify, label, mine, train):
+    for command in (demo, generate, rerank, evaluate, verify, label, mine, train, trace):
         command.add(commands)
     args = parser.parse_args(argv)
     try:

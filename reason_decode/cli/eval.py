@@ -1,14 +1,15 @@
 """``reason-decode eval``: the accuracy of a strategy on a public task."""
 
+import json
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import Any
 
 from reason_decode.cli.load import load_model
-from reason_decode.cli.options import OPTIONS, add_decoding, check_decoding, make_strategy
+from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding, make_strategy
 from reason_decode.cli.text import percent, table
 from reason_decode.evaluation import TASKS, evaluate
-from reason_decode.evaluation.files import check_writable, write_json
+from reason_decode.evaluation.files import check_writable, write_json, write_text
 
 __all__ = ["add", "run"]
 
@@ -31,6 +32,11 @@ def add(commands: Any) -> None:
         "--max-new-tokens", type=int, help="tokens a solution may have (default: the task's)"
     )
     parser.add_argument("--json", metavar="OUT", help="write the result here, texts included")
+    parser.add_argument(
+        "--trace",
+        metavar="OUT",
+        help="write every candidate and score here, JSON Lines for `reason-decode trace`",
+    )
     add_decoding(parser, strategy=None)
     parser.set_defaults(run=run)
 
@@ -38,8 +44,10 @@ def add(commands: Any) -> None:
 def run(args: Namespace) -> int:
     """Run the strategy over the rows, print a table, write the result."""
     check_decoding(args)
-    if args.json:
-        check_writable(args.json)
+    if args.trace and args.strategy in PLAIN:
+        raise ValueError(f"got --trace with {args.strategy}, which compares no candidates: drop it")
+    for path in filter(None, (args.json, args.trace)):
+        check_writable(path)
     task = TASKS[args.task]
     items, rejected = task.load(args.data, args.rows)
     model, tokenizer = load_model(args.model)
@@ -54,10 +62,16 @@ def run(args: Namespace) -> int:
         max_new_tokens=args.max_new_tokens,
         temperature=0.0 if args.strategy == "greedy" else args.temperature,
         seed=args.seed,
+        trace=args.trace is not None,
     )
     rows = result.pop("rows")
     settings = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
-    result |= settings | {"rejected": [asdict(reject) for reject in rejected], "rows": rows}
+    result |= settings | {"rejected": [asdict(reject) for reject in rejected]}
+    if args.trace:
+        lines = (json.dumps(row, allow_nan=False) for row in ({"run": result}, *rows))
+        write_text(args.trace, "".join(f"{line}\n" for line in lines))
+        rows = [{name: row[name] for name in ("id", "correct", "text")} for row in rows]
+    result["rows"] = rows
     if args.json:
         write_json(args.json, result)
     print(table([_line(result)]))

@@ -28,6 +28,7 @@ def evaluate(
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    trace: bool = False,
 ) -> dict[str, Any]:
     """The share of items that a strategy gets right, and what that cost.
 
@@ -44,10 +45,12 @@ def evaluate(
         max_new_tokens: tokens a solution may have; the task's own budget if ``None``.
         temperature: of sampling; 0 is greedy.
         seed: of torch's random state.
+        trace: whether the rows say what the strategy looked at.
 
     Returns:
         ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds`` and ``rows``
-        (``id, correct, text`` of each item); with a strategy also ``pass_at_n``, the share of
+        (``id, correct, text`` of each item; with ``trace`` also ``target`` and ``trace``, which is
+        ``None`` where no strategy ran); with a strategy also ``pass_at_n``, the share of
         items of which any compared candidate is right. Ready for ``json.dumps``.
 
     Raises:
@@ -70,8 +73,11 @@ def evaluate(
             temperature=temperature,
         )
         cost += done.cost
-        for item, text in zip(batch, done.texts, strict=True):
+        for k, (item, text) in enumerate(zip(batch, done.texts, strict=True)):
             rows.append({"id": item.id, "correct": task.grade(item, text), "text": text})
+            if trace:
+                seen = done.traces and done.traces[k].to_dict()
+                rows[-1] |= {"target": item.target, "trace": seen}
         if done.traces is not None:
             reachable += sum(map(_any_right, [task] * len(batch), batch, done.traces))
         bar.update(len(batch))

@@ -40,3 +40,22 @@ def test_nothing_is_loaded_where_the_result_could_not_be_written(
     argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy"]
     assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
     assert "mkdir -p" in capsys.readouterr().err
+
+
+def test_traces_are_written_for_the_page_and_kept_out_of_the_result(tmp_path: Path):
+    data, out, traces = tmp_path / "24.csv", tmp_path / "out.json", tmp_path / "traces.jsonl"
+    data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,2 2 2 2\n")
+    argv = ["eval", "--data", str(data), "--task", "game24", "--strategy", "best-of-n"]
+    assert main([*argv, "--json", str(out), "--trace", str(traces)]) == 0
+    result = json.loads(out.read_text())
+    run, *rows = map(json.loads, traces.read_text().splitlines())
+    assert result["rows"] == [{k: row[k] for k in ("id", "correct", "text")} for row in rows]
+    assert run == {"run": {name: x for name, x in result.items() if name != "rows"}}
+    assert [row["target"] for row in rows] == ["24", "24"]
+    assert [len(row["trace"]["candidates"]) for row in rows] == [2, 2]
+
+
+def test_plain_decoding_has_no_traces(capsys: pytest.CaptureFixture[str]):
+    argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy", "--trace", "y"]
+    assert main(argv) == 2
+    assert "compares no candidates" in capsys.readouterr().err

@@ -1,0 +1,152 @@
+"""``reason-decode trace``: what a run looked at, as a page for the browser or in the terminal."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reason_decode.cli.text import painted, printable, table
+from reason_decode.evaluation.files import Reject, check_writable, write_text
+from reason_decode.records import Trace
+from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
+from reason_decode.viewer.links import link
+
+__all__ = ["add", "run"]
+
+# Of each text the terminal shows so much, and of what was set aside so many lines.
+_SHOWN = 160
+_SAID = 10
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser: ArgumentParser = commands.add_parser(
+        "trace", help="show what a run looked at, in a page or here", description=__doc__
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="TRACES",
+        help="JSON Lines that `generate --trace` or `eval --trace` wrote, .gz or not",
+    )
+    parser.add_argument(
+        "--html", metavar="PAGE", help="write one HTML file that needs no network; else print here"
+    )
+    parser.add_argument("--title", help="of the page (default: the names of the files)")
+    parser.add_argument("--id", help="only the traces of this id")
+    parser.add_argument("--limit", type=int, metavar="K", help="only the first K traces")
+    parser.set_defaults(run=run)
+
+
+def run(args: Namespace) -> int:
+    """Read, then write the page or print the trees; say what was set aside."""
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"got --limit {args.limit}; need at least 1")
+    if args.html:
+        check_writable(args.html)
+        if Path(args.html).resolve() in {Path(path).resolve() for path in args.files}:
+            raise ValueError(f"got {args.html} as input and as --html; name another page")
+    traces, runs, rejected = _read(args.files)
+    for path, reject in rejected[:_SAID]:
+        said = f"{path}, line {reject.row}: {printable(reject.reason)}"
+        print(f"set aside: {said}", file=sys.stderr)
+    if len(rejected) > _SAID:
+        print(f"set aside: {len(rejected) - _SAID} more lines", file=sys.stderr)
+    if args.id is not None:
+        traces = [one for one in traces if str(one.id) == args.id]
+    traces = traces[: args.limit]
+    if not traces:
+        of = "" if args.id is None else f" of id {args.id}"
+        raise ValueError(
+            f"no trace{of} in {', '.join(args.files)} ({len(rejected)} lines set aside); "
+            "`generate --trace` and `eval --trace OUT` write them"
+        )
+    if not args.html:
+        print("\n\n".join(_text(one) for one in traces))
+        return 0
+    title = args.title or ", ".join(Path(path).name for path in args.files)
+    write_text(args.html, page(traces, runs=runs, rejected=rejected, title=title))
+    print(f"{args.html}: {len(traces)} traces; {len(rejected)} lines set aside")
+    return 0
+
+
+def _read(
+    files: list[str],
+) -> tuple[list[Shown], list[dict[str, Any]], list[tuple[str, Reject]]]:
+    """The traces of all files, how each file's were made, and what was set aside of which."""
+    traces: list[Shown] = []
+    runs: list[dict[str, Any]] = []
+    rejected: list[tuple[str, Reject]] = []
+    for k, path in enumerate(files):
+        file = read_traces(path, run=k)
+        traces += file.traces
+        runs.append({"file": Path(path).name, **file.run})
+        rejected += [(Path(path).name, reject) for reject in file.rejected]
+    return traces, runs, rejected
+
+
+def _text(one: Shown) -> str:
+    """A trace for the terminal: the prompt, the tree, the votes."""
+    trace, links = one.trace, link(one.trace)
+    head = printable(f"{one.id}  {trace.strategy}" if one.id is not None else trace.strategy)
+    right = {True: painted("right", "green"), False: painted("wrong", "red"), None: ""}
+    lines = [f"{painted(head, 'bold')}  {right[one.correct]}".rstrip(), f"  {_line(trace.prompt)}"]
+    lines += _branches(tree(trace, links))
+    if not links.sure:
+        lines.append("  (which step continues which is read from the order of the scores)")
+    if trace.votes:
+        lines += ["", *_votes(trace)]
+    return "\n".join(lines)
+
+
+def _branches(nodes: list[Node]) -> Iterator[str]:
+    """The nodes, each under what it continues, with lines that lead there."""
+    below: dict[int | None, list[int]] = {}
+    for k, node in enumerate(nodes):
+        below.setdefault(node.parent, []).append(k)
+    for group in below.values():
+        if nodes[group[0]].state != "part" and nodes[group[0]].tokens is not None:
+            group.sort(key=lambda k: (_RANK[nodes[k].state], -(nodes[k].total or 0.0)))
+    # Not by recursion: a search may be deeper than Python's stack.
+    todo = [(k, "  ", k == below[None][-1]) for k in reversed(below[None])]
+    while todo:
+        k, lead, last = todo.pop()
+        yield f"{lead}{'└─' if last else '├─'} {_node(nodes[k])}"
+        inner = below.get(k, [])
+        further = lead + ("   " if last else "│  ")
+        todo += [(i, further, i == inner[-1]) for i in reversed(inner)]
+
+
+_RANK = {"chosen": 0, "kept": 1, "part": 1, "dropped": 2}
+
+
+def _node(node: Node) -> str:
+    value = node.total if node.score is None else node.score
+    score = "   -" if value is None else f"{value:4.2f}"
+    # Of a whole candidate the last line; its steps stand below.
+    text = node.text.strip().rpartition("\n")[2] if node.depth == 0 else node.text
+    marks = {"chosen": "*", "kept": "", "part": "", "dropped": "dropped"}
+    mark = ", ".join(filter(None, (marks[node.state], node.why)))
+    said = f"{painted(score, 'green') if node.state == 'chosen' else score}  {_line(text)}"
+    return said + (painted(f"  [{mark}]", "dim") if mark else "")
+
+
+def _votes(trace: Trace) -> list[str]:
+    rows = [
+        {
+            "answer": "(none)" if vote.answer is None else _line(vote.answer),
+            "votes": vote.count,
+            "weight": f"{vote.weight:.4g}",
+            "": "*" if vote.won else "",
+        }
+        for vote in votes(trace)
+    ]
+    return [f"  {line}" for line in table(rows).splitlines()]
+
+
+def _line(text: str) -> str:
+    """A text on one line, its end left out where it is long."""
+    text = text.strip() or "(nothing more)"
+    line = printable(text[:_SHOWN].replace("\n", " ⏎ "))
+    return line if len(text) <= _SHOWN else f"{line}… ({len(text):,} characters)"
