@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -21,6 +20,7 @@ from reason_decode.scorers import (
     RankingModel,
     RationaleScorer,
 )
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 from reason_decode.strategies.base import Strategy
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.rationale_guided import RationaleGuided
@@ -91,14 +91,14 @@ def _scorer(settings: str) -> Any:
     kind = _known(_SCORERS, arguments.pop("scorer"))
     judge = arguments.pop("model", None)
     if judge is not None:
-        arguments["model"] = AutoModelForCausalLM.from_pretrained(judge, dtype="auto")
+        arguments["model"] = load_checkpoint(AutoModelForCausalLM, judge, dtype="auto")
         arguments["tokenizer"] = _tokenizer(judge)
     return kind.from_pretrained(dtype="auto", **arguments)
 
 
 @lru_cache(maxsize=4)
 def _tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(path_or_id)
+    return load_words(path_or_id)
 
 
 def _known(kinds: Mapping[str, Any], name: str) -> Any:
