@@ -133,6 +133,10 @@ def readable(path_or_id: str | Path) -> Iterator[None]:
             f"{path_or_id} cannot be loaded ({type(error).__name__}: {_line(error)}); its files "
             "are damaged or of another version: copy or download them again"
         ) from error
+    except ValueError as error:
+        if str(path_or_id) in str(error):
+            raise
+        raise ValueError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
     except StrictDataclassError as error:
         why = " ".join(str(error).split())
         raise ValueError(f"config.json in {path_or_id} is of no possible model: {why}") from error
@@ -149,10 +153,10 @@ def _check_place(path_or_id: str | Path) -> None:
             "such as owner/name"
         )
     if path.is_dir() and not ((path / "config.json").is_file() or (path / _ADAPTER).is_file()):
-        held = sorted(x.name for x in path.iterdir())
+        held = ", ".join(sorted(x.name for x in path.iterdir())[:_SHOWN]) or "nothing"
         raise ValueError(
-            f"the folder {path} has no config.json; it holds {', '.join(held[:_SHOWN]) or 'nothing'}"
-            ". Pass a folder that save_pretrained wrote"
+            f"the folder {path} has no config.json; it holds {held}. Pass a folder that "
+            "save_pretrained wrote"
         )
 
 

@@ -117,7 +117,7 @@ def _check_told(text: str, turns: Sequence[Mapping[str, str]]) -> None:
     there.
     """
     for turn in turns:
-        lines = turn["content"].strip().splitlines()
+        lines = turn["content"].rpartition("</think>")[2].strip().splitlines()
         if lines and lines[-1].strip() not in text:
             raise ValueError(
                 f"the tokenizer's chat template drops or changes the {turn['role']}'s turn "

@@ -60,10 +60,16 @@ def generate_as(
         arguments: as of ``model.generate``; those of the strategy override what was saved.
 
     Raises:
-        ValueError: the strategy or its scorer is not known to this version.
+        ValueError: the strategy or its scorer is not known to this version, or there is no
+            tokenizer.
     """
     own = {name: arguments.pop(name) for name in settings["arguments"] if name in arguments}
     if tokenizer is None:
+        if not model.name_or_path:
+            raise ValueError(
+                f"got a {type(model).__name__} that was loaded from nowhere, so its tokenizer is "
+                "not known; pass tokenizer= to generate"
+            )
         tokenizer = _tokenizer(model.name_or_path)
     strategy = replace(make(settings, tokenizer), streamer=streamer, **own)
     # Not model.generate: a model loaded with remote code may carry this very function there.
