@@ -20,7 +20,9 @@ _FIRST_LAYER = re.compile(r"\b(?:layers|h|blocks)\.0\.")
 _SHOWN = 5
 
 
-def load_checkpoint(kind: Any, path_or_id: str | Path, **kwargs: Any) -> Any:
+def load_checkpoint(
+    kind: Any, path_or_id: str | Path, *, new_head: bool = False, **kwargs: Any
+) -> Any:
     """``kind.from_pretrained(path_or_id)`` without remote code, pickles or made-up weights.
 
     transformers reads pickles where there is nothing else, and fills what a checkpoint lacks with
@@ -29,6 +31,7 @@ def load_checkpoint(kind: Any, path_or_id: str | Path, **kwargs: Any) -> Any:
     Args:
         kind: one of transformers' auto classes.
         path_or_id: a local folder, of a model or of a LoRA adapter, or a Hub id.
+        new_head: what is not of the body may be new, random, as a head that is to be trained is.
         kwargs: passed on, such as dtype or device_map.
 
     Raises:
@@ -41,13 +44,14 @@ def load_checkpoint(kind: Any, path_or_id: str | Path, **kwargs: Any) -> Any:
         model, found = kind.from_pretrained(
             path_or_id, **(kwargs | safe | {"ignore_mismatched_sizes": True})
         )
-    if other := sorted(found["mismatched_keys"]):
+    body = f"{model.base_model_prefix}." if new_head else ""
+    if other := sorted(x for x in found["mismatched_keys"] if x[0].startswith(body)):
         name, held, made = other[0]
         raise ValueError(
             f"the weights in {path_or_id} do not fit its config.json: {name} is {tuple(held)} "
             f"there and {tuple(made)} by the config ({len(other)} such); take both from one save"
         )
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(x for x in found["missing_keys"] if x.startswith(body)):
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise ValueError(
             f"{path_or_id} lacks {len(missing)} weights of a {type(model).__name__} ({shown}), "

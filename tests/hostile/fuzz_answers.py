@@ -107,7 +107,10 @@ def main() -> None:
         row = {"name": name, "seconds": time.process_time() - start, "same": same, "alike": alike}
         print(json.dumps(row), flush=True)
     peak = max(resource.getrusage(who).ru_maxrss for who in (0, -1)) * 1024
-    print(json.dumps({"peak": peak, "cases": len(list(cases()))}))
+    # After all of that it still compares; and within these limits it can.
+    latex.SECONDS = 60.0
+    works = same_answer("\\sqrt{8}", "2\\sqrt{2}")
+    print(json.dumps({"peak": peak, "cases": len(list(cases())), "works": works}))
 
 
 if __name__ == "__main__":

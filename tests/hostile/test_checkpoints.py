@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from reason_decode import (
     LikelihoodScorer,
@@ -27,6 +27,7 @@ from reason_decode import (
 )
 from reason_decode.adapters import with_adapter
 from reason_decode.cli import main
+from reason_decode.scorers.checkpoint import load_checkpoint
 from reason_decode.tiny import WEIGHTS, Tiny
 from reason_decode.training.lora import with_lora
 
@@ -255,3 +256,19 @@ def test_a_command_ends_with_one_line(
     assert main(["demo", option, str(folder), "--max-new-tokens", "2", "--n", "2"]) == 2
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("reason-deco")]
     assert len(said) == 1 and message in said[0] and str(folder) in said[0]
+
+
+def test_a_head_that_is_to_be_trained_may_be_new_and_a_body_may_not(tmp_path: Path):
+    # Regression: training began from layers of random numbers where a config did not fit the
+    # weights, for a head of other classes was let pass, and everything else with it.
+    kind, how = AutoModelForTokenClassification, {"new_head": True, "num_labels": 2}
+    assert load_checkpoint(kind, WEIGHTS / "base", **how).config.num_labels == 2
+    assert load_checkpoint(kind, WEIGHTS / "prm", **how).config.num_labels == 2
+    folder = tmp_path / "model"
+    shutil.copytree(WEIGHTS / "base", folder)
+    config(num_hidden_layers=8)(folder)
+    with pytest.raises(ValueError, match="lacks 18 weights"):
+        load_checkpoint(kind, folder, **how)
+    config(num_hidden_layers=6, hidden_size=64)(folder)
+    with pytest.raises(ValueError, match="do not fit its config.json"):
+        load_checkpoint(kind, folder, **how)
