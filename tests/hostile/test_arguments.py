@@ -63,6 +63,11 @@ def in_nats(t: Tiny) -> RationaleScorer:
     return RationaleScorer(RationaleWriter(t.model, t.tokenizer))
 
 
+def wrongly(t: Tiny) -> Any:
+    """``score``, without its types."""
+    return t.prm.score
+
+
 def t5(t: Tiny) -> LikelihoodScorer:
     config = T5Config(vocab_size=len(t.tokenizer), d_model=8, d_kv=4, d_ff=8, num_layers=1)
     return LikelihoodScorer(T5ForConditionalGeneration(config), t.tokenizer)
@@ -99,9 +104,9 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     ),
     "one prompt as text": (lambda t: t.prm.score("ab", ["x", "y"]), r"prompts=\['ab'\]"),
     "one solution as text": (lambda t: t.prm.score(["p"], "x"), r"solutions=\['x'\]"),
-    "a prompt is none": (lambda t: t.prm.score([None], ["x"]), "got None as prompt 0; need text"),
-    "a step is a number": (lambda t: t.prm.score(["p"], [[3]]), "got 3 as step 0 of solution 0"),
-    "a solution is none": (lambda t: t.prm.score(["p"], [None]), "got None as solution 0"),
+    "a prompt is none": (lambda t: wrongly(t)([None], ["x"]), "got None as prompt 0; need text"),
+    "a step is a number": (lambda t: wrongly(t)(["p"], [[3]]), "got 3 as step 0 of solution 0"),
+    "a solution is none": (lambda t: wrongly(t)(["p"], [None]), "got None as solution 0"),
     "half a character": (
         lambda t: t.prm.score(["\ud800"], ["x"]),
         "got prompt 0 with half a character .*errors='replace'",

@@ -33,7 +33,7 @@ from reason_decode.training.lora import with_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
 
-Change = Callable[[Path], None]
+Change = Callable[[Path], Any]
 
 
 class Code:
@@ -58,15 +58,15 @@ def config(**changed: Any) -> Change:
 
 
 def write(name: str, text: str) -> Change:
-    return lambda folder: (folder / name).write_text(text) and None
+    return lambda folder: (folder / name).write_text(text)
 
 
 def cut(name: str, end: int) -> Change:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:end]) and None
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:end])
 
 
 def without(*names: str) -> Change:
-    return lambda folder: [(folder / name).unlink() for name in names] and None
+    return lambda folder: [(folder / name).unlink() for name in names]
 
 
 def pickled(folder: Path) -> None:

@@ -30,7 +30,7 @@ class Says(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor([said]), 0.0)
 
 
-def told(tiny: Tiny, name: str, ids: list[int], **options: Any) -> ReasoningOutput:
+def told(tiny: Tiny, name: str, ids: list[Any], **options: Any) -> ReasoningOutput:
     words = tiny.tokenizer
     strategy = {
         "best": lambda: BestOfN(tiny.prm, tokenizer=words, n=2),
