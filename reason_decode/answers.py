@@ -48,11 +48,16 @@ def extract_answer(text: str) -> str | None:
     Args:
         text: any text; only its last 100,000 characters are read.
 
+    Raises:
+        TypeError: it is no text; no text raises anything.
+
     Example:
         >>> from reason_decode import extract_answer
         >>> extract_answer("So the total is \\boxed{70,000}.")
         '70000'
     """
+    if not isinstance(text, str):
+        raise TypeError(f"got {text!r:.80}; extract_answer reads the text of a solution")
     tail = text[-MAX_TEXT:]
     boxed = _last_boxed(tail)
     if boxed is not None:
@@ -85,12 +90,18 @@ def same_answer(a: str, b: str) -> bool:
 
     Raises:
         ImportError: the answers need math-verify and it is not installed.
+        TypeError: an answer is no text.
 
     Example:
         >>> from reason_decode import same_answer
         >>> same_answer("1/2", "0.5"), same_answer("1/3", "0.333")
         (True, False)
     """
+    if not isinstance(a, str) or not isinstance(b, str):
+        raise TypeError(
+            f"got the answers {a!r:.80} and {b!r:.80}; need two texts. A solution without an "
+            "answer (None) is the same as nothing"
+        )
     x, y = _normal(a), _normal(b)
     if x == y:
         return True
@@ -100,7 +111,6 @@ def same_answer(a: str, b: str) -> bool:
     return ("\\" in x or "\\" in y) and same_latex(_clean(a), _clean(b))
 
 
-@lru_cache(maxsize=4096)
 def answer_value(answer: str) -> Fraction | None:
     r"""The exact value of an answer, or ``None`` where it is no plain arithmetic.
 
@@ -111,8 +121,11 @@ def answer_value(answer: str) -> Fraction | None:
         answer: an answer, as ``extract_answer`` gives it. Nothing is raised.
     """
     text = _normal(answer)
-    if len(text) > MAX_EXPRESSION:
-        return None
+    return None if len(text) > MAX_EXPRESSION else _value(text)
+
+
+@lru_cache(maxsize=4096)
+def _value(text: str) -> Fraction | None:
     for pattern, replacement in _TO_ARITHMETIC:
         text = pattern.sub(replacement, text)
     number = text.removesuffix("%").replace("{", "(").replace("}", ")")
@@ -241,11 +254,14 @@ _TO_ARITHMETIC = (
 )
 
 
-@lru_cache(maxsize=4096)
 def _normal(answer: str) -> str:
-    answer = _clean(answer).casefold()
-    if len(answer) > MAX_EXPRESSION:
-        return answer
+    text = _clean(answer).casefold()
+    # What is too long is not remembered either: thousands of such would fill the memory.
+    return text if len(text) > MAX_EXPRESSION else _cosmetic(text)
+
+
+@lru_cache(maxsize=4096)
+def _cosmetic(answer: str) -> str:
     for pattern, replacement in _COSMETICS:
         answer = pattern.sub(replacement, answer)
     return answer

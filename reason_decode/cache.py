@@ -131,6 +131,20 @@ def input_device(model: PreTrainedModel) -> torch.device:
     return torch.device("cpu") if device.type == "meta" else device
 
 
+def position_table(model: PreTrainedModel) -> int | None:
+    """How many positions a model has learnt, one by one; ``None`` if it computes them.
+
+    Behind the last, rotary positions go on; a table has nothing to give.
+    """
+    config: Any = model.config.get_text_config()
+    most = getattr(config, "max_position_embeddings", None)
+    words = model.get_input_embeddings()
+    tables = (x for x in model.modules() if isinstance(x, torch.nn.Embedding) and x is not words)
+    # OPT's table has two rows more than positions.
+    learnt = most is not None and any(most <= x.num_embeddings <= most + 2 for x in tables)
+    return most if learnt else None
+
+
 def read_rows(
     read: Callable[..., Any],
     config: PreTrainedConfig,

@@ -31,6 +31,7 @@ from reason_decode.cache import (
     stack_rows,
     take_row,
 )
+from reason_decode.call import check_call, check_logits
 from reason_decode.records import Cost
 from reason_decode.streaming import Stream
 
@@ -102,7 +103,7 @@ class Generation:
         kwargs: dict[str, Any],
         streamer: BaseStreamer | None = None,
     ) -> None:
-        _check_call(need, model, input_ids, config, kwargs)
+        check_call(need, model, input_ids, config, kwargs)
         self.need, self.config = need, config
         # Any: transformers' models are typed without the generation methods that they have.
         self.model: Any = model
@@ -361,9 +362,15 @@ class _Sampling:
         if len(self.live) < len(self.ids):
             ended = [row for row in range(len(self.ids)) if self.done[row] is not None]
             scores[ended] = 0.0
+        told = len(self.new[self.live[0]])
         if self.greedy:
-            return scores.argmax(dim=-1)
-        return torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
+            best = scores.argmax(dim=-1)
+            check_logits(self.generation.need, scores.gather(1, best[:, None])[:, 0], told)
+            return best
+        shares = scores.softmax(dim=-1)
+        # One share a row is enough: where a score is NaN or infinite, they all are NaN.
+        check_logits(self.generation.need, shares[:, 0], told)
+        return torch.multinomial(shares, num_samples=1).squeeze(1)
 
     def _append(self, tokens: Tensor) -> None:
         column = torch.full_like(tokens, self.generation.pad)
@@ -458,43 +465,3 @@ def _pick_rows(x: Any, index: Any, count: int) -> Any:
     if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == count:
         return x[index]
     return x
-
-
-def _check_call(
-    need: str,
-    model: PreTrainedModel,
-    input_ids: Tensor,
-    config: GenerationConfig,
-    kwargs: dict[str, Any],
-) -> None:
-    if model.config.is_encoder_decoder:
-        raise ValueError(f"{need} works on decoder-only models; got {type(model).__name__}")
-    if (config.num_beams or 1) > 1:
-        raise ValueError(
-            f"{need} does its own search; got num_beams={config.num_beams}, allowed is 1. "
-            "Drop num_beams, or pass StepSearch(beam_width=...) for a beam over steps"
-        )
-    if kwargs.get("inputs_embeds") is not None or input_ids.shape[1] == 0:
-        raise ValueError(f"{need} reads the prompt's tokens; pass input_ids, not inputs_embeds")
-    for name in ("output_scores", "output_logits", "output_attentions", "output_hidden_states"):
-        if getattr(config, name, None):
-            raise ValueError(
-                f"{need} does not keep per-token {name.removeprefix('output_')}; got {name}=True. "
-                "Drop it: ReasoningOutput.traces tells what was sampled and how it scored"
-            )
-    cache = kwargs.get("past_key_values")
-    if not kwargs.get("use_cache", True) or not hasattr(cache, "batch_select_indices"):
-        raise ValueError(
-            f"{need} branches the key-value cache; got {type(cache).__name__} with use_cache="
-            f"{kwargs.get('use_cache')}. Allowed are caches with batch_select_indices "
-            "(DynamicCache): leave cache_implementation unset and use_cache=True"
-        )
-    if isinstance(cache, Cache) and not all(
-        hasattr(x, "batch_select_indices") for x in cache.layers
-    ):
-        kinds = sorted({type(layer).__name__ for layer in cache.layers})
-        raise ValueError(
-            f"{need} branches the key-value cache; got {type(cache).__name__} of "
-            f"{', '.join(kinds)}, which cannot be. Leave cache_implementation unset, or use an "
-            "attention-only model"
-        )

@@ -23,8 +23,12 @@ MAX_LENGTH = 300
 SECONDS = 5.0
 START_SECONDS = 60.0
 MEMORY_BYTES = 4 * 2**30
+# A vote compares each answer with many: one that is never compared in time is to cost that twice.
+PATIENCE = 2
+REMEMBERED = 1024
 
 _lock = Lock()
+_overruns: dict[str, int] = {}
 _worker: subprocess.Popen[bytes] | None = None
 _owner = 0
 
@@ -37,7 +41,8 @@ def same_latex(a: str, b: str) -> bool:
         b: the other answer.
 
     Returns:
-        False as well where the comparison takes more than 5 seconds or 4 GiB: not shown equal.
+        False as well where the comparison takes more than 5 seconds or 4 GiB: not shown equal. An
+        answer of two such comparisons is compared no more.
 
     Raises:
         ImportError: math-verify is not installed.
@@ -53,7 +58,20 @@ def same_latex(a: str, b: str) -> bool:
     if max(len(a), len(b)) > MAX_LENGTH:
         return False
     with _lock:
-        return _ask(_running(), json.dumps([a, b]), SECONDS) == "true"
+        if max(_overruns.get(a, 0), _overruns.get(b, 0)) >= PATIENCE:
+            return False
+        reply = _ask(_running(), json.dumps([a, b]), SECONDS)
+        if not reply:
+            _blame(a, b)
+        return reply == "true"
+
+
+def _blame(*answers: str) -> None:
+    """Count a comparison that came to nothing; of too many answers the earliest are forgotten."""
+    for answer in answers:
+        _overruns[answer] = _overruns.pop(answer, 0) + 1
+    while len(_overruns) > REMEMBERED:
+        del _overruns[next(iter(_overruns))]
 
 
 def _running() -> subprocess.Popen[bytes]:

@@ -10,6 +10,10 @@ from typing import Any
 
 __all__ = ["Reject", "stream_rows", "write_rows"]
 
+MAX_LINE = 2**26
+"""Bytes of a line. What is longer is no row but a device, another kind of file, or a gzip bomb, and
+what is behind it is not looked for."""
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -32,7 +36,7 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
 
     Args:
         path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
-            the lines before the break.
+            the lines before the break; a line of more than 64 MiB ends the reading too.
 
     Raises:
         OSError: the file cannot be read.
@@ -55,7 +59,10 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                 if document:
                     yield from _elements(file.read())
                     return
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+                if len(line) > MAX_LINE:
+                    yield Reject(number, f"a line of more than {MAX_LINE} bytes")
+                    return
                 yield _row(number, line)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             yield Reject(number + 1, f"the gzip file is broken from here on: {error}")

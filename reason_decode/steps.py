@@ -24,7 +24,7 @@ class StepSplitter:
         separator: the text that ends a step: ``"\n"`` for a step a line, ``"\n\n"`` for paragraphs.
 
     Raises:
-        ValueError: the separator is empty.
+        ValueError: the separator is no text, or empty.
 
     Example:
         >>> from reason_decode import StepSplitter
@@ -35,6 +35,10 @@ class StepSplitter:
     separator: str = "\n"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.separator, str):
+            raise ValueError(
+                f"got separator={self.separator!r}; pass the text that ends a step, such as '\\n'"
+            )
         if not self.separator:
             raise ValueError(
                 "got an empty separator; pass the text that ends a step, such as '\\n'"

@@ -71,8 +71,8 @@ def weighted(
         same: whether two answers are equal.
 
     Raises:
-        ValueError: there are no answers, the lengths differ, or a weight is no finite number of at
-            least 0 (the message names the candidate).
+        ValueError: there are no answers, the lengths differ, an answer is no text, or a weight is
+            no finite number of at least 0 (the message names the candidate).
 
     Source: Li et al. 2023, 2206.02336 §3.2.
     """
@@ -202,6 +202,9 @@ def _check(answers: Sequence[str | None], weights: Sequence[float]) -> None:
         raise ValueError(
             f"got {len(weights)} weights for {len(answers)} answers; pass one weight an answer"
         )
+    for i, answer in enumerate(answers):
+        if answer is not None and not isinstance(answer, str):
+            raise ValueError(f"candidate {i} has the answer {answer!r:.60}; need text or None")
     for i, weight in enumerate(weights):
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(

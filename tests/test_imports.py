@@ -12,7 +12,7 @@ KERNELS = ROOT / "kernels" / "torch-ext"
 
 # What each room may import besides itself: the arrows of the design, which point downward only.
 PLAIN = {"records", "steps", "answers", "voting"}
-HOST = {*PLAIN, "cache", "streaming", "host", "ops"}
+HOST = {*PLAIN, "cache", "call", "streaming", "host", "ops"}
 SCORING = {*HOST, "scorers"}
 # What a processor reads along with may be an adapter of the generator.
 READING_ALONG = {*SCORING, "adapters"}
@@ -29,8 +29,9 @@ ALLOWED = {
     "ops": PLAIN,
     "kernels": {"ops"},
     "cache": {"records"},
+    "call": {"cache"},
     "streaming": set(),
-    "host": PLAIN | {"cache", "streaming"},
+    "host": PLAIN | {"cache", "call", "streaming"},
     "scorers": HOST,
     "strategies": SCORING,
     "processors": READING_ALONG,

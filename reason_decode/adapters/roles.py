@@ -4,6 +4,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TypeVar
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from reason_decode.adapters.switch import need_peft
@@ -28,7 +29,8 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
     Raises:
         ModuleNotFoundError: peft is not installed.
         OSError: there is no such adapter.
-        ValueError: the model has an adapter already.
+        ValueError: the model has an adapter already, or the adapter is damaged, pickled, or of
+            another model.
 
     Example:
         >>> import tempfile
@@ -42,6 +44,7 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
         True
     """
     need_peft()
+    _check_folder(Path(path_or_id))
     if hasattr(model, "peft_config"):
         raise ValueError(
             "got a model that has an adapter; pass the model that both adapters were trained on"
@@ -49,7 +52,42 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
     # What deepcopy is told that it has copied already, it leaves as it is.
     shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
     adapted = deepcopy(model, shared)
-    adapted.load_adapter(str(path_or_id))
+    _load(adapted, path_or_id)
     # It is from here that both are loaded again.
     adapted.name_or_path = str(path_or_id)
     return adapted.eval()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise if a folder holds no adapter, or one whose weights are pickled.
+
+    Raises:
+        FileNotFoundError: it is not there, or holds none.
+        ValueError: its weights are pickled.
+    """
+    if folder.is_dir() and not (folder / "adapter_config.json").is_file():
+        raise FileNotFoundError(
+            f"no adapter in {folder}: it has no adapter_config.json, as save_pretrained of a peft "
+            "model writes"
+        )
+    if (folder / "adapter_model.bin").is_file() and not (
+        folder / "adapter_model.safetensors"
+    ).is_file():
+        raise ValueError(
+            f"got no safetensors in {folder}; pickled weights (adapter_model.bin) are not read, "
+            "for they can run code: save the adapter again with peft where you trust it"
+        )
+
+
+def _load(model: PreTrainedModel, path_or_id: str | Path) -> None:
+    """Have transformers read an adapter, and say which one if it cannot."""
+    try:
+        model.load_adapter(str(path_or_id))
+    except OSError as error:
+        raise OSError(f"no adapter {path_or_id}: {str(error).splitlines()[0]}") from error
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        why = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"the adapter in {path_or_id} cannot be loaded ({type(error).__name__}: {why}); it is "
+            f"damaged, or was not trained on such a {type(model).__name__}"
+        ) from error

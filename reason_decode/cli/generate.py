@@ -18,6 +18,7 @@ from reason_decode.evaluation.files import (
     read_jsonl,
     write_text,
 )
+from reason_decode.scorers.base import check_text
 
 __all__ = ["add", "run"]
 
@@ -101,10 +102,13 @@ def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
     prompts: dict[int, str] = {}
     for number, row in rows:
         prompt = row.get("prompt")
-        if isinstance(prompt, str) and prompt:
+        try:
+            if not isinstance(prompt, str) or not prompt:
+                raise ValueError(f"got the prompt {prompt!r:.80}; need a text")
+            check_text(prompt, "the prompt")
             prompts[number] = prompt
-        else:
-            rejected.append(Reject(number, f"got the prompt {prompt!r:.80}; need a text"))
+        except ValueError as error:
+            rejected.append(Reject(number, str(error)))
     if not prompts:
         why = f"; line {rejected[0].row}: {rejected[0].reason}" if rejected else ""
         raise ValueError(f'{path} has no {{"prompt": text}} line ({len(rejected)} malformed{why})')

@@ -4,11 +4,12 @@ from functools import cache
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from reason_decode import tiny
 from reason_decode.scorers import ProcessRewardModel, RationaleScorer, RationaleWriter
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 
 __all__ = ["load_model", "load_rationalyst", "load_scorer", "load_tokenizer"]
 
@@ -32,12 +33,13 @@ def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
 
     Raises:
         OSError: there is no such folder and no such id.
+        ValueError: the checkpoint cannot be read, or lacks weights.
     """
     if name == "tiny":
         return _tiny().model, _tiny().tokenizer
     tokenizer = load_tokenizer(name)
     # Untyped, since the host's annotation of `to` accepts no device.
-    model: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+    model: Any = load_checkpoint(AutoModelForCausalLM, name, dtype="auto")
     return model.to(_device()).eval(), tokenizer
 
 
@@ -50,7 +52,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         OSError: there is no such folder and no such id.
     """
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokenizer = load_words(name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -1,6 +1,7 @@
 """``reason-decode mine``: rationales from raw text, for a rationale model to learn from."""
 
 import json
+import math
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterable
@@ -195,10 +196,14 @@ def _check(args: Namespace) -> None:
         raise ValueError(
             f"got --endpoint with --writer {args.writer}; name the model that is served there"
         )
+    if not isinstance(args.executor_options, dict):
+        raise ValueError(f"got --executor-options {args.executor_options!r:.80}; need an object")
     if args.executor == "here" and args.tasks != 1:
         raise ValueError(f"got --tasks {args.tasks} here; --executor local runs several")
     least = pairs(args.threshold, float)
     args.threshold = [f"{name}={value}" if name else f"{value}" for name, value in least.items()]
+    if not all(map(math.isfinite, least.values())):
+        raise ValueError(f"got --threshold {' '.join(args.threshold)}; need finite numbers")
     if "" not in least:
         raise ValueError(
             f"got --threshold {' '.join(args.threshold)}; give one for all other sources too, such "

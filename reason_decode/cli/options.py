@@ -126,6 +126,8 @@ def check_decoding(args: Namespace) -> None:
             f"got --temperature {args.temperature}; {args.strategy} samples and needs a "
             "temperature above 0 (--strategy greedy samples nothing)"
         )
+    if not -(2**63) <= args.seed < 2**63:
+        raise ValueError(f"got --seed {args.seed}; need a whole number of at most 63 bits")
     for name, (default, strategies, does) in OPTIONS.items():
         value = getattr(args, name)
         if value != default and args.strategy not in strategies:

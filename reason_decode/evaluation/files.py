@@ -62,11 +62,14 @@ def check_writable(path: str | Path) -> None:
     """Raise now, before any work is spent, if a file could not be written later.
 
     Raises:
-        ValueError: the path is a folder, or its folder is missing or read-only.
+        ValueError: the path is a folder or a device, or its folder is missing or read-only.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"got the folder {path} as an output file; name a file in it")
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the device's place.
+        raise ValueError(f"got {path} as an output file, which is a device or a pipe; name a file")
     if not path.parent.is_dir():
         raise ValueError(
             f"cannot write {path}: the folder {path.parent} does not exist; mkdir -p {path.parent}"

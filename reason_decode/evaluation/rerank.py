@@ -11,7 +11,7 @@ from tqdm import tqdm
 from reason_decode.answers import extract_answer
 from reason_decode.evaluation.files import Reject, read_jsonl
 from reason_decode.evaluation.tasks import Task
-from reason_decode.scorers.base import Reduce, Scorer, reduce_scores
+from reason_decode.scorers.base import Reduce, Scorer, check_text, reduce_scores
 from reason_decode.voting import weighted
 
 __all__ = ["Sampled", "normal_text", "read_samples", "rerank"]
@@ -125,6 +125,8 @@ def _sampled(number: int, row: Mapping[str, Any], task: Task) -> Sampled:
         raise ValueError("`samples` is no list of texts, or an empty one")
     if not all(isinstance(sample, str) for sample in samples):
         raise ValueError("`samples` holds something that is no text")
+    for k, sample in enumerate(samples):
+        check_text(sample, f"sample {k}")
     texts = tuple(normal_text(sample) for sample in samples)
     correct = row.get("correct")
     literal = row.get("prompt") if "puzzle" not in row else None

@@ -81,26 +81,32 @@ def _load_game24(path: str | Path, rows: str | None) -> tuple[list[Item], list[R
     first, last = _bounds(rows)
     items: list[Item] = []
     rejected: list[Reject] = []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+    # utf-8-sig: spreadsheets put a mark of their byte order before the first column's name.
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         table = csv.DictReader(file)
-        if missing := {"Rank", "Puzzles"} - set(table.fieldnames or ()):
-            raise ValueError(f"{path} has no column {sorted(missing)}; it has {table.fieldnames}")
-        for row in table:
-            try:
-                rank = int(row["Rank"] or "")
-                if first <= rank < last:
-                    items.append(countdown_item(_four_numbers(row["Puzzles"]), id=rank))
-            except ValueError as error:
-                rejected.append(Reject(table.line_num, str(error)))
+        try:
+            if missing := {"Rank", "Puzzles"} - set(table.fieldnames or ()):
+                shown = f"{table.fieldnames}"[:200]
+                raise ValueError(f"{path} has no column {sorted(missing)}; it has {shown}")
+            for row in table:
+                try:
+                    rank = int(row["Rank"] or "")
+                    if first <= rank < last:
+                        items.append(countdown_item(_four_numbers(row["Puzzles"]), id=rank))
+                except ValueError as error:
+                    rejected.append(Reject(table.line_num, str(error)))
+        except csv.Error as error:
+            # A field beyond csv's limit: the reader does not find the next row.
+            rejected.append(Reject(table.line_num, f"no CSV from here on: {error}"))
     return _some(items, rejected, path, rows), rejected
 
 
 def _load_bbh(path: str | Path, rows: str | None) -> tuple[list[Item], list[Reject]]:
     first, last = _bounds(rows)
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         try:
             document = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
     examples = document.get("examples") if isinstance(document, dict) else None
     if not isinstance(examples, list):
@@ -150,7 +156,7 @@ def _some(
 
 def _four_numbers(puzzle: Any) -> tuple[int, ...]:
     if not isinstance(puzzle, str) or not re.fullmatch(r"\s*(?:[0-9]{1,3}(?:\s+|$)){4}", puzzle):
-        raise ValueError(f"got the puzzle {puzzle!r}; need four whole numbers: '4 5 6 10'")
+        raise ValueError(f"got the puzzle {puzzle!r:.80}; need four whole numbers: '4 5 6 10'")
     return tuple(int(number) for number in puzzle.split())
 
 

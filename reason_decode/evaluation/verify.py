@@ -1,5 +1,6 @@
 """Locating the first wrong step of solutions that any model wrote, by what a scorer thinks."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,8 @@ def verify(
     """
     if not any(part.tested for part in parts):
         raise ValueError("got no solutions to test; pass at least one")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"got threshold={threshold}; need a finite number, or None to calibrate")
     for part in parts if threshold is None else ():
         both = {solutions[k].prompt for k in part.calibrated}
         both &= {solutions[k].prompt for k in part.tested}

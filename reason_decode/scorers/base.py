@@ -124,28 +124,58 @@ def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
 
 
 def check_pairs(prompts: Sequence[str], solutions: Sequence[object]) -> None:
-    """Raise unless there is one prompt a solution.
+    """Raise unless there is one prompt, a text, a solution.
 
     Raises:
         ValueError: there is not.
     """
+    # A text is a sequence of texts too, and one solution would become one a letter.
+    for name, given in (("prompts", prompts), ("solutions", solutions)):
+        if isinstance(given, str):
+            raise ValueError(f"got one text as {name}; pass a list: {name}=[{given[:40]!r}]")
+    for k, prompt in enumerate(prompts):
+        check_text(prompt, f"prompt {k}")
     if len(prompts) != len(solutions):
         raise ValueError(
             f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
         )
 
 
+def check_text(text: object, name: str) -> None:
+    """Raise unless this is text that a tokenizer can read.
+
+    Raises:
+        ValueError: it is no text, or holds half a character (a lone surrogate, as damaged JSON
+            has).
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"got {text!r:.60} as {name}; need text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"got {name} with half a character ({error}); drop it, or mend it: "
+            "text.encode(errors='replace').decode()"
+        ) from error
+
+
 def as_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
     """The steps of each solution: text is split, lists are taken as they are.
 
     Raises:
-        ValueError: a listed step is blank; there is nothing in it to judge.
+        ValueError: a listed step is blank, so that there is nothing in it to judge; or something is
+            no text, or holds half a character.
     """
     listed: list[list[str]] = []
     for i, solution in enumerate(solutions):
         if isinstance(solution, str):
+            check_text(solution, f"solution {i}")
             listed.append(splitter.split(solution))
             continue
+        if not isinstance(solution, Sequence):
+            raise ValueError(f"got {solution!r:.60} as solution {i}; need text, or a list of steps")
+        for k, step in enumerate(solution):
+            check_text(step, f"step {k} of solution {i}")
         blank = [k for k, step in enumerate(solution) if not step.strip()]
         if blank:
             raise ValueError(

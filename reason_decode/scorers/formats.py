@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.scorers.checkpoint import load_checkpoint
 from reason_decode.scorers.reading import Layout, Span
 from reason_decode.scorers.weights import (
     body_with_head,
@@ -25,7 +26,7 @@ from reason_decode.scorers.weights import (
     tensors_under,
     through_head,
 )
-from reason_decode.scorers.words import Words
+from reason_decode.scorers.words import Words, check_batch, check_loaded
 from reason_decode.steps import StepSplitter
 
 __all__ = ["FORMATS", "Format", "by_name", "detect"]
@@ -59,6 +60,7 @@ class Format:
         batch_tokens: int = 16_384,
     ) -> None:
         self.words = Words(tokenizer, model)
+        check_batch(batch_tokens)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.splitter = StepSplitter(self.separator if separator is None else separator)
         self.batch_tokens = batch_tokens
@@ -67,7 +69,7 @@ class Format:
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
         """The model of a checkpoint, with the head that this format reads."""
-        return AutoModelForCausalLM.from_pretrained(path_or_id, **kwargs)
+        return load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The ids of a prompt with its first steps, and where each step is judged."""
@@ -120,6 +122,7 @@ class TokenClassification(Format):
         neutral: str | None = None,
         **options: Any,
     ) -> None:
+        check_loaded(model, tokenizer)
         if "TokenClassification" not in type(model).__name__ or model.config.num_labels not in (
             2,
             3,
@@ -144,7 +147,7 @@ class TokenClassification(Format):
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
         """A model for token classification."""
-        return AutoModelForTokenClassification.from_pretrained(path_or_id, **kwargs)
+        return load_checkpoint(AutoModelForTokenClassification, path_or_id, **kwargs)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """``[bos] prompt (step separator)*``."""
@@ -204,7 +207,9 @@ class RLHFlow(Format):
         if not steps:
             opening = self._render([prompt], generate=False)
             # What the template puts behind the turn is not there once a step has been added.
-            return Layout(list(self.words.ids(opening[: opening.rindex(prompt) + len(prompt)])), [])
+            # Templates may trim a turn.
+            end = opening.rindex(prompt.strip()) + len(prompt.strip())
+            return Layout(list(self.words.ids(opening[:end])), [])
         turns, good = self.turns(prompt, steps), self.needs[0]
         layout, shown = Layout([], []), ""
         for k in range(1, len(turns) + 1):

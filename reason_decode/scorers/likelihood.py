@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import output_of
+from reason_decode.scorers.weights import output_layer, output_of
 
 
 class LikelihoodScorer(Reader):
@@ -59,6 +60,7 @@ class LikelihoodScorer(Reader):
         batch_tokens: int = 16_384,
     ) -> None:
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        output_layer(model)
         self.per_step = per_step
         self.text = Text(tokenizer, self.chat)
 
@@ -81,8 +83,8 @@ class LikelihoodScorer(Reader):
             per_step: a score a step, or one for the solution.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
-        model = AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs)
-        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        model = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
+        tokenizer = load_words(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat, per_step=per_step)
 
     def settings(self) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
+from reason_decode.scorers.words import check_loaded
 
 
 class OutcomeRewardModel(Reader):
@@ -63,6 +64,7 @@ class OutcomeRewardModel(Reader):
         raw: bool = False,
         batch_tokens: int = 16_384,
     ) -> None:
+        check_loaded(model, tokenizer)
         labels = model.config.num_labels
         named = "SequenceClassification" in type(model).__name__ and hasattr(model, "score")
         if not named or labels not in (1, 2) or (raw and labels == 2):
@@ -92,10 +94,8 @@ class OutcomeRewardModel(Reader):
             raw: give the reward as the head gives it.
             kwargs: passed to ``AutoModelForSequenceClassification.from_pretrained``.
         """
-        model = AutoModelForSequenceClassification.from_pretrained(
-            path_or_id, trust_remote_code=False, **kwargs
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        model = load_checkpoint(AutoModelForSequenceClassification, path_or_id, **kwargs)
+        tokenizer = load_words(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
 
     def settings(self) -> dict[str, Any]:

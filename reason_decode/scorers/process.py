@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.scorers.checkpoint import load_config, load_words
 from reason_decode.scorers.formats import by_name, detect
 from reason_decode.scorers.reading import ReadingSession, score_all
 from reason_decode.scorers.weights import source_of
@@ -72,12 +73,13 @@ class ProcessRewardModel:
             kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
 
         Raises:
+            OSError: there is no such folder and no such id.
             ValueError: the format cannot be told, or the checkpoint holds another kind of model.
         """
-        config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
+        config = load_config(path_or_id)
         name = detect(path_or_id, config) if format is None else format
-        model = by_name(name).load(path_or_id, trust_remote_code=False, **kwargs)
-        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        model = by_name(name).load(path_or_id, **kwargs)
+        tokenizer = load_words(path_or_id)
         options = {} if neutral is None else {"neutral": neutral}
         return cls(model, tokenizer, format=name, separator=separator, **options)
 

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.scorers.checkpoint import load_words
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
 from reason_decode.scorers.weights import body_with_head, put_head, tensors_under, through_head
+from reason_decode.scorers.words import check_loaded
 
 _HEAD = "reward_head."
 
@@ -82,6 +84,7 @@ class RankingModel(Reader):
         chat: bool | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
+        check_loaded(model, tokenizer)
         if model.base_model is not model:
             raise ValueError(
                 f"got {type(model).__name__}; a ranker has a head of its own: pass the body alone, "
@@ -114,8 +117,8 @@ class RankingModel(Reader):
         """
         weights = tensors_under(path_or_id, _HEAD)
         head = RankingHead(len(weights["first.weight"]))
-        model = body_with_head(path_or_id, head, weights, trust_remote_code=False, **kwargs)
-        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        model = body_with_head(path_or_id, head, weights, **kwargs)
+        tokenizer = load_words(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat)
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from reason_decode.scorers.base import as_steps, check_finite, check_pairs
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import WINDOW, Layout, Read, ReadingSession, Span
@@ -112,12 +112,12 @@ class RationaleScorer(Reader):
             subtract: whether to subtract the likelihood without the rationale.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
-        writes = AutoModelForCausalLM.from_pretrained(path_or_id, trust_remote_code=False, **kwargs)
+        writes = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
         # An adapter's folder gives a model that is named after the one below it.
         writes.name_or_path = str(path_or_id)
         writer = RationaleWriter(
             writes,
-            AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False),
+            load_words(path_or_id),
             separator=separator,
             chat=chat,
             max_new_tokens=max_new_tokens,

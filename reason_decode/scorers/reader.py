@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.scorers.base import Session
 from reason_decode.scorers.reading import Layout, ReadingSession, Span, score_all
 from reason_decode.scorers.weights import source_of
-from reason_decode.scorers.words import Words
+from reason_decode.scorers.words import Words, check_batch
 from reason_decode.steps import StepSplitter
 
 
@@ -25,7 +25,8 @@ class Reader:
         batch_tokens: at most this many tokens, padding included, go through one forward pass.
 
     Raises:
-        ValueError: the model's vocabulary is smaller than the tokenizer's.
+        ValueError: the model's vocabulary is smaller than the tokenizer's, or there is no chat
+            template to use.
     """
 
     per_step = True
@@ -39,9 +40,15 @@ class Reader:
         batch_tokens: int,
     ) -> None:
         self.words = Words(tokenizer, model)
+        check_batch(batch_tokens)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.splitter = StepSplitter(separator)
         self.chat = tokenizer.chat_template is not None if chat is None else chat
+        if self.chat and tokenizer.chat_template is None:
+            raise ValueError(
+                "got chat=True for a tokenizer without a chat template; pass chat=False, or set "
+                "tokenizer.chat_template"
+            )
         self.batch_tokens = batch_tokens
 
     def settings(self) -> dict[str, Any]:

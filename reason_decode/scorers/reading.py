@@ -19,10 +19,11 @@ from reason_decode.cache import (
     crop_row,
     input_device,
     new_cache,
+    position_table,
     read_rows,
     take_row,
 )
-from reason_decode.scorers.base import as_steps, check_finite, check_pairs
+from reason_decode.scorers.base import as_steps, check_finite, check_pairs, check_text
 from reason_decode.steps import StepSplitter
 
 # Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
@@ -133,6 +134,9 @@ class ReadingSession:
 
     def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
         check_branchable(new_cache(judge.model.config), type(judge).__name__)
+        for k, prompt in enumerate(prompts):
+            check_text(prompt, f"prompt {k}")
+        self.positions = position_table(judge.model)
         self.judge, self.prompts, self.tokens = judge, list(prompts), 0
         tasks = [_task(_UNREAD, (), judge.lay_out(prompt, ())) for prompt in prompts]
         for prompt, task in zip(prompts, tasks, strict=True):
@@ -182,6 +186,13 @@ class ReadingSession:
 
     def _read(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
         """Read each task in batches of similar length."""
+        longest = max((len(task.layout.ids) for task in tasks), default=0)
+        if self.positions is not None and longest > self.positions:
+            raise ValueError(
+                f"got a prompt with steps of {longest} tokens; {type(self.judge.model).__name__} "
+                f"has a table of {self.positions} positions and cannot read on: pass shorter "
+                "texts, or a scorer that reads longer ones"
+            )
         # Of a trajectory with nothing new to read, everything stays as it was.
         reads = [Read(x.steps, x.layout, x.scores, x.past, x.edge) for x in tasks]
         lengths = [len(task.new) for task in tasks]

@@ -10,6 +10,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from reason_decode.cache import input_device
+from reason_decode.scorers.checkpoint import load_checkpoint, readable
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
 
@@ -22,14 +23,16 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
         prefix: such as ``"v_head.summary."``.
 
     Raises:
-        ValueError: the checkpoint has no safetensors, or no such tensor.
+        OSError: there is no such folder and no such id.
+        ValueError: the checkpoint has no safetensors, damaged ones, or no such tensor.
     """
     found: dict[str, Tensor] = {}
-    for file in _files(str(path_or_id), prefix):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # it is no dict
-                if name.startswith(prefix):
-                    found[name.removeprefix(prefix)] = tensors.get_tensor(name)
+    with readable(path_or_id):
+        for file in _files(str(path_or_id), prefix):
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # it is no dict
+                    if name.startswith(prefix):
+                        found[name.removeprefix(prefix)] = tensors.get_tensor(name)
     if not found:
         raise ValueError(
             f"got no tensor {prefix}* in {path_or_id}; the checkpoint is of another format: pass "
@@ -49,7 +52,7 @@ def body_with_head(
         weights: by name.
         kwargs: passed to ``AutoModel.from_pretrained``.
     """
-    model = AutoModel.from_pretrained(path_or_id, **kwargs)
+    model = load_checkpoint(AutoModel, path_or_id, **kwargs)
     head.load_state_dict(weights)
     put_head(model, head.eval())
     return model
@@ -71,10 +74,15 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
     """The output matrix (v, h) of a language model and its bias (v,), if it has one.
 
     Raises:
-        ValueError: it is kept elsewhere, to be brought in when its layer is called; rows of it are
-            read here.
+        ValueError: there is none, or it is kept elsewhere, to be brought in when its layer is
+            called; rows of it are read here.
     """
     output: Any = model.get_output_embeddings()
+    if output is None:
+        raise ValueError(
+            f"got a {type(model).__name__}, which has no output layer; pass a causal language "
+            "model, as AutoModelForCausalLM loads it"
+        )
     if output.weight.is_meta:
         raise ValueError(
             f"got a {type(model).__name__} whose output layer is offloaded; its rows are read one "

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.scorers.reading import Layout
@@ -18,10 +19,12 @@ class Words:
         model: the reward model.
 
     Raises:
-        ValueError: the model's vocabulary is smaller than the tokenizer's.
+        ValueError: the model or the tokenizer is none, or the model's vocabulary is smaller than
+            the tokenizer's.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+        check_loaded(model, tokenizer)
         embeddings: Any = model.get_input_embeddings()  # typed as any module, which has no size
         if len(tokenizer) > embeddings.num_embeddings:
             raise ValueError(
@@ -61,8 +64,63 @@ class Words:
 
     def chat(self, turns: Sequence[Mapping[str, str]], generate: bool) -> str:
         """A conversation in the tokenizer's template, with an answer's opening if asked for."""
-        text = self.tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=generate
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=generate
+            )
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise ValueError(
+                f"the tokenizer's chat template refuses the turns {roles} ({error}); pass the "
+                "tokenizer that belongs to the model, mend tokenizer.chat_template, or score plain "
+                "text (chat=False, where there is the choice)"
+            ) from error
         assert isinstance(text, str)
+        _check_told(text, turns)
         return text
+
+
+def check_loaded(model: object, tokenizer: object) -> None:
+    """Raise unless these are a decoder-only model and a tokenizer.
+
+    Raises:
+        ValueError: they are not, but, say, what they could be loaded from.
+    """
+    if not hasattr(model, "get_input_embeddings"):
+        raise ValueError(
+            f"got {model!r:.80} as the model; pass a loaded one, or load both by from_pretrained"
+        )
+    if not callable(tokenizer) or not hasattr(tokenizer, "decode"):
+        raise ValueError(
+            f"got {tokenizer!r:.80} as the tokenizer; pass a loaded one: "
+            "AutoTokenizer.from_pretrained(...)"
+        )
+    config = getattr(model, "config", None)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(f"got {type(model).__name__}; scorers read with decoder-only models")
+
+
+def check_batch(batch_tokens: int) -> None:
+    """Raise unless forward passes may have tokens.
+
+    Raises:
+        ValueError: they may not.
+    """
+    if not isinstance(batch_tokens, int) or batch_tokens < 1:
+        raise ValueError(f"got batch_tokens={batch_tokens!r}; pass a whole number of at least 1")
+
+
+def _check_told(text: str, turns: Sequence[Mapping[str, str]]) -> None:
+    """Raise if a template left a turn out, whose score would be that of something else.
+
+    Templates may trim turns, and take the thinking before an answer away: the last line has to be
+    there.
+    """
+    for turn in turns:
+        lines = turn["content"].rpartition("</think>")[2].strip().splitlines()
+        if lines and lines[-1].strip() not in text:
+            raise ValueError(
+                f"the tokenizer's chat template drops or changes the {turn['role']}'s turn "
+                f"{turn['content'][:60]!r}; pass the tokenizer that belongs to the model, or mend "
+                "tokenizer.chat_template"
+            )

@@ -18,7 +18,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, ReasoningOutput, Trace
-from reason_decode.scorers.base import Reduce, Scorer, reduce_scores
+from reason_decode.scorers.base import Reduce, Session, reduce_scores
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.budget import Budget
 from reason_decode.strategies.publish import publish
@@ -117,8 +117,45 @@ def check_positive(**counts: int) -> None:
         ValueError: one is not.
     """
     for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
+        # True is a whole number too, and no one means it.
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ValueError(f"got {name}={count!r}; pass a whole number of at least 1")
+
+
+def check_caps(**caps: int | None) -> None:
+    """Raise unless every cap is ``None`` or a whole number of at least 1.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, cap in caps.items():
+        if cap is not None:
+            check_positive(**{name: cap})
+
+
+def check_parts(strategy: "Strategy", **scorers: object) -> None:
+    """Raise unless a strategy's tokenizer, streamer and scorers are such.
+
+    Raises:
+        ValueError: one is something else, such as the name that it could be loaded by.
+    """
+    tokenizer: Any = getattr(strategy, "tokenizer", None)
+    if not hasattr(tokenizer, "decode") or isinstance(tokenizer, bytes | type):
+        raise ValueError(
+            f"got tokenizer={tokenizer!r:.80}; pass the generator's own, loaded: "
+            "AutoTokenizer.from_pretrained(...)"
+        )
+    if strategy.streamer is not None and not hasattr(strategy.streamer, "put"):
+        raise ValueError(
+            f"got streamer={strategy.streamer!r:.80}; pass one with put() and end(), such as "
+            "transformers.TextStreamer(tokenizer), or None"
+        )
+    for name, scorer in scorers.items():
+        if not hasattr(scorer, "open") or not hasattr(scorer, "splitter"):
+            raise ValueError(
+                f"got {name}={scorer!r:.80}; pass a loaded scorer, such as "
+                "ProcessRewardModel.from_pretrained(...)"
+            )
 
 
 def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -205,13 +242,18 @@ def _candidate(
     return Candidate(text, steps, finished=branch.finished, tokens=len(branch.tokens))
 
 
-def score_pool(pool: Pool, scorer: Scorer, reduce: Reduce) -> tuple[list[list[Candidate]], int]:
+def score_pool(pool: Pool, session: Session, reduce: Reduce) -> tuple[list[list[Candidate]], int]:
     """The candidates with their scores; equal ones of a prompt are read once.
+
+    Args:
+        pool: the candidates.
+        session: opened over the pool's prompts, before anything was sampled: a prompt that the
+            scorer cannot read is to cost no samples.
+        reduce: how step scores become one.
 
     Returns:
         the candidates, and how many tokens the scorer read.
     """
-    session = scorer.open(pool.prompts)
     distinct = [list(dict.fromkeys(c.steps for c in group)) for group in pool.candidates]
     scores = session.score(distinct, remember=False)
     scored: list[list[Candidate]] = []

@@ -10,9 +10,12 @@ from reason_decode.records import Cost, Trace
 from reason_decode.scorers.base import Reduce, Scorer, check_reduce
 from reason_decode.strategies.base import (
     Strategy,
+    check_caps,
     check_count,
+    check_parts,
     check_positive,
     pack,
+    prompt_texts,
     sample_pool,
     score_pool,
     side_by_side,
@@ -61,17 +64,20 @@ class BestOfN(Strategy):
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive(n=self.n, max_tokens=self.max_tokens or 1)
+        check_parts(self, scorer=self.scorer)
+        check_positive(n=self.n)
+        check_caps(max_tokens=self.max_tokens)
         check_reduce(self.reduce, self.scorer)
         check_budget(self.max_tokens, side_by_side(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, score, choose."""
         check_count(generation, self.n, self.n, "n candidates")
+        session = self.scorer.open(prompt_texts(generation, self.tokenizer))
         pool = sample_pool(
             generation, self.tokenizer, self.scorer.splitter, self.n, self.max_tokens
         )
-        candidates, read = score_pool(pool, self.scorer, self.reduce)
+        candidates, read = score_pool(pool, session, self.reduce)
         chosen: list[tuple[int, ...]] = []
         capped = self.max_tokens is not None
         for group in candidates:

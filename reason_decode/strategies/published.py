@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -21,6 +20,7 @@ from reason_decode.scorers import (
     RankingModel,
     RationaleScorer,
 )
+from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 from reason_decode.strategies.base import Strategy
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.rationale_guided import RationaleGuided
@@ -60,10 +60,16 @@ def generate_as(
         arguments: as of ``model.generate``; those of the strategy override what was saved.
 
     Raises:
-        ValueError: the strategy or its scorer is not known to this version.
+        ValueError: the strategy or its scorer is not known to this version, or there is no
+            tokenizer.
     """
     own = {name: arguments.pop(name) for name in settings["arguments"] if name in arguments}
     if tokenizer is None:
+        if not model.name_or_path:
+            raise ValueError(
+                f"got a {type(model).__name__} that was loaded from nowhere, so its tokenizer is "
+                "not known; pass tokenizer= to generate"
+            )
         tokenizer = _tokenizer(model.name_or_path)
     strategy = replace(make(settings, tokenizer), streamer=streamer, **own)
     # Not model.generate: a model loaded with remote code may carry this very function there.
@@ -91,14 +97,14 @@ def _scorer(settings: str) -> Any:
     kind = _known(_SCORERS, arguments.pop("scorer"))
     judge = arguments.pop("model", None)
     if judge is not None:
-        arguments["model"] = AutoModelForCausalLM.from_pretrained(judge, dtype="auto")
+        arguments["model"] = load_checkpoint(AutoModelForCausalLM, judge, dtype="auto")
         arguments["tokenizer"] = _tokenizer(judge)
     return kind.from_pretrained(dtype="auto", **arguments)
 
 
 @lru_cache(maxsize=4)
 def _tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(path_or_id)
+    return load_words(path_or_id)
 
 
 def _known(kinds: Mapping[str, Any], name: str) -> Any:

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.host import Generation
 from reason_decode.records import Cost, Trace
 from reason_decode.scorers.rationale import RationaleScorer
-from reason_decode.strategies.base import Strategy, check_positive
+from reason_decode.strategies.base import Strategy, check_caps, check_parts, check_positive
 from reason_decode.strategies.budget import check_budget
 from reason_decode.strategies.step_search import StepSearch, search
 
@@ -60,7 +60,14 @@ class RationaleGuided(Strategy):
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive(n=self.n, max_steps=self.max_steps or 1)
+        check_parts(self, rationalyst=self.rationalyst)
+        if not hasattr(self.rationalyst, "writer"):
+            raise ValueError(
+                f"got rationalyst={type(self.rationalyst).__name__}, which writes no rationales; "
+                "pass a RationaleScorer, or this scorer to StepSearch"
+            )
+        check_positive(n=self.n)
+        check_caps(max_steps=self.max_steps, max_tokens=self.max_tokens)
         check_budget(self.max_tokens, self.n)
         if self.supervision not in ("implicit", "explicit"):
             raise ValueError(

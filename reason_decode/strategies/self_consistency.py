@@ -15,9 +15,12 @@ from reason_decode.scorers.ranking import RankingModel
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
     Strategy,
+    check_caps,
     check_count,
+    check_parts,
     check_positive,
     pack,
+    prompt_texts,
     sample_pool,
     score_pool,
     side_by_side,
@@ -87,8 +90,21 @@ class SelfConsistency(Strategy):
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive(n=self.n, max_tokens=self.max_tokens or 1)
+        check_parts(self, **({} if self.weigh is None else {"weigh": self.weigh}))
+        check_positive(n=self.n)
+        check_caps(max_tokens=self.max_tokens)
         check_reduce(self.reduce)
+        if getattr(self.weigh, "in_nats", False) or getattr(self.weigh, "raw", False):
+            raise ValueError(
+                f"got weigh={type(self.weigh).__name__} whose scores may be negative, and votes "
+                "weigh 0 or more; pass a scorer of probabilities, such as LikelihoodScorer in "
+                "place of log-probabilities and raw=False in place of raw rewards"
+            )
+        if not callable(self.answers):
+            raise ValueError(
+                f"got answers={self.answers!r:.80}; pass a function from a solution's text to its "
+                "answer or None, such as extract_answer"
+            )
         check_stop(self.stop)
         check_form(self.form)
         check_budget(self.max_tokens, side_by_side(self.n))
@@ -96,12 +112,15 @@ class SelfConsistency(Strategy):
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, read the answers, vote."""
         check_count(generation, self.n, 1, "one winner a vote")
-        splitter = StepSplitter() if self.weigh is None else self.weigh.splitter
+        splitter, session = StepSplitter(), None
+        if self.weigh is not None:
+            splitter = self.weigh.splitter
+            session = self.weigh.open(prompt_texts(generation, self.tokenizer))
         enough = None if self.stop is None else self._enough()
         pool = sample_pool(generation, self.tokenizer, splitter, self.n, self.max_tokens, enough)
         candidates, read = pool.candidates, 0
-        if self.weigh is not None:
-            candidates, read = score_pool(pool, self.weigh, self.reduce)
+        if session is not None:
+            candidates, read = score_pool(pool, session, self.reduce)
         traces: list[Trace] = []
         for prompt, group in zip(pool.prompts, candidates, strict=True):
             group = [replace(c, answer=self.answers(c.text)) for c in group]

@@ -15,7 +15,9 @@ from reason_decode.scorers.rationale import RationaleSession
 from reason_decode.steps import StepBoundary, decode
 from reason_decode.strategies.base import (
     Strategy,
+    check_caps,
     check_count,
+    check_parts,
     check_positive,
     pack,
     prompt_texts,
@@ -90,18 +92,27 @@ class StepSearch(Strategy):
     margin: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive(n=self.n, beam_width=self.beam_width, max_steps=self.max_steps or 1)
+        check_parts(self, scorer=self.scorer)
+        check_positive(n=self.n, beam_width=self.beam_width, subtrees=self.subtrees)
+        check_caps(max_steps=self.max_steps, max_tokens=self.max_tokens)
         check_reduce(self.reduce, self.scorer)
-        check_positive(subtrees=self.subtrees, max_tokens=self.max_tokens or 1)
-        check_positive(lookahead=self.lookahead or 1)
+        if self.lookahead != 0:
+            check_positive(lookahead=self.lookahead)
         check_budget(self.max_tokens, self.n * self.beam_width)
         if self.beam_width % self.subtrees:
             raise ValueError(
                 f"got beam_width={self.beam_width} for subtrees={self.subtrees}; every subtree "
                 "keeps as many trajectories as the others: make beam_width a multiple of subtrees"
             )
-        if self.margin is not None and not self.margin >= 0:
-            raise ValueError(f"got margin={self.margin}; need 0 or more, or None to drop nothing")
+        if self.margin is not None and not (
+            isinstance(self.margin, int | float) and self.margin >= 0
+        ):
+            raise ValueError(f"got margin={self.margin!r}; need 0 or more, or None to drop nothing")
+        if self.distinct is not None and not callable(self.distinct):
+            raise ValueError(
+                f"got distinct={self.distinct!r:.80}; pass a function from a trajectory's steps to "
+                "what its future depends on, or None"
+            )
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts side by side, round after round."""
@@ -316,7 +327,13 @@ class _Search:
             return ranked
         first: dict[Hashable, Trajectory] = {}
         for path in ranked:
-            first.setdefault(distinct(path.steps), path)
+            key = distinct(path.steps)
+            if not isinstance(key, Hashable):
+                raise TypeError(
+                    f"got a {type(key).__name__} from distinct, which cannot be looked up; let it "
+                    "return a tuple, a frozenset or text"
+                )
+            first.setdefault(key, path)
         return list(first.values())
 
     def _near(self, ranked: list[Trajectory]) -> list[Trajectory]:

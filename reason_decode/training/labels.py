@@ -1,5 +1,6 @@
 """Labels without people: an exact checker's, and those of a larger reward model."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -60,11 +61,17 @@ def label_by_scorer(
         batch_size: how many solutions the scorer is given at a time.
 
     Raises:
-        ValueError: the scorer does not give one finite number a step.
+        ValueError: the threshold is not finite, a batch size below 1, or the scorer does not give
+            one finite number a step.
 
     Source: Lightman et al. 2023, 2305.20050, section 4.1: PRM_large supervises smaller reward
     models, a solution being right if no step of it is judged wrong.
     """
+    if not math.isfinite(threshold) or batch_size < 1:
+        raise ValueError(
+            f"got threshold={threshold} and batch_size={batch_size}; need a finite threshold and "
+            "batches of at least 1"
+        )
     for start in range(0, len(solutions), batch_size):
         batch = solutions[start : start + batch_size]
         scores = scorer.score([x.prompt for x in batch], [x.steps for x in batch])

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM
 
 from reason_decode.adapters.switch import need_peft
+from reason_decode.scorers.checkpoint import load_checkpoint
 
 __all__ = ["load_base", "lora_config", "merged", "with_lora"]
 
@@ -72,4 +73,4 @@ def merged(model: Any) -> Any:
 def load_base(source: str | Path) -> Any:
     """The model that adapters are trained on, known by its whole path: they name it in turn."""
     whole = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
-    return AutoModelForCausalLM.from_pretrained(whole)
+    return load_checkpoint(AutoModelForCausalLM, whole)

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from reason_decode.scorers.checkpoint import load_checkpoint
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.examples import outcome_examples
 from reason_decode.training.fit import Recipe, fit
@@ -54,8 +55,12 @@ def train_orm(
     """
     recipe = recipe or Recipe()
     set_seed(recipe.seed)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        source, num_labels=2, pad_token_id=tokenizer.pad_token_id, ignore_mismatched_sizes=True
+    model = load_checkpoint(
+        AutoModelForSequenceClassification,
+        source,
+        new_head=True,
+        num_labels=2,
+        pad_token_id=tokenizer.pad_token_id,
     )
     judge = OutcomeRewardModel(model, tokenizer, separator=separator, chat=chat)
     learner: Any = model.train()

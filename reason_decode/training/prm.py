@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from reason_decode.scorers.checkpoint import load_checkpoint
 from reason_decode.scorers.formats import by_name
 from reason_decode.training.examples import step_examples
 from reason_decode.training.fit import Recipe, fit
@@ -95,15 +96,16 @@ def train_prm(
 def _model(source: str | Path, head: str, classes: int) -> tuple[Any, Any]:
     """The model with its head, and the loss on what it gives."""
     if head == "math-shepherd":
-        return AutoModelForCausalLM.from_pretrained(source), None
+        return load_checkpoint(AutoModelForCausalLM, source), None
     # "right" names the one class that a score counts; of three ratings all but the first do.
     names = ["wrong", "right"] if classes == 2 else ["negative", "neutral", "positive"]
-    model = AutoModelForTokenClassification.from_pretrained(
+    model = load_checkpoint(
+        AutoModelForTokenClassification,
         source,
         num_labels=classes,
         id2label=dict(enumerate(names)),
         label2id={name: k for k, name in enumerate(names)},
         # A head of other classes is no beginning for these.
-        ignore_mismatched_sizes=True,
+        new_head=True,
     )
     return model, class_loss

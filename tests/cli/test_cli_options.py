@@ -5,7 +5,7 @@ import pytest
 
 from reason_decode.cli import main, options, rationales
 from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
-from tests.fakes import TableScorer
+from tests.fakes import ByteTokenizer, TableScorer
 
 SCORER = TableScorer(lambda step: 1.0)
 
@@ -18,7 +18,7 @@ def parsed(*argv: str) -> Namespace:
 
 def made(monkeypatch: pytest.MonkeyPatch, *argv: str) -> Any:
     monkeypatch.setattr(options, "load_scorer", lambda name: SCORER)
-    tokenizer: Any = object()
+    tokenizer: Any = ByteTokenizer()
     return options.make_strategy(parsed(*argv), tokenizer)
 
 
@@ -53,6 +53,7 @@ def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPa
         return SCORER
 
     monkeypatch.setattr(rationales, "load_rationalyst", load)
+    monkeypatch.setattr(SCORER, "writer", object(), raising=False)
     guided = made(monkeypatch, "--strategy", "rationale-guided", "--supervision", "explicit")
     assert isinstance(guided, RationaleGuided)
     assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", SCORER)
@@ -64,7 +65,7 @@ def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPa
 
 def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(options, "load_scorer", lambda name: pytest.fail(f"loaded {name}"))
-    tokenizer: Any = object()
+    tokenizer: Any = ByteTokenizer()
     vote = options.make_strategy(parsed("--strategy", "self-consistency", "--n", "5"), tokenizer)
     assert isinstance(vote, SelfConsistency) and vote.n == 5
 

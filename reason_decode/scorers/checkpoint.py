@@ -1,0 +1,189 @@
+"""Models and tokenizers from a folder or the Hub: safetensors only, whole or not at all."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+__all__ = ["load_checkpoint", "load_config", "load_words", "readable"]
+
+_ADAPTER = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
+_FIRST_LAYER = re.compile(r"\b(?:layers|h|blocks)\.0\.")
+_SHOWN = 5
+
+
+def load_checkpoint(
+    kind: Any, path_or_id: str | Path, *, new_head: bool = False, **kwargs: Any
+) -> Any:
+    """``kind.from_pretrained(path_or_id)`` without remote code, pickles or made-up weights.
+
+    transformers reads pickles where there is nothing else, and fills what a checkpoint lacks with
+    random numbers: a reward model without its head would score, and mean nothing.
+
+    Args:
+        kind: one of transformers' auto classes.
+        path_or_id: a local folder, of a model or of a LoRA adapter, or a Hub id.
+        new_head: what is not of the body may be new, random, as a head that is to be trained is.
+        kwargs: passed on, such as dtype or device_map.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: the checkpoint is damaged, pickled, or of another model than ``kind`` makes.
+    """
+    with readable(path_or_id):
+        _check_weights(Path(path_or_id))
+        safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+        model, found = kind.from_pretrained(
+            path_or_id, **(kwargs | safe | {"ignore_mismatched_sizes": True})
+        )
+    body = f"{model.base_model_prefix}." if new_head else ""
+    if other := sorted(x for x in found["mismatched_keys"] if x[0].startswith(body)):
+        name, held, made = other[0]
+        raise ValueError(
+            f"the weights in {path_or_id} do not fit its config.json: {name} is {tuple(held)} "
+            f"there and {tuple(made)} by the config ({len(other)} such); take both from one save"
+        )
+    if missing := sorted(x for x in found["missing_keys"] if x.startswith(body)):
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise ValueError(
+            f"{path_or_id} lacks {len(missing)} weights of a {type(model).__name__} ({shown}), "
+            "which would be random numbers; it is a checkpoint of another kind, or was not saved "
+            "whole"
+        )
+    if any(map(_FIRST_LAYER.search, found["unexpected_keys"])):
+        raise ValueError(
+            f"{path_or_id} has weights of layers, and a config.json without any; take both from "
+            "one save"
+        )
+    return model
+
+
+def load_config(path_or_id: str | Path) -> Any:
+    """The config of a checkpoint.
+
+    Args:
+        path_or_id: a local folder or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: it cannot be read, or the folder holds a LoRA adapter, which has none.
+    """
+    folder = Path(path_or_id)
+    if (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} holds a LoRA adapter of {_base_of(folder)!r}; a whole model is needed here: "
+            "fold it in (peft's merge_and_unload, then save_pretrained) and pass that folder"
+        )
+    with readable(path_or_id):
+        return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
+
+
+def load_words(path_or_id: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint.
+
+    Args:
+        path_or_id: a local folder or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: it has no tokenizer that can be read.
+    """
+    with readable(path_or_id):
+        try:
+            return AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+        except (OSError, ImportError):
+            raise
+        except Exception as error:  # the tokenizers library raises no narrower one
+            raise ValueError(
+                f"{path_or_id} has no tokenizer that can be read ({_line(error)}); save one there: "
+                "tokenizer.save_pretrained, or copy tokenizer.json and tokenizer_config.json"
+            ) from error
+
+
+@contextmanager
+def readable(path_or_id: str | Path) -> Iterator[None]:
+    """Within, what goes wrong in reading a checkpoint is said with its name and what to do.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: the checkpoint cannot be read.
+    """
+    _check_place(path_or_id)
+    folder = Path(path_or_id)
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights in {path_or_id} are damaged ({error}); copy or download them again"
+        ) from error
+    except OSError as error:
+        if folder.is_dir() and (folder / _ADAPTER).is_file():
+            raise OSError(
+                f"{folder} holds a LoRA adapter of {_base_of(folder)!r}, which cannot be loaded "
+                f"({_line(error)}); put the base there, or load it yourself and add the adapter: "
+                "reason_decode.adapters.with_adapter(model, folder)"
+            ) from error
+        raise OSError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path_or_id} cannot be loaded ({type(error).__name__}: {_line(error)}); its files "
+            "are damaged or of another version: copy or download them again"
+        ) from error
+    except ValueError as error:
+        if str(path_or_id) in str(error):
+            raise
+        raise ValueError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
+    except StrictDataclassError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"config.json in {path_or_id} is of no possible model: {why}") from error
+
+
+def _check_place(path_or_id: str | Path) -> None:
+    """Raise unless this is a folder, or could be a Hub id."""
+    path = Path(path_or_id)
+    if path.is_file():
+        raise ValueError(f"got the file {path}; pass the folder that holds it, with config.json")
+    if not path.is_dir() and not _HUB_ID.fullmatch(str(path_or_id)):
+        raise FileNotFoundError(
+            f"there is no folder {path_or_id}; pass one that save_pretrained wrote, or a Hub id "
+            "such as owner/name"
+        )
+    if path.is_dir() and not ((path / "config.json").is_file() or (path / _ADAPTER).is_file()):
+        held = ", ".join(sorted(x.name for x in path.iterdir())[:_SHOWN]) or "nothing"
+        raise ValueError(
+            f"the folder {path} has no config.json; it holds {held}. Pass a folder that "
+            "save_pretrained wrote"
+        )
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise if all weights in a folder are pickled."""
+    names = sorted(x.name for x in folder.iterdir()) if folder.is_dir() else []
+    pickled = [name for name in names if name.endswith(_PICKLES)]
+    if pickled and not any(name.endswith(".safetensors") for name in names):
+        raise ValueError(
+            f"got no safetensors in {folder}; pickled weights ({pickled[0]}) are not read, for "
+            "they can run code: convert them with save_pretrained where you trust them"
+        )
+
+
+def _base_of(folder: Path) -> str | None:
+    """What an adapter was trained on, if its config can be read and says so."""
+    try:
+        config = json.loads((folder / _ADAPTER).read_text())
+    except ValueError:
+        return None
+    return config.get("base_model_name_or_path") if isinstance(config, dict) else None
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,165 @@
+"""Chat templates that refuse, drop or change turns, and tokenizers without what is needed.
+
+The table's rows that stand elsewhere: a tokenizer larger than a process reward model, a tokenizer
+without the tag of a format (test_process.py, test_formats.py), a slow one (test_likelihood.py), a
+writer without a template (test_extract.py), one without padding in commands (test_cli_load.py).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from reason_decode import (
+    BestOfN,
+    LikelihoodScorer,
+    OutcomeRewardModel,
+    ProcessRewardModel,
+    SelfConsistency,
+)
+from reason_decode.evaluation.complete import complete
+from reason_decode.scorers import RationaleWriter
+from reason_decode.tiny import WEIGHTS, Tiny
+
+PROMPT, SOLUTION = "1 + 2 =\n", "1 + 2 = 3\n3"
+EVERY = "{% for m in messages %}{{ m.content | trim }}\n{% endfor %}"
+USER_ONLY = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+
+
+def words(template: str | None = EVERY, **tokens: str | None) -> Any:
+    """The tiny tokenizer with another template, or without some special tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "base")
+    tokenizer.chat_template = template
+    for name, token in tokens.items():
+        setattr(tokenizer, name, token)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(WEIGHTS / "base", num_labels=1)
+
+
+def likely(t: Tiny, orm: Any, template: str | None) -> Any:
+    return LikelihoodScorer(t.model, words(template), chat=True).score([PROMPT], [SOLUTION])
+
+
+def judged(t: Tiny, orm: Any, template: str | None) -> Any:
+    return OutcomeRewardModel(orm, words(template), chat=True).score([PROMPT], [SOLUTION])
+
+
+def asked(t: Tiny, orm: Any, template: str | None) -> Any:
+    prm = ProcessRewardModel(t.model, words(template), format="generative")
+    return prm.score([PROMPT], [SOLUTION])
+
+
+def written(t: Tiny, orm: Any, template: str | None) -> Any:
+    return RationaleWriter(t.model, words(template), chat=True).score([PROMPT], [SOLUTION])
+
+
+Scored = Callable[[Tiny, Any, str | None], Any]
+TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
+    "refuses": (likely, "{{ raise_exception('no user here') }}", r"refuses the turns user \(no us"),
+    "refuses an answer": (
+        judged,
+        "{% if messages[1:] %}{{ raise_exception('one') }}{% endif %}" + EVERY,
+        "refuses the turns user, assistant",
+    ),
+    "cannot be parsed": (likely, "{% for %}", "refuses the turns user .*or score plain text"),
+    "asks for what is not there": (judged, "{{ foo.bar }}", "'foo' is undefined"),
+    "reaches for Python": (likely, "{{ ''.__class__.__mro__ }}", "access to attribute .*unsafe"),
+    "says the same of everything": (likely, "hello", "drops or changes the user's turn '1 . 2"),
+    "says nothing": (likely, "", "drops or changes the user's turn"),
+    "drops the answer": (judged, USER_ONLY, "drops or changes the assistant's turn '1 . 2 = 3"),
+    "changes the prompt": (
+        written,
+        "{% for m in messages %}{{ m.content | replace('1', 'one') }}{% endfor %}",
+        "drops or changes the user's turn",
+    ),
+    "rewrites earlier turns": (asked, "{{ messages | length }}" + EVERY, "rewrites earlier turns"),
+    "is not there, of an outcome": (judged, None, "got chat=True for a tokenizer without a chat"),
+    "is not there, of a writer": (written, None, "pass chat=False, or set tokenizer.chat_template"),
+    "is not there, of a verifier": (asked, None, "chat_template is not set"),
+}
+
+
+@pytest.mark.parametrize("case", TEMPLATES)
+def test_a_template_that_does_not_tell_what_is_judged_is_refused(
+    tiny: Tiny, outcome: Any, case: str
+):
+    # Regression: a template that dropped the answer left nothing to judge, and a score of nothing
+    # or of the prompt alone; one that failed was a traceback of jinja's.
+    score, template, message = TEMPLATES[case]
+    with pytest.raises(ValueError, match=message):
+        score(tiny, outcome, template)
+
+
+def test_a_thought_may_be_taken_away_before_the_answer(tiny: Tiny, outcome: Any):
+    thoughts = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}\n{% endfor %}"
+    orm = OutcomeRewardModel(outcome, words(thoughts))
+    kept, dropped = orm.score([PROMPT] * 2, ["3", ["<think>1 + 2\n</think>3"]])
+    torch.testing.assert_close(kept, dropped)
+
+
+def test_a_template_that_trims_finds_its_prompt_again(tiny: Tiny):
+    # Regression: behind a template that trims, as Llama 3's does, a prompt that ends with a newline
+    # was "substring not found".
+    prm = ProcessRewardModel(
+        tiny.model,
+        words("{% for m in messages %}{{ m.content | trim }}|{% endfor %}"),
+        format="generative",
+    )
+    plain, trimmed = prm.score([PROMPT.strip(), PROMPT], [["3"]] * 2)
+    assert plain.shape == trimmed.shape == (1,)
+
+
+@pytest.mark.parametrize("weighed", [False, True], ids=["best of n", "vote"])
+def test_a_scorer_that_cannot_read_the_prompt_costs_no_samples(tiny: Tiny, weighed: bool):
+    # Regression: the scorer was asked once everything had been sampled, and all of that was lost.
+    scorer = LikelihoodScorer(tiny.model, words("{{ raise_exception('no') }}"), chat=True)
+    own = tiny.tokenizer
+    strategy: Any = (
+        SelfConsistency(tokenizer=own, n=2, weigh=scorer)
+        if weighed
+        else BestOfN(scorer, tokenizer=own, n=2)
+    )
+    read: list[int] = []
+    hook = tiny.model.register_forward_hook(lambda *_: read.append(1))
+    with pytest.raises(ValueError, match="chat template refuses"):
+        tiny.model.generate(
+            **own([PROMPT], return_tensors="pt"),
+            do_sample=True,
+            max_new_tokens=4,
+            custom_generate=strategy,
+        )
+    hook.remove()
+    assert not read
+
+
+def test_a_prompt_without_tokens_is_refused(tiny: Tiny):
+    prm = ProcessRewardModel(tiny.prm.model, words(None, bos_token=None))
+    with pytest.raises(ValueError, match="got the prompt '', which has no tokens; pass some text"):
+        prm.score([""], ["3"])
+
+
+def test_prompts_that_cannot_be_padded_are_refused(tiny: Tiny):
+    bare = words(eos_token=None, pad_token=None)
+    how: dict[str, Any] = {"max_new_tokens": 2, "temperature": 0.0}
+    with pytest.raises(ValueError, match="does not have a padding token. Please select a token"):
+        complete(tiny.model, bare, None, ["1", "1 + 2"], **how)
+
+
+def test_words_that_were_added_to_the_tokenizer_alone_are_refused(tiny: Tiny):
+    more = words(None)
+    more.add_tokens([f"<new{k}>" for k in range(9)])
+    with pytest.raises(ValueError, match="has 336 tokens, the reward model only 327"):
+        LikelihoodScorer(tiny.model, more)
+
+
+@pytest.mark.parametrize("tokenizer", [None, "gpt2", [1, 2]], ids=["none", "a name", "a list"])
+def test_a_scorer_s_tokenizer_must_be_one(tiny: Tiny, tokenizer: Any):
+    # Regression: "object of type 'NoneType' has no len()".
+    with pytest.raises(ValueError, match="as the tokenizer; pass a loaded one"):
+        ProcessRewardModel(tiny.prm.model, tokenizer)
