@@ -136,19 +136,22 @@ def fit(
     else:
         model.eval().save_pretrained(out, selected_adapters=adapters)
     tokenizer.save_pretrained(out)
-    history = trainer.state.log_history
-    (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
-    plot(history, out / "loss.svg")
-    losses = [row["loss"] for row in history if "loss" in row]
-    measured = [row["eval_loss"] for row in history if "eval_loss" in row]
     return {
         "examples": len(fitting),
         "labels": sum(len(x.places) for x in fitting),
         "too_long": len(examples) - len(fitting),
         "updates": trainer.state.global_step,
-        "loss": losses[-1] if losses else None,
-        "held_out_loss": measured[-1] if measured else None,
+        **_losses(trainer.state.log_history, out),
     }
+
+
+def _losses(history: Sequence[dict[str, Any]], out: Path) -> dict[str, float | None]:
+    """The last of each kind; the log and its plot are written."""
+    (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    plot(history, out / "loss.svg")
+    last = {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss")}
+    loss, held_out = ((found or [None])[-1] for found in last.values())
+    return {"loss": loss, "held_out_loss": held_out}
 
 
 def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
