@@ -21,6 +21,7 @@ LEARNING = {"records", "rows", "steps", "answers", "cache", "ops", "adapters", "
 ALLOWED = {
     "records": set(),
     "rows": set(),
+    "journal": {"rows"},
     "steps": {"records"},
     "latex": set(),
     "answers": {"records", "latex"},
@@ -35,11 +36,12 @@ ALLOWED = {
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
-    "mining": LEARNING | {"host"},
+    "mining": LEARNING | {"host", "journal"},
     "tiny": LEARNING | {"training", "mining"},
-    "evaluation": DECODING | {"rows", "tiny"},
+    "evaluation": DECODING | {"rows", "journal", "tiny"},
     "viewer": DECODING,
-    "cli": DECODING | {"evaluation", "viewer", "training", "mining", "tiny", "adapters"},
+    "cli": DECODING
+    | {"rows", "journal", "evaluation", "viewer", "training", "mining", "tiny", "adapters"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

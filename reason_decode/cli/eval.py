@@ -5,10 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from reason_decode.cli.load import load_model
-from reason_decode.cli.options import OPTIONS, add_decoding, check_decoding, make_strategy
+from reason_decode.cli.long_run import (
+    GOES_ON,
+    LongRun,
+    add_long_run,
+    check_long_run,
+    done_items,
+    settings,
+    tell,
+)
+from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding, make_strategy
 from reason_decode.cli.text import percent, table
-from reason_decode.evaluation import TASKS, evaluate
+from reason_decode.cli.workers import run_workers
+from reason_decode.evaluation import TASKS, Item, Task
+from reason_decode.evaluation.batches import WHOLE, Aside
 from reason_decode.evaluation.files import check_writable, write_json
+from reason_decode.evaluation.runner import answered, summary
 
 __all__ = ["add", "run"]
 
@@ -16,7 +28,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "eval", help="measure a strategy on a task", description=__doc__
+        "eval", help="measure a strategy on a task", description=__doc__, epilog=GOES_ON
     )
     parser.add_argument("--data", required=True, help="the task's public file")
     parser.add_argument("--task", required=True, choices=TASKS)
@@ -32,38 +44,62 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--json", metavar="OUT", help="write the result here, texts included")
     add_decoding(parser, strategy=None)
+    add_long_run(parser, "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
     """Run the strategy over the rows, print a table, write the result."""
     check_decoding(args)
+    check_long_run(args, args.json, "--json")
     if args.json:
         check_writable(args.json)
     task = TASKS[args.task]
     items, rejected = task.load(args.data, args.rows)
+    items = items[: args.limit]
+    begun = settings(args, items)
+    if args.workers > 1:
+        run_workers(args, args.json, begun, done_items, len(items), option="--json")
+    with LongRun(args.json, begun, done_items, len(items), args, "--json") as kept:
+        aside: list[Aside] = _solve(args, task, items, kept) if kept.left else []
+        if args.shard != WHOLE:
+            print(kept.told())
+            return 1 if aside else 0
+        named = {"strategy": args.strategy, "n": 1 if args.strategy in PLAIN else args.n}
+        result = summary(items, kept.rows(), aside, task=task.name, seed=args.seed, **named)
+        rows = result.pop("rows")
+        options = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
+        result |= options | {"rejected": [asdict(reject) for reject in rejected], "rows": rows}
+        if args.json:
+            write_json(args.json, result)
+        if not aside:
+            kept.finish()
+    print(table([_line(result)]))
+    for reject in rejected:
+        print(f"set aside: row {reject.row}: {reject.reason}")
+    return 1 if aside else 0
+
+
+def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> list[Aside]:
+    """Do what is not done yet; the items that could not be done, which are printed."""
     model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer, task.distinct)
-    result = evaluate(
+    batches = answered(
         model,
         tokenizer,
-        strategy,
-        items[: args.limit],
+        make_strategy(args, tokenizer, task.distinct),
+        items,
         task,
         batch_size=args.batch_size,
         max_new_tokens=args.max_new_tokens,
         temperature=0.0 if args.strategy == "greedy" else args.temperature,
         seed=args.seed,
+        done=kept.done,
+        shard=args.shard,
     )
-    rows = result.pop("rows")
-    settings = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
-    result |= settings | {"rejected": [asdict(reject) for reject in rejected], "rows": rows}
-    if args.json:
-        write_json(args.json, result)
-    print(table([_line(result)]))
-    for reject in rejected:
-        print(f"set aside: row {reject.row}: {reject.reason}")
-    return 0
+    for _, line in batches:
+        kept.append(line)
+    tell(batches, lambda place: f"item {items[place].id}")
+    return batches.aside
 
 
 def _line(result: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from reason_decode.cli.mine_distributed import EXECUTORS, run_distributed
 from reason_decode.cli.mine_stages import build, build_first, cut, pairs, write_references
 from reason_decode.cli.text import printable, table
 from reason_decode.evaluation.files import write_json
+from reason_decode.journal import begin
 from reason_decode.mining import Document, Dropped, Journal, Reading, mine, read_documents
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
@@ -23,7 +24,17 @@ __all__ = ["add", "run"]
 
 # What does not change the records: a run that is taken up again may have these otherwise.
 FREE = {
-    *("command", "run", "concurrency", "per_minute", "attempts", "timeout", "key", "batch_size"),
+    *(
+        "command",
+        "run",
+        "argv",
+        "concurrency",
+        "per_minute",
+        "attempts",
+        "timeout",
+        "key",
+        "batch_size",
+    ),
     *("workers", "executor_options", "parquet", "endpoint", "out"),
 }
 
@@ -168,16 +179,8 @@ def _settings(args: Namespace, out: Path) -> str:
     """The options as text; those that a run of this folder began with must be the same."""
     fixed = {name: value for name, value in vars(args).items() if name not in FREE}
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "settings.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        other = [name for name in fixed if before.get(name) != fixed[name]]
-        if other:
-            told = "; ".join(f"{name}: {before.get(name)!r}, now {fixed[name]!r}" for name in other)
-            raise ValueError(f"{out} was begun with other options ({told}); take another --out")
-    else:
-        write_json(path, fixed)
-    options = {name: value for name, value in vars(args).items() if name != "run"}
+    begin(out / "settings.json", fixed, "take another --out")
+    options = {name: x for name, x in vars(args).items() if name not in ("run", "argv")}
     return json.dumps(options | {"references": str((out / "references.safetensors").absolute())})
 
 

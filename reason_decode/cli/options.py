@@ -11,7 +11,15 @@ from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.scorers.base import Reduce
 from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 
-__all__ = ["GUIDED", "OPTIONS", "STRATEGIES", "add_decoding", "check_decoding", "make_strategy"]
+__all__ = [
+    "GUIDED",
+    "OPTIONS",
+    "PLAIN",
+    "STRATEGIES",
+    "add_decoding",
+    "check_decoding",
+    "make_strategy",
+]
 
 PLAIN = ("greedy", "sample")
 SCORED = ("best-of-n", "step-search")

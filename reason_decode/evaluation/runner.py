@@ -2,19 +2,20 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.evaluation.batches import WHOLE, Aside, Batches, Shard
 from reason_decode.evaluation.complete import complete
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.tasks import Item, Task
 from reason_decode.records import Cost, Trace
 
-__all__ = ["evaluate"]
+__all__ = ["answered", "evaluate", "summary"]
 
 
 def evaluate(
@@ -46,22 +47,76 @@ def evaluate(
         seed: of torch's random state.
 
     Returns:
-        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds`` and ``rows``
-        (``id, correct, text`` of each item); with a strategy also ``pass_at_n``, the share of
-        items of which any compared candidate is right. Ready for ``json.dumps``.
+        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, set_aside``
+        (``id, reason`` of items that could not be done, see ``Batches``, and do not count) and
+        ``rows`` (``id, correct, text`` of each item); with a strategy also ``pass_at_n``, the share
+        of items of which any compared candidate is right. Ready for ``json.dumps``.
+
+    Raises:
+        ValueError: no items, a batch size or token budget below 1, a temperature below 0; no item
+            could be done.
+    """
+    torch.manual_seed(seed)
+    batches = answered(
+        model,
+        tokenizer,
+        strategy,
+        items,
+        task,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+    )
+    lines = [line for _, line in batches]
+    name, n = _name(strategy, temperature), getattr(strategy, "n", 1)
+    return summary(items, lines, batches.aside, task=task.name, strategy=name, n=n, seed=seed)
+
+
+def answered(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    strategy: Callable[..., Any] | None,
+    items: Sequence[Item],
+    task: Task,
+    *,
+    batch_size: int = 8,
+    max_new_tokens: int | None = None,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    done: Container[int] = (),
+    shard: Shard = WHOLE,
+) -> Batches[dict[str, Any]]:
+    """The items' solutions, graded, batch by batch: see ``Batches``; places are those of items.
+
+    Args:
+        model: see ``evaluate``, as for what is not told of here.
+        tokenizer: the model's.
+        strategy: a decoding strategy, or ``None``.
+        items: problems of the task.
+        task: grades.
+        batch_size: prompts a call of ``generate``.
+        max_new_tokens: tokens a solution may have; the task's own budget if ``None``.
+        temperature: of sampling; 0 is greedy.
+        seed: if given, torch's random state is set to ``seed + id`` of its first item before each
+            batch, which then comes out the same whatever ran before it; else it is left alone.
+        done: places of items that need not be done.
+        shard: which batches are run here.
+
+    Returns:
+        Of each batch ``items`` (their places), ``rows`` (``id, correct, text`` and, with a
+        strategy, ``reachable``: whether any compared candidate is right), ``cost`` and ``seconds``.
 
     Raises:
         ValueError: no items, a batch size or token budget below 1, a temperature below 0.
     """
     budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
     _check(items, batch_size, budget, temperature)
-    torch.manual_seed(seed)
-    rows: list[dict[str, Any]] = []
-    reachable, cost, start = 0, Cost(), time.perf_counter()
-    bar = tqdm(total=len(items), desc=_name(strategy, temperature), unit="item", disable=None)
-    for at in range(0, len(items), batch_size):
-        batch = items[at : at + batch_size]
-        done = complete(
+
+    def do(places: list[int]) -> dict[str, Any]:
+        start, batch = time.perf_counter(), [items[place] for place in places]
+        if seed is not None:
+            torch.manual_seed(seed + batch[0].id)
+        made = complete(
             model,
             tokenizer,
             strategy,
@@ -69,26 +124,70 @@ def evaluate(
             max_new_tokens=budget,
             temperature=temperature,
         )
-        cost += done.cost
-        for item, text in zip(batch, done.texts, strict=True):
-            rows.append({"id": item.id, "correct": task.grade(item, text), "text": text})
-        if done.traces is not None:
-            reachable += sum(map(_any_right, [task] * len(batch), batch, done.traces))
-        bar.update(len(batch))
-    bar.close()
+        rows: list[dict[str, Any]] = [
+            {"id": item.id, "correct": task.grade(item, text), "text": text}
+            for item, text in zip(batch, made.texts, strict=True)
+        ]
+        for row, item, trace in zip(rows, batch, made.traces or (), strict=False):
+            row["reachable"] = _any_right(task, item, trace)
+        seconds = time.perf_counter() - start
+        return {"items": places, "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
+
+    places = range(len(items))
+    name = _name(strategy, temperature)
+    return Batches(places, batch_size, do, done=done, shard=shard, desc=name)
+
+
+def summary(
+    items: Sequence[Item],
+    lines: Iterable[Mapping[str, Any]],
+    aside: Sequence[Aside],
+    *,
+    task: str,
+    strategy: str,
+    n: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The result of ``evaluate``, from what ``answered`` gave.
+
+    Args:
+        items: all of them.
+        lines: of each batch; an item that two of them have is taken from the first.
+        aside: items that could not be done; they do not count.
+        task: its name, for the result.
+        strategy: its name, for the result.
+        n: for the result.
+        seed: for the result.
+
+    Raises:
+        ValueError: no item could be done.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    cost, seconds = Cost(), 0.0
+    for line in lines:
+        cost += Cost(**line["cost"])
+        seconds += line["seconds"]
+        for place, row in zip(line["items"], line["rows"], strict=True):
+            found.setdefault(place, dict(row))
+    if not found:
+        why = aside[0].reason if aside else "none was tried"
+        raise ValueError(f"none of the {len(items)} items could be done; the first: {why}")
+    rows = [found[place] for place in sorted(found)]
     correct = sum(row["correct"] for row in rows)
+    reachable = [row.pop("reachable") for row in rows if "reachable" in row]
     return {
-        "task": task.name,
-        "strategy": _name(strategy, temperature),
-        "n": getattr(strategy, "n", 1),
+        "task": task,
+        "strategy": strategy,
+        "n": n,
         "seed": seed,
-        "items": len(items),
+        "items": len(rows),
         "correct": correct,
-        "accuracy": correct / len(items),
-        "ci95": list(accuracy_interval(correct, len(items))),
-        **({} if strategy is None else {"pass_at_n": reachable / len(items)}),
+        "accuracy": correct / len(rows),
+        "ci95": list(accuracy_interval(correct, len(rows))),
+        **({"pass_at_n": sum(reachable) / len(rows)} if reachable else {}),
         "cost": cost.to_dict(),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
+        "set_aside": [{"id": items[x.place].id, "reason": x.reason} for x in aside],
         "rows": rows,
     }
 

@@ -1,0 +1,139 @@
+"""Many items in batches: halved where memory runs out; what no batch can hold is set aside."""
+
+import gc
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from reason_decode.scorers.base import NotFinite
+
+__all__ = ["WHOLE", "Aside", "Batches", "Shard"]
+
+Result = TypeVar("Result")
+# What torch calls a lack of memory outside of torch.OutOfMemoryError.
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+# torch.multinomial's words for logits that are no numbers.
+NO_NUMBERS = "probability tensor contains"
+
+
+class Shard(NamedTuple):
+    """Which batches are run here: the index-th of every ``count``, from 1."""
+
+    index: int
+    count: int
+
+
+WHOLE = Shard(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An item that could not be done.
+
+    Args:
+        place: what ``Batches`` calls it.
+        reason: what went wrong with it alone in a batch.
+        memory: whether that was a lack of memory, else it was a number that is none.
+    """
+
+    place: int
+    reason: str
+    memory: bool
+
+
+class Batches(Generic[Result]):
+    """Does items batch by batch; iterating gives ``(places, result)`` of each batch.
+
+    Batches are cut before anything is known of what is done, so that a run that goes on, and the
+    shards of a run together, form those of an unbroken run. A batch is done if all of it is; where
+    a part of it is missing, the whole batch runs again. One that runs out of memory, or whose
+    scores or probabilities are no finite numbers, is run by halves; an item that fails alone goes
+    to ``aside``. Later batches begin whole again: what comes out does not depend on what ran
+    before.
+
+    Args:
+        places: what items are called, in order.
+        size: items a batch.
+        do: of the places of a batch, its result.
+        done: places that need not be done; may grow while batches run.
+        shard: which batches are run here.
+        desc: for the progress bar.
+        unit: for the progress bar.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[int],
+        size: int,
+        do: Callable[[list[int]], Result],
+        *,
+        done: Container[int] = (),
+        shard: Shard = WHOLE,
+        desc: str | None = None,
+        unit: str = "item",
+    ) -> None:
+        cut = [list(places[at : at + size]) for at in range(0, len(places), size)]
+        self.batches = cut[shard.index - 1 :: shard.count]
+        self.do, self.done, self.desc, self.unit = do, done, desc, unit
+        self.aside: list[Aside] = []
+        self.halved = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether there is anything to do."""
+        return any(place not in self.done for batch in self.batches for place in batch)
+
+    def __iter__(self) -> Iterator[tuple[list[int], Result]]:
+        total = sum(map(len, self.batches))
+        before = sum(place in self.done for batch in self.batches for place in batch)
+        with tqdm(total=total, initial=before, desc=self.desc, unit=self.unit, disable=None) as bar:
+            waiting = self.batches[::-1]
+            while waiting:
+                batch = waiting.pop()
+                new = sum(place not in self.done for place in batch)
+                if not new:
+                    continue
+                made, fault = self._tried(batch)
+                if fault is None:
+                    yield batch, made[0]
+                elif len(batch) > 1:
+                    half = (len(batch) + 1) // 2
+                    waiting += [batch[half:], batch[:half]]
+                    continue
+                else:
+                    self.aside.append(fault)
+                bar.update(new)
+
+    def _tried(self, batch: list[int]) -> tuple[list[Result], Aside | None]:
+        try:
+            return [self.do(batch)], None
+        except (RuntimeError, ValueError, MemoryError) as error:
+            memory = _no_memory(error)
+            if not memory and not _no_numbers(error):
+                raise
+            said = str(error).partition("\n")[0] or type(error).__name__
+        # Behind the handler, for until there the error's frames hold on to the batch's tensors.
+        self.halved += memory and len(batch) > 1
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return [], Aside(batch[0], f"out of memory: {said}" if memory else said, memory)
+
+
+def _no_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
+
+
+def _no_numbers(error: Exception) -> bool:
+    return isinstance(error, NotFinite) or (
+        isinstance(error, RuntimeError) and NO_NUMBERS in str(error)
+    )
