@@ -132,7 +132,8 @@ class LongRun(AbstractContextManager["LongRun"]):
         mine = self.folder / f"part-{self.shard.index}-of-{self.shard.count}.jsonl"
         if own is not None and self.shard == WHOLE:
             mine = own
-        others = sorted(set(self.folder.glob("part-*.jsonl")) - {mine})
+        found = {*self.folder.glob("part-*.jsonl"), *([own] if own and own.exists() else [])}
+        others = sorted(found - {mine})
         self.parts = [mine, *others]
         try:
             self.journal = self.files.enter_context(Journal(mine, names))
@@ -189,7 +190,7 @@ class LongRun(AbstractContextManager["LongRun"]):
         if len(self.parts) > 1 or wanted != sorted(wanted):
             self._copy(out, wanted)
         self.files.close()
-        for path in self.parts[1:]:
+        for path in (*self.parts[1:], *self.folder.glob("worker-*.log")):
             path.unlink()
 
     def _copy(self, out: Path, wanted: Sequence[tuple[Path, int]]) -> None:

@@ -51,6 +51,8 @@ def run_workers(
     tail = _Tail(folder, args.workers, names)
     tail.count()  # what was there before
     processes = [_start(args, folder, index) for index in range(1, args.workers + 1)]
+    # Who ends this process ends those, too.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tqdm(total=total, initial=done, desc=args.command, disable=None) as bar:
             while any(process.poll() is None for process in processes):
@@ -65,6 +67,8 @@ def run_workers(
     except BaseException:
         _stop(processes)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     failed = [k for k, process in enumerate(processes, start=1) if process.returncode not in (0, 1)]
     for index in failed[:1]:
         log = folder / f"worker-{index}.log"
