@@ -22,6 +22,7 @@ ALLOWED = {
     "records": set(),
     "rows": set(),
     "journal": {"rows"},
+    "endpoint": set(),
     "steps": {"records"},
     "latex": set(),
     "answers": {"records", "latex"},
@@ -36,12 +37,22 @@ ALLOWED = {
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
-    "mining": LEARNING | {"host", "journal"},
+    "mining": LEARNING | {"host", "journal", "endpoint"},
     "tiny": LEARNING | {"training", "mining"},
-    "evaluation": DECODING | {"rows", "journal", "tiny"},
+    "evaluation": DECODING | {"rows", "journal", "endpoint", "tiny"},
     "viewer": DECODING,
     "cli": DECODING
-    | {"rows", "journal", "evaluation", "viewer", "training", "mining", "tiny", "adapters"},
+    | {
+        "rows",
+        "journal",
+        "endpoint",
+        "evaluation",
+        "viewer",
+        "training",
+        "mining",
+        "tiny",
+        "adapters",
+    },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

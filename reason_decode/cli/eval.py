@@ -15,10 +15,12 @@ from reason_decode.cli.long_run import (
     tell,
 )
 from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding, make_strategy
+from reason_decode.cli.served import add_served, check_served, make_served
 from reason_decode.cli.text import percent, table
 from reason_decode.cli.workers import run_workers
 from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.batches import WHOLE, Aside
+from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.runner import answered, summary
 
@@ -44,6 +46,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--json", metavar="OUT", help="write the result here, texts included")
     add_decoding(parser, strategy=None)
+    add_served(parser)
     add_long_run(parser, "--json")
     parser.set_defaults(run=run)
 
@@ -51,6 +54,7 @@ def add(commands: Any) -> None:
 def run(args: Namespace) -> int:
     """Run the strategy over the rows, print a table, write the result."""
     check_decoding(args)
+    check_served(args)
     check_long_run(args, args.json, "--json")
     if args.json:
         check_writable(args.json)
@@ -58,8 +62,10 @@ def run(args: Namespace) -> int:
     items, rejected = task.load(args.data, args.rows)
     items = items[: args.limit]
     begun = settings(args, items)
-    if args.workers > 1:
-        run_workers(args, args.json, begun, done_items, len(items), option="--json")
+    if args.workers > 1 and not run_workers(
+        args, args.json, begun, done_items, len(items), option="--json"
+    ):
+        return 0
     with LongRun(args.json, begun, done_items, len(items), args, "--json") as kept:
         aside: list[Aside] = _solve(args, task, items, kept) if kept.left else []
         if args.shard != WHOLE:
@@ -82,24 +88,29 @@ def run(args: Namespace) -> int:
 
 def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> list[Aside]:
     """Do what is not done yet; the items that could not be done, which are printed."""
-    model, tokenizer = load_model(args.model)
+    budget = args.max_new_tokens or task.max_new_tokens
+    solve = make_served(args, budget) if args.endpoint else _local(args, task, budget)
     batches = answered(
-        model,
-        tokenizer,
-        make_strategy(args, tokenizer, task.distinct),
+        solve,
         items,
         task,
-        batch_size=args.batch_size,
-        max_new_tokens=args.max_new_tokens,
-        temperature=0.0 if args.strategy == "greedy" else args.temperature,
-        seed=args.seed,
+        args.batch_size,
         done=kept.done,
         shard=args.shard,
+        desc=args.strategy,
     )
     for _, line in batches:
         kept.append(line)
     tell(batches, lambda place: f"item {items[place].id}")
     return batches.aside
+
+
+def _local(args: Namespace, task: Task, budget: int) -> Solve:
+    model, tokenizer = load_model(args.model)
+    strategy = make_strategy(args, tokenizer, task.distinct)
+    temperature = 0.0 if args.strategy == "greedy" else args.temperature
+    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
+    return local(model, tokenizer, strategy, seed=args.seed, **how)
 
 
 def _line(result: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from reason_decode.cli.load import load_model
 from reason_decode.cli.long_run import (
     GOES_ON,
@@ -19,9 +17,10 @@ from reason_decode.cli.long_run import (
     tell,
 )
 from reason_decode.cli.options import add_decoding, check_decoding, make_strategy
+from reason_decode.cli.served import add_served, check_served, make_served
 from reason_decode.cli.workers import run_workers
 from reason_decode.evaluation.batches import WHOLE, Aside, Batches
-from reason_decode.evaluation.complete import Completions, complete
+from reason_decode.evaluation.complete import Completions, Solve, local
 from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_text
 
 __all__ = ["add", "run"]
@@ -48,6 +47,7 @@ def add(commands: Any) -> None:
         "--max-new-tokens", type=int, default=256, help="tokens a completion (default: 256)"
     )
     add_decoding(parser, strategy="best-of-n")
+    add_served(parser)
     add_long_run(parser, "--output")
     parser.set_defaults(run=run)
 
@@ -55,6 +55,7 @@ def add(commands: Any) -> None:
 def run(args: Namespace) -> int:
     """Complete what is not complete yet, batch by batch, each written as soon as it is done."""
     check_decoding(args)
+    check_served(args)
     check_long_run(args, args.output, "--output")
     check_writable(args.output)
     out = Path(args.output)
@@ -62,8 +63,10 @@ def run(args: Namespace) -> int:
     if not args.restart:
         _check_output(out, prompts)
     begun, where = settings(args, None), {"option": "--output", "own": out}
-    if args.workers > 1:
-        run_workers(args, args.output, begun, _names, len(prompts), **where)
+    if args.workers > 1 and not run_workers(
+        args, args.output, begun, _names, len(prompts), **where
+    ):
+        return 0
     with LongRun(args.output, begun, _names, len(prompts), args, **where) as kept:
         before = len(kept.done)
         aside = _complete(args, prompts, kept) if kept.left else []
@@ -82,20 +85,11 @@ def run(args: Namespace) -> int:
 
 def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[Aside]:
     """Do what is not done yet; the lines that could not be done, which are printed."""
-    model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer)
+    solve = make_served(args, args.max_new_tokens) if args.endpoint else _local(args)
 
     def do(batch: list[int]) -> list[dict[str, Any]]:
-        # By the batch's first line: a run that was broken off samples what it would have.
-        torch.manual_seed(args.seed + batch[0])
-        made = complete(
-            model,
-            tokenizer,
-            strategy,
-            [prompts[number] for number in batch],
-            max_new_tokens=args.max_new_tokens,
-            temperature=0.0 if args.strategy == "greedy" else args.temperature,
-        )
+        # By their lines: a run that was broken off samples what it would have.
+        made = solve([prompts[number] for number in batch], batch)
         return [_row(made, k, number, prompts[number], args) for k, number in enumerate(batch)]
 
     named = {"desc": "generate", "unit": "prompt"}
@@ -104,6 +98,14 @@ def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[A
         kept.append(*(row for row in rows if row["id"] not in kept.done))
     tell(batches, lambda line: f"line {line}")
     return batches.aside
+
+
+def _local(args: Namespace) -> Solve:
+    model, tokenizer = load_model(args.model)
+    strategy = make_strategy(args, tokenizer)
+    temperature = 0.0 if args.strategy == "greedy" else args.temperature
+    how: dict[str, Any] = {"max_new_tokens": args.max_new_tokens, "temperature": temperature}
+    return local(model, tokenizer, strategy, seed=args.seed, **how)
 
 
 def _row(made: Completions, k: int, number: int, prompt: str, args: Namespace) -> dict[str, Any]:

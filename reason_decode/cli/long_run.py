@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
+from reason_decode.cli.executors import EXECUTORS
 from reason_decode.cli.text import printable
 from reason_decode.evaluation.batches import WHOLE, Batches, Shard
 from reason_decode.journal import Journal, Names, begin, lock, read_rows
@@ -27,7 +28,10 @@ __all__ = [
 ]
 
 # Of no matter to the results, whatever the command.
-FREE = {"command", "run", "argv", "json", "input", "output", "data", "shard", "workers", "restart"}
+FREE = {
+    *("command", "run", "argv", "json", "input", "output", "data", "shard", "workers", "restart"),
+    *("executor", "executor_options", "endpoint", "key", "concurrency", "attempts"),
+}
 # Options that name models, of which a folder's content is looked at too.
 MODELS = ("model", "prm", "rationalyst", "judge")
 MEBIBYTE = 2**20
@@ -51,7 +55,21 @@ def add_long_run(parser: ArgumentParser, out: str) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes on this machine, one a GPU where there are some (default: 1)",
+        help="processes on this machine, one a GPU where there are some; or an executor's tasks "
+        "(default: 1)",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        help="datatrove's, which mine uses too; after slurm's jobs, the same command without "
+        "--executor and --workers joins their results",
+    )
+    parser.add_argument(
+        "--executor-options",
+        type=json.loads,
+        default={},
+        metavar="JSON",
+        help='such as \'{"partition": "gpu", "time": "20:00:00"}\'',
     )
     parser.add_argument(
         "--restart",
@@ -76,6 +94,8 @@ def check_long_run(args: Namespace, out: str | None, option: str) -> None:
     """
     if args.workers < 1:
         raise ValueError(f"got --workers {args.workers}; need at least 1")
+    if args.executor is not None and args.workers == 1 and args.shard == WHOLE:
+        raise ValueError(f"got --executor {args.executor}; give the number of tasks as --workers N")
     several = args.workers > 1 or args.shard.count > 1
     if several and out is None:
         raise ValueError(f"--shard and --workers keep their results beside {option}; name one")
@@ -233,6 +253,8 @@ def settings(args: Namespace, items: Any, free: Sequence[str] = ()) -> dict[str,
         free: further options that do not change results.
     """
     fixed = {name: x for name, x in vars(args).items() if name not in FREE and name not in free}
+    if hasattr(args, "endpoint"):
+        fixed["served"] = args.endpoint is not None  # where does not matter
     weights = {name: digest(fixed[name]) for name in MODELS if fixed.get(name)}
     return {**fixed, "weights": weights, "items": sha256(repr(items).encode()).hexdigest()[:16]}
 

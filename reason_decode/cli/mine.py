@@ -11,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.cli.mine_distributed import EXECUTORS, run_distributed
+from reason_decode.cli.executors import EXECUTORS
+from reason_decode.cli.mine_distributed import run_distributed
 from reason_decode.cli.mine_stages import build, build_first, cut, pairs, write_references
 from reason_decode.cli.text import printable, table
 from reason_decode.evaluation.files import write_json

@@ -112,8 +112,10 @@ def run(args: Namespace) -> int:
     check_parts([*found, *others], parts, args.threshold is None)
     solutions, count = [*found, *others], len(found) + len(others)
     begun = settings(args, solutions, FREE)
-    if args.workers > 1:
-        run_workers(args, args.json, begun, done_items, count, option="--json")
+    if args.workers > 1 and not run_workers(
+        args, args.json, begun, done_items, count, option="--json"
+    ):
+        return 0
     with LongRun(args.json, begun, done_items, count, args, "--json") as kept:
         scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
         suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from reason_decode.cli.executors import run_shards
 from reason_decode.cli.long_run import LongRun
 from reason_decode.journal import Names
 
@@ -24,12 +25,13 @@ POLL = 0.2  # seconds between two looks at what the processes have done
 
 def run_workers(
     args: Namespace, out: str, begun: Mapping[str, Any], names: Names, total: int, **where: Any
-) -> None:
-    """Run the command's shards in ``args.workers`` processes, and wait for them.
+) -> bool:
+    """Run the command's shards in ``args.workers`` processes; whether they have ended.
 
-    Each has a GPU where there are some, else its share of the processor's cores; what it prints
-    goes to ``OUT.run/worker-I.log``. What they have done is in the folder then, for a run of the
-    whole to join.
+    Without an executor they are processes of this machine, which this one waits for. Each has a
+    GPU where there are some, else its share of the processor's cores; what it prints goes to
+    ``OUT.run/worker-I.log``. What they have done is in the folder then, for a run of the whole to
+    join.
 
     Args:
         args: the command's; ``--restart`` is done with when this returns.
@@ -47,7 +49,9 @@ def run_workers(
         done, left, folder = len(kept.done), kept.left, kept.folder
     args.restart = False
     if not left:
-        return
+        return True
+    if args.executor is not None:
+        return run_shards(args, folder)
     tail = _Tail(folder, args.workers, names)
     tail.count()  # what was there before
     processes = [_start(args, folder, index) for index in range(1, args.workers + 1)]
@@ -77,6 +81,7 @@ def run_workers(
             f"worker {index} of {args.workers} failed ({processes[index - 1].returncode}); what is "
             f"done is kept, and the same command goes on. The end of {log}:\n" + "\n".join(said)
         )
+    return True
 
 
 def _start(args: Namespace, folder: Path, index: int) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from reason_decode.scorers.base import NotFinite
 
-__all__ = ["WHOLE", "Aside", "Batches", "Shard"]
+__all__ = ["WHOLE", "Aside", "Batches", "Shard", "Unfit"]
 
 Result = TypeVar("Result")
 # What torch calls a lack of memory outside of torch.OutOfMemoryError.
@@ -21,6 +21,10 @@ NO_MEMORY = (
 )
 # torch.multinomial's words for logits that are no numbers.
 NO_NUMBERS = "probability tensor contains"
+
+
+class Unfit(ValueError):
+    """Something in a batch cannot be done; trying halves will tell what."""
 
 
 class Shard(NamedTuple):
@@ -40,7 +44,7 @@ class Aside:
     Args:
         place: what ``Batches`` calls it.
         reason: what went wrong with it alone in a batch.
-        memory: whether that was a lack of memory, else it was a number that is none.
+        memory: whether that was a lack of memory.
     """
 
     place: int
@@ -53,10 +57,10 @@ class Batches(Generic[Result]):
 
     Batches are cut before anything is known of what is done, so that a run that goes on, and the
     shards of a run together, form those of an unbroken run. A batch is done if all of it is; where
-    a part of it is missing, the whole batch runs again. One that runs out of memory, or whose
-    scores or probabilities are no finite numbers, is run by halves; an item that fails alone goes
-    to ``aside``. Later batches begin whole again: what comes out does not depend on what ran
-    before.
+    a part of it is missing, the whole batch runs again. One that runs out of memory, whose scores
+    or probabilities are no finite numbers, or that is ``Unfit``, is run by halves; an item that
+    fails alone goes to ``aside``. Later batches begin whole again: what comes out does not depend
+    on what ran before.
 
     Args:
         places: what items are called, in order.
@@ -116,7 +120,7 @@ class Batches(Generic[Result]):
             return [self.do(batch)], None
         except (RuntimeError, ValueError, MemoryError) as error:
             memory = _no_memory(error)
-            if not memory and not _no_numbers(error):
+            if not memory and not _unfit(error):
                 raise
             said = str(error).partition("\n")[0] or type(error).__name__
         # Behind the handler, for until there the error's frames hold on to the batch's tensors.
@@ -133,7 +137,7 @@ def _no_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
-def _no_numbers(error: Exception) -> bool:
-    return isinstance(error, NotFinite) or (
+def _unfit(error: Exception) -> bool:
+    return isinstance(error, NotFinite | Unfit) or (
         isinstance(error, RuntimeError) and NO_NUMBERS in str(error)
     )

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.evaluation.batches import WHOLE, Aside, Batches, Shard
-from reason_decode.evaluation.complete import complete
+from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.tasks import Item, Task
 from reason_decode.records import Cost, Trace
@@ -56,74 +56,46 @@ def evaluate(
         ValueError: no items, a batch size or token budget below 1, a temperature below 0; no item
             could be done.
     """
+    budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
+    _check(items, batch_size, budget, temperature)
+    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
     torch.manual_seed(seed)
-    batches = answered(
-        model,
-        tokenizer,
-        strategy,
-        items,
-        task,
-        batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-    )
+    solve = local(model, tokenizer, strategy, seed=None, **how)
+    batches = answered(solve, items, task, batch_size, desc=_name(strategy, temperature))
     lines = [line for _, line in batches]
     name, n = _name(strategy, temperature), getattr(strategy, "n", 1)
     return summary(items, lines, batches.aside, task=task.name, strategy=name, n=n, seed=seed)
 
 
 def answered(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    strategy: Callable[..., Any] | None,
+    solve: Solve,
     items: Sequence[Item],
     task: Task,
-    *,
     batch_size: int = 8,
-    max_new_tokens: int | None = None,
-    temperature: float = 1.0,
-    seed: int | None = None,
+    *,
     done: Container[int] = (),
     shard: Shard = WHOLE,
+    desc: str | None = None,
 ) -> Batches[dict[str, Any]]:
     """The items' solutions, graded, batch by batch: see ``Batches``; places are those of items.
 
     Args:
-        model: see ``evaluate``, as for what is not told of here.
-        tokenizer: the model's.
-        strategy: a decoding strategy, or ``None``.
+        solve: continues prompts; it gets the items' ids as their numbers.
         items: problems of the task.
         task: grades.
-        batch_size: prompts a call of ``generate``.
-        max_new_tokens: tokens a solution may have; the task's own budget if ``None``.
-        temperature: of sampling; 0 is greedy.
-        seed: if given, torch's random state is set to ``seed + id`` of its first item before each
-            batch, which then comes out the same whatever ran before it; else it is left alone.
+        batch_size: prompts a batch.
         done: places of items that need not be done.
         shard: which batches are run here.
+        desc: for the progress bar.
 
     Returns:
         Of each batch ``items`` (their places), ``rows`` (``id, correct, text`` and, with a
         strategy, ``reachable``: whether any compared candidate is right), ``cost`` and ``seconds``.
-
-    Raises:
-        ValueError: no items, a batch size or token budget below 1, a temperature below 0.
     """
-    budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
-    _check(items, batch_size, budget, temperature)
 
     def do(places: list[int]) -> dict[str, Any]:
         start, batch = time.perf_counter(), [items[place] for place in places]
-        if seed is not None:
-            torch.manual_seed(seed + batch[0].id)
-        made = complete(
-            model,
-            tokenizer,
-            strategy,
-            [item.prompt for item in batch],
-            max_new_tokens=budget,
-            temperature=temperature,
-        )
+        made = solve([item.prompt for item in batch], [item.id for item in batch])
         rows: list[dict[str, Any]] = [
             {"id": item.id, "correct": task.grade(item, text), "text": text}
             for item, text in zip(batch, made.texts, strict=True)
@@ -134,8 +106,7 @@ def answered(
         return {"items": places, "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
 
     places = range(len(items))
-    name = _name(strategy, temperature)
-    return Batches(places, batch_size, do, done=done, shard=shard, desc=name)
+    return Batches(places, batch_size, do, done=done, shard=shard, desc=desc)
 
 
 def summary(

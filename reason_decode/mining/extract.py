@@ -4,34 +4,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.cache import input_device
+from reason_decode.endpoint import Messages, Unanswered
 from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
-from reason_decode.mining.prompt import Messages, messages
+from reason_decode.mining.prompt import messages
 from reason_decode.scorers.writer import TAGS, Tags
 
-__all__ = ["ChatModel", "Complete", "Unanswered", "extract", "given"]
-
-
-class Unanswered(NamedTuple):
-    """Why a chat has no answer.
-
-    Attributes:
-        reason: what stands before a colon is the kind of reason.
-        again: whether to ask again in the next run.
-
-    Example:
-        >>> from reason_decode.mining import Unanswered
-        >>> Unanswered("cut off: the answer has more than 9 tokens").again
-        False
-    """
-
-    reason: str
-    again: bool = False
+__all__ = ["ChatModel", "Complete", "extract", "given"]
 
 
 # Answers to chats, in their order; it may take chats ahead of what it has answered.

@@ -14,6 +14,7 @@ from reason_decode.scorers.base import Reduce, Scorer, check_reduce
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
+    Pool,
     Strategy,
     check_count,
     check_positive,
@@ -99,6 +100,19 @@ class SelfConsistency(Strategy):
         splitter = StepSplitter() if self.weigh is None else self.weigh.splitter
         enough = None if self.stop is None else self._enough()
         pool = sample_pool(generation, self.tokenizer, splitter, self.n, self.max_tokens, enough)
+        traces, read = self.pick(pool)
+        sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
+        return sequences, traces, generation.cost + Cost(scorer=read)
+
+    def pick(self, pool: Pool) -> tuple[list[Trace], int]:
+        """Vote over candidates, wherever they are from.
+
+        Args:
+            pool: of each prompt at least one candidate.
+
+        Returns:
+            one trace a prompt, and how many tokens the scorer read.
+        """
         candidates, read = pool.candidates, 0
         if self.weigh is not None:
             candidates, read = score_pool(pool, self.weigh, self.reduce)
@@ -110,8 +124,7 @@ class SelfConsistency(Strategy):
             traces.append(
                 Trace(prompt, name, tuple(group), (vote.representative,), votes=vote.weights)
             )
-        sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
-        return sequences, traces, generation.cost + Cost(scorer=read)
+        return traces, read
 
     def _weight(self, candidate: Candidate) -> float:
         if candidate.total is None:

@@ -118,3 +118,16 @@ def test_a_worker_that_fails_is_reported_with_what_it_said(
     assert main(argv("eval", tmp_path / "two", "--workers", "2")) == 2
     said = capsys.readouterr().err
     assert "worker 2 of 2 failed (3)" in said and said.rstrip().endswith("no model 2")
+
+
+@pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
+def test_datatroves_executor_comes_to_the_result_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("datatrove", reason="datatrove is not installed")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert main(argv("generate", tmp_path / "one")) == 0
+    monkeypatch.setattr("reason_decode.cli.generate.load_model", lambda name: pytest.fail("loaded"))
+    local = ["--executor", "local", "--workers", "2"]
+    assert main(argv("generate", tmp_path / "two", *local)) == 0
+    assert result(tmp_path / "two") == result(tmp_path / "one")
