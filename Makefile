@@ -2,6 +2,7 @@
 # make test    the tests
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
+# make serve   the commands with a real `transformers serve` on loopback; installs what that needs
 # make lint    format, lint, types
 # make check   lint, then test
 # make wheel   the wheel, into dist/
@@ -33,7 +34,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lowest harness lint check wheel clean FORCE
+.PHONY: demo test lowest harness serve lint check wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -51,6 +52,10 @@ lowest: $(DEV)
 harness: $(DEV)
 	$(INSTALL) -e '.[harness]'
 	$(PY) -m pytest tests/strategies/test_harness.py
+
+serve: $(DEV)
+	$(INSTALL) -e '.[serving]'
+	$(PY) -m pytest tests/cli/test_cli_serve.py
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .
