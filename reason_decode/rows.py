@@ -35,7 +35,8 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
 
     Args:
         path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
-            the lines before the break.
+            the lines before the break; one with bad bytes in it also those, if any, that they seem
+            to hold until the fault shows.
 
     Raises:
         OSError: the file cannot be read.
@@ -60,8 +61,11 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                     return
             for number, line in enumerate(file, start=1):
                 yield _row(number, line)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except EOFError as error:
             yield Reject(number + 1, f"the gzip file is broken from here on: {error}")
+        except (zlib.error, gzip.BadGzipFile) as error:
+            reason = f"the gzip file is broken from here on, or from before: {error}"
+            yield Reject(number + 1, reason)
 
 
 def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:

@@ -23,6 +23,7 @@ ALLOWED = {
     "rows": set(),
     "journal": {"rows"},
     "endpoint": set(),
+    "memory": set(),
     "steps": {"records"},
     "latex": set(),
     "answers": {"records", "latex"},
@@ -37,9 +38,9 @@ ALLOWED = {
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
-    "mining": LEARNING | {"host", "journal", "endpoint"},
+    "mining": LEARNING | {"host", "journal", "endpoint", "memory"},
     "tiny": LEARNING | {"training", "mining"},
-    "evaluation": DECODING | {"rows", "journal", "endpoint", "tiny"},
+    "evaluation": DECODING | {"rows", "journal", "endpoint", "memory", "tiny"},
     "viewer": DECODING,
     "cli": DECODING
     | {

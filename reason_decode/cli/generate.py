@@ -2,7 +2,7 @@
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[A
     """Do what is not done yet; the lines that could not be done, which are printed."""
     solve = make_served(args, args.max_new_tokens) if args.endpoint else _local(args)
 
-    def do(batch: list[int]) -> list[dict[str, Any]]:
+    def do(batch: Sequence[int]) -> list[dict[str, Any]]:
         # By their lines: a run that was broken off samples what it would have.
         made = solve([prompts[number] for number in batch], batch)
         return [_row(made, k, number, prompts[number], args) for k, number in enumerate(batch)]

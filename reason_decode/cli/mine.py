@@ -157,7 +157,7 @@ def run(args: Namespace) -> int:
     if again:
         reasons = ", ".join(f"{count} x {printable(why)}" for why, count in again.most_common(3))
         print(f"not done: {again.total()} documents ({reasons}); give the command again")
-    return 0
+    return 1 if again else 0
 
 
 def _run_here(documents: Iterable[Document], settings: str, out: Path) -> Counter[str]:
@@ -168,11 +168,15 @@ def _run_here(documents: Iterable[Document], settings: str, out: Path) -> Counte
     with Journal(out / "journal" / "00000.jsonl") as journal:
         bar = tqdm(initial=len(journal.done), desc="mining", unit="document", disable=None)
         stages = build(settings)
-        with bar:
-            for result in mine(documents, stages, journal, first=first):
-                bar.update()
-                if isinstance(result, Dropped) and result.again:
-                    again[result.reason.partition(":")[0]] += 1
+        try:
+            with bar:
+                for result in mine(documents, stages, journal, first=first):
+                    bar.update()
+                    if isinstance(result, Dropped) and result.again:
+                        again[result.reason.partition(":")[0]] += 1
+        except KeyboardInterrupt:
+            kept = f"{len(journal.done)} documents are done and kept in {journal.path}"
+            raise KeyboardInterrupt(kept) from None
     return again
 
 

@@ -1,24 +1,17 @@
 """Many items in batches: halved where memory runs out; what no batch can hold is set aside."""
 
-import gc
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-import torch
 from tqdm import tqdm
 
+from reason_decode.memory import attempt, halves
 from reason_decode.scorers.base import NotFinite
 
 __all__ = ["WHOLE", "Aside", "Batches", "Shard", "Unfit"]
 
 Result = TypeVar("Result")
-# What torch calls a lack of memory outside of torch.OutOfMemoryError.
-NO_MEMORY = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 # torch.multinomial's words for logits that are no numbers.
 NO_NUMBERS = "probability tensor contains"
 
@@ -76,7 +69,7 @@ class Batches(Generic[Result]):
         self,
         places: Sequence[int],
         size: int,
-        do: Callable[[list[int]], Result],
+        do: Callable[[Sequence[int]], Result],
         *,
         done: Container[int] = (),
         shard: Shard = WHOLE,
@@ -94,47 +87,26 @@ class Batches(Generic[Result]):
         """Whether there is anything to do."""
         return any(place not in self.done for batch in self.batches for place in batch)
 
-    def __iter__(self) -> Iterator[tuple[list[int], Result]]:
+    def __iter__(self) -> Iterator[tuple[Sequence[int], Result]]:
         total = sum(map(len, self.batches))
         before = sum(place in self.done for batch in self.batches for place in batch)
         with tqdm(total=total, initial=before, desc=self.desc, unit=self.unit, disable=None) as bar:
-            waiting = self.batches[::-1]
+            waiting: list[Sequence[int]] = [*self.batches[::-1]]
             while waiting:
                 batch = waiting.pop()
                 new = sum(place not in self.done for place in batch)
                 if not new:
                     continue
-                made, fault = self._tried(batch)
-                if fault is None:
+                made, failed = attempt(self.do, batch, _unfit)
+                if failed is None:
                     yield batch, made[0]
                 elif len(batch) > 1:
-                    half = (len(batch) + 1) // 2
-                    waiting += [batch[half:], batch[:half]]
+                    self.halved += failed.memory
+                    waiting += halves(batch)[::-1]
                     continue
                 else:
-                    self.aside.append(fault)
+                    self.aside.append(Aside(batch[0], *failed))
                 bar.update(new)
-
-    def _tried(self, batch: list[int]) -> tuple[list[Result], Aside | None]:
-        try:
-            return [self.do(batch)], None
-        except (RuntimeError, ValueError, MemoryError) as error:
-            memory = _no_memory(error)
-            if not memory and not _unfit(error):
-                raise
-            said = str(error).partition("\n")[0] or type(error).__name__
-        # Behind the handler, for until there the error's frames hold on to the batch's tensors.
-        self.halved += memory and len(batch) > 1
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return [], Aside(batch[0], f"out of memory: {said}" if memory else said, memory)
-
-
-def _no_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def _unfit(error: Exception) -> bool:

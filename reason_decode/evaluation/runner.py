@@ -93,7 +93,7 @@ def answered(
         strategy, ``reachable``: whether any compared candidate is right), ``cost`` and ``seconds``.
     """
 
-    def do(places: list[int]) -> dict[str, Any]:
+    def do(places: Sequence[int]) -> dict[str, Any]:
         start, batch = time.perf_counter(), [items[place] for place in places]
         made = solve([item.prompt for item in batch], [item.id for item in batch])
         rows: list[dict[str, Any]] = [
@@ -103,7 +103,7 @@ def answered(
         for row, item, trace in zip(rows, batch, made.traces or (), strict=False):
             row["reachable"] = _any_right(task, item, trace)
         seconds = time.perf_counter() - start
-        return {"items": places, "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
+        return {"items": list(places), "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
 
     places = range(len(items))
     return Batches(places, batch_size, do, done=done, shard=shard, desc=desc)

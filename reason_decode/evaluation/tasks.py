@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -85,7 +85,7 @@ def _load_game24(path: str | Path, rows: str | None) -> tuple[list[Item], list[R
         table = csv.DictReader(file)
         if missing := {"Rank", "Puzzles"} - set(table.fieldnames or ()):
             raise ValueError(f"{path} has no column {sorted(missing)}; it has {table.fieldnames}")
-        for row in table:
+        for row in _until_broken(table, rejected):
             try:
                 rank = int(row["Rank"] or "")
                 if first <= rank < last:
@@ -93,6 +93,16 @@ def _load_game24(path: str | Path, rows: str | None) -> tuple[list[Item], list[R
             except ValueError as error:
                 rejected.append(Reject(table.line_num, str(error)))
     return _some(items, rejected, path, rows), rejected
+
+
+def _until_broken(
+    table: csv.DictReader[str], rejected: list[Reject]
+) -> Iterator[dict[str | Any, str | Any]]:
+    """The rows up to one that the reader gives up at, which is set aside."""
+    try:
+        yield from table
+    except csv.Error as error:
+        rejected.append(Reject(table.line_num, f"the table is broken from here on: {error}"))
 
 
 def _load_bbh(path: str | Path, rows: str | None) -> tuple[list[Item], list[Reject]]:

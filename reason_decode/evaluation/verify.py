@@ -195,9 +195,9 @@ def scored(
     if batch_size < 1:
         raise ValueError(f"got batch_size={batch_size}; need at least 1")
 
-    def do(places: list[int]) -> dict[str, Any]:
+    def do(places: Sequence[int]) -> dict[str, Any]:
         batch = [solutions[place] for place in places]
-        return {"items": places, "scores": _scored(batch, scorer, fits)}
+        return {"items": list(places), "scores": _scored(batch, scorer, fits)}
 
     places = range(len(solutions))
     named = {"desc": "verify", "unit": "solution"}

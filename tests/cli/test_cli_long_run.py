@@ -1,6 +1,7 @@
 """What holds for every command that keeps what it has done: generate, eval, verify."""
 
 import errno
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -253,6 +254,23 @@ def test_other_options_are_refused_until_the_run_is_begun_anew(
     assert main(argv(command, tmp_path, other, "7", "--restart")) == 0
     assert len(fault.batches) == 4
     assert not (tmp_path / "out.run" / "part-1-of-1.jsonl").exists()
+
+
+@pytest.mark.parametrize("broken", ["generate", "verify"])
+def test_of_a_corrupt_shard_the_rows_before_the_damage_are_done_and_the_rest_is_reported(
+    broken: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
+):
+    given = argv(broken, tmp_path)
+    whole = gzip.compress((tmp_path / "in").read_bytes())
+    (tmp_path / "in.gz").write_bytes(whole[: len(whole) * 3 // 4])
+    given[given.index(str(tmp_path / "in"))] = str(tmp_path / "in.gz")
+    assert main(given) == 0
+    done = sum(len(batch) for batch in fault.batches)
+    assert 0 < done < COUNT
+    printed = capsys.readouterr().out
+    if broken == "generate":
+        printed = (tmp_path / "out.rejected.jsonl").read_text()
+    assert "the gzip file is broken from here on" in printed
 
 
 @pytest.mark.parametrize(
