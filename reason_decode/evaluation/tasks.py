@@ -95,9 +95,7 @@ def _load_game24(path: str | Path, rows: str | None) -> tuple[list[Item], list[R
     return _some(items, rejected, path, rows), rejected
 
 
-def _until_broken(
-    table: csv.DictReader[str], rejected: list[Reject]
-) -> Iterator[dict[str | Any, str | Any]]:
+def _until_broken(table: Any, rejected: list[Reject]) -> Iterator[dict[str, Any]]:
     """The rows up to one that the reader gives up at, which is set aside."""
     try:
         yield from table
