@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ Names = Callable[[Mapping[str, Any]], Iterable[Hashable]]
 """What a row says is done; raises where it is no such row."""
 
 
-class Journal(AbstractContextManager["Journal"]):
+class Journal:
     """Results as JSON Lines, each written before the next one is asked for.
 
     What a row names is done when its line is whole. A line that was being written when the process

@@ -188,9 +188,9 @@ class LongRun(AbstractContextManager["LongRun"]):
 
     def told(self) -> str:
         """How far this shard is, for its last line of output."""
-        index, count = self.shard
+        which = f"{self.shard.index}/{self.shard.count}"
         kept = f"{len(self.done)} of {self.total} are done, by this shard and before"
-        return f"shard {index}/{count}: {kept}; the same command without --shard joins them"
+        return f"shard {which}: {kept}; the same command without --shard joins them"
 
     def gather(self, out: Path, order: Sequence[Hashable]) -> None:
         """Put the rows of all parts into one file, in order; the parts are removed.

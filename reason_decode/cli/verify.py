@@ -33,8 +33,8 @@ __all__ = ["add", "run"]
 FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
 FOLDS = 5
 SCORERS = ("prm", "rationale")
-# What is done with scores, but does not change them.
-FREE = ("folds", "calibrate", "calibrate_share", "threshold", "maximise")
+# What is done with scores, but does not change them (a batch's size does in the last bits only).
+FREE = ("folds", "calibrate", "calibrate_share", "threshold", "maximise", "batch_size")
 
 
 def add(commands: Any) -> None:

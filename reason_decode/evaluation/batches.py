@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -20,8 +20,14 @@ class Unfit(ValueError):
     """Something in a batch cannot be done; trying halves will tell what."""
 
 
-class Shard(NamedTuple):
-    """Which batches are run here: the index-th of every ``count``, from 1."""
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which batches are run here: the index-th of every ``count``, from 1.
+
+    Args:
+        index: from 1 to ``count``.
+        count: how many shards there are.
+    """
 
     index: int
     count: int

@@ -1,6 +1,6 @@
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -28,11 +28,11 @@ def probabilities() -> None:
 
 
 def run(
-    fails: Callable[[list[int]], bool], how: Callable[[], None], size: int = 4
-) -> tuple[Batches[list[int]], list[list[int]]]:
-    asked: list[list[int]] = []
+    fails: Callable[[Sequence[int]], bool], how: Callable[[], None], size: int = 4
+) -> tuple[Batches[Sequence[int]], list[Sequence[int]]]:
+    asked: list[Sequence[int]] = []
 
-    def do(batch: list[int]) -> list[int]:
+    def do(batch: Sequence[int]) -> Sequence[int]:
         asked.append(batch)
         if fails(batch):
             how()
@@ -57,7 +57,9 @@ def test_what_fails_alone_is_set_aside_with_the_reason_and_costs_the_others_noth
     batches, asked = run(lambda batch: 15 in batch, how)
     assert [x.place for x in batches.aside] == [15]
     done = [batch for batch in asked if 15 not in batch]
-    assert sorted(sum(done, [])) == [place for place in PLACES if place != 15]
+    assert sorted(place for batch in done for place in batch) == [
+        place for place in PLACES if place != 15
+    ]
     reason = batches.aside[0].reason
     assert "out of memory: " in reason if batches.aside[0].memory else "nan" in reason
     assert "\n" not in reason
@@ -76,7 +78,7 @@ def test_what_a_failed_batch_held_is_free_before_the_next_attempt():
     # has only half the memory, and runs out of it again.
     held: list[weakref.ref[torch.Tensor]] = []
 
-    def do(batch: list[int]) -> int:
+    def do(batch: Sequence[int]) -> int:
         assert all(ref() is None for ref in held)
         tensor = torch.zeros(len(batch))
         held.append(weakref.ref(tensor))
@@ -94,7 +96,7 @@ def test_what_a_failed_batch_held_is_free_before_the_next_attempt():
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shards_have_the_batches_of_the_whole_between_them(count: int):
     def run(index: int, count: int) -> list[list[int]]:
-        return [batch for batch, _ in Batches(PLACES, 3, len, shard=Shard(index, count))]
+        return [list(batch) for batch, _ in Batches(PLACES, 3, len, shard=Shard(index, count))]
 
     parts = [batch for index in range(1, count + 1) for batch in run(index, count)]
     assert sorted(parts) == run(1, 1) == [[10, 11, 12], [13, 14, 15], [16, 17, 18], [19]]
