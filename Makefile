@@ -3,6 +3,7 @@
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
 # make browser the trace page in headless Chromium; installs both where it can
+# make serve   the commands with a real `transformers serve` on loopback; installs what that needs
 # make lint    format, lint, types
 # make check   lint, then test
 # make docs    the guides and the reference as pages, into site
@@ -37,7 +38,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lowest harness browser lint check docs wheel clean FORCE
+.PHONY: demo test lowest harness browser serve lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -68,6 +69,10 @@ browser: $(DEV)
 	fi
 	$(INSTALL) -e '.[browser]'
 	$(PY) -m pytest tests/viewer/test_browser.py
+
+serve: $(DEV)
+	$(INSTALL) -e '.[serving]'
+	$(PY) -m pytest tests/cli/test_cli_serve.py
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .

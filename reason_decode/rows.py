@@ -1,14 +1,17 @@
-"""Rows of JSON files that may be malformed, one at a time."""
+"""Rows of JSON files that may be malformed, one at a time; files written whole or not at all."""
 
 import gzip
 import json
+import os
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Reject", "stream_rows", "write_rows"]
+__all__ = ["Reject", "replacing", "stream_rows", "write_rows", "write_text"]
 
 MAX_LINE = 2**26
 """Bytes of a line. What is longer is no row but a device, another kind of file, or a gzip bomb, and
@@ -36,7 +39,8 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
 
     Args:
         path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
-            the lines before the break; a line of more than 64 MiB ends the reading too.
+            the lines before the break; one with bad bytes in it also those, if any, that they seem
+            to hold until the fault shows. A line of more than 64 MiB ends the reading too.
 
     Raises:
         OSError: the file cannot be read.
@@ -64,8 +68,11 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                     yield Reject(number, f"a line of more than {MAX_LINE} bytes")
                     return
                 yield _row(number, line)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except EOFError as error:
             yield Reject(number + 1, f"the gzip file is broken from here on: {error}")
+        except (zlib.error, gzip.BadGzipFile) as error:
+            reason = f"the gzip file is broken from here on, or from before: {error}"
+            yield Reject(number + 1, reason)
 
 
 def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:
@@ -98,7 +105,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSON Lines, as they come; the file appears only once it is whole.
 
     Args:
-        path: its neighbour of the suffix ``.tmp`` holds what there is so far.
+        path: see ``replacing``.
         rows: any number.
 
     Raises:
@@ -111,8 +118,38 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         ...     list(stream_rows(Path(folder, "rows.jsonl")))
         [(1, {'a': 1})]
     """
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("w") as file:
+    with replacing(path) as name, name.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
-    unfinished.replace(path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file, the whole of it or nothing: see ``replacing``."""
+    with replacing(path) as name:
+        name.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name beside a file to write to, which takes the file's place if all goes well.
+
+    Raises:
+        OSError: it cannot be written; the file that was there before is left as it was.
+    """
+    path = Path(path)
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    name = Path(made)
+    try:
+        yield name
+        # mkstemp keeps others from reading; a result is as readable as any file written here.
+        mask = os.umask(0)
+        os.umask(mask)
+        name.chmod(0o666 & ~mask)
+        name.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        name.unlink(missing_ok=True)

@@ -22,6 +22,9 @@ ALLOWED = {
     # Only for Trace._repr_html_, when a notebook asks; the viewer loads with nothing else.
     "records": {"viewer"},
     "rows": set(),
+    "journal": {"rows"},
+    "endpoint": set(),
+    "memory": set(),
     "steps": {"records"},
     "latex": set(),
     "answers": {"records", "latex"},
@@ -37,11 +40,22 @@ ALLOWED = {
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
-    "mining": LEARNING | {"host"},
+    "mining": LEARNING | {"host", "journal", "endpoint", "memory"},
     "tiny": LEARNING | {"training", "mining"},
-    "evaluation": DECODING | {"rows", "tiny"},
+    "evaluation": DECODING | {"rows", "journal", "endpoint", "memory", "tiny"},
     "viewer": {"records", "rows", "answers"},
-    "cli": DECODING | {"evaluation", "viewer", "training", "mining", "tiny", "adapters"},
+    "cli": DECODING
+    | {
+        "rows",
+        "journal",
+        "endpoint",
+        "evaluation",
+        "viewer",
+        "training",
+        "mining",
+        "tiny",
+        "adapters",
+    },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

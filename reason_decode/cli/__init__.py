@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -18,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; the process's own if ``None``.
 
     Returns:
-        The exit status: 0, or 2 where the input cannot be used (said on stderr), 130 where the
-        user interrupted it. What was written before stays.
+        The exit status: 0; 1 where some items could not be done (said on stdout); 2 where the input
+        cannot be used or the output not be written (said on stderr); 130 where the user interrupted
+        it. What was written before stays.
     """
     parser = argparse.ArgumentParser(
         prog="reason-decode",
@@ -29,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in (demo, generate, rerank, evaluate, verify, label, mine, train, trace):
         command.add(commands)
     args = parser.parse_args(argv)
+    args.argv = list(sys.argv[1:] if argv is None else argv)
     try:
         status = args.run(args)
         # Here, where a closed pipe is caught, rather than at exit.
@@ -41,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"reason-decode {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"reason-decode {args.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        # A run that keeps what it has done says how much that is.
+        kept = f": {stop}; go on with\n{shlex.join(['reason-decode', *args.argv])}"
+        told = kept if stop.args else ""
+        print(f"reason-decode {args.command}: interrupted{told}", file=sys.stderr)
         return 130

@@ -6,10 +6,24 @@ from dataclasses import asdict
 from typing import Any
 
 from reason_decode.cli.load import load_model
+from reason_decode.cli.long_run import (
+    GOES_ON,
+    LongRun,
+    add_long_run,
+    check_long_run,
+    done_items,
+    settings,
+    tell,
+)
 from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding, make_strategy
+from reason_decode.cli.served import add_served, check_served, make_served
 from reason_decode.cli.text import percent, table
-from reason_decode.evaluation import TASKS, evaluate
+from reason_decode.cli.workers import run_workers
+from reason_decode.evaluation import TASKS, Item, Task
+from reason_decode.evaluation.batches import WHOLE, Aside
+from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.files import check_writable, write_json, write_text
+from reason_decode.evaluation.runner import answered, summary
 
 __all__ = ["add", "run"]
 
@@ -17,7 +31,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "eval", help="measure a strategy on a task", description=__doc__
+        "eval", help="measure a strategy on a task", description=__doc__, epilog=GOES_ON
     )
     parser.add_argument("--data", required=True, help="the task's public file")
     parser.add_argument("--task", required=True, choices=TASKS)
@@ -38,6 +52,8 @@ def add(commands: Any) -> None:
         help="write every candidate and score here, JSON Lines for `reason-decode trace`",
     )
     add_decoding(parser, strategy=None)
+    add_served(parser)
+    add_long_run(parser, "--json")
     parser.set_defaults(run=run)
 
 
@@ -46,38 +62,73 @@ def run(args: Namespace) -> int:
     check_decoding(args)
     if args.trace and args.strategy in PLAIN:
         raise ValueError(f"got --trace with {args.strategy}, which compares no candidates: drop it")
+    check_served(args)
+    check_long_run(args, args.json, "--json")
     for path in filter(None, (args.json, args.trace)):
         check_writable(path)
     task = TASKS[args.task]
     items, rejected = task.load(args.data, args.rows)
-    model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer, task.distinct)
-    result = evaluate(
-        model,
-        tokenizer,
-        strategy,
-        items[: args.limit],
-        task,
-        batch_size=args.batch_size,
-        max_new_tokens=args.max_new_tokens,
-        temperature=0.0 if args.strategy == "greedy" else args.temperature,
-        seed=args.seed,
-        trace=args.trace is not None,
-    )
+    items = items[: args.limit]
+    begun = {**settings(args, items, free=["trace"]), "traced": args.trace is not None}
+    if args.workers > 1 and not run_workers(
+        args, args.json, begun, done_items, len(items), option="--json"
+    ):
+        return 0
+    with LongRun(args.json, begun, done_items, len(items), args, "--json") as kept:
+        aside: list[Aside] = _solve(args, task, items, kept) if kept.left else []
+        if args.shard != WHOLE:
+            print(kept.told())
+            return 1 if aside else 0
+        named = {"strategy": args.strategy, "n": 1 if args.strategy in PLAIN else args.n}
+        result = summary(items, kept.rows(), aside, task=task.name, seed=args.seed, **named)
+        options = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
+        result |= options | {"rejected": [asdict(reject) for reject in rejected]}
+        _write(args, result)
+        if not aside:
+            kept.finish()
+    print(table([_line(result)]))
+    for reject in rejected:
+        print(f"set aside: row {reject.row}: {reject.reason}")
+    return 1 if aside else 0
+
+
+def _write(args: Namespace, result: dict[str, Any]) -> None:
+    """Write result and traces where they are asked for; the rows go last."""
     rows = result.pop("rows")
-    settings = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
-    result |= settings | {"rejected": [asdict(reject) for reject in rejected]}
     if args.trace:
         lines = (json.dumps(row, allow_nan=False) for row in ({"run": result}, *rows))
         write_text(args.trace, "".join(f"{line}\n" for line in lines))
         rows = [{name: row[name] for name in ("id", "correct", "text")} for row in rows]
-    result["rows"] = rows
     if args.json:
-        write_json(args.json, result)
-    print(table([_line(result)]))
-    for reject in rejected:
-        print(f"set aside: row {reject.row}: {reject.reason}")
-    return 0
+        write_json(args.json, {**result, "rows": rows})
+
+
+def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> list[Aside]:
+    """Do what is not done yet; the items that could not be done, which are printed."""
+    budget = args.max_new_tokens or task.max_new_tokens
+    solve = make_served(args, budget) if args.endpoint else _local(args, task, budget)
+    batches = answered(
+        solve,
+        items,
+        task,
+        args.batch_size,
+        done=kept.done,
+        shard=args.shard,
+        trace=args.trace is not None,
+        desc=args.strategy,
+    )
+    for _, line in batches:
+        kept.append(line)
+    tell(batches, lambda place: f"item {items[place].id}")
+    return batches.aside
+
+
+def _local(args: Namespace, task: Task, budget: int) -> Solve:
+    model, tokenizer = load_model(args.model)
+    strategy = make_strategy(args, tokenizer, task.distinct)
+    temperature = 0.0 if args.strategy == "greedy" else args.temperature
+    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
+    return local(model, tokenizer, strategy, seed=args.seed, **how)
 
 
 def _line(result: dict[str, Any]) -> dict[str, Any]:

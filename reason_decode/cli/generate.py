@@ -1,23 +1,27 @@
-"""``reason-decode generate``: continue the prompts of a file; run it again to go on."""
+"""``reason-decode generate``: continue the prompts of a file."""
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from tqdm import tqdm
-
 from reason_decode.cli.load import load_model
-from reason_decode.cli.options import add_decoding, check_decoding, make_strategy
-from reason_decode.evaluation.complete import complete
-from reason_decode.evaluation.files import (
-    Reject,
-    check_writable,
-    read_jsonl,
-    write_text,
+from reason_decode.cli.long_run import (
+    GOES_ON,
+    LongRun,
+    add_long_run,
+    check_long_run,
+    settings,
+    tell,
 )
+from reason_decode.cli.options import add_decoding, check_decoding, make_strategy
+from reason_decode.cli.served import add_served, check_served, make_served
+from reason_decode.cli.workers import run_workers
+from reason_decode.evaluation.batches import WHOLE, Aside, Batches
+from reason_decode.evaluation.complete import Completions, Solve, local
+from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_text
 from reason_decode.scorers.base import check_text
 
 __all__ = ["add", "run"]
@@ -26,7 +30,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "generate", help="continue the prompts of a file", description=__doc__
+        "generate", help="continue the prompts of a file", description=__doc__, epilog=GOES_ON
     )
     parser.add_argument(
         "--input", required=True, metavar="PROMPTS", help='JSON Lines of {"prompt": text}'
@@ -44,56 +48,75 @@ def add(commands: Any) -> None:
         "--max-new-tokens", type=int, default=256, help="tokens a completion (default: 256)"
     )
     add_decoding(parser, strategy="best-of-n")
+    add_served(parser)
+    add_long_run(parser, "--output")
     parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
     """Complete what is not complete yet, batch by batch, each written as soon as it is done."""
     check_decoding(args)
+    check_served(args)
+    check_long_run(args, args.output, "--output")
     check_writable(args.output)
+    out = Path(args.output)
     prompts, rejected = _read_prompts(args.input)
-    done = _read_done(Path(args.output), prompts)
+    if not args.restart:
+        _check_output(out, prompts)
+    begun, where = settings(args, None), {"option": "--output", "own": out}
+    if args.workers > 1 and not run_workers(
+        args, args.output, begun, _names, len(prompts), **where
+    ):
+        return 0
+    with LongRun(args.output, begun, _names, len(prompts), args, **where) as kept:
+        before = len(kept.done)
+        aside = _complete(args, prompts, kept) if kept.left else []
+        if args.shard != WHOLE:
+            print(kept.told())
+            return 1 if aside else 0
+        kept.gather(out, list(prompts))
+    rejected += [Reject(item.place, item.reason) for item in aside]
     _write_rejected(Path(f"{args.output}.rejected.jsonl"), rejected)
-    left = [number for number in prompts if number not in done]
-    if left:
-        _complete(args, prompts, left)
     print(
-        f"{args.output}: {len(prompts)} completions, {len(done)} of them from before; "
+        f"{args.output}: {len(prompts) - len(aside)} completions, {before} of them from before; "
         f"{len(rejected)} lines set aside"
     )
-    return 0
+    return 1 if aside else 0
 
 
-def _complete(args: Namespace, prompts: dict[int, str], left: list[int]) -> None:
+def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[Aside]:
+    """Do what is not done yet; the lines that could not be done, which are printed."""
+    solve = make_served(args, args.max_new_tokens) if args.endpoint else _local(args)
+
+    def do(batch: Sequence[int]) -> list[dict[str, Any]]:
+        # By their lines: a run that was broken off samples what it would have.
+        made = solve([prompts[number] for number in batch], batch)
+        return [_row(made, k, number, prompts[number], args) for k, number in enumerate(batch)]
+
+    named = {"desc": "generate", "unit": "prompt"}
+    batches = Batches(list(prompts), args.batch_size, do, done=kept.done, shard=args.shard, **named)
+    for _, rows in batches:
+        kept.append(*(row for row in rows if row["id"] not in kept.done))
+    tell(batches, lambda line: f"line {line}")
+    return batches.aside
+
+
+def _local(args: Namespace) -> Solve:
     model, tokenizer = load_model(args.model)
     strategy = make_strategy(args, tokenizer)
-    before = len(prompts) - len(left)
-    with (
-        open(args.output, "a", encoding="utf-8") as out,
-        tqdm(total=len(prompts), initial=before, unit="prompt", disable=None) as bar,
-    ):
-        for at in range(0, len(left), args.batch_size):
-            batch = left[at : at + args.batch_size]
-            # By the batch's first line: a run that was broken off samples what it would have.
-            torch.manual_seed(args.seed + batch[0])
-            made = complete(
-                model,
-                tokenizer,
-                strategy,
-                [prompts[number] for number in batch],
-                max_new_tokens=args.max_new_tokens,
-                temperature=0.0 if args.strategy == "greedy" else args.temperature,
-            )
-            for k, number in enumerate(batch):
-                row: dict[str, Any] = {"id": number, "prompt": prompts[number]}
-                row |= {"completion": made.texts[k], "score": None}
-                if made.traces is not None:
-                    row["score"] = made.traces[k].best.total
-                if made.traces is not None and args.trace:
-                    row["trace"] = made.traces[k].to_dict()
-                out.write(json.dumps(row, allow_nan=False) + "\n")
-            out.flush()
-            bar.update(len(batch))
+    temperature = 0.0 if args.strategy == "greedy" else args.temperature
+    how: dict[str, Any] = {"max_new_tokens": args.max_new_tokens, "temperature": temperature}
+    return local(model, tokenizer, strategy, seed=args.seed, **how)
+
+
+def _row(made: Completions, k: int, number: int, prompt: str, args: Namespace) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": number, "prompt": prompt}
+    row |= {"completion": made.texts[k], "score": None}
+    if made.traces is not None:
+        row["score"] = made.traces[k].best.total
+        if args.trace:
+            row["trace"] = made.traces[k].to_dict()
+    return row
 
 
 def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
@@ -115,25 +138,25 @@ def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
     return prompts, sorted(rejected, key=lambda reject: reject.row)
 
 
-def _read_done(path: Path, prompts: dict[int, str]) -> set[int]:
-    """Lines completed by an earlier run; a last row that was cut off is removed from the file.
+def _names(row: Mapping[str, Any]) -> list[int]:
+    return [int(row["id"])]
+
+
+def _check_output(path: Path, prompts: dict[int, str]) -> None:
+    """Raise if what is there was made of other prompts, before anything is changed.
 
     Raises:
-        ValueError: the file was not made from these prompts.
+        ValueError: it was.
     """
     if not path.exists():
-        return set()
-    rows, broken = read_jsonl(path)
-    for place, row in rows:
+        return
+    for place, row in read_jsonl(path)[0]:
         id = row.get("id")
         if not isinstance(id, int) or id not in prompts or prompts[id] != row.get("prompt"):
             raise ValueError(
                 f"line {place} of {path} answers no prompt of the input, so the file was made from "
-                "another; name a new --output, or remove it"
+                "another; name a new --output, or --restart to lose what is there"
             )
-    if broken or not path.read_bytes().endswith(b"\n"):
-        write_text(path, "".join(json.dumps(row) + "\n" for _, row in rows))
-    return {row["id"] for _, row in rows}
 
 
 def _write_rejected(path: Path, rejected: list[Reject]) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.cli.mine_distributed import EXECUTORS, run_distributed
+from reason_decode.cli.executors import EXECUTORS
+from reason_decode.cli.mine_distributed import run_distributed
 from reason_decode.cli.mine_stages import build, build_first, cut, pairs, write_references
 from reason_decode.cli.text import printable, table
 from reason_decode.evaluation.files import write_json
+from reason_decode.journal import begin
 from reason_decode.mining import Document, Dropped, Journal, Reading, mine, read_documents
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
@@ -24,7 +26,17 @@ __all__ = ["add", "run"]
 
 # What does not change the records: a run that is taken up again may have these otherwise.
 FREE = {
-    *("command", "run", "concurrency", "per_minute", "attempts", "timeout", "key", "batch_size"),
+    *(
+        "command",
+        "run",
+        "argv",
+        "concurrency",
+        "per_minute",
+        "attempts",
+        "timeout",
+        "key",
+        "batch_size",
+    ),
     *("workers", "executor_options", "parquet", "endpoint", "out"),
 }
 
@@ -146,7 +158,7 @@ def run(args: Namespace) -> int:
     if again:
         reasons = ", ".join(f"{count} x {printable(why)}" for why, count in again.most_common(3))
         print(f"not done: {again.total()} documents ({reasons}); give the command again")
-    return 0
+    return 1 if again else 0
 
 
 def _run_here(documents: Iterable[Document], settings: str, out: Path) -> Counter[str]:
@@ -157,11 +169,15 @@ def _run_here(documents: Iterable[Document], settings: str, out: Path) -> Counte
     with Journal(out / "journal" / "00000.jsonl") as journal:
         bar = tqdm(initial=len(journal.done), desc="mining", unit="document", disable=None)
         stages = build(settings)
-        with bar:
-            for result in mine(documents, stages, journal, first=first):
-                bar.update()
-                if isinstance(result, Dropped) and result.again:
-                    again[result.reason.partition(":")[0]] += 1
+        try:
+            with bar:
+                for result in mine(documents, stages, journal, first=first):
+                    bar.update()
+                    if isinstance(result, Dropped) and result.again:
+                        again[result.reason.partition(":")[0]] += 1
+        except KeyboardInterrupt:
+            kept = f"{len(journal.done)} documents are done and kept in {journal.path}"
+            raise KeyboardInterrupt(kept) from None
     return again
 
 
@@ -169,16 +185,8 @@ def _settings(args: Namespace, out: Path) -> str:
     """The options as text; those that a run of this folder began with must be the same."""
     fixed = {name: value for name, value in vars(args).items() if name not in FREE}
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "settings.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        other = [name for name in fixed if before.get(name) != fixed[name]]
-        if other:
-            told = "; ".join(f"{name}: {before.get(name)!r}, now {fixed[name]!r}" for name in other)
-            raise ValueError(f"{out} was begun with other options ({told}); take another --out")
-    else:
-        write_json(path, fixed)
-    options = {name: value for name, value in vars(args).items() if name != "run"}
+    begin(out / "settings.json", fixed, "take another --out")
+    options = {name: x for name, x in vars(args).items() if name not in ("run", "argv")}
     return json.dumps(options | {"references": str((out / "references.safetensors").absolute())})
 
 

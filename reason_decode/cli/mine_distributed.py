@@ -6,21 +6,15 @@ import shutil
 from argparse import Namespace
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from reason_decode.cli.executors import executor
 from reason_decode.cli.mine_stages import build, build_first
 from reason_decode.mining import Document, Dropped, Journal, through
 
-__all__ = ["EXECUTORS", "run_distributed"]
-
-EXECUTORS = {
-    "local": ("datatrove.executor.local", "LocalPipelineExecutor"),
-    "ray": ("datatrove.executor.ray", "RayPipelineExecutor"),
-    "slurm": ("datatrove.executor.slurm", "SlurmPipelineExecutor"),
-}
+__all__ = ["run_distributed"]
 
 
 def run_distributed(
@@ -36,7 +30,7 @@ def run_distributed(
     """
     step: Any = import_module("reason_decode.mining.datatrove").MiningStep
     readers: Any = import_module("datatrove.pipeline.readers")
-    make = _executor(args.executor)
+    make = executor(args.executor)
     out = out.absolute()
     shards = out / "shards"
     if not shards.exists():
@@ -50,20 +44,6 @@ def run_distributed(
     make(
         pipeline=[readers.JsonlReader(str(shards)), step(build, settings, journal)], **options
     ).run()
-
-
-def _executor(kind: str) -> Any:
-    module, name = EXECUTORS[kind]
-    if kind == "ray":
-        try:
-            ray: Any = import_module("ray")
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("--executor ray needs Ray: pip install ray") from error
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False)  # the cluster of RAY_ADDRESS; else one of this machine
-    made = getattr(import_module(module), name)
-    # Processes are forked from one that has loaded nothing: safe beside torch's threads.
-    return partial(made, start_method="forkserver") if kind == "local" else made
 
 
 def _split(

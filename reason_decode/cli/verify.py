@@ -6,13 +6,24 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from reason_decode.cli.load import load_scorer
+from reason_decode.cli.long_run import (
+    GOES_ON,
+    LongRun,
+    add_long_run,
+    check_long_run,
+    done_items,
+    settings,
+    tell,
+)
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.cli.text import percent, printable, table
+from reason_decode.cli.workers import run_workers
+from reason_decode.evaluation.batches import WHOLE, Aside
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.parts import Part, folds, held_out, share
-from reason_decode.evaluation.verify import Located, verify
+from reason_decode.evaluation.verify import Located, check_parts, located, scored
 from reason_decode.scorers import ProcessRewardModel, RationaleScorer
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.supervision import Labelled
@@ -22,12 +33,17 @@ __all__ = ["add", "run"]
 FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
 FOLDS = 5
 SCORERS = ("prm", "rationale")
+# What is done with scores, but does not change them (a batch's size does in the last bits only).
+FREE = ("folds", "calibrate", "calibrate_share", "threshold", "maximise", "batch_size")
 
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "verify", help="find the first wrong step of given solutions", description=__doc__
+        "verify",
+        help="find the first wrong step of given solutions",
+        description=__doc__,
+        epilog=GOES_ON,
     )
     parser.add_argument(
         "--scorer",
@@ -75,11 +91,13 @@ def add(commands: Any) -> None:
     add_suffix(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
     parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
+    add_long_run(parser, "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
     """Score steps, predict first errors, measure; print a table, write the result."""
+    check_long_run(args, args.json, "--json")
     if args.json:
         check_writable(args.json)
     if args.batch_size < 1:
@@ -91,36 +109,63 @@ def run(args: Namespace) -> int:
         _read(args.calibrate, "auto", args.neutral) if args.calibrate else ([], None)
     )
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
-    scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
-    suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
-    result = verify(
-        [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in (*found, *others)],
-        scorer,
-        parts,
-        threshold=args.threshold,
-        maximise=args.maximise,
-        batch_size=args.batch_size,
-        fits=scorer.fits,
+    check_parts([*found, *others], parts, args.threshold)
+    solutions, count = [*found, *others], len(found) + len(others)
+    begun = settings(args, solutions, FREE)
+    if args.workers > 1 and not run_workers(
+        args, args.json, begun, done_items, count, option="--json"
+    ):
+        return 0
+    with LongRun(args.json, begun, done_items, count, args, "--json") as kept:
+        scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
+        suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
+        solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
+        aside = _score(args, solutions, scorer, kept)
+        if args.shard != WHOLE:
+            print(kept.told())
+            return 1 if aside else 0
+        scores: list[Any] = [None] * count
+        for line in kept.rows():
+            for place, row in zip(line["items"], line["scores"], strict=True):
+                scores[place] = row
+        result = located(solutions, scores, parts, threshold=args.threshold, maximise=args.maximise)
+        result = _with_settings(args, suffix, result, report, other_report)
+        result["not_scored"] = [{"id": solutions[x.place].id, "reason": x.reason} for x in aside]
+        result["rows"] = result.pop("rows")  # the last, for the reader's sake
+        if args.json:
+            write_json(args.json, result)
+        if not aside:
+            kept.finish()
+    _print(result)
+    for name, said in ((args.data, report), (args.calibrate, other_report)):
+        if said:
+            _print_set_aside(name, said)
+    return 1 if aside else 0
+
+
+def _score(args: Namespace, solutions: list[Located], scorer: Any, kept: LongRun) -> list[Aside]:
+    """Score what is not scored yet; the solutions that could not be, which are printed."""
+    batches = scored(
+        solutions, scorer, args.batch_size, scorer.fits, done=kept.done, shard=args.shard
     )
+    for _, line in batches:
+        kept.append(line)
+    tell(batches, lambda place: f"solution {solutions[place].id}")
+    return batches.aside
+
+
+def _with_settings(
+    args: Namespace, suffix: str, result: dict[str, Any], report: Report, other: Report | None
+) -> dict[str, Any]:
     used = ("prm",) if args.scorer == "prm" else ("rationalyst", "judge", "discount", "subtract")
-    names = (
-        "scorer",
-        *used,
-        "data",
-        "neutral",
-        "folds",
-        "calibrate",
-        "calibrate_share",
-        "maximise",
-    )
-    settings = {name: getattr(args, name) for name in (*names, "batch_size")}
-    settings |= {"format": report.format, "prompt_suffix": suffix}
-    rows = result.pop("rows")
-    result = {**settings, **result, **_said(report)}
-    if other_report:
-        result["calibration_data"] = _said(other_report)
-    if args.json:
-        write_json(args.json, {**result, "rows": rows})
+    names = ("scorer", *used, "data", "neutral", *("folds", "calibrate", "calibrate_share"))
+    told = {name: getattr(args, name) for name in (*names, "maximise", "batch_size")}
+    told |= {"format": report.format, "prompt_suffix": suffix}
+    told |= {**result, **_said(report)}
+    return told | ({"calibration_data": _said(other)} if other else {})
+
+
+def _print(result: dict[str, Any]) -> None:
     print(table([_line(result)]))
     print(
         f"not located: {result['early']} too early, {result['late']} too late, "
@@ -131,10 +176,6 @@ def run(args: Namespace) -> int:
         print(
             f"not read to the end, for they are too long for the model: {result['cut']} solutions"
         )
-    for name, said in ((args.data, report), (args.calibrate, other_report)):
-        if said:
-            _print_set_aside(name, said)
-    return 0
 
 
 def _read(path: str, format: str, neutral: Any) -> tuple[list[Located], Report]:

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.records import Cost, Trace
 
-__all__ = ["Completions", "complete"]
+__all__ = ["Completions", "Solve", "complete", "local"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,40 @@ class Completions:
     texts: list[str]
     traces: tuple[Trace, ...] | None
     cost: Cost
+
+
+Solve = Callable[[Sequence[str], Sequence[int]], Completions]
+"""Continues prompts; each has a number, which what is random depends on."""
+
+
+def local(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    strategy: Callable[..., Any] | None,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int | None,
+) -> Solve:
+    """``complete`` as a ``Solve``, for a model in this process.
+
+    Args:
+        model: see ``complete``, as for what is not told of here.
+        tokenizer: the model's.
+        strategy: a decoding strategy, or ``None``.
+        max_new_tokens: tokens a continuation may have.
+        temperature: of sampling.
+        seed: torch's random state is set to ``seed`` + the number of the first prompt before each
+            batch, which then comes out the same whatever ran before it; ``None``: left alone.
+    """
+
+    def solve(prompts: Sequence[str], numbers: Sequence[int]) -> Completions:
+        if seed is not None:
+            torch.manual_seed(seed + numbers[0])
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        return complete(model, tokenizer, strategy, prompts, **how)
+
+    return solve
 
 
 def complete(

@@ -2,11 +2,10 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from reason_decode.rows import Reject, stream_rows
+from reason_decode.rows import Reject, stream_rows, write_text
 
 __all__ = ["Reject", "check_writable", "read_jsonl", "write_json", "write_text"]
 
@@ -39,23 +38,6 @@ def write_json(path: str | Path, data: Any) -> None:
         OSError: the file cannot be written.
     """
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file under a temporary name beside its place, then rename it over the place."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp keeps others from reading; a result is as readable as any file written here.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def check_writable(path: str | Path) -> None:

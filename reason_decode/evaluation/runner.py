@@ -2,19 +2,20 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.evaluation.complete import complete
+from reason_decode.evaluation.batches import WHOLE, Aside, Batches, Shard
+from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.tasks import Item, Task
 from reason_decode.records import Cost, Trace
 
-__all__ = ["evaluate"]
+__all__ = ["answered", "evaluate", "summary"]
 
 
 def evaluate(
@@ -48,53 +49,127 @@ def evaluate(
         trace: whether the rows say what the strategy looked at.
 
     Returns:
-        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds`` and ``rows``
-        (``id, correct, text`` of each item; with ``trace`` also ``target`` and ``trace``, which is
-        ``None`` where no strategy ran); with a strategy also ``pass_at_n``, the share of
-        items of which any compared candidate is right. Ready for ``json.dumps``.
+        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, set_aside``
+        (``id, reason`` of items that could not be done, see ``Batches``, and do not count) and
+        ``rows`` (``id, correct, text`` of each item; with ``trace`` also ``target`` and ``trace``,
+        which is ``None`` where no strategy ran); with a strategy also ``pass_at_n``, the share
+        of items of which any compared candidate is right. Ready for ``json.dumps``.
 
     Raises:
-        ValueError: no items, a batch size or token budget below 1, a temperature below 0.
+        ValueError: no items, a batch size or token budget below 1, a temperature below 0; no item
+            could be done.
     """
     budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
     _check(items, batch_size, budget, temperature)
+    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
     torch.manual_seed(seed)
-    rows: list[dict[str, Any]] = []
-    reachable, cost, start = 0, Cost(), time.perf_counter()
-    bar = tqdm(total=len(items), desc=_name(strategy, temperature), unit="item", disable=None)
-    for at in range(0, len(items), batch_size):
-        batch = items[at : at + batch_size]
-        done = complete(
-            model,
-            tokenizer,
-            strategy,
-            [item.prompt for item in batch],
-            max_new_tokens=budget,
-            temperature=temperature,
-        )
-        cost += done.cost
-        for k, (item, text) in enumerate(zip(batch, done.texts, strict=True)):
-            rows.append({"id": item.id, "correct": task.grade(item, text), "text": text})
+    solve = local(model, tokenizer, strategy, seed=None, **how)
+    named = _name(strategy, temperature)
+    batches = answered(solve, items, task, batch_size, trace=trace, desc=named)
+    lines = [line for _, line in batches]
+    n = getattr(strategy, "n", 1)
+    return summary(items, lines, batches.aside, task=task.name, strategy=named, n=n, seed=seed)
+
+
+def answered(
+    solve: Solve,
+    items: Sequence[Item],
+    task: Task,
+    batch_size: int = 8,
+    *,
+    done: Container[int] = (),
+    shard: Shard = WHOLE,
+    trace: bool = False,
+    desc: str | None = None,
+) -> Batches[dict[str, Any]]:
+    """The items' solutions, graded, batch by batch: see ``Batches``; places are those of items.
+
+    Args:
+        solve: continues prompts; it gets the items' ids as their numbers.
+        items: problems of the task.
+        task: grades.
+        batch_size: prompts a batch.
+        done: places of items that need not be done.
+        shard: which batches are run here.
+        trace: whether the rows say what the strategy looked at.
+        desc: for the progress bar.
+
+    Returns:
+        Of each batch ``items`` (their places), ``rows`` (``id, correct, text``; with a strategy
+        ``reachable``, whether any compared candidate is right; with ``trace`` also ``target`` and
+        ``trace``), ``cost`` and ``seconds``.
+    """
+
+    def do(places: Sequence[int]) -> dict[str, Any]:
+        start, batch = time.perf_counter(), [items[place] for place in places]
+        made = solve([item.prompt for item in batch], [item.id for item in batch])
+        rows: list[dict[str, Any]] = [
+            {"id": item.id, "correct": task.grade(item, text), "text": text}
+            for item, text in zip(batch, made.texts, strict=True)
+        ]
+        traces = made.traces or [None] * len(batch)
+        for row, item, seen in zip(rows, batch, traces, strict=True):
+            if seen is not None:
+                row["reachable"] = _any_right(task, item, seen)
             if trace:
-                seen = done.traces and done.traces[k].to_dict()
-                rows[-1] |= {"target": item.target, "trace": seen}
-        if done.traces is not None:
-            reachable += sum(map(_any_right, [task] * len(batch), batch, done.traces))
-        bar.update(len(batch))
-    bar.close()
+                row |= {"target": item.target, "trace": seen and seen.to_dict()}
+        seconds = time.perf_counter() - start
+        return {"items": list(places), "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
+
+    places = range(len(items))
+    return Batches(places, batch_size, do, done=done, shard=shard, desc=desc)
+
+
+def summary(
+    items: Sequence[Item],
+    lines: Iterable[Mapping[str, Any]],
+    aside: Sequence[Aside],
+    *,
+    task: str,
+    strategy: str,
+    n: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The result of ``evaluate``, from what ``answered`` gave.
+
+    Args:
+        items: all of them.
+        lines: of each batch; an item that two of them have is taken from the first.
+        aside: items that could not be done; they do not count.
+        task: its name, for the result.
+        strategy: its name, for the result.
+        n: for the result.
+        seed: for the result.
+
+    Raises:
+        ValueError: no item could be done.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    cost, seconds = Cost(), 0.0
+    for line in lines:
+        cost += Cost(**line["cost"])
+        seconds += line["seconds"]
+        for place, row in zip(line["items"], line["rows"], strict=True):
+            found.setdefault(place, dict(row))
+    if not found:
+        why = aside[0].reason if aside else "none was tried"
+        raise ValueError(f"none of the {len(items)} items could be done; the first: {why}")
+    rows = [found[place] for place in sorted(found)]
     correct = sum(row["correct"] for row in rows)
+    reachable = [row.pop("reachable") for row in rows if "reachable" in row]
     return {
-        "task": task.name,
-        "strategy": _name(strategy, temperature),
-        "n": getattr(strategy, "n", 1),
+        "task": task,
+        "strategy": strategy,
+        "n": n,
         "seed": seed,
-        "items": len(items),
+        "items": len(rows),
         "correct": correct,
-        "accuracy": correct / len(items),
-        "ci95": list(accuracy_interval(correct, len(items))),
-        **({} if strategy is None else {"pass_at_n": reachable / len(items)}),
+        "accuracy": correct / len(rows),
+        "ci95": list(accuracy_interval(correct, len(rows))),
+        **({"pass_at_n": sum(reachable) / len(rows)} if reachable else {}),
         "cost": cost.to_dict(),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
+        "set_aside": [{"id": items[x.place].id, "reason": x.reason} for x in aside],
         "rows": rows,
     }
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -85,20 +85,27 @@ def _load_game24(path: str | Path, rows: str | None) -> tuple[list[Item], list[R
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         table = csv.DictReader(file)
         try:
-            if missing := {"Rank", "Puzzles"} - set(table.fieldnames or ()):
-                shown = f"{table.fieldnames}"[:200]
-                raise ValueError(f"{path} has no column {sorted(missing)}; it has {shown}")
-            for row in table:
-                try:
-                    rank = int(row["Rank"] or "")
-                    if first <= rank < last:
-                        items.append(countdown_item(_four_numbers(row["Puzzles"]), id=rank))
-                except ValueError as error:
-                    rejected.append(Reject(table.line_num, str(error)))
+            names = table.fieldnames
         except csv.Error as error:
-            # A field beyond csv's limit: the reader does not find the next row.
-            rejected.append(Reject(table.line_num, f"no CSV from here on: {error}"))
+            raise ValueError(f"{path} is no CSV: {error}") from error
+        if missing := {"Rank", "Puzzles"} - set(names or ()):
+            raise ValueError(f"{path} has no column {sorted(missing)}; it has {f'{names}'[:200]}")
+        for row in _until_broken(table, rejected):
+            try:
+                rank = int(row["Rank"] or "")
+                if first <= rank < last:
+                    items.append(countdown_item(_four_numbers(row["Puzzles"]), id=rank))
+            except ValueError as error:
+                rejected.append(Reject(table.line_num, str(error)))
     return _some(items, rejected, path, rows), rejected
+
+
+def _until_broken(table: Any, rejected: list[Reject]) -> Iterator[dict[str, Any]]:
+    """The rows up to one that the reader gives up at, which is set aside."""
+    try:
+        yield from table
+    except csv.Error as error:
+        rejected.append(Reject(table.line_num, f"the table is broken from here on: {error}"))
 
 
 def _load_bbh(path: str | Path, rows: str | None) -> tuple[list[Item], list[Reject]]:

@@ -1,23 +1,16 @@
 """Locating the first wrong step of solutions that any model wrote, by what a scorer thinks."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
-from reason_decode.evaluation.first_error import (
-    Maximise,
-    Scores,
-    calibrate,
-    first_below,
-    location,
-)
+from reason_decode.evaluation.batches import WHOLE, Batches, Shard
+from reason_decode.evaluation.first_error import Maximise, calibrate, first_below, location
 from reason_decode.evaluation.parts import Part
-from reason_decode.scorers.base import Scorer, check_finite
+from reason_decode.scorers.base import NotFinite, Scorer, check_finite
 
-__all__ = ["Located", "step_scores", "verify"]
+__all__ = ["Located", "check_parts", "located", "scored", "step_scores", "verify"]
 
 Fits = Callable[[str, Sequence[str]], int]
 """How many of the first steps behind a prompt a scorer can read."""
@@ -75,6 +68,24 @@ def verify(
         ValueError: there is nothing to test, a prompt is calibrated on and tested by one part, a
             part cannot be calibrated, or scores are not one finite number a step.
     """
+    check_parts(solutions, parts, threshold)
+    scores: list[list[float | None] | None] = [*step_scores(solutions, scorer, batch_size, fits)]
+    return located(solutions, scores, parts, threshold=threshold, maximise=maximise)
+
+
+def check_parts(
+    solutions: Sequence[Located], parts: Sequence[Part], threshold: float | None
+) -> None:
+    """Raise unless there is something to test, and no prompt is calibrated on and tested.
+
+    Args:
+        solutions: see ``verify``.
+        parts: places in them.
+        threshold: ``None`` for one that is calibrated.
+
+    Raises:
+        ValueError: there is not, or one is.
+    """
     if not any(part.tested for part in parts):
         raise ValueError("got no solutions to test; pass at least one")
     if threshold is not None and not math.isfinite(threshold):
@@ -87,28 +98,58 @@ def verify(
                 f"got {len(both)} prompts both to calibrate on and to test on; a threshold is "
                 "tested on other prompts only: make parts by folds, share or held_out"
             )
-    scores = step_scores(solutions, scorer, batch_size, fits)
-    rows = [
-        {"id": solution.id, "scores": row, "labelled": solution.wrong}
-        for solution, row in zip(solutions, scores, strict=True)
-    ]
+
+
+def located(
+    solutions: Sequence[Located],
+    scores: Sequence[list[float | None] | None],
+    parts: Sequence[Part],
+    *,
+    threshold: float | None = None,
+    maximise: Maximise = "f1",
+) -> dict[str, Any]:
+    """The result of ``verify``, from step scores that are there already.
+
+    Args:
+        solutions: see ``verify``, as for what is not told of here.
+        scores: of the steps of each solution; ``None`` for one that could not be scored, which then
+            neither counts nor has a row.
+        parts: places in ``solutions``.
+        threshold: the same for all parts.
+        maximise: what a calibrated threshold maximises.
+
+    Raises:
+        ValueError: a part cannot be calibrated, or nothing that is to be tested has scores.
+    """
+    known = {k: row for k, row in enumerate(scores) if row is not None}
+    if not any(k in known for part in parts for k in part.tested):
+        raise ValueError("none of the solutions to test could be scored")
+    rows: dict[int, dict[str, Any]] = {
+        k: {"id": solutions[k].id, "scores": row, "labelled": solutions[k].wrong}
+        for k, row in known.items()
+    }
     thresholds: list[float] = []
     for part in parts:
-        chosen, wrong = _of(part.calibrated, scores, solutions)
-        thresholds.append(calibrate(chosen, wrong, maximise) if threshold is None else threshold)
+        chosen = [k for k in part.calibrated if k in known]
+        if threshold is None:
+            wrong = [solutions[k].wrong for k in chosen]
+            thresholds.append(calibrate([known[k] for k in chosen], wrong, maximise))
+        else:
+            thresholds.append(threshold)
         for k in part.tested:
-            guess = first_below(scores[k], thresholds[-1])
-            rows[k] |= {"predicted": guess, "threshold": thresholds[-1]}
-    tested = [row for row in rows if "predicted" in row]
-    for row in rows:
+            if k in known:
+                guess = first_below(known[k], thresholds[-1])
+                rows[k] |= {"predicted": guess, "threshold": thresholds[-1]}
+    tested = [row for row in rows.values() if "predicted" in row]
+    for row in rows.values():
         if "predicted" not in row:
             row["calibrated_on"] = True
     measured = location([row["predicted"] for row in tested], [row["labelled"] for row in tested])
     cut = sum(
-        any(x is None and step.strip() for x, step in zip(row, solution.steps, strict=True))
-        for row, solution in zip(scores, solutions, strict=True)
+        any(x is None and step.strip() for x, step in zip(row, solutions[k].steps, strict=True))
+        for k, row in known.items()
     )
-    return {**measured, "thresholds": thresholds, "cut": cut, "rows": rows}
+    return {**measured, "thresholds": thresholds, "cut": cut, "rows": list(rows.values())}
 
 
 def step_scores(
@@ -127,34 +168,70 @@ def step_scores(
 
     Raises:
         ValueError: the batch size is below 1; scores are not one finite number a step.
+        MemoryError: the scorer has no room for one solution alone.
+    """
+    batches = scored(solutions, scorer, batch_size, fits)
+    rows = [row for _, line in batches for row in line["scores"]]
+    for aside in batches.aside:
+        raise (MemoryError if aside.memory else NotFinite)(aside.reason)
+    return rows
+
+
+def scored(
+    solutions: Sequence[Located],
+    scorer: Scorer,
+    batch_size: int = 32,
+    fits: Fits | None = None,
+    *,
+    done: Container[int] = (),
+    shard: Shard = WHOLE,
+) -> Batches[dict[str, Any]]:
+    """The step scores of solutions batch by batch: see ``Batches`` and ``step_scores``.
+
+    Args:
+        solutions: the solutions; their places name them.
+        scorer: scores steps.
+        batch_size: how many solutions the scorer is given at a time.
+        fits: how many of the first steps it can read; ``None`` for all.
+        done: places of solutions that need not be scored.
+        shard: which batches are run here.
+
+    Returns:
+        Of each batch ``items`` (places) and ``scores``.
+
+    Raises:
+        ValueError: the batch size is below 1; while iterating: scores are not one number a step.
     """
     if batch_size < 1:
         raise ValueError(f"got batch_size={batch_size}; need at least 1")
+
+    def do(places: Sequence[int]) -> dict[str, Any]:
+        batch = [solutions[place] for place in places]
+        return {"items": list(places), "scores": _scored(batch, scorer, fits)}
+
+    places = range(len(solutions))
+    named = {"desc": "verify", "unit": "solution"}
+    return Batches(places, batch_size, do, done=done, shard=shard, **named)
+
+
+def _scored(
+    batch: Sequence[Located], scorer: Scorer, fits: Fits | None
+) -> list[list[float | None]]:
     rows: list[list[float | None]] = []
-    with tqdm(total=len(solutions), desc="verify", unit="solution", disable=None) as progress:
-        for start in range(0, len(solutions), batch_size):
-            batch = solutions[start : start + batch_size]
-            texts = [_readable(solution, fits) for solution in batch]
-            scores = scorer.score([solution.prompt for solution in batch], texts)
-            check_finite(scores, [solution.id for solution in batch])
-            for solution, listed, row in zip(batch, texts, scores, strict=True):
-                if len(listed) != len(row):
-                    raise ValueError(
-                        f"got {len(row)} scores for the {len(listed)} steps of {solution.id}; "
-                        "need a scorer of steps, such as a process reward model"
-                    )
-                given = iter(row.tolist())
-                rows.append([next(given, None) if x.strip() else None for x in solution.steps])
-            progress.update(len(batch))
+    texts = [_readable(solution, fits) for solution in batch]
+    scores = scorer.score([solution.prompt for solution in batch], texts)
+    check_finite(scores, [solution.id for solution in batch])
+    for solution, listed, row in zip(batch, texts, scores, strict=True):
+        if len(listed) != len(row):
+            raise ValueError(
+                f"got {len(row)} scores for the {len(listed)} steps of {solution.id}; "
+                "need a scorer of steps, such as a process reward model"
+            )
+        given = iter(row.tolist())
+        rows.append([next(given, None) if x.strip() else None for x in solution.steps])
     return rows
 
 
 def _readable(solution: Located, fits: Fits | None) -> list[str]:
     steps = [step for step in solution.steps if step.strip()]
     return steps if fits is None else steps[: fits(solution.prompt, steps)]
-
-
-def _of(
-    places: Sequence[int], scores: Sequence[Scores], solutions: Sequence[Located]
-) -> tuple[list[Scores], list[int | None]]:
-    return [scores[k] for k in places], [solutions[k].wrong for k in places]

@@ -20,11 +20,11 @@ in one pass, without its logits. `calibrate` finds the threshold that gives a pr
 pairs.
 """
 
+from reason_decode.endpoint import Endpoint, Unanswered
 from reason_decode.mining.calibrate import Calibrated, calibrate
 from reason_decode.mining.dedup import decontaminate, dedup
 from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
-from reason_decode.mining.endpoint import Endpoint
-from reason_decode.mining.extract import ChatModel, Unanswered, extract, given
+from reason_decode.mining.extract import ChatModel, extract, given
 from reason_decode.mining.faithful import faithful, leak
 from reason_decode.mining.journal import Journal
 from reason_decode.mining.keep import Judged, judge, keep

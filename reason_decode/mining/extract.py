@@ -1,37 +1,22 @@
 """Rationales put into documents by a chat model."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.cache import input_device
+from reason_decode.endpoint import Messages, Unanswered
+from reason_decode.memory import Failed, by_halves
 from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
-from reason_decode.mining.prompt import Messages, messages
+from reason_decode.mining.prompt import messages
 from reason_decode.scorers.writer import TAGS, Tags
 
-__all__ = ["ChatModel", "Complete", "Unanswered", "extract", "given"]
-
-
-class Unanswered(NamedTuple):
-    """Why a chat has no answer.
-
-    Attributes:
-        reason: what stands before a colon is the kind of reason.
-        again: whether to ask again in the next run.
-
-    Example:
-        >>> from reason_decode.mining import Unanswered
-        >>> Unanswered("cut off: the answer has more than 9 tokens").again
-        False
-    """
-
-    reason: str
-    again: bool = False
+__all__ = ["ChatModel", "Complete", "extract", "given"]
 
 
 # Answers to chats, in their order; it may take chats ahead of what it has answered.
@@ -181,7 +166,7 @@ class ChatModel:
             ids = [self._ids(chat) for chat in group]
             room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
             long = [room is not None and len(row) >= room for row in ids]
-            answers = self._answer([row for row, over in zip(ids, long, strict=True) if not over])
+            answers = self._answers([row for row, over in zip(ids, long, strict=True) if not over])
             for row, over in zip(ids, long, strict=True):
                 reason = f"too long: {len(row)} tokens, and the model reads {room}"
                 yield Unanswered(reason) if over else next(answers)
@@ -191,10 +176,16 @@ class ChatModel:
         told = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
         return list(told["input_ids"])
 
+    def _answers(self, rows: list[list[int]]) -> Iterator[str | Unanswered]:
+        """By halves where memory runs out."""
+        for _, found in by_halves(self._answer, rows) if rows else ():
+            if isinstance(found, Failed):
+                yield Unanswered(found.reason, again=True)
+            else:
+                yield from found
+
     @torch.no_grad()
-    def _answer(self, rows: list[list[int]]) -> Iterator[str | Unanswered]:
-        if not rows:
-            return
+    def _answer(self, rows: Sequence[list[int]]) -> list[str | Unanswered]:
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), int(self.how.pad_token_id or 0))
         mask = torch.zeros_like(ids)
@@ -205,9 +196,10 @@ class ChatModel:
         written = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=self.how
         )[:, width:].tolist()
-        for row in written:
-            end = next((k for k, token in enumerate(row) if token in self.ends), None)
-            if end is None:
-                yield Unanswered(f"cut off: the answer has more than {len(row)} tokens")
-            else:
-                yield str(self.tokenizer.decode(row[:end], skip_special_tokens=True))
+        return [self._said(row) for row in written]
+
+    def _said(self, row: list[int]) -> str | Unanswered:
+        end = next((k for k, token in enumerate(row) if token in self.ends), None)
+        if end is None:
+            return Unanswered(f"cut off: the answer has more than {len(row)} tokens")
+        return str(self.tokenizer.decode(row[:end], skip_special_tokens=True))

@@ -1,20 +1,19 @@
-"""What a run has done so far, in a file that a crash at any moment leaves usable."""
+"""Which documents a run of mining has done so far, and what came of them."""
 
-import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from reason_decode import journal
 from reason_decode.mining.documents import Document, Dropped
 from reason_decode.mining.records import Mined, to_row
 
 __all__ = ["Journal", "read_journal"]
 
+OF = "mining"
 
-class Journal(AbstractContextManager["Journal"]):
+
+class Journal(journal.Journal):
     """Results by document, one line each, written before the next result is asked for.
 
     A document is done when its line is whole. A line that was being written when the process was
@@ -39,27 +38,7 @@ class Journal(AbstractContextManager["Journal"]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.file: BinaryIO = self.path.open("a+b", buffering=0)
-        try:
-            _lock(self.file, self.path)
-            self.done = {(row["source"], row["id"]) for row in read_journal(self.path)}
-            self._cut()
-        except BaseException:
-            self.file.close()
-            raise
-
-    def _cut(self) -> None:
-        """Cut off what follows the last line break."""
-        end = self.file.seek(0, 2)
-        while end:
-            start = max(end - 65_536, 0)
-            self.file.seek(start)
-            place = self.file.read(end - start).rfind(b"\n")
-            end = start + place + 1
-            if place >= 0:
-                break
-        self.file.truncate(end)
+        super().__init__(path, _names, OF)
 
     def __contains__(self, item: object) -> bool:
         document = item.document if isinstance(item, Dropped) else item
@@ -67,15 +46,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     def write(self, result: Mined | Dropped) -> None:
         """Add a line; when this returns, a kill of the process no longer loses it."""
-        row = to_row(result)
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        # Unbuffered: one write of the system a line, unless that takes only part of it.
-        while line:
-            line = line[self.file.write(line) or 0 :]
-        self.done.add((row["source"], row["id"]))
-
-    def __exit__(self, *args: object) -> None:
-        self.file.close()
+        self.append(to_row(result))
 
 
 def read_journal(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -85,29 +56,9 @@ def read_journal(path: str | Path) -> Iterator[dict[str, Any]]:
         ValueError: a whole line is no result.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-                _ = row["source"], row["id"], row["records"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number} is no result of mining ({error!r}); was it edited? "
-                    "Delete the line, and its document is done anew"
-                ) from error
-            yield row
+    return journal.read_rows(path, _names, OF)
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep other processes out until the file is closed or this process ends, however it ends."""
-    if find_spec("fcntl") is None:
-        return  # not a POSIX system
-    fcntl: Any = import_module("fcntl")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"another process is writing {path}; wait for it, or choose another folder"
-        ) from None
+def _names(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    _ = row["records"]
+    return [(row["source"], row["id"])]

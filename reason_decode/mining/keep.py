@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.cache import input_device
 from reason_decode.host import takes_any_mask
-from reason_decode.mining.documents import Marked
+from reason_decode.memory import Failed, by_halves
+from reason_decode.mining.documents import Document, Dropped, Marked
 from reason_decode.mining.records import Mined, Record
 from reason_decode.ops import LossDelta, loss_delta
 from reason_decode.scorers.weights import output_of
@@ -147,8 +148,11 @@ def keep(
     threshold: float | Mapping[str, float] = 0.0,
     tags: Tags = TAGS,
     batch: int = 8,
-) -> Iterator[Mined]:
+) -> Iterator[Mined | Dropped]:
     """The last stage: each document with a record of every rationale, kept or not and why.
+
+    A batch for which there is no memory is judged by halves; a document for which alone there is
+    none is left for another run.
 
     Args:
         documents: any number; read as results are asked for.
@@ -168,17 +172,27 @@ def keep(
         >>> models = tiny.load()
         >>> marked, _ = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
         >>> (mined,) = keep([marked], models.model, models.tokenizer, threshold={"": -9.0})
-        >>> mined.records[0].kept
-        True
+        >>> [record.kept for record in mined.records]
+        [True]
     """
+    how: dict[str, Any] = {"discount": discount, "threshold": threshold, "tags": tags}
+
+    def do(group: Sequence[Marked]) -> list[Mined]:
+        judged = judge(group, model, tokenizer, **how, batch=len(group))
+        # One for every rationale, in order.
+        return [_mined(marked, list(islice(judged, len(marked.rationales)))) for marked in group]
+
     waiting = iter(documents)
     while group := list(islice(waiting, batch)):
-        judged = judge(
-            group, model, tokenizer, discount=discount, threshold=threshold, tags=tags, batch=batch
-        )
-        for marked in group:
-            # One for every rationale, in order.
-            yield _mined(marked, list(islice(judged, len(marked.rationales))))
+        for part, found in by_halves(do, group):
+            if isinstance(found, Failed):
+                yield Dropped(_document(part[0]), "keep", found.reason, again=True)
+            else:
+                yield from found
+
+
+def _document(marked: Marked) -> Document:
+    return marked.document or Document(marked.id, marked.source, "".join(marked.texts))
 
 
 def _mined(marked: Marked, judged: Sequence[Judged]) -> Mined:

@@ -1,7 +1,6 @@
 """The files that a run leaves: what is kept, what is not and why."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import IO, Any, NamedTuple
 
 from reason_decode.mining.journal import read_journal
 from reason_decode.mining.report import Report, count
+from reason_decode.rows import replacing
 
 __all__ = ["Outputs", "check_parquet", "write_outputs"]
 
@@ -113,30 +113,19 @@ class _Groups:
 
 @contextmanager
 def _jsonl(path: Path) -> Iterator[_Lines]:
-    with _replacing(path) as name, name.open("w", encoding="utf-8") as file:
+    with replacing(path) as name, name.open("w", encoding="utf-8") as file:
         yield _Lines(file)
 
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[_Groups]:
-    with _replacing(path) as name:
+    with replacing(path) as name:
         groups = _Groups(name)
         try:
             yield groups
             groups.flush()
         finally:
             groups.file.close()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which takes the file's place if all goes well."""
-    name = path.with_name(f".{path.name}.tmp")
-    try:
-        yield name
-        os.replace(name, path)
-    finally:
-        name.unlink(missing_ok=True)
 
 
 def check_parquet() -> None:

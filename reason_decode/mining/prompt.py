@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from reason_decode.endpoint import Messages
 from reason_decode.mining.documents import Document, parse_marked
 from reason_decode.scorers.writer import TAGS, Tags
 
-__all__ = ["SHOTS", "Messages", "messages", "without_tags"]
-
-Messages = list[dict[str, str]]
+__all__ = ["SHOTS", "messages", "without_tags"]
 
 INSTRUCTION = """\
 Below you are given a text. Repeat it word for word, and put rationales into it. A rationale is \

@@ -106,17 +106,21 @@ def _reduced(scores: Tensor, how: Reduce) -> Tensor:
     return {"prod": torch.prod, "min": torch.min, "mean": torch.mean}[how](scores)
 
 
+class NotFinite(ValueError):
+    """A score is NaN or infinite."""
+
+
 def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
     """Raise if a score is NaN or infinite, naming the solution and the step.
 
     Raises:
-        ValueError: such a score; it would win or lose every comparison without a word.
+        NotFinite: such a score; it would win or lose every comparison without a word.
     """
     for name, tensor in zip(names, scores, strict=True):
         bad = (~torch.isfinite(tensor)).nonzero()
         if len(bad):
             step = int(bad[0])
-            raise ValueError(
+            raise NotFinite(
                 f"got score {tensor[step].item()} for step {step} of {name}; scores must be "
                 "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
                 "does not)"

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.host import Generation
 from reason_decode.records import Cost, Trace
-from reason_decode.scorers.base import Reduce, Scorer, check_reduce
+from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
 from reason_decode.strategies.base import (
+    Pool,
     Strategy,
     check_caps,
     check_count,
@@ -77,16 +78,28 @@ class BestOfN(Strategy):
         pool = sample_pool(
             generation, self.tokenizer, self.scorer.splitter, self.n, self.max_tokens
         )
+        traces, read = self.pick(pool, session, generation.copies)
+        sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
+        return sequences, traces, generation.cost + Cost(scorer=read)
+
+    def pick(self, pool: Pool, session: Session, count: int = 1) -> tuple[list[Trace], int]:
+        """Score candidates, wherever they are from, and choose.
+
+        Args:
+            pool: of each prompt at least one candidate.
+            session: the scorer's, opened over the pool's prompts.
+            count: how many are chosen of each prompt.
+
+        Returns:
+            one trace a prompt, and how many tokens the scorer read.
+        """
         candidates, read = score_pool(pool, session, self.reduce)
-        chosen: list[tuple[int, ...]] = []
+        traces: list[Trace] = []
         capped = self.max_tokens is not None
-        for group in candidates:
+        for prompt, group in zip(pool.prompts, candidates, strict=True):
             ranks = [(capped and not c.finished, -(c.total or 0.0)) for c in group]
             order = sorted(range(len(group)), key=ranks.__getitem__)
             # Where a budget left fewer than are to be returned, the best are repeated.
-            chosen.append(tuple(order[k % len(order)] for k in range(generation.copies)))
-        traces = [
-            Trace(prompt, type(self).__name__, tuple(group), picks)
-            for prompt, group, picks in zip(pool.prompts, candidates, chosen, strict=True)
-        ]
-        return pack(generation, pool.tokens, chosen), traces, generation.cost + Cost(scorer=read)
+            picks = tuple(order[k % len(order)] for k in range(count))
+            traces.append(Trace(prompt, type(self).__name__, tuple(group), picks))
+        return traces, read

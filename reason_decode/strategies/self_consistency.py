@@ -10,10 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.answers import extract_answer
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, Trace
-from reason_decode.scorers.base import Reduce, Scorer, check_reduce
+from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
+    Pool,
     Strategy,
     check_caps,
     check_count,
@@ -118,6 +119,20 @@ class SelfConsistency(Strategy):
             session = self.weigh.open(prompt_texts(generation, self.tokenizer))
         enough = None if self.stop is None else self._enough()
         pool = sample_pool(generation, self.tokenizer, splitter, self.n, self.max_tokens, enough)
+        traces, read = self.pick(pool, session)
+        sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
+        return sequences, traces, generation.cost + Cost(scorer=read)
+
+    def pick(self, pool: Pool, session: Session | None) -> tuple[list[Trace], int]:
+        """Vote over candidates, wherever they are from.
+
+        Args:
+            pool: of each prompt at least one candidate.
+            session: the weighing scorer's, opened over the pool's prompts; ``None`` without one.
+
+        Returns:
+            one trace a prompt, and how many tokens the scorer read.
+        """
         candidates, read = pool.candidates, 0
         if session is not None:
             candidates, read = score_pool(pool, session, self.reduce)
@@ -129,8 +144,7 @@ class SelfConsistency(Strategy):
             traces.append(
                 Trace(prompt, name, tuple(group), (vote.representative,), votes=vote.weights)
             )
-        sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
-        return sequences, traces, generation.cost + Cost(scorer=read)
+        return traces, read
 
     def _weight(self, candidate: Candidate) -> float:
         if candidate.total is None:

@@ -29,7 +29,7 @@ def test_a_table_is_printed_and_the_result_written(
     assert [reject["row"] for reject in result["rejected"]] == [5]
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split()[:4] == ["task", "strategy", "n", "seed"]
-    assert printed[1].split()[:2] == ["game24", "guided"] and "50.0 %" in printed[1]
+    assert printed[1].split()[:2] == ["game24", "best-of-n"] and "50.0 %" in printed[1]
     assert printed[2].startswith("set aside: row 5: ")
 
 

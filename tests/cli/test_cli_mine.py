@@ -27,6 +27,14 @@ def insert(chats: Iterable[Any]) -> Iterator[str]:
         yield chat[-1]["content"].replace("\n", "\n<BOT>add them<EOT>", 1)
 
 
+def interrupted(chats: Iterable[Any]) -> Iterator[str]:
+    """That writer, when somebody presses Ctrl-C."""
+    for k, answer in enumerate(insert(chats)):
+        if k == 8:
+            raise KeyboardInterrupt
+        yield answer
+
+
 def data(folder: Path, count: int = COUNT) -> Path:
     path = folder / "sums.jsonl"
     sums = ((k, k * 37 % 101, k * 53 % 89) for k in range(count))
@@ -151,3 +159,13 @@ def test_a_run_in_which_nothing_is_kept_is_no_failure(tmp_path, capsys):
     assert main(given) == 0
     assert "extract: 2 x no rationale was put in" in capsys.readouterr().out
     assert (out / "rationales.jsonl").read_text() == ""
+
+
+def test_interrupted_it_says_how_much_is_done_and_how_to_go_on(tmp_path, capsys):
+    given = arguments(data(tmp_path, 20), tmp_path / "out")
+    given[given.index("test_cli_mine:insert")] = "test_cli_mine:interrupted"
+    assert main(given) == 130
+    said = capsys.readouterr().err
+    done = len(lines(tmp_path / "out" / "journal" / "00000.jsonl"))
+    assert 0 < done < 20 and f"{done} documents are done and kept in " in said
+    assert said.rstrip().endswith(" ".join(["reason-decode", *given]))

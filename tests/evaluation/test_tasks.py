@@ -128,3 +128,11 @@ def test_a_sampled_row_tells_its_problem():
     assert BBH.item({"prompt": "1 + 1 =\n"}) == arithmetic_item("1 + 1")
     with pytest.raises(ValueError, match="neither `puzzle` nor `prompt`"):
         GAME24.item({"prompt": "Hello"})
+
+
+def test_a_table_that_breaks_gives_the_rows_before_it(tmp_path: Path):
+    path = tmp_path / "24.csv"
+    path.write_text('Rank,Puzzles\n1,1 1 4 6\n2,"1 1 3 8' + "\n2 2 2 2" * 20_000)
+    items, rejected = TASKS["game24"].load(path, None)
+    assert [item.id for item in items] == [1]
+    assert rejected[-1].reason.startswith("the table is broken from here on: field larger")

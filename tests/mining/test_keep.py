@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from transformers import (
 )
 
 from reason_decode import tiny
-from reason_decode.mining import Judged, Marked, judge, parse_marked
+from reason_decode.mining import Dropped, Judged, Marked, Mined, judge, parse_marked
 from reason_decode.scorers.writer import TAGS
 
+keeping: Any = import_module("reason_decode.mining.keep")  # mining.keep is the function
 SIZES: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 16,
@@ -131,3 +133,24 @@ def test_parse_marked_joins_what_an_unclosed_tag_would_have_taken():
     assert marked.preceding(1) == "abopen c"
     with pytest.raises(ValueError, match="got 1 pieces of text and 1 rationales in 2"):
         Marked("2", "s", ("a",), ("b",))
+
+
+@pytest.mark.parametrize("how", ["gpu", "cpu"])
+def test_without_memory_for_a_batch_it_is_judged_by_halves_and_no_document_is_lost(
+    how: str, monkeypatch: pytest.MonkeyPatch
+):
+    judging, deltas = MODELS["llama"](), keeping._deltas
+    whole = list(keeping.keep(DOCUMENTS, judging, TOKENIZER))
+
+    def little(model: Any, laid: Any, *rest: Any) -> Any:
+        if any(each.document.id == "a" for each in laid):
+            if how == "gpu":
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return deltas(model, laid, *rest)
+
+    monkeypatch.setattr(keeping, "_deltas", little)
+    lost, *others = keeping.keep(DOCUMENTS, judging, TOKENIZER)
+    assert isinstance(lost, Dropped) and lost.again and lost.document.id == "a"
+    assert lost.reason.startswith("out of memory: ")
+    assert [x.id for x in others if isinstance(x, Mined)] == ["b", "c"] and len(whole) == 3

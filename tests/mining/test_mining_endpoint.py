@@ -1,67 +1,10 @@
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from reason_decode.mining import Document, Dropped, Endpoint, Marked, Unanswered, extract
-
-# What a server does with the k-th request of a chat: a status and headers, or something worse.
-Behaviour = Callable[[str, int], Any]
-
-
-@contextmanager
-def served(behave: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The address of a server that answers "re: ..." unless told otherwise, and what it got."""
-    got: list[dict[str, Any]] = []
-    counts: dict[str, int] = {}
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            chat = body["messages"][-1]["content"]
-            with lock:
-                counts[chat] = counts.get(chat, 0) + 1
-                count = counts[chat]
-                got.append(body | {"path": self.path, "key": self.headers["Authorization"]})
-            told = behave(chat, count)
-            if told == "drop":
-                self.connection.close()
-                return
-            status, headers, end = told if isinstance(told, tuple) else (200, {}, "stop")
-            message = {"role": "assistant", "content": f"re: {chat}"}
-            answer = {"choices": [{"message": message, "finish_reason": end}]}
-            data = json.dumps(answer).encode() if told != "rubbish" else b"<html>"
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2] if told == "short" else data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):
-                pass  # it dropped the connection itself
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", got
-    finally:
-        server.shutdown()
-        server.server_close()
+from tests.server import served
 
 
 def chats(count: int) -> list[list[dict[str, str]]]:
@@ -147,7 +90,7 @@ def test_a_server_that_stays_down_ends_the_run_and_nothing_counts_as_done():
     with served(lambda *_: "drop") as (url, _):
         complete = Endpoint(url, "m", attempts=1, give_up=3, concurrency=1, sleep=lambda _: None)
         found = []
-        with pytest.raises(ConnectionError, match="3 documents in a row .* run the same command"):
+        with pytest.raises(ConnectionError, match="3 requests in a row .* run the same command"):
             for result in extract([Document(str(k), "s", "text") for k in range(9)], complete):
                 found.append(result)
     assert all(isinstance(x, Dropped) and x.again for x in found)

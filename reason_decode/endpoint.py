@@ -1,4 +1,4 @@
-"""Chats completed by a server: any endpoint of OpenAI's form, such as vLLM's or SGLang's."""
+"""Chats and texts completed by a server of OpenAI's form, such as vLLM's or SGLang's."""
 
 import json
 import os
@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any
+from typing import Any, NamedTuple
 from urllib import error, request
 
-from reason_decode.mining.extract import Unanswered
-from reason_decode.mining.prompt import Messages
+__all__ = ["Continued", "Endpoint", "Messages", "TextEndpoint", "Unanswered"]
 
-__all__ = ["Endpoint"]
+Messages = list[dict[str, str]]
 
 # Statuses that may pass; every other one from 400 on is about what was sent.
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
@@ -28,6 +27,39 @@ REFUSALS = {
     405: "look whether the address has to end in /v1",
 }
 LARGEST = 16 * 2**20  # bytes of an answer
+
+
+class Unanswered(NamedTuple):
+    """Why a chat has no answer.
+
+    Attributes:
+        reason: what stands before a colon is the kind of reason.
+        again: whether to ask again in the next run.
+
+    Example:
+        >>> from reason_decode.mining import Unanswered
+        >>> Unanswered("cut off: the answer has more than 9 tokens").again
+        False
+    """
+
+    reason: str
+    again: bool = False
+
+
+class Continued(NamedTuple):
+    """How a server continued a text.
+
+    Attributes:
+        text: the continuation.
+        finished: ended by itself, not by the token budget.
+        read: tokens of the prompt; 0 where the server does not say.
+        sampled: tokens of the continuation; likewise.
+    """
+
+    text: str
+    finished: bool
+    read: int
+    sampled: int
 
 
 class Endpoint:
@@ -61,6 +93,8 @@ class Endpoint:
         'http://localhost:8000/v1/chat/completions'
     """
 
+    path = "/chat/completions"
+
     def __init__(
         self,
         base_url: str,
@@ -86,16 +120,16 @@ class Endpoint:
         for name, value in numbers.items():
             if not value > 0:
                 raise ValueError(f"got {name}={value}; it must be positive")
-        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.url = base_url.rstrip("/") + self.path
         self.key, self.concurrency, self.attempts = key, concurrency, attempts
         self.timeout, self.give_up, self.sleep = timeout, give_up, sleep
         self.body = {"model": model, "max_tokens": max_tokens, "temperature": 0} | (options or {})
         self.pace = _Pace(60 / per_minute if per_minute else 0.0, sleep)
         self.opener = request.build_opener(_NoRedirect)
 
-    def __call__(self, chats: Iterable[Messages]) -> Iterator[str | Unanswered]:
+    def __call__(self, chats: Iterable[Any]) -> Iterator[Any]:
         """The answers, in order; a few chats are asked for ahead, so that one slow is not all."""
-        waiting: deque[Future[str | Unanswered]] = deque()
+        waiting: deque[Future[Any]] = deque()
         failed = 0
         pool = ThreadPoolExecutor(self.concurrency)
         try:
@@ -111,18 +145,30 @@ class Endpoint:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _failed(self, before: int, answer: str | Unanswered) -> int:
+    def _asked(self, chat: Any) -> dict[str, Any]:
+        """What a request says of a chat."""
+        return {"messages": chat}
+
+    def _read(self, answer: Any) -> Any:
+        """What an answer says.
+
+        Raises:
+            ValueError: it is not of the form that such endpoints have.
+        """
+        return _content(answer)
+
+    def _failed(self, before: int, answer: Any) -> int:
         """How many chats in a row have failed for the server's sake."""
         if not (isinstance(answer, Unanswered) and answer.again):
             return 0
         if before + 1 >= self.give_up:
             raise ConnectionError(
-                f"{self.url} has failed for {before + 1} documents in a row ({answer.reason}); "
+                f"{self.url} has failed for {before + 1} requests in a row ({answer.reason}); "
                 "what is done is kept: run the same command again when it is up"
             )
         return before + 1
 
-    def ask(self, chat: Messages) -> str | Unanswered:
+    def ask(self, chat: Any) -> Any:
         """The answer to one chat.
 
         Raises:
@@ -133,7 +179,7 @@ class Endpoint:
             self.pace.wait()
             pause: float | None = None
             try:
-                return _content(self._post({**self.body, "messages": chat}))
+                return self._read(self._post({**self.body, **self._asked(chat)}))
             except error.HTTPError as failure:
                 with failure:
                     said = failure.read(300).decode(errors="replace").strip()
@@ -169,6 +215,30 @@ class Endpoint:
         if advice:
             told = advice.format(key=self.key)
             raise ConnectionError(f"{self.url} refuses ({reason}); {told}")
+
+
+class TextEndpoint(Endpoint):
+    """Continues texts by ``POST {base_url}/completions``; arguments as of ``Endpoint``.
+
+    A text comes with the seed of its continuation, ``(text, seed)``; of one that the server cut off
+    at ``max_tokens`` it gives what there is.
+    """
+
+    path = "/completions"
+
+    def _asked(self, chat: tuple[str, int]) -> dict[str, Any]:
+        return {"prompt": chat[0], "seed": chat[1]}
+
+    def _read(self, answer: Any) -> Continued:
+        try:
+            choice, usage = answer["choices"][0], answer.get("usage") or {}
+            text, end = choice["text"], choice.get("finish_reason")
+            counts = [int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion")]
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise ValueError(f"no text completion: {str(answer)[:200]}") from None
+        if not isinstance(text, str):
+            raise ValueError(f"no text in the answer: {str(answer)[:200]}")
+        return Continued(text, end != "length", *counts)
 
 
 def _content(answer: Any) -> str | Unanswered:

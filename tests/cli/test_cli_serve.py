@@ -1,0 +1,111 @@
+"""generate and eval against a real ``transformers serve`` on loopback, with the packaged model."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib import request
+
+import pytest
+
+from reason_decode import tiny
+from reason_decode.cli import eval as evaluate
+from reason_decode.cli import generate, main
+
+for needed in ("fastapi", "openai", "uvicorn"):
+    pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")
+
+PATIENCE = 300  # seconds; the server is up after ten where nothing else runs
+PUZZLES = ["1 1 4 6", "1 1 11 11", "1 1 3 8", "1 1 1 8"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a server and the name of the model that it serves."""
+    folder = tmp_path_factory.mktemp("served")
+    model = folder / "model"
+    shutil.copytree(tiny.WEIGHTS / "base", model)
+    # The server samples only where the model's own settings say so.
+    how = json.loads((model / "generation_config.json").read_text()) | {"do_sample": True}
+    (model / "generation_config.json").write_text(json.dumps(how))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    code = "from transformers.cli.transformers import main; main()"
+    given = ["serve", str(model), "--host", "127.0.0.1", "--port", port, "--device", "cpu"]
+    own = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *given], env=own, stdout=log, stderr=log
+        )
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health", folder / "log")
+        yield f"http://127.0.0.1:{port}/v1", str(model)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    last = time.monotonic() + PATIENCE
+    while time.monotonic() < last and process.poll() is None:
+        try:
+            with request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"no server: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(autouse=True)
+def no_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (generate, evaluate):
+        monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+
+
+def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    rows = "".join(f"{k},{puzzle}\n" for k, puzzle in enumerate(PUZZLES, start=1))
+    (folder / "24.csv").write_text(f"Rank,Puzzles\n{rows}")
+    given = ["--data", str(folder / "24.csv"), "--task", "game24", "--json", str(folder / "out")]
+    # The server has one random state for all requests: one at a time, for the same result again.
+    where = ["--endpoint", server[0], "--model", server[1], "--concurrency", "1"]
+    assert main(["eval", *given, *where, *more]) == 0
+    return json.loads((folder / "out").read_text())
+
+
+def test_greedy_decoding_there_is_greedy_decoding_here(
+    server: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    there = evaluated(server, tmp_path, "--strategy", "greedy")
+    monkeypatch.undo()
+    given = ["--data", str(tmp_path / "24.csv"), "--task", "game24", "--strategy", "greedy"]
+    assert main(["eval", *given, "--json", str(tmp_path / "here")]) == 0
+    here = json.loads((tmp_path / "here").read_text())
+    assert there["rows"] == here["rows"] and there["cost"]["generator"]["sampled"] > 0
+
+
+def test_the_best_of_what_the_server_samples_is_picked_here(
+    server: tuple[str, str], tmp_path: Path
+):
+    given = ["--strategy", "best-of-n", "--n", "4", "--limit", "2"]
+    first, second = (evaluated(server, tmp_path / str(k), *given) for k in range(2))
+    assert first["rows"] == second["rows"] and first["cost"] == second["cost"]
+    assert first["cost"]["scorer"]["read"] > 0
+
+
+def test_prompts_are_continued_and_candidates_differ(server: tuple[str, str], tmp_path: Path):
+    (tmp_path / "in").write_text(json.dumps({"prompt": f"Make 24 from {PUZZLES[0]}.\n"}) + "\n")
+    given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "6"]
+    where = ["--endpoint", server[0], "--model", server[1], "--max-new-tokens", "60"]
+    assert main(["generate", *given, *where, "--strategy", "self-consistency", "--trace"]) == 0
+    row = json.loads((tmp_path / "out").read_text())
+    texts = [candidate["text"] for candidate in row["trace"]["candidates"]]
+    assert len(texts) == 6 and len(set(texts)) > 1 and row["completion"] in texts

@@ -1,0 +1,138 @@
+"""generate and eval with the model at a server that has faults."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reason_decode.cli import eval as evaluate
+from reason_decode.cli import generate, main
+from reason_decode.cli import options as decoding
+from reason_decode.tiny import Tiny
+from tests.server import Behaviour, served
+
+PROMPTS = [f"(({k} + 1) * (2 - {k})) =" for k in range(6)]
+
+
+def well(prompt: str, count: int) -> None:
+    """Nothing goes wrong."""
+
+
+def say(body: dict[str, Any]) -> str:
+    """Right with every second seed."""
+    value = eval(body["prompt"].removesuffix(" =\n"), {})
+    return f"So the answer is {value if body['seed'] % 2 else value + 1}."
+
+
+@pytest.fixture(autouse=True)
+def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
+    for command in (generate, evaluate):
+        monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(decoding, "load_scorer", lambda name: tiny.prm)
+
+
+def argv(folder: Path, url: str, *more: str) -> list[str]:
+    rows = [{"input": x, "target": str(eval(x[:-2], {}))} for x in PROMPTS]
+    (folder / "data").write_text(json.dumps({"examples": rows}))
+    given = ["--data", str(folder / "data"), "--task", "bbh-arithmetic", "--n", "4"]
+    given += ["--batch-size", "2", "--json", str(folder / "out"), "--attempts", "3"]
+    return ["eval", *given, "--endpoint", url, "--model", "theirs", *more]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found = json.loads((folder / "out").read_text())
+    return {name: x for name, x in found.items() if name != "seconds"}
+
+
+def run(folder: Path, behave: Behaviour, *more: str) -> tuple[int, list[dict[str, Any]]]:
+    with served(behave, say) as (url, got):
+        return main(argv(folder, url, *more)), got
+
+
+@pytest.mark.parametrize("strategy", ["sample", "self-consistency", "best-of-n"])
+def test_candidates_come_from_the_server_and_the_choice_from_here(tmp_path: Path, strategy: str):
+    status, got = run(tmp_path, well, "--strategy", strategy, "--request", '{"top_k": -1}')
+    n = 1 if strategy == "sample" else 4
+    found = result(tmp_path)
+    assert (status, found["items"], len(got)) == (0, 6, 6 * n)
+    assert {(x["path"], x["model"], x["top_k"], x["temperature"]) for x in got} == {
+        ("/v1/completions", "theirs", -1, 1.0)
+    }
+    assert len({x["seed"] for x in got}) == 6 * n
+    generator = {"prefill": 18 * n, "decode": 24 * n, "sampled": 30 * n}
+    assert found["cost"]["generator"] == generator
+    assert (found["cost"]["scorer"]["read"] > 0) == (strategy == "best-of-n")
+    if strategy != "sample":
+        assert found["pass_at_n"] >= found["accuracy"]
+
+
+def test_every_third_connection_that_is_dropped_costs_nothing_but_a_second_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reason_decode.endpoint.random.uniform", lambda low, high: 0.0)
+    for folder in ("well", "dropped"):
+        (tmp_path / folder).mkdir()
+    more = ("--strategy", "self-consistency", "--concurrency", "1")
+    count = [0]
+
+    def third(prompt: str, _: int) -> str | None:
+        count[0] += 1
+        return "drop" if count[0] % 3 == 0 else None
+
+    status, got = run(tmp_path / "dropped", third, *more)
+    assert (status, len(got)) == (0, 24 + (24 - 1) // 2)
+    assert run(tmp_path / "well", well, *more)[0] == 0
+    assert result(tmp_path / "dropped") == result(tmp_path / "well")
+
+
+def test_a_server_that_goes_down_ends_the_run_which_goes_on_when_it_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("reason_decode.endpoint.random.uniform", lambda low, high: 0.0)
+    more = ("--strategy", "sample", "--concurrency", "1")
+
+    def down(prompt: str, _: int) -> str | None:
+        return "drop" if prompt.startswith("((3") else None
+
+    assert run(tmp_path, down, *more)[0] == 2
+    assert "give the same command again when the server is up" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    status, got = run(tmp_path, well, *more)  # at another port, which is of no matter
+    assert (status, len(got), result(tmp_path)["items"]) == (0, 4, 6)
+
+
+def test_a_prompt_that_the_server_cannot_take_is_set_aside(tmp_path: Path):
+    def long(prompt: str, _: int) -> Any:
+        return (400, {}, "") if prompt.startswith("((3") else None
+
+    assert run(tmp_path, long, "--strategy", "best-of-n")[0] == 1
+    (aside,) = result(tmp_path)["set_aside"]
+    assert aside["id"] == 3 and aside["reason"].startswith("HTTP 400")
+    assert result(tmp_path)["items"] == 5
+
+
+def test_generate_writes_what_the_server_says(tmp_path: Path):
+    lines = "".join(json.dumps({"prompt": f"{x}\n"}) + "\n" for x in PROMPTS)
+    (tmp_path / "in").write_text(lines)
+    given = ["generate", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    with served(well, say) as (url, _):
+        assert main([*given, "--endpoint", url, "--n", "3", "--trace"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert len(rows) == 6 and len(rows[0]["trace"]["candidates"]) == 3
+    assert rows[0]["score"] == max(c["total"] for c in rows[0]["trace"]["candidates"])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--strategy", "step-search"], "needs the model in this process"),
+        (["--strategy", "self-consistency", "--stop", "decided"], "--endpoint with --stop"),
+        (["--strategy", "sample", "--request", "3"], "need a JSON object"),
+    ],
+)
+def test_what_a_server_cannot_do_is_refused(
+    tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(argv(tmp_path, "http://127.0.0.1:1/v1", *more)) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""A small server of OpenAI's form, on loopback, that does what a test wants."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+# What a server does with the k-th request of a chat: a status and headers, or something worse.
+Behaviour = Callable[[str, int], Any]
+
+
+@contextmanager
+def served(
+    behave: Behaviour, say: Callable[[dict[str, Any]], str] = lambda body: f"re: {body['prompt']}"
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a server that answers "re: ..." unless told otherwise, and what it got.
+
+    Args:
+        behave: by the chat or prompt and how often it has been sent.
+        say: continues a prompt, by the request's body.
+    """
+    got: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            chat = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+            with lock:
+                counts[chat] = counts.get(chat, 0) + 1
+                count = counts[chat]
+                got.append(body | {"path": self.path, "key": self.headers["Authorization"]})
+            told = behave(chat, count)
+            if told == "drop":
+                self.connection.close()
+                return
+            status, headers, end = told if isinstance(told, tuple) else (200, {}, "stop")
+            message = {"role": "assistant", "content": f"re: {chat}"}
+            said = {"text": say(body)} if "prompt" in body else {"message": message}
+            usage = {"prompt_tokens": 3, "completion_tokens": 5}
+            answer = {"choices": [{**said, "finish_reason": end}], "usage": usage}
+            data = json.dumps(answer).encode() if told != "rubbish" else b"<html>"
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if told == "short" else data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except (OSError, ValueError):
+                pass  # it dropped the connection itself
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", got
+    finally:
+        server.shutdown()
+        server.server_close()
