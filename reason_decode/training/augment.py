@@ -62,7 +62,7 @@ def sample_solutions(
     temperature: float = 1.0,
     separator: str = "\n",
     chat: bool = False,
-    right: Judge | None = None,
+    judge: Judge | None = None,
     rows: int = 128,
     seed: int = 0,
 ) -> Iterator[Labelled]:
@@ -77,7 +77,7 @@ def sample_solutions(
         temperature: of sampling from the whole vocabulary.
         separator: what ends a step.
         chat: whether prompts are put in the tokenizer's chat template.
-        right: says what ``correct`` is; ``None``: it is left open, for ``grade_samples``.
+        judge: says what ``correct`` is; ``None``: it is left open, for ``grade_samples``.
         rows: at most so many are sampled side by side, where one problem has no more.
         seed: of the sampling; each batch has its own.
 
@@ -117,7 +117,7 @@ def sample_solutions(
             problem, text = batch[k // n], decode(tokenizer, row)
             steps = tuple(splitter.split(text))
             if steps and end in row:
-                correct = None if right is None else right(problem, text)
+                correct = None if judge is None else judge(problem, text)
                 nothing = (None,) * len(steps)
                 source = problem.source
                 yield Labelled(problem.prompt, steps, nothing, problem.answer, correct, source)

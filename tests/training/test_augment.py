@@ -30,7 +30,7 @@ def test_samples_are_whole_and_depend_on_the_seed_only(model):
     assert {x.source for x in found} <= {x.source for x in SUMS}
     assert all(x.correct is None and x.answer for x in found)
     assert [*sample_solutions(model.model, model.tokenizer, SUMS, n=4, max_new_tokens=2)] == []
-    judged = sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, right=is_even)
+    judged = sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, judge=is_even)
     assert all(x.correct is is_even(x, "\n".join(x.steps)) for x in judged)
 
 
@@ -40,7 +40,7 @@ def test_batches_do_not_change_how_many_there_are_nor_prompts(model):
 
 
 def test_what_is_right_and_new_is_added(model):
-    how: dict[str, Any] = {**PLENTY, "right": is_even}
+    how: dict[str, Any] = {**PLENTY, "judge": is_even}
     sampled = grade_samples(sample_solutions(model.model, model.tokenizer, SUMS, **how))
     assert sampled.right and sampled.wrong
     known = sampled.right[:1]
