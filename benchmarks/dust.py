@@ -127,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             need(run, method, 0 if method == "base" else seed)
     if not args.quiet:
         print(table(accuracy_rows(run.rows)))
-        print(table(overlap_rows(run.rows)) if ("negative", 0) in run.rows else "")
+        overlap = overlap_rows(run.rows)
+        print(f"\n{table(overlap)}" if overlap else "")
     return 0
 
 
@@ -145,13 +146,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--problems", type=int, nargs=2, default=[2560, 768], metavar=("GAMES", "SUMS"))
     add("--n", type=int, default=8, help="samples a problem to learn from (default: 8)")
     add("--per-problem", type=int, default=2, help="right ones learnt from, and wrong ones")
-    add("--steps", type=int, default=150, help="updates (default: 150)")
-    add("--batch", type=int, default=32)
+    add("--steps", type=int, default=100, help="updates (default: 100)")
+    add("--batch", type=int, default=16)
     add("--learning-rate", type=float, default=1e-3)
     add("--lora", type=int, default=8, help="rank")
     add("--unit", type=int, default=16, help="width of NAT's unit")
     add("--augment", type=int, default=256, help="problems sampled anew, for EXTRA")
-    add("--eval-batch", type=int, default=100)
+    add("--eval-batch", type=int, default=32)
     add("--threads", type=int, help="of the CPU")
     add("--quiet", action="store_true", help="no tables: one of several runs that share --out")
     return parser.parse_args(argv)

@@ -1,15 +1,23 @@
 """The tables of ``dust.py``: accuracy with intervals, and how far right answers are the same."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import mean
 from typing import Any
 
 from reason_decode.evaluation.metrics import Estimate, crossed_bootstrap
 
-Rows = Mapping[tuple[str, int], dict[str, Any]]
-"""By method and seed."""
+Key = tuple[str, int]
+"""A method and a seed."""
+Rows = Mapping[Key, dict[str, Any]]
 REFERENCE = "cot-kd"
+PAIRS = (
+    (REFERENCE, "negative"),
+    ("nat", "negative"),
+    (REFERENCE, "nat"),
+    (REFERENCE, REFERENCE),
+    ("negative", "negative"),
+)
 
 
 def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
@@ -45,30 +53,24 @@ def _shown(x: Estimate, sign: str = "") -> str:
 
 
 def overlap_rows(rows: Rows) -> list[dict[str, str]]:
-    """IoU of right answers: of both models, of NAT and the negative, of two seeds of one model."""
-    seeds = {name: sorted(s for n, s in rows if n == name) for name, _ in rows}
-    same: Callable[[str, str], list[Any]] = lambda a, b: [  # noqa: E731 - pairs of one seed
-        ((a, s), (b, s)) for s in seeds.get(a, ()) if s in seeds.get(b, ())
-    ]
-    pairs = {
-        f"{REFERENCE} and negative": same(REFERENCE, "negative"),
-        "nat and negative": same("nat", "negative"),
-        f"{REFERENCE} and nat": same(REFERENCE, "nat"),
-        f"two seeds of {REFERENCE}": [
-            ((REFERENCE, s), (REFERENCE, z)) for s, z in combinations(seeds.get(REFERENCE, ()), 2)
-        ],
-        "two seeds of negative": [
-            (("negative", s), ("negative", z))
-            for s, z in combinations(seeds.get("negative", ()), 2)
-        ],
-    }
+    """IoU of right answers: of two models of one seed, and of two seeds of one model."""
     lines: list[dict[str, str]] = []
     for task in next(iter(rows.values()))["correct"]:
-        for name, keys in pairs.items():
+        for a, b in PAIRS:
+            keys = _pairs(rows, a, b)
             if keys:
                 sets = [tuple(rows[key]["correct"][task] for key in pair) for pair in keys]
+                name = f"{a} and {b}" if a != b else f"two seeds of {a}"
                 lines.append({"task": task, "right answers of": name, **_overlap(sets)})
     return lines
+
+
+def _pairs(rows: Rows, a: str, b: str) -> list[tuple[Key, Key]]:
+    """Each seed that both have; of a method and itself each two seeds."""
+    seeds, others = ([s for name, s in rows if name == x] for x in (a, b))
+    if a == b:
+        return [((a, s), (a, z)) for s, z in combinations(sorted(seeds), 2)]
+    return [((a, s), (b, s)) for s in sorted(set(seeds) & set(others))]
 
 
 def _overlap(sets: Sequence[tuple[Sequence[int], ...]]) -> dict[str, str]:
