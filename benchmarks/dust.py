@@ -1,4 +1,4 @@
-"""Turning dust into gold, on the tiny model: NAT and NCE beside all that they are compared with.
+r"""Turning dust into gold, on the tiny model: NAT and NCE beside all that they are compared with.
 
     python benchmarks/dust.py --samples runs/dust/samples --out runs/dust \
         --data ../shared/data/game24/24.csv --bbh ../shared/data/bbh/multistep_arithmetic_two.json
@@ -10,8 +10,9 @@ problem by problem. Then how far the right answers of two models are the same (I
 over union): those of the positive and of the negative model, beside two seeds of the positive one
 and what two models of these accuracies would share by chance.
 
-Each finished method and seed is a line of --out/results.jsonl and is not done again; what was
-trained stays in --out. Methods in EXTRA run only if they are named.
+`second` is cot-kd with another seed. Each finished method and seed is a line of --out/results.jsonl
+and is not done again; what was trained stays in --out. Methods in EXTRA run only if they are named.
+Two runs may share one --out, once the first has begun: --seeds 1 --first-seed 1.
 
 Source: Li et al. 2024, 2312.12832, tables 1 and 2. The controls (a second positive LoRA in the
 place of the negative one, as many parameters as NAT, 2 pos - neg) are ours.
@@ -52,6 +53,7 @@ BASE = tiny.WEIGHTS / "base"
 BASELINES: dict[str, dict[str, Any]] = {
     "ft": {"method": "ft"},
     "cot-kd": {"method": "cot-kd"},
+    "second": {"method": "cot-kd"},
     "mix": {"method": "mix"},
     "cl": {"method": "cl"},
     "nt": {"method": "nt"},
@@ -63,6 +65,7 @@ METHODS = (
     "base",
     "ft",
     "cot-kd",
+    "second",
     "mix",
     "cl",
     "nt",
@@ -76,6 +79,8 @@ METHODS = (
     "nce",
     "kd",
 )
+# What is added to the seed of cot-kd's second run: the control of what two runs share.
+SECOND = 1000
 EXTRA = ("cot-kd-augmented", "nce-augmented")
 
 
@@ -122,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("learnt from at most:", ", ".join(f"{len(x)} {name}" for name, x in told.items()))
     args.out.mkdir(parents=True, exist_ok=True)
     run = Run(args, samples, tests, _begin(args, tests))
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for method in args.only:
             need(run, method, 0 if method == "base" else seed)
     if not args.quiet:
@@ -143,6 +148,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--limit", type=int, help="problems of a task to test on")
     add("--only", nargs="+", choices=(*METHODS, *EXTRA), default=list(METHODS), metavar="METHOD")
     add("--seeds", type=int, default=3)
+    add("--first-seed", type=int, default=0, help="to share a table out to runs with one --out")
     add("--problems", type=int, nargs=2, default=[2560, 768], metavar=("GAMES", "SUMS"))
     add("--n", type=int, default=8, help="samples a problem to learn from (default: 8)")
     add("--per-problem", type=int, default=2, help="right ones learnt from, and wrong ones")
@@ -231,7 +237,7 @@ def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
         options = BASELINES[method]
         learnt = reference if method == "ft" else right
         count = len(right) + len(wrong) if method == "mix" else len(learnt)
-        how["recipe"] = run.recipe(count, seed)
+        how["recipe"] = run.recipe(count, seed + SECOND * (method == "second"))
         if method == "cot-kd-as-large":
             how["lora"] = _matching_rank(run, seed)
         return train_baseline(BASE, words, learnt, wrong, out, **options, **how)
@@ -241,9 +247,7 @@ def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
     if method == "2pos-neg":
         return _sum(run, seed, out)
     if method in ("nat", "nat-two-positives"):
-        # Another seed of cot-kd: of the table's own, if it has more than one.
-        other = (seed + 1) % max(2, run.args.seeds)
-        beside = need(run, *(("negative", seed) if method == "nat" else ("cot-kd", other)))
+        beside = need(run, "negative" if method == "nat" else "second", seed)
         return train_nat(BASE, words, right, out, negative=beside, unit=run.args.unit, **how)
     if method == "cot-kd-augmented":
         right = _augmented(run, need(run, "cot-kd", seed), seed)

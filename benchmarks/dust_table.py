@@ -15,6 +15,7 @@ PAIRS = (
     (REFERENCE, "negative"),
     ("nat", "negative"),
     (REFERENCE, "nat"),
+    (REFERENCE, "second"),
     (REFERENCE, REFERENCE),
     ("negative", "negative"),
 )

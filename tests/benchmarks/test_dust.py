@@ -47,16 +47,14 @@ def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, c
     assert run.main([*small, *every]) == 0
     path = tmp_path / "out" / "results.jsonl"
     settings, *rows = map(json.loads, path.read_text().splitlines())
-    # A second positive LoRA is needed where the negative one is.
-    expected = {(name, 0) for name in (*run.METHODS, *run.EXTRA)} | {("cot-kd", 1)}
-    assert {(row["method"], row["seed"]) for row in rows} == expected
+    assert sorted(row["method"] for row in rows) == sorted((*run.METHODS, *run.EXTRA))
     trained = {row["method"]: row["trained"] for row in rows}
     assert trained["cot-kd"] < 0.6 * trained["nat"]
     assert abs(trained["cot-kd-as-large"] / trained["nat"] - 1) < 0.1
     assert trained["2pos-neg"] == 2 * trained["cot-kd"] and trained["base"] == 0
     assert all([len(x) for x in row["correct"].values()] == [2, 1] for row in rows)
     printed = capsys.readouterr().out
-    assert "cot-kd and negative" in printed and "two seeds of cot-kd" in printed
+    assert "cot-kd and negative" in printed and "cot-kd and second" in printed
     before = path.read_text()
     assert run.main([*small, *every]) == 0
     assert path.read_text() == before
