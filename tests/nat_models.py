@@ -24,8 +24,9 @@ def with_negative(model: Any, dtype: torch.dtype | None = None, **options: Any) 
     base = copy.deepcopy(model)
     if dtype is not None:
         base.to(dtype)
-    lora = LoraConfig(r=3, lora_alpha=5, **{"target_modules": "all-linear", **options})
-    return filled(get_peft_model(base, lora, adapter_name="negative"), "negative", 1).eval()
+    own = {"r": 3, "lora_alpha": 5, "target_modules": "all-linear", **options}
+    model = get_peft_model(base, LoraConfig(**own), adapter_name="negative")
+    return filled(model, "negative", 1).eval()
 
 
 def with_nat(model: Any, dtype: torch.dtype | None = None, **options: Any) -> Any:

@@ -101,7 +101,7 @@ def _add_data(parser: ArgumentParser) -> None:
         "--lora",
         type=int,
         metavar="RANK",
-        help="train LoRA matrices, which are folded into reward models (negative, nat, nce: 8)",
+        help="train LoRA matrices, which are folded into reward models; 8 for adapters",
     )
     parser.add_argument(
         "--hold-out",

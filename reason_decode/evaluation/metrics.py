@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Estimate", "accuracy_interval", "bootstrap", "gains", "pass_at_k"]
+__all__ = [
+    "Estimate",
+    "accuracy_interval",
+    "bootstrap",
+    "crossed_bootstrap",
+    "gains",
+    "pass_at_k",
+]
 
 # The 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
@@ -105,6 +112,42 @@ def bootstrap(
     low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=table.dtype), dim=0)
     columns = zip(table.mean(0).tolist(), low.tolist(), high.tolist(), strict=True)
     return [Estimate(*column) for column in columns]
+
+
+def crossed_bootstrap(
+    values: Sequence[Sequence[float]], *, resamples: int = 10_000, seed: int = 0
+) -> Estimate:
+    """The mean over runs and problems and its 95 % interval, were both others.
+
+    Runs and problems are drawn with return, each by itself; an interval is the 2.5 % and 97.5 %
+    quantiles of the mean of what both draws hold. Of one run only problems vary. Of differences
+    between two ways, problem by problem, it is the interval of what one gains.
+
+    Args:
+        values: one run (a seed, say) a row, one problem a column.
+        resamples: how often both are drawn.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no runs, no problems, or rows of unequal length.
+
+    Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
+    """
+    if not values or not values[0] or len(set(map(len, values))) != 1:
+        raise ValueError(
+            f"got {len(values)} runs with {sorted(set(map(len, values)))} problems; need one or "
+            "more of each, and as many in each run"
+        )
+    table = torch.tensor(values, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    times: list[torch.Tensor] = []
+    for size in table.shape:
+        drawn = torch.randint(size, (resamples, size), generator=generator)
+        ones = torch.ones_like(drawn, dtype=table.dtype)
+        times.append(torch.zeros_like(ones).scatter_add_(1, drawn, ones))
+    means = (times[0] @ table * times[1]).sum(1) / table.numel()
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=table.dtype)).tolist()
+    return Estimate(table.mean().item(), low, high)
 
 
 def gains(

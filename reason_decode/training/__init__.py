@@ -64,6 +64,8 @@ reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data tr
 """
 
 from reason_decode.training.active import learn_actively, select
+from reason_decode.training.augment import augment, sample_solutions
+from reason_decode.training.baselines import Form, Method, train_baseline
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.examples import (
     Example,
@@ -87,13 +89,16 @@ from reason_decode.training.supervision import Labelled
 __all__ = [
     "Counts",
     "Example",
+    "Form",
     "Graded",
     "Labelled",
+    "Method",
     "RationaleRow",
     "Recipe",
     "Report",
     "Rolled",
     "Weigh",
+    "augment",
     "grade_samples",
     "hold_out",
     "is_right",
@@ -105,10 +110,12 @@ __all__ = [
     "rationale_examples",
     "read_labelled",
     "read_rationales",
+    "sample_solutions",
     "select",
     "solution_examples",
     "split_documents",
     "step_examples",
+    "train_baseline",
     "train_nat",
     "train_nce",
     "train_negative",

@@ -42,11 +42,13 @@ class Example(NamedTuple):
         ids: its tokens.
         places: which of them are learnt at, ascending.
         classes: the right class at each place.
+        wrong: texts that go with it in a batch and are learnt from in another way.
     """
 
     ids: list[int]
     places: list[int]
     classes: list[int]
+    wrong: tuple["Example", ...] = ()
 
 
 def step_examples(
@@ -154,18 +156,21 @@ def split_by(
 
 
 def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
-    """Examples as a batch padded on the right.
+    """Examples as a batch padded on the right, each followed by the wrong ones that go with it.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels``, (b, t) int64; labels are ``IGNORE`` where
-        nothing is learnt.
+        nothing is learnt. ``wrong``, only if there are any: the labels of wrong examples, in whose
+        rows ``labels`` has none; so it has none in the others.
     """
-    shape = (len(examples), max(len(example.ids) for example in examples))
+    rows = [(row, row is not example) for example in examples for row in (example, *example.wrong)]
+    shape = (len(rows), max(len(row.ids) for row, _ in rows))
     ids = torch.full(shape, pad)
     mask = torch.zeros(shape, dtype=torch.long)
-    labels = torch.full(shape, IGNORE)
-    for row, example in enumerate(examples):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        mask[row, : len(example.ids)] = 1
-        labels[row, example.places] = torch.tensor(example.classes)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    labels, wrong = torch.full(shape, IGNORE), torch.full(shape, IGNORE)
+    for k, (row, is_wrong) in enumerate(rows):
+        ids[k, : len(row.ids)] = torch.tensor(row.ids)
+        mask[k, : len(row.ids)] = 1
+        (wrong if is_wrong else labels)[k, row.places] = torch.tensor(row.classes)
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return {**batch, "wrong": wrong} if len(rows) > len(examples) else batch

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ Loss = Callable[..., Tensor]
 """Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
 of an update have; with ``tell``, of ``told`` too."""
 
-Tell = Callable[[Mapping[str, Tensor]], Any]
-"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say."""
+Tell = Callable[[dict[str, Any]], Any]
+"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say. It
+may take out what is not for the model to read, or ask the model for more."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def fit(
         tell: what it returns of a batch, ``loss`` is given as ``told``.
 
     Returns:
-        ``examples``, ``labels``, ``too_long`` (left out) and ``updates`` as counts, ``loss`` and
-        ``held_out_loss``, in nats a label, the last of each.
+        ``examples``, ``labels``, ``too_long`` (left out), ``updates`` and ``trained`` (weights that
+        learnt) as counts, ``loss`` and ``held_out_loss``, in nats a label, the last of each.
 
     Raises:
         ModuleNotFoundError: accelerate, which the Trainer needs, is not installed.
@@ -118,6 +119,7 @@ def fit(
         )
     out = Path(out)
     arguments = _arguments(recipe, out / "checkpoints", evaluated=bool(held_out))
+    trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
     trainer = _trainer(
         tell,
         model=model,
@@ -141,6 +143,7 @@ def fit(
         "labels": sum(len(x.places) for x in fitting),
         "too_long": len(examples) - len(fitting),
         "updates": trainer.state.global_step,
+        "trained": trained,
         **_losses(trainer.state.log_history, out),
     }
 

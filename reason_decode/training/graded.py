@@ -13,7 +13,14 @@ from reason_decode.training.examples import Example
 from reason_decode.training.fit import fit
 from reason_decode.training.supervision import Labelled
 
-__all__ = ["Counts", "Graded", "fit_solutions", "grade_samples", "solution_examples"]
+__all__ = [
+    "Counts",
+    "Graded",
+    "fit_solutions",
+    "grade_samples",
+    "prompt_ids",
+    "solution_examples",
+]
 
 
 @dataclass
@@ -165,15 +172,25 @@ def solution_examples(
         raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
     words = Words(tokenizer, model)
     for solution in solutions:
-        if chat:
-            turn = words.chat([{"role": "user", "content": solution.prompt}], generate=True)
-            before = list(words.whole(turn))
-        else:
-            before = words.plain(solution.prompt, (), separator).ids
+        before = prompt_ids(words, solution.prompt, separator=separator, chat=chat)
         said = [k for step in solution.steps for k in (*words.ids(step), *words.ids(separator))]
         ids = [*before, *said]
         # The logits at a place are those of the token behind it.
         yield Example(ids, list(range(len(before) - 1, len(ids))), [*said, end])
+
+
+def prompt_ids(words: Words, prompt: str, *, separator: str, chat: bool) -> list[int]:
+    """What stands before a solution, when it is learnt and when it is sampled.
+
+    Args:
+        words: a tokenizer.
+        prompt: the problem.
+        separator: what ends a step.
+        chat: see ``solution_examples``.
+    """
+    if not chat:
+        return words.plain(prompt, (), separator).ids
+    return list(words.whole(words.chat([{"role": "user", "content": prompt}], generate=True)))
 
 
 def fit_solutions(

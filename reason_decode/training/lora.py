@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, set_seed
 
 from reason_decode.adapters.switch import need_peft
 from reason_decode.scorers.checkpoint import load_checkpoint
 
-__all__ = ["load_base", "lora_config", "merged", "with_lora"]
+__all__ = ["begin_lora", "load_base", "lora_config", "merged", "with_lora"]
 
 
 def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
@@ -63,6 +63,25 @@ def lora_config(
         target_modules=targets if isinstance(targets, str) else list(targets),
         **options,
     )
+
+
+def begin_lora(
+    source: str | Path, rank: int, *, targets: str | Sequence[str], dropout: float, seed: int
+) -> Any:
+    """A language model in which only new LoRA matrices are learnt; they are drawn by the seed.
+
+    Args:
+        source: the model, a folder or a Hub id.
+        rank: see ``lora_config``, like ``targets`` and ``dropout``, and what is raised.
+        targets: names of layers.
+        dropout: of the matrices' input.
+        seed: of torch's, numpy's and Python's random state, which is set.
+    """
+    config = lora_config(rank, targets=targets, dropout=dropout, task_type="CAUSAL_LM")
+    from peft import get_peft_model
+
+    set_seed(seed)
+    return get_peft_model(load_base(source).train(), config)
 
 
 def merged(model: Any) -> Any:

@@ -11,7 +11,7 @@ from reason_decode.adapters.nat import NAT, NEGATIVE, add_nat
 from reason_decode.adapters.switch import need_peft
 from reason_decode.training.fit import Recipe
 from reason_decode.training.graded import fit_solutions
-from reason_decode.training.lora import load_base, lora_config
+from reason_decode.training.lora import begin_lora, load_base
 from reason_decode.training.losses import token_loss
 from reason_decode.training.supervision import Labelled
 
@@ -60,13 +60,8 @@ def train_negative(
     code/finetune.py.
     """
     recipe = recipe or Recipe()
-    config = lora_config(lora, targets=targets, dropout=dropout, task_type="CAUSAL_LM")
-    from peft import get_peft_model
-
-    set_seed(recipe.seed)
-    base = load_base(source)
+    model = begin_lora(source, lora, targets=targets, dropout=dropout, seed=recipe.seed)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
-    model = get_peft_model(base.train(), config)
     return fit_solutions(
         model, tokenizer, wrong, held_out, out, **how, loss=token_loss, recipe=recipe, fold=False
     )
@@ -109,7 +104,7 @@ def train_nat(
         held_out: measured after every epoch.
 
     Returns:
-        Counts and losses, see ``fit``, and ``trained``, how many weights were.
+        Counts and losses, see ``fit``.
 
     Raises:
         ModuleNotFoundError: peft or accelerate is not installed.
@@ -127,8 +122,7 @@ def train_nat(
     model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
     add_nat(model, rank=lora, dim=unit, beta=beta, dropout=dropout)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
-    trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
-    told = fit_solutions(
+    return fit_solutions(
         model.train(),
         tokenizer,
         right,
@@ -140,4 +134,3 @@ def train_nat(
         fold=False,
         adapters=[NEGATIVE, NAT],
     )
-    return {**told, "trained": trained}

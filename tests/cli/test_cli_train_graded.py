@@ -53,6 +53,23 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     assert main([*asked, *files, "--max-new-tokens", "4"]) == 0
 
 
+@pytest.mark.parametrize("method", ["ft", "cot-kd", "mix", "cl", "nt", "ul"])
+def test_every_baseline_is_trained_by_its_name(tmp_path, capsys, method):
+    data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
+    data.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    arguments = ["train", "baseline", "--method", method, "--data", str(data), "--out", str(out)]
+    arguments += ["--hold-out", "0", "--epochs", "1", "--lora", "2", "--json", str(told)]
+    assert main([*arguments, "--targets", "q_proj"]) == 0
+    (counts,) = json.loads(told.read_text())["rows"]
+    assert counts["examples"] == {"ft": 18, "mix": 12}.get(method, 6)
+    assert counts["trained"] == 6 * 2 * (192 + 192)
+    if method == "nt":
+        # Its own samples are added; the other run goes into another folder.
+        arguments[arguments.index(str(out))] = str(tmp_path / "again")
+        assert main([*arguments, "--augment", str(out), "--augment-tokens", "8"]) == 0
+        assert f"new right samples of {out}" in capsys.readouterr().out
+
+
 def test_a_missing_stage_is_said(tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text(json.dumps(ROWS[0]) + "\n")

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
+from reason_decode.evaluation.metrics import accuracy_interval, crossed_bootstrap, pass_at_k
 
 
 def test_the_interval_solves_wilsons_equation():
@@ -35,3 +35,22 @@ def test_impossible_counts_are_refused(args: tuple[int, int]):
 def test_impossible_draws_are_refused(args: tuple[int, int, int]):
     with pytest.raises(ValueError, match="1 <= k <= samples"):
         pass_at_k(*args)
+
+
+def test_the_crossed_interval_is_as_wide_as_runs_and_problems_make_it():
+    # Problems alike and runs apart, runs alike and problems apart, both apart.
+    runs, problems = [[1.0] * 40] * 3 + [[0.0] * 40] * 3, [[1.0] * 20 + [0.0] * 20] * 6
+    both = [
+        [a * b for a, b in zip(*pair, strict=True)] for pair in zip(runs, problems, strict=True)
+    ]
+    assert crossed_bootstrap([[1.0, 1.0]] * 2) == (1.0, 1.0, 1.0)
+    found = {x.mean: x.high - x.low for x in map(crossed_bootstrap, (problems, both))}
+    assert set(found) == {0.5, 0.25}
+    # Of a share of 1/2 over 40 problems: 2 * 1.96 * sqrt(0.25 / 40).
+    assert found[0.5] == pytest.approx(0.31, abs=0.02)
+    assert crossed_bootstrap(problems[:1]).mean == 0.5
+    # Six runs of which half are right: 2 * 1.96 * sqrt(0.25 / 6).
+    wide = crossed_bootstrap(runs)
+    assert wide.high - wide.low == pytest.approx(0.8, abs=0.14)
+    with pytest.raises(ValueError, match="need one or more of each"):
+        crossed_bootstrap([[1.0], [1.0, 0.0]])

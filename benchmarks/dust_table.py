@@ -1,0 +1,98 @@
+"""The tables of ``dust.py``: accuracy with intervals, and how far right answers are the same."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import mean
+from typing import Any
+
+from reason_decode.evaluation.metrics import Estimate, crossed_bootstrap
+
+Key = tuple[str, int]
+"""A method and a seed."""
+Rows = Mapping[Key, dict[str, Any]]
+REFERENCE = "cot-kd"
+PAIRS = (
+    (REFERENCE, "negative"),
+    ("nat", "negative"),
+    (REFERENCE, "nat"),
+    (REFERENCE, "second"),
+    (REFERENCE, REFERENCE),
+    ("negative", "negative"),
+)
+
+
+def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
+    """A line a method: accuracy of each task and what it gains over cot-kd."""
+    lines: list[dict[str, str]] = []
+    for method in dict.fromkeys(name for name, _ in rows):
+        runs = {seed: row for (name, seed), row in rows.items() if name == method}
+        line = {"method": method, "seeds": str(len(runs))}
+        for task in next(iter(runs.values()))["correct"]:
+            found = crossed_bootstrap([row["correct"][task] for row in runs.values()])
+            line[task] = _shown(found)
+            line[f"gain, {task}"] = _gain(rows, method, task)
+        line["trained"] = f"{next(iter(runs.values()))['trained']:,}"
+        line["s"] = f"{mean(row['seconds'] for row in runs.values()):.0f}"
+        lines.append(line)
+    return lines
+
+
+def _gain(rows: Rows, method: str, task: str) -> str:
+    """Over the reference, of the seeds that both have; the base has one for all."""
+    differences: list[list[float]] = []
+    for (name, seed), row in rows.items():
+        own = rows.get((method, seed), rows.get((method, 0)) if method == "base" else None)
+        if name == REFERENCE and own is not None and method != REFERENCE:
+            pairs = zip(own["correct"][task], row["correct"][task], strict=True)
+            differences.append([a - b for a, b in pairs])
+    return _shown(crossed_bootstrap(differences), sign="+") if differences else "-"
+
+
+def _shown(x: Estimate, sign: str = "") -> str:
+    low, high = (f"{100 * bound:{sign}.1f}" for bound in (x.low, x.high))
+    return f"{100 * x.mean:{sign}.1f} ({low} to {high})"
+
+
+def overlap_rows(rows: Rows) -> list[dict[str, str]]:
+    """IoU of right answers: of two models of one seed, and of two seeds of one model."""
+    lines: list[dict[str, str]] = []
+    for task in next(iter(rows.values()))["correct"]:
+        for a, b in PAIRS:
+            keys = _pairs(rows, a, b)
+            if keys:
+                sets = [tuple(rows[key]["correct"][task] for key in pair) for pair in keys]
+                name = f"{a} and {b}" if a != b else f"two seeds of {a}"
+                lines.append({"task": task, "right answers of": name, **_overlap(sets)})
+    return lines
+
+
+def _pairs(rows: Rows, a: str, b: str) -> list[tuple[Key, Key]]:
+    """Each seed that both have; of a method and itself each two seeds."""
+    seeds, others = ([s for name, s in rows if name == x] for x in (a, b))
+    if a == b:
+        return [((a, s), (a, z)) for s, z in combinations(sorted(seeds), 2)]
+    return [((a, s), (b, s)) for s in sorted(set(seeds) & set(others))]
+
+
+def _overlap(sets: Sequence[tuple[Sequence[int], ...]]) -> dict[str, str]:
+    """Means over pairs of lists of 0 and 1."""
+    first, second, both, iou, chance = [], [], [], [], []
+    for a, b in sets:
+        first.append(sum(a))
+        second.append(sum(b))
+        both.append(sum(x & y for x, y in zip(a, b, strict=True)))
+        iou.append(_share(both[-1], sum(a) + sum(b) - both[-1]))
+        by_chance = sum(a) * sum(b) / len(a)
+        chance.append(_share(by_chance, sum(a) + sum(b) - by_chance))
+    counts = {"first": first, "second": second, "both": both}
+    shown = {name: f"{mean(values):.1f}" for name, values in counts.items()}
+    return {
+        "pairs": str(len(sets)),
+        **shown,
+        "IoU": f"{mean(iou):.3f}",
+        "by chance": f"{mean(chance):.3f}",
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytest.importorskip("peft", reason="adapters need peft")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, benchmark):
+    """Arguments of a run of two updates, on samples of one token a line that anyone may write."""
+    games, sums = tmp_path / "24.csv", tmp_path / "bbh.json"
+    games.write_text("Rank,Puzzles\n801,1 1 4 6\n802,2 3 4 5\n")
+    examples = [{"input": "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =", "target": "24"}]
+    sums.write_text(json.dumps({"examples": examples}))
+    kinds = benchmark("dust_samples").KINDS
+    short = {name: kind._replace(tokens=8) for name, kind in kinds.items()}
+    monkeypatch.setattr(benchmark("dust_samples"), "KINDS", short)
+    for name in ("game24", "bbh-arithmetic"):
+        task = benchmark("dust").TASKS[name]
+        monkeypatch.setitem(benchmark("dust").TASKS, name, quick(task))
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    rows = [
+        {"prompt": f"Make {a} from 1 2 3.\n", "solution": f"Answer: {a}", "correct": bool(a % 2)}
+        for a in range(10, 16)
+    ]
+    for name in ("samples", "reference"):
+        for kind in kinds:
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}-{kind}-000.jsonl").write_text(text)
+    arguments = ["--samples", str(folder), "--out", str(tmp_path / "out"), "--data", str(games)]
+    arguments += ["--bbh", str(sums), "--problems", "1", "1", "--n", "1", "--steps", "2"]
+    return [*arguments, "--batch", "2", "--lora", "2", "--unit", "4", "--augment", "1"]
+
+
+def quick(task):
+    from dataclasses import replace
+
+    return replace(task, max_new_tokens=2)
+
+
+def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, capsys, benchmark):
+    run = benchmark("dust")
+    every = ["--seeds", "1", "--only", *run.METHODS, *run.EXTRA]
+    assert run.main([*small, *every]) == 0
+    path = tmp_path / "out" / "results.jsonl"
+    settings, *rows = map(json.loads, path.read_text().splitlines())
+    assert sorted(row["method"] for row in rows) == sorted((*run.METHODS, *run.EXTRA))
+    trained = {row["method"]: row["trained"] for row in rows}
+    assert trained["cot-kd"] < 0.6 * trained["nat"]
+    assert abs(trained["cot-kd-as-large"] / trained["nat"] - 1) < 0.1
+    assert trained["2pos-neg"] == 2 * trained["cot-kd"] and trained["base"] == 0
+    assert all([len(x) for x in row["correct"].values()] == [2, 1] for row in rows)
+    printed = capsys.readouterr().out
+    assert "cot-kd and negative" in printed and "cot-kd and second" in printed
+    before = path.read_text()
+    assert run.main([*small, *every]) == 0
+    assert path.read_text() == before
+    with pytest.raises(ValueError, match="was made with other steps; name another --out"):
+        run.main([*small, "--steps", "3"])
+    assert settings["settings"]["steps"] == 2
+
+
+def test_a_run_that_was_cut_off_goes_on(small, tmp_path, benchmark):
+    run = benchmark("dust")
+    only = ["--seeds", "1", "--only", "base", "--quiet"]
+    assert run.main([*small, *only]) == 0
+    path = tmp_path / "out" / "results.jsonl"
+    whole = path.read_text()
+    path.write_text(whole[: whole.rindex("correct")])
+    assert run.main([*small, *only]) == 0
+    assert json.loads(path.read_text().splitlines()[-1])["method"] == "base"
+
+
+def test_what_is_tested_is_not_learnt_from(small, tmp_path, benchmark):
+    samples = benchmark("dust_samples")
+    for prompt in ("Make 24 from 1 2 3.\n", "(1 + 2) =\n"):
+        row = {"prompt": prompt, "solution": "3", "correct": True}
+        (tmp_path / "samples" / "samples-arithmetic-001.jsonl").write_text(json.dumps(row) + "\n")
+        with pytest.raises(ValueError, match="which is tested on; draw into another"):
+            samples.read(tmp_path / "samples", 2, {"(1 + 2) =\n"})
+
+
+def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchmark):
+    samples = benchmark("dust_samples")
+    short = samples.KINDS["countdown"]._replace(tokens=100)
+    monkeypatch.setattr(samples, "KINDS", {**samples.KINDS, "countdown": short})
+    samples.draw(tmp_path, {"countdown": 2}, 4, set())
+    (path,) = tmp_path.glob("samples-*.jsonl")
+    written = path.stat().st_mtime_ns
+    samples.draw(tmp_path, {"countdown": 2}, 4, set())
+    assert path.stat().st_mtime_ns == written
+    found = samples.read(tmp_path, 1, set())
+    assert len(found.reference) == 2 and all(x.correct for x in found.reference)
+    assert len(found.wrong) <= 2 and found.counts.samples <= 8
+    assert all(samples.is_right(x, "\n".join(x.steps)) for x in (*found.right, *found.reference))
+
+
+def test_overlap_is_the_share_of_the_union(benchmark):
+    overlap = benchmark("dust_table").overlap_rows
+    right = {"cot-kd": [1, 1, 0, 0], "negative": [0, 1, 1, 0]}
+    rows = {(name, 0): {"correct": {"game24": x}} for name, x in right.items()}
+    (line,) = overlap(rows)
+    assert (line["first"], line["both"], line["IoU"], line["by chance"]) == (
+        "2.0",
+        "1.0",
+        "0.333",
+        "0.333",
+    )

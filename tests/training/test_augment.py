@@ -1,0 +1,56 @@
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import tiny
+from reason_decode.training import Labelled, augment, grade_samples, sample_solutions
+
+SUMS = [Labelled(f"({a} + 2) =\n", (), (), answer=str(a + 2), source=f"{a}") for a in range(3)]
+PLENTY: dict[str, Any] = {"n": 4, "max_new_tokens": 64}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.load()
+
+
+def is_even(problem: Labelled, text: str) -> bool:
+    """A judge that finds some right and some wrong, whatever they say."""
+    return len("".join(text.split())) % 2 == 0
+
+
+def test_samples_are_whole_and_depend_on_the_seed_only(model):
+    state = torch.random.get_rng_state()
+    found = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY))
+    again = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY))
+    other = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, seed=9))
+    assert found == again != other
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert {x.source for x in found} <= {x.source for x in SUMS}
+    assert all(x.correct is None and x.answer for x in found)
+    assert [*sample_solutions(model.model, model.tokenizer, SUMS, n=4, max_new_tokens=2)] == []
+    judged = sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, judge=is_even)
+    assert all(x.correct is is_even(x, "\n".join(x.steps)) for x in judged)
+
+
+def test_batches_do_not_change_how_many_there_are_nor_prompts(model):
+    found = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, rows=1))
+    assert 0 < len(found) <= 12 and [x.prompt for x in found] == sorted(x.prompt for x in found)
+
+
+def test_what_is_right_and_new_is_added(model):
+    how: dict[str, Any] = {**PLENTY, "judge": is_even}
+    sampled = grade_samples(sample_solutions(model.model, model.tokenizer, SUMS, **how))
+    assert sampled.right and sampled.wrong
+    known = sampled.right[:1]
+    more = augment(model.model, model.tokenizer, known, SUMS, **how)
+    assert more[0] == known[0] and len(more) == len(sampled.right)
+    assert {(x.prompt, x.steps) for x in more} == {(x.prompt, x.steps) for x in sampled.right}
+    # Equal text has been there before, whoever wrote it.
+    assert augment(model.model, model.tokenizer, sampled.right, SUMS, **how) == sampled.right
+
+
+def test_what_cannot_be_sampled_is_said_before_any_work(model):
+    with pytest.raises(ValueError, match="got n=0"):
+        list(sample_solutions(model.model, model.tokenizer, SUMS, n=0))

@@ -1,0 +1,172 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+pytest.importorskip("peft", reason="baselines need peft")
+pytest.importorskip("accelerate", reason="training needs accelerate")
+from safetensors.torch import load_file
+
+from reason_decode import tiny
+from reason_decode.adapters import load_adapted, with_sum
+from reason_decode.training import Labelled, Recipe, train_baseline, train_nat
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+ROOT = Path(__file__).resolve().parents[2]
+FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
+RIGHT = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
+WRONG = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + b}",), (-1,)) for a in range(6) for b in (2, 3)]
+IDS = torch.arange(3, 27).reshape(2, 12)
+
+
+@torch.no_grad()
+def logits(model: Any) -> torch.Tensor:
+    return model.eval()(IDS).logits
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A folder with a random model, and tiny's tokenizer."""
+    folder, words = tmp_path_factory.mktemp("base"), tiny.load().tokenizer
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory):
+    """Trains by a method into a folder of its own; gives the folder and what was told."""
+
+    def train(right=RIGHT, wrong=WRONG, **options: Any) -> tuple[Path, dict[str, Any]]:
+        folder = tmp_path_factory.mktemp(options["method"])
+        how: dict[str, Any] = {"lora": 2, "dropout": 0.0, "recipe": FAST, **options}
+        return folder, train_baseline(base, tiny.load().tokenizer, right, wrong, folder, **how)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def plain(trained) -> Path:
+    return trained(method="cot-kd")[0]
+
+
+def loaded(base: Path, folder: Path) -> torch.Tensor:
+    return logits(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"method": "nt"}, {"method": "ul"}, {"method": "ul", "form": "sequence"}, {"method": "cl"}],
+    ids=lambda x: "-".join(x.values()),
+)
+def test_wrong_samples_of_no_weight_leave_cot_kd_and_of_some_do_not(base, plain, trained, options):
+    expected = loaded(base, plain)
+    nothing, told = trained(weight=0.0, beside=2, **options)
+    torch.testing.assert_close(loaded(base, nothing), expected, atol=1e-5, rtol=1e-5)
+    # An epoch is of right samples, and only their tokens are counted.
+    assert told["examples"] == 8 and told["updates"] == 4
+    something, _ = trained(weight=20.0, **options)
+    assert not torch.allclose(loaded(base, something), expected, atol=1e-3)
+
+
+def test_mix_is_cot_kd_on_both_and_ft_on_what_it_is_given(base, plain, trained):
+    mix, told = trained(method="mix")
+    both, _ = trained([*RIGHT, *WRONG], (), method="cot-kd")
+    assert told["examples"] == 20
+    assert torch.equal(loaded(base, mix), loaded(base, both))
+    reference, _ = trained(wrong=(), method="ft")
+    assert torch.equal(loaded(base, reference), loaded(base, plain))
+
+
+def test_only_the_tokens_of_solutions_count(trained):
+    """Prompts, padding and wrong samples are read, and are no part of what the mean is over."""
+    _, told = trained(RIGHT[:1], [Labelled("10000 + 1 =\n", ("10000",), (-1,))], method="nt")
+    assert told["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
+
+
+def test_wrong_samples_move_what_they_should(base, trained):
+    """Of the same wrong samples, those taken from mix are likelier, from nt and ul less likely."""
+    found = {}
+    how: dict[str, Any] = {"recipe": replace(FAST, epochs=8, learning_rate=0.03)}
+    for method, form in (("cot-kd", "token"), ("mix", "token"), ("nt", "token")):
+        folder, _ = trained(method=method, form=form, weight=1.0, **how)
+        found[method] = likelihood(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
+    for form in ("token", "sequence"):
+        # Of a probability of 1 in 327 the gradient is as small.
+        folder, _ = trained(method="ul", form=form, weight=100.0, **how)
+        found[form] = likelihood(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
+    assert max(found["nt"], found["token"], found["sequence"]) < found["cot-kd"] < found["mix"]
+
+
+@torch.no_grad()
+def likelihood(model: Any) -> float:
+    """Mean log-probability a token of the wrong samples' text."""
+    words, total = tiny.load().tokenizer, 0.0
+    for x in WRONG:
+        ids = torch.tensor(
+            [[1, *words(x.prompt + x.steps[0], add_special_tokens=False)["input_ids"]]]
+        )
+        total -= float(model(ids, labels=ids).loss)
+    return total / len(WRONG)
+
+
+FRESH = """
+import sys, torch, warnings
+warnings.filterwarnings("ignore")
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+from reason_decode.adapters import load_adapted
+told = {}
+for folder in sys.argv[3:]:
+    model = load_adapted(AutoModelForCausalLM.from_pretrained(sys.argv[2]), folder)
+    with torch.no_grad():
+        told[folder] = model(torch.arange(3, 27).reshape(2, 12)).logits
+save_file(told, sys.argv[1])
+"""
+
+
+def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(base, plain, trained, tmp_path):
+    words = tiny.load().tokenizer
+    folders = [plain, *(trained(method=x)[0] for x in ("mix", "nt", "ul", "cl")), tmp_path / "sum"]
+    summed = with_sum(AutoModelForCausalLM.from_pretrained(base), {plain: 2.0, folders[1]: -1.0})
+    summed.save_pretrained(tmp_path / "sum")
+    # The control: a second positive adapter where NAT has the negative one.
+    how: dict[str, Any] = {"negative": folders[2], "lora": 2, "unit": 4, "recipe": FAST}
+    train_nat(base, words, RIGHT, tmp_path / "nat", **how)
+    folders.append(tmp_path / "nat")
+    expected = {str(folder): loaded(base, folder) for folder in folders}
+    torch.testing.assert_close(expected[str(tmp_path / "sum")], logits(summed))
+    assert len({float(x.sum()) for x in expected.values()}) == len(folders)
+    path = f"{ROOT}:{ROOT / 'kernels' / 'torch-ext'}"
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "told"), str(base), *map(str, folders)]
+    subprocess.run(command, env=environment, check=True)
+    told = load_file(tmp_path / "told")
+    assert all(torch.equal(told[name], x) for name, x in expected.items())
+
+
+def test_what_cannot_be_learnt_is_said_before_any_work(trained):
+    for wrong in ({"method": "kd"}, {"method": "ul", "form": "x"}, {"method": "nt", "weight": -1}):
+        with pytest.raises(ValueError, match="allowed are ft, cot-kd, mix, cl, nt, ul; token, seq"):
+            trained(**wrong)
+    with pytest.raises(ValueError, match="no wrong sample, which mix learns from"):
+        trained(wrong=(), method="mix")
+    with pytest.raises(ValueError, match="a temperature of 0"):
+        trained(method="cl", temperature=0)

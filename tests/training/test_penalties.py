@@ -1,0 +1,131 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode.training.examples import IGNORE, Example, collate
+from reason_decode.training.losses import token_loss
+from reason_decode.training.penalties import (
+    contrast,
+    negative_training,
+    penalised,
+    unlikelihood,
+    unlikelihood_sequence,
+)
+
+# Two questions; the second has two wrong solutions, of other lengths.
+BATCH = collate(
+    [
+        Example([3, 4, 5, 6], [1, 2, 3], [5, 6, 2], (Example([3, 4, 7], [1, 2], [7, 2]),)),
+        Example(
+            [8, 9, 5],
+            [1, 2],
+            [5, 2],
+            (
+                Example([8, 9, 6, 6, 6], [1, 2, 3, 4], [6, 6, 6, 2]),
+                Example([8, 9, 3], [1, 2], [3, 2]),
+            ),
+        ),
+    ],
+    pad=0,
+)
+LABELS, WRONG = BATCH["labels"], BATCH["wrong"]
+PENALTIES = {
+    "nt": negative_training,
+    "ul": unlikelihood,
+    "ul sequence": unlikelihood_sequence,
+    "cl": contrast(0.3),
+}
+
+
+def outputs(dtype: torch.dtype = torch.float64, scale: float = 2.0) -> Any:
+    random = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(5, 5, 11, generator=random, dtype=dtype)
+    hidden = torch.randn(5, 5, 6, generator=random, dtype=dtype)
+    return SimpleNamespace(logits=logits, hidden_states=(hidden + 9, hidden))
+
+
+def probabilities(output: Any) -> list[list[float]]:
+    """Of the tokens of each wrong row, one after the other."""
+    p = output.logits.softmax(-1)
+    return [
+        [float(p[row, place, WRONG[row, place]]) for place in range(5) if WRONG[row, place] >= 0]
+        for row in (1, 3, 4)
+    ]
+
+
+def test_wrong_rows_follow_their_right_one_and_have_labels_of_their_own():
+    assert BATCH["input_ids"].tolist()[1] == [3, 4, 7, 0, 0]
+    assert [(row >= 0).any().item() for row in LABELS] == [True, False, True, False, False]
+    assert not ((LABELS >= 0) & (WRONG >= 0)).any()
+    assert "wrong" not in collate([Example([3, 4], [0], [4])], pad=0)
+
+
+def test_nt_and_both_forms_of_ul_are_the_formulas_written_out():
+    output = outputs()
+    rows = [torch.tensor(row, dtype=torch.float64) for row in probabilities(output)]
+    tokens = torch.cat(rows)
+    torch.testing.assert_close(negative_training(output, LABELS, WRONG), tokens.log().mean())
+    torch.testing.assert_close(unlikelihood(output, LABELS, WRONG), -(1 - tokens).log().mean())
+    means = torch.stack([row.prod() ** (1 / len(row)) for row in rows])
+    expected = -(1 - means).log().mean()
+    torch.testing.assert_close(unlikelihood_sequence(output, LABELS, WRONG), expected)
+
+
+def test_the_contrast_is_the_formula_written_out():
+    output = outputs()
+    hidden = output.hidden_states[-1]
+    # Prompts are two tokens; solutions as long as there are labels but one, for the end.
+    similar = [
+        float(torch.cosine_similarity(hidden[row, :2].mean(0), hidden[row, 2:end].mean(0), dim=0))
+        for row, end in enumerate((4, 3, 3, 5, 3))
+    ]
+    e = (torch.tensor(similar) / 0.3).exp()
+    expected = -((e[0] / e[:2].sum()).log() + (e[2] / e[2:].sum()).log()) / 2
+    torch.testing.assert_close(contrast(0.3)(output, LABELS, WRONG).float(), expected)
+    with pytest.raises(ValueError, match="a temperature of 0"):
+        contrast(0)
+
+
+def test_a_question_without_wrong_candidates_has_nothing_to_contrast():
+    alone = torch.full_like(WRONG[:1], IGNORE)
+    output = SimpleNamespace(hidden_states=(outputs().hidden_states[-1][:1],))
+    assert contrast(0.3)(output, LABELS[:1], alone) == 0
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_weight_of_0_or_no_wrong_row_leaves_the_loss_of_right_ones(name):
+    output = outputs()
+    right = SimpleNamespace(logits=output.logits[[0, 2]])
+    expected = token_loss(right, LABELS[[0, 2]])
+    torch.testing.assert_close(
+        penalised(PENALTIES[name], 0.0)(output, LABELS, told=WRONG), expected
+    )
+    torch.testing.assert_close(penalised(PENALTIES[name], 0.5)(right, LABELS[[0, 2]]), expected)
+    whole = penalised(PENALTIES[name], 0.5)(output, LABELS, told=WRONG)
+    penalty = PENALTIES[name](output, LABELS, WRONG)
+    torch.testing.assert_close(whole.double(), expected + 0.5 * penalty.double())
+    # A batch that has half of the update's labels counts half.
+    half = penalised(PENALTIES[name], 0.5)(output, LABELS, 2 * (LABELS != IGNORE).sum(), told=WRONG)
+    torch.testing.assert_close(half, whole / 2)
+
+
+@pytest.mark.parametrize("name", ["nt", "ul", "ul sequence"])
+def test_gradients_are_those_of_finite_differences(name):
+    def loss(logits: torch.Tensor) -> torch.Tensor:
+        return PENALTIES[name](SimpleNamespace(logits=logits), LABELS, WRONG)
+
+    assert torch.autograd.gradcheck(loss, outputs().logits.requires_grad_())
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_sure_and_wrong_is_finite_and_right_rows_are_left_alone(name):
+    output = outputs(torch.float32, scale=1e4)
+    logits, hidden = (x.requires_grad_() for x in (output.logits, output.hidden_states[-1]))
+    found = PENALTIES[name](output, LABELS, WRONG)
+    found.backward()
+    gradient = hidden.grad if name == "cl" else logits.grad
+    assert found.isfinite() and gradient is not None and gradient.isfinite().all()
+    if name != "cl":
+        assert not gradient[[0, 2]].any()
