@@ -124,7 +124,14 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file, the whole of it or nothing: see ``replacing``."""
+    """Write a file, the whole of it or nothing: see ``replacing``.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_text(Path(folder, "note"), "all")
+        ...     Path(folder, "note").read_text()
+        'all'
+    """
     with replacing(path) as name:
         name.write_text(text, encoding="utf-8")
 
@@ -135,6 +142,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         OSError: it cannot be written; the file that was there before is left as it was.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "note")) as name:
+        ...         written = name.write_text("all")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['note']
     """
     path = Path(path)
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
