@@ -1,0 +1,199 @@
+"""Reading trajectories with an encoder: each token sees all others, so each text is read whole."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoModelForTextEncoding,
+)
+
+from reason_decode.cache import input_device
+from reason_decode.scorers.base import as_steps, check_finite
+from reason_decode.scorers.reading import Layout, Span
+from reason_decode.steps import StepSplitter
+
+__all__ = ["EncodingSession", "auto_class", "encoded", "fitted", "reads_ahead", "room_of"]
+
+# A tokenizer that knows no limit says so with a number like 1e30.
+_NO_LIMIT = 1 << 24
+
+
+class EncodingJudge(Protocol):
+    """An encoder, how it wants its text laid out, and what its outputs mean."""
+
+    model: PreTrainedModel
+    splitter: StepSplitter
+    batch_tokens: int
+
+    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+        """The ids of a prompt with its steps, and the span that is judged."""
+        ...
+
+    def read(self, **inputs: Any) -> Tensor:
+        """What the model says of each token, (b, t, c)."""
+        ...
+
+    def judge(self, spans: Sequence[Span]) -> Tensor:
+        """One score a span."""
+        ...
+
+
+class _Task(NamedTuple):
+    place: tuple[int, int]
+    steps: tuple[str, ...]
+    layout: Layout
+
+
+class EncodingSession:
+    """The steps of each trajectory; what is scored is read from its beginning. See ``Session``.
+
+    Args:
+        judge: the encoder with its layout.
+        prompts: where each trajectory begins.
+    """
+
+    def __init__(self, judge: EncodingJudge, prompts: Sequence[str]) -> None:
+        self.judge, self.prompts, self.tokens = judge, list(prompts), 0
+        self.trajectories: list[tuple[str, ...]] = [()] * len(self.prompts)
+        self._candidates: list[list[tuple[str, ...]]] = []
+
+    def score(
+        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+    ) -> list[list[Tensor]]:
+        """Each trajectory as its candidates continue it, judged whole; see ``Session.score``.
+
+        Raises:
+            ValueError: a blank step, or a score that is not finite.
+        """
+        groups = [as_steps(group, self.judge.splitter) for group in candidates]
+        self._candidates = [
+            [(*self.trajectories[i], *new) for new in group] for i, group in enumerate(groups)
+        ]
+        scores = [[torch.zeros(0) for _ in group] for group in groups]
+        tasks = [
+            _Task((i, j), steps, self.judge.lay_out(self.prompts[i], steps))
+            for i, group in enumerate(self._candidates)
+            for j, steps in enumerate(group)
+            if steps
+        ]
+        tasks.sort(key=lambda task: len(task.layout.ids))
+        while tasks:
+            batch = [tasks.pop()]
+            width = len(batch[0].layout.ids)
+            while tasks and (len(batch) + 1) * width <= self.judge.batch_tokens:
+                batch.append(tasks.pop())
+            for task, score in zip(batch, self._forward(batch), strict=True):
+                scores[task.place[0]][task.place[1]] = score
+        if not remember:
+            self._candidates = []
+        for i, group in enumerate(scores):
+            check_finite(group, [f"candidate {j} of trajectory {i}" for j in range(len(group))])
+        return scores
+
+    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+        self.trajectories = [self._candidates[i][j] for i, j in choice]
+        self.prompts = [self.prompts[i] for i, _ in choice]
+        self._candidates = []
+
+    @torch.no_grad()
+    def _forward(self, tasks: Sequence[_Task]) -> list[Tensor]:
+        """One score (1,) a task."""
+        layouts = [task.layout for task in tasks]
+        inputs = encoded(layouts, 0, self.judge.model)
+        features = self.judge.read(**inputs)
+        spans = [
+            Span(features[k, span.start : span.stop], [])
+            for k, layout in enumerate(layouts)
+            for span in layout.spans
+        ]
+        self.tokens += sum(len(layout.ids) for layout in layouts)
+        return list(self.judge.judge(spans).float().cpu().split(1))
+
+
+def encoded(layouts: Sequence[Layout], pad: int, model: Any) -> dict[str, Tensor]:
+    """Layouts as a batch padded on the right, on the model's device.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` (b, t) int64; where the model tells two texts apart,
+        ``token_type_ids`` too, 1 from where a layout is judged.
+    """
+    shape = (len(layouts), max(len(layout.ids) for layout in layouts))
+    ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
+    kinds = torch.zeros(shape, dtype=torch.long)
+    for row, layout in enumerate(layouts):
+        ids[row, : len(layout.ids)] = torch.tensor(layout.ids)
+        mask[row, : len(layout.ids)] = 1
+        kinds[row, layout.spans[0].start : len(layout.ids)] = 1
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+        inputs["token_type_ids"] = kinds
+    device = input_device(model)
+    return {name: x.to(device) for name, x in inputs.items()}
+
+
+def fitted(prompt: Sequence[int], solution: Sequence[int], room: int) -> tuple[list[int], ...]:
+    """The ends of a prompt and of a solution, together at most ``room`` tokens.
+
+    What asks stands at a prompt's end, and the answer at a solution's. Where both do not fit, the
+    prompt has a third of the room, and more where the solution leaves it.
+
+    Example:
+        >>> fitted(range(9), range(20), 9)
+        ([6, 7, 8], [14, 15, 16, 17, 18, 19])
+        >>> fitted(range(9), range(2), 9)
+        ([2, 3, 4, 5, 6, 7, 8], [0, 1])
+    """
+    said = min(len(solution), max(room - len(prompt), room - room // 3))
+    asked = min(len(prompt), room - said)
+    return list(prompt[len(prompt) - asked :]), list(solution[len(solution) - said :])
+
+
+def room_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens an encoder can read: what tokenizer and positions allow."""
+    positions = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    return min(tokenizer.model_max_length, positions, _NO_LIMIT)
+
+
+@torch.no_grad()
+def reads_ahead(model: PreTrainedModel) -> bool:
+    """Whether what a model says of a token depends on those behind it: an encoder, no causal model.
+
+    It is asked, in one pass over four tokens: no field of a config says so of every model.
+    """
+    training = model.training
+    ids = torch.tensor([[1, 2], [1, 3]], device=input_device(model))
+    try:
+        first, second = model.eval()(input_ids=ids).last_hidden_state[:, 0].float()
+    finally:
+        model.train(training)
+    return not torch.allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def auto_class(path_or_id: Any, **kwargs: Any) -> Any:
+    """The Auto class that loads the body of a checkpoint: of an encoder-decoder its encoder.
+
+    Args:
+        path_or_id: a folder or a Hub id.
+        kwargs: passed to ``AutoConfig.from_pretrained``.
+
+    Raises:
+        ValueError: transformers has no encoder without its decoder for this kind of model.
+    """
+    config: Any = AutoConfig.from_pretrained(path_or_id, **kwargs)
+    # A saved encoder says that it is one by its architecture only.
+    alone = any(name.endswith("EncoderModel") for name in config.architectures or ())
+    if not (alone or config.is_encoder_decoder):
+        return AutoModel
+    if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        raise ValueError(
+            f"got {path_or_id}, an encoder-decoder of type {config.model_type}; of these only T5 "
+            "and its kin have an encoder that is loaded alone: use one, an encoder such as BERT, "
+            "or a causal model"
+        )
+    return AutoModelForTextEncoding
