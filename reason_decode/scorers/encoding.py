@@ -1,12 +1,13 @@
 """Reading trajectories with an encoder: each token sees all others, so each text is read whole."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     AutoModelForTextEncoding,
@@ -15,10 +16,12 @@ from transformers.models.auto.modeling_auto import (
 from reason_decode.cache import input_device
 from reason_decode.scorers.base import as_steps, check_finite
 from reason_decode.scorers.reading import Layout, Span
+from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter
 
-__all__ = ["EncodingSession", "auto_class", "encoded", "fitted", "reads_ahead", "room_of"]
+__all__ = ["EncodingSession", "Pairs", "auto_class", "encoded", "fitted", "reads_ahead"]
 
+LEAST = 8
 # A tokenizer that knows no limit says so with a number like 1e30.
 _NO_LIMIT = 1 << 24
 
@@ -121,7 +124,8 @@ def encoded(layouts: Sequence[Layout], pad: int, model: Any) -> dict[str, Tensor
 
     Returns:
         ``input_ids`` and ``attention_mask`` (b, t) int64; where the model tells two texts apart,
-        ``token_type_ids`` too, 1 from where a layout is judged.
+        ``token_type_ids`` too, 1 from where a layout is judged; where layouts say them,
+        ``position_ids``.
     """
     shape = (len(layouts), max(len(layout.ids) for layout in layouts))
     ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
@@ -133,6 +137,11 @@ def encoded(layouts: Sequence[Layout], pad: int, model: Any) -> dict[str, Tensor
     inputs = {"input_ids": ids, "attention_mask": mask}
     if (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
         inputs["token_type_ids"] = kinds
+    if layouts[0].positions is not None:
+        positions = torch.zeros_like(ids)
+        for row, layout in enumerate(layouts):
+            positions[row, : len(layout.ids)] = torch.tensor(layout.positions)
+        inputs["position_ids"] = positions
     device = input_device(model)
     return {name: x.to(device) for name, x in inputs.items()}
 
@@ -154,25 +163,96 @@ def fitted(prompt: Sequence[int], solution: Sequence[int], room: int) -> tuple[l
     return list(prompt[len(prompt) - asked :]), list(solution[len(solution) - said :])
 
 
-def room_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many tokens an encoder can read: what tokenizer and positions allow."""
-    positions = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
-    return min(tokenizer.model_max_length, positions, _NO_LIMIT)
-
-
 @torch.no_grad()
 def reads_ahead(model: PreTrainedModel) -> bool:
     """Whether what a model says of a token depends on those behind it: an encoder, no causal model.
 
     It is asked, in one pass over four tokens: no field of a config says so of every model.
     """
+    a, b, c = _tokens(model)
+    first, second = _asked(model, [[a, b], [a, c]])[:, 0]
+    return not torch.allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def origin_of(model: PreTrainedModel) -> int | None:
+    """The position of a text's first token where positions may be given, else ``None``.
+
+    Found by trying: RoBERTa and its kin count from behind the id of padding.
+    """
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    ids = [list(_tokens(model))]
+    plain = _asked(model, ids)
+    for origin in dict.fromkeys([0, (model.config.pad_token_id or 0) + 1]):
+        positions = torch.arange(origin, origin + 3, device=input_device(model))[None]
+        if torch.allclose(plain, _asked(model, ids, position_ids=positions), rtol=1e-4, atol=1e-5):
+            return origin
+    return None
+
+
+@torch.no_grad()
+def _asked(model: PreTrainedModel, ids: list[list[int]], **inputs: Tensor) -> Tensor:
     training = model.training
-    ids = torch.tensor([[1, 2], [1, 3]], device=input_device(model))
     try:
-        first, second = model.eval()(input_ids=ids).last_hidden_state[:, 0].float()
+        given = torch.tensor(ids, device=input_device(model))
+        return model.eval()(input_ids=given, **inputs).last_hidden_state.float()
     finally:
         model.train(training)
-    return not torch.allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def _tokens(model: PreTrainedModel) -> tuple[int, ...]:
+    """Three ids that are not padding, which some models do not count."""
+    return tuple(x for x in range(4) if x != model.config.pad_token_id)[:3]
+
+
+class Pairs:
+    """Lays a prompt and a solution out as an encoder's pair of texts, the ends of both if need be.
+
+    ``[cls] prompt [sep] solution [sep]``, with whichever of these marks the tokenizer has. What is
+    left out of a solution leaves a gap in the positions, as if it were there and not looked at: how
+    long a solution is tells much of it.
+
+    Args:
+        model: the encoder.
+        words: its tokenizer.
+        window: at most so many tokens; ``None``: what tokenizer and positions allow.
+
+    Raises:
+        ValueError: a window without room.
+    """
+
+    def __init__(self, model: PreTrainedModel, words: Words, window: int | None) -> None:
+        tokenizer = words.tokenizer
+        close = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+        self.words, self.origin = words, origin_of(model)
+        self.first, self.last = (
+            [x] if isinstance(x, int) else [] for x in (tokenizer.cls_token_id, close)
+        )
+        positions = getattr(model.config, "max_position_embeddings", None) or _NO_LIMIT
+        self.positions = positions - (self.origin or 0)
+        limits = (window or sys.maxsize, tokenizer.model_max_length, self.positions)
+        self.window = min(limits)
+        if self.window < LEAST:
+            raise ValueError(
+                f"got a window of {self.window} tokens; a prompt and a solution need at least "
+                f"{LEAST}"
+            )
+
+    def lay_out(self, prompt: str, solution: str) -> Layout:
+        """The pair, judged over the solution without the mark behind it."""
+        said = self.words.whole(solution) if solution else ()
+        room = self.window - len(self.first) - 2 * len(self.last)
+        asked, kept = fitted(self.words.ids(prompt), said, room)
+        before = [*self.first, *asked, *self.last]
+        ids = [*before, *kept, *self.last]
+        if not kept:
+            return Layout(ids, [])
+        positions = None
+        if self.origin is not None:
+            gap = min(len(said) - len(kept), self.positions - len(ids))
+            places = (*range(len(before)), *range(len(before) + gap, len(ids) + gap))
+            positions = [self.origin + k for k in places]
+        return Layout(ids, [len(ids) - len(self.last) - 1], [len(before)], positions)
 
 
 def auto_class(path_or_id: Any, **kwargs: Any) -> Any:

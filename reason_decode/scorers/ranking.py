@@ -1,7 +1,6 @@
 """Rankers: how much a whole solution deserves its vote."""
 
 import copy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,7 @@ from torch.nn.functional import elu
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.scorers.base import Session, as_steps, check_pairs
-from reason_decode.scorers.encoding import (
-    EncodingSession,
-    auto_class,
-    fitted,
-    reads_ahead,
-    room_of,
-)
+from reason_decode.scorers.encoding import EncodingSession, Pairs, auto_class, reads_ahead
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
 from reason_decode.scorers.weights import body_with_head, put_head, tensors_under, through_head
@@ -124,12 +117,8 @@ class RankingModel(Reader):
                     f"got chat=True for {type(model).__name__}, an encoder, which reads a pair of "
                     "texts; leave chat out"
                 )
-            self.chat, self.ends = False, _ends(tokenizer)
-            self.window = min(window or sys.maxsize, room_of(model, tokenizer))
-            if self.window < 8:
-                raise ValueError(
-                    f"got a window of {self.window} tokens; a prompt and a solution need at least 8"
-                )
+            self.chat, self.pairs = False, Pairs(model, self.words, window)
+            self.window = self.pairs.window
 
     @classmethod
     def from_pretrained(
@@ -192,7 +181,7 @@ class RankingModel(Reader):
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """``prompt (step separator)*``, judged over all that follows the prompt."""
         if self.encodes:
-            return self._pair(prompt, steps)
+            return self.pairs.lay_out(prompt, self.splitter.separator.join(steps))
         if self.chat:
             prompt = self.words.chat([{"role": "user", "content": prompt}], generate=True)
             ids = list(self.words.ids(prompt))
@@ -202,17 +191,6 @@ class RankingModel(Reader):
         for step in steps:
             ids += [*self.words.ids(step), *self.words.ids(self.splitter.separator)]
         return Layout(ids, [len(ids) - 1], [start]) if steps else Layout(ids, [])
-
-    def _pair(self, prompt: str, steps: Sequence[str]) -> Layout:
-        """``[cls] prompt [sep] solution [sep]``, judged over the solution without its end."""
-        first, last = self.ends
-        assert self.window is not None
-        said = self.words.whole(self.splitter.separator.join(steps)) if steps else ()
-        room = self.window - len(first) - 2 * len(last)
-        asked, said = fitted(self.words.ids(prompt), said, room)
-        before = [*first, *asked, *last]
-        ids = [*before, *said, *last]
-        return Layout(ids, [len(ids) - len(last) - 1], [len(before)]) if said else Layout(ids, [])
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a solution."""
@@ -236,10 +214,3 @@ def with_window(tokenizer: PreTrainedTokenizerBase, window: int | None) -> PreTr
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = window
     return tokenizer
-
-
-def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What an encoder's tokenizer puts before a text, and behind each; either may be nothing."""
-    close = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-    first, last = ([x] if isinstance(x, int) else [] for x in (tokenizer.cls_token_id, close))
-    return first, last

@@ -24,9 +24,9 @@ from reason_decode.training.supervision import Labelled
 
 __all__ = ["RECIPE", "WINDOW", "train_ranker"]
 
-RECIPE = Recipe(batch=4, learning_rate=1e-4, epochs=2.0)
+RECIPE = Recipe(batch=4, learning_rate=1e-4, bfloat16=True)
 """Four problems at a time, of some eight solutions each."""
-WINDOW = 192
+WINDOW = 128
 """Tokens of a pair: the end of the problem, and of the solution, where the answer stands."""
 
 

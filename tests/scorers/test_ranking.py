@@ -11,6 +11,7 @@ from transformers import (
     BertConfig,
     BertModel,
     LlamaModel,
+    RobertaModel,
     T5Config,
     T5EncoderModel,
     T5Model,
@@ -127,14 +128,35 @@ def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> 
     kept = [pairs.decode(x) for x in (layout.ids[1:middle], layout.ids[middle + 1 : -1])]
     assert PROMPTS[0].endswith(kept[0].lstrip()) and long.endswith(kept[1].lstrip())
     assert list(layout.spans[0]) == list(range(middle + 1, 20))
-    # What is beyond the window changes nothing.
-    torch.testing.assert_close(
-        cut.score(PROMPTS[:1], [long]), cut.score(PROMPTS[:1], [f"8 * 8 = 64\n{long}"])
-    )
     with pytest.raises(ValueError, match="got a window of 5 tokens"):
         RankingModel(encoder.model, pairs, window=5)
     with pytest.raises(ValueError, match="got chat=True for BertModel, an encoder"):
         RankingModel(encoder.model, pairs, chat=True)
+
+
+@pytest.mark.parametrize("kind", [BertModel, RobertaModel])
+def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> None:
+    """Its place stays empty, whichever position the model counts from."""
+    torch.manual_seed(3)
+    body = kind(kind.config_class(vocab_size=len(pairs), pad_token_id=pairs.pad_token_id, **SMALL))
+    ranker = RankingModel(body, pairs, window=24)
+    asked, said = (
+        pairs(x, add_special_tokens=False)["input_ids"] for x in ("4 5 6 =", SOLUTIONS[0])
+    )
+    before = [pairs.cls_token_id, *asked, pairs.sep_token_id]
+    whole = torch.tensor([[*before, *said, pairs.sep_token_id]])
+    cut = whole.shape[1] - 24
+    assert cut > 3
+    looked = torch.ones_like(whole)
+    looked[:, len(before) : len(before) + cut] = 0
+    kinds = (torch.arange(whole.shape[1]) >= len(before)).long()[None]
+    with torch.no_grad():
+        hidden = body(whole, attention_mask=looked, token_type_ids=kinds).last_hidden_state[
+            0, len(before) + cut : -1
+        ]
+        plain = ranker.model.get_submodule("reward_head")(hidden.mean(0))
+    score = ranker.score(["4 5 6 ="], SOLUTIONS[:1])[0][0]
+    torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
 
 
 def test_an_encoder_keeps_its_window_when_saved(
