@@ -240,7 +240,9 @@ class Pairs:
 
     def lay_out(self, prompt: str, solution: str) -> Layout:
         """The pair, judged over the solution without the mark behind it."""
-        said = self.words.whole(solution) if solution else ()
+        # Quietly: that a text is longer than the window is no news.
+        read = self.words.tokenizer(solution, add_special_tokens=False, verbose=False)
+        said: list[int] = read["input_ids"]
         room = self.window - len(self.first) - 2 * len(self.last)
         asked, kept = fitted(self.words.ids(prompt), said, room)
         before = [*self.first, *asked, *self.last]

@@ -1,6 +1,6 @@
 """Right and wrong solutions of one problem, and what a ranker is to learn between them."""
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -45,8 +45,8 @@ def contests(
     most: int = 16,
     max_tokens: int = 4096,
     mixed: bool = True,
-) -> list[Contest]:
-    """Each problem's solutions; those of many are dealt out into several contests.
+) -> tuple[list[Contest], int]:
+    """Each problem's solutions, and how many were too long; many are dealt out into several.
 
     Args:
         right: D_pos, see ``grade_samples``.
@@ -58,10 +58,13 @@ def contests(
         mixed: whether problems without right solutions, or without wrong ones, are left out.
     """
     sides: dict[str, tuple[list[Layout], list[Layout]]] = {}
+    too_long = 0
     for side, solutions in enumerate((wrong, right)):
         for solution in solutions:
             layout = judge.lay_out(solution.prompt, solution.steps)
-            if layout.ends and len(layout.ids) <= max_tokens:
+            if len(layout.ids) > max_tokens:
+                too_long += 1
+            elif layout.ends:
                 sides.setdefault(solution.prompt, ([], []))[side].append(layout)
     found: list[Contest] = []
     for bad, good in sides.values():
@@ -77,7 +80,7 @@ def contests(
             seats = max(most // 2, most - len(losers)), max(most - most // 2, most - len(winners))
             winners, losers = winners[: seats[0]], losers[: seats[1]]
             found.append(Contest(winners + losers, [True] * len(winners) + [False] * len(losers)))
-    return found
+    return found, too_long
 
 
 class Told(NamedTuple):
@@ -99,7 +102,7 @@ def gather(examples: Sequence[Contest], pad: int, model: Any) -> dict[str, Tenso
     return {**inputs, "judged": judged, "right": right, "labels": sizes}
 
 
-def tell(batch: MutableMapping[str, Tensor]) -> Told:
+def tell(batch: dict[str, Tensor]) -> Told:
     """What the loss needs and the model does not take, taken out of a batch."""
     return Told(batch.pop("judged"), batch.pop("right"))
 

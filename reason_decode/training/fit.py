@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ Loss = Callable[..., Tensor]
 """Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
 of an update have; with ``tell``, of ``told`` too."""
 
-Tell = Callable[[Mapping[str, Tensor]], Any]
-"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say."""
+Tell = Callable[[dict[str, Tensor]], Any]
+"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say. It
+may take out of the batch what the model does not take."""
 
 
 class Learnable(Protocol):

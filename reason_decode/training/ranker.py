@@ -68,9 +68,10 @@ def train_ranker(
         held_out: right and wrong samples of other problems, measured after every epoch.
 
     Returns:
-        Counts and losses, see ``fit``: ``examples`` are problems, ``labels`` solutions. And
-        ``pair_accuracy``, the share of the held-out pairs that are put in the right order, the mean
-        over problems; ``None`` where there are none.
+        Counts and losses, see ``fit``: ``examples`` are problems, ``labels`` solutions, and so are
+        those ``too_long``, which only a causal model leaves out. And ``pair_accuracy``, the share
+        of the held-out pairs that are put in the right order, the mean over problems; ``None``
+        where there are none.
 
     Raises:
         ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
@@ -90,7 +91,7 @@ def train_ranker(
         "max_tokens": recipe.max_tokens,
         "mixed": compare != "pointwise",
     }
-    learnt = contests(right, wrong, judge, **how)
+    learnt, too_long = contests(right, wrong, judge, **how)
     if not learnt:
         raise ValueError(
             f"got {len(right)} right and {len(wrong)} wrong samples, and no problem with both; "
@@ -106,12 +107,13 @@ def train_ranker(
         out,
         loss=ranking_loss(model, compare),
         recipe=recipe,
-        held_out=contests(*held_out, judge, **how),
+        held_out=contests(*held_out, judge, **how)[0],
         tell=tell,
         batch=partial(gather, model=model),
     )
     ranker = RankingModel(model.eval(), tokenizer, separator=separator, chat=chat, window=window)
-    return {**told, "pair_accuracy": pair_accuracy(ranker, *held_out)}
+    accuracy = pair_accuracy(ranker, *held_out)
+    return {**told, "too_long": too_long, "pair_accuracy": accuracy}
 
 
 def starting_ranker(source: str | Path, tokenizer: Tokenizer, **how: Any) -> RankingModel:

@@ -43,6 +43,7 @@ def test_the_table_runs_small(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--samples", str(path), "--model", str(tmp_path / "bert"), "--epochs", "1"]
     arguments += ["--out", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
+    printed = ""
     for _ in range(2):  # the second time with the rankers and grades of the first
         assert asc.main([*arguments, "--bootstrap", "20"]) == 0
         printed = capsys.readouterr().out

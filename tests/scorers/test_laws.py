@@ -67,7 +67,7 @@ def _ranking(tiny: Tiny, **how: Any) -> RankingModel:
 
 
 def _encoding(tiny: Tiny, kind: Any, window: int | None = None, **how: Any) -> RankingModel:
-    size = {"vocab_size": len(tiny.tokenizer)}
+    size: dict[str, Any] = {"vocab_size": len(tiny.tokenizer)}
     with torch.random.fork_rng():
         torch.manual_seed(2)
         if kind is BertModel:
