@@ -13,9 +13,11 @@ import json
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from threading import Event, Lock, Timer
+from typing import Any
 
 __all__ = ["same_latex"]
 
@@ -147,15 +149,19 @@ def _serve() -> None:
         # Not every system has such limits; the time limit holds without them.
         pass
     math_verify = import_module("math_verify")
-    parse, verify = math_verify.parse, math_verify.verify
+    verify = math_verify.verify
+
+    # In a vote an answer is compared with many others, and half of the time is reading it.
+    @lru_cache(maxsize=256)
+    def read(answer: str) -> Any:
+        return math_verify.parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+
     for line in sys.stdin:
         if not line.strip():
             print("ready", flush=True)
             continue
         try:
-            first, second = (
-                parse(f"\\boxed{{{answer}}}", parsing_timeout=None) for answer in json.loads(line)
-            )
+            first, second = map(read, json.loads(line))
             same = verify(first, second, timeout_seconds=None) or verify(
                 second, first, timeout_seconds=None
             )

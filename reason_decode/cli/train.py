@@ -1,11 +1,11 @@
 """``reason-decode train``: train a scorer, a rationale model or an adapter."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from dataclasses import fields
 from typing import Any
 
 from reason_decode import tiny
-from reason_decode.cli import train_graded, train_rationalyst
+from reason_decode.cli import train_graded, train_ranker, train_rationalyst
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import add_suffix, read_all
 from reason_decode.cli.text import table
@@ -39,15 +39,17 @@ def add(commands: Any) -> None:
     graded: dict[str, ArgumentParser] = {
         name: kinds.add_parser(name, help=text) for name, text in train_graded.KINDS.items()
     }
-    for kind in (prm, orm, active, rationalyst, *graded.values()):
+    ranker: ArgumentParser = kinds.add_parser("ranker", help=train_ranker.HELP)
+    for kind in (prm, orm, active, rationalyst, ranker, *graded.values()):
         _add_data(kind)
-        _add_recipe(kind)
+        _add_recipe(kind, train_ranker.RECIPE if kind is ranker else Recipe())
         kind.set_defaults(run=run)
-    for kind in (prm, orm, active, *graded.values()):
+    for kind in (prm, orm, active, ranker, *graded.values()):
         _add_format(kind)
     for kind in (prm, active):
         _add_steps(kind)
     train_rationalyst.add_options(rationalyst)
+    train_ranker.add_options(ranker)
     for name, kind in graded.items():
         train_graded.add_options(kind, name)
     active.add_argument("--rounds", type=int, default=3, help="after the first (default: 3)")
@@ -123,18 +125,15 @@ def _add_format(parser: ArgumentParser) -> None:
     )
 
 
-def _add_recipe(parser: ArgumentParser) -> None:
-    """An option for each field of ``Recipe``."""
+def _add_recipe(parser: ArgumentParser, recipe: Recipe) -> None:
+    """An option for each field of ``Recipe``, with the defaults of this one."""
     for field in fields(Recipe):
-        name = "--" + field.name.replace("_", "-")
-        if isinstance(field.default, bool):
-            parser.add_argument(name, action="store_true")
+        name, default = "--" + field.name.replace("_", "-"), getattr(recipe, field.name)
+        if isinstance(default, bool):
+            parser.add_argument(name, action=BooleanOptionalAction, default=default)
         else:
             parser.add_argument(
-                name,
-                type=type(field.default),
-                default=field.default,
-                help=f"(default: {field.default})",
+                name, type=type(default), default=default, help=f"(default: {default})"
             )
 
 
@@ -144,7 +143,7 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
-    others = {"rationalyst": train_rationalyst.train}
+    others = {"rationalyst": train_rationalyst.train, "ranker": train_ranker.train}
     others |= dict.fromkeys(train_graded.KINDS, train_graded.train)
     rows = others.get(args.kind, _train)(args, source, recipe)
     if args.json:

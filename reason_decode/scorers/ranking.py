@@ -1,5 +1,6 @@
 """Rankers: how much a whole solution deserves its vote."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.scorers.base import Session, as_steps, check_pairs
 from reason_decode.scorers.checkpoint import load_words
+from reason_decode.scorers.encoding import EncodingSession, Pairs, auto_class, reads_ahead
 from reason_decode.scorers.reader import Reader
 from reason_decode.scorers.reading import Layout, Span
 from reason_decode.scorers.weights import body_with_head, put_head, tensors_under, through_head
@@ -33,11 +36,15 @@ class RankingHead(nn.Module):
         self.second = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores in (0, 1), (...,), of vectors (..., h)."""
+    def logits(self, x: Tensor) -> Tensor:
+        """What the sigmoid is taken of, (...,), of vectors (..., h)."""
         x = elu(self.first(x)) + x
         x = elu(self.second(x)) + x
-        return self.out(x).squeeze(-1).sigmoid()
+        return self.out(x).squeeze(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores in (0, 1), (...,), of vectors (..., h)."""
+        return self.logits(x).sigmoid()
 
 
 class RankingModel(Reader):
@@ -45,22 +52,27 @@ class RankingModel(Reader):
 
     It is trained on pairs of a right and a wrong solution of one problem, and is there to weigh
     votes: ``SelfConsistency(weigh=ranker)`` is adaptive self-consistency. The mean goes over the
-    tokens of the solution, which a causal model reads behind the prompt.
+    tokens of the solution. A causal model reads it behind the prompt, an encoder as a pair:
+    ``[cls] prompt [sep] solution [sep]``, of which it reads the ends where both are too long.
 
     Args:
-        model: a causal body (as of ``AutoModel``); it is given a new head if it has none.
+        model: a body as of ``AutoModel``: causal, or an encoder such as BERT or T5's. It is given a
+            new head if it has none.
         tokenizer: the model's own; it need not be the generator's, text is the common ground.
         separator: what ends a step in a solution.
         chat: whether the prompt is a user's turn of the tokenizer's chat template; ``None``: if
-            there is one.
+            there is one. An encoder knows no turns.
+        window: at most this many tokens of a pair are read by an encoder; ``None``: what its
+            tokenizer and its positions allow.
         batch_tokens: at most this many tokens, padding included, go through one forward pass.
 
     Raises:
-        ValueError: the model has an output layer of its own, or its vocabulary is smaller than the
-            tokenizer's.
+        ValueError: the model has an output layer or a decoder of its own, its vocabulary is smaller
+            than the tokenizer's, the window has no room, or an encoder is to read a chat.
 
     Source: Li et al. 2024, 2312.12832, adaptive self-consistency; the head and the mean as in
-    Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, which reads with T5's encoder.
+    Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, which reads with T5's encoder (and leaves out
+    pairs of more than 512 tokens).
 
     Example:
         >>> from transformers import AutoModel
@@ -82,8 +94,15 @@ class RankingModel(Reader):
         *,
         separator: str = "\n",
         chat: bool | None = None,
+        window: int | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
+        config: Any = getattr(model, "config", None)
+        if getattr(config, "is_encoder_decoder", False) and hasattr(model, "decoder"):
+            raise ValueError(
+                f"got {type(model).__name__}, with a decoder, which a ranker has no use for; pass "
+                "the encoder alone, as T5EncoderModel.from_pretrained loads it"
+            )
         check_loaded(model, tokenizer)
         if model.base_model is not model:
             raise ValueError(
@@ -91,9 +110,18 @@ class RankingModel(Reader):
                 "as AutoModel.from_pretrained loads it"
             )
         if not hasattr(model, "reward_head"):
-            config: Any = model.config.get_text_config()
-            put_head(model, RankingHead(config.hidden_size))
+            put_head(model, RankingHead(config.get_text_config().hidden_size))
+        self.encodes = reads_ahead(model)
+        if self.encodes and chat:
+            raise ValueError(
+                f"got chat=True for {type(model).__name__}, an encoder, which reads a pair of "
+                "texts; leave chat out"
+            )
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        self.window = None
+        if self.encodes:
+            self.chat, self.pairs = False, Pairs(model, self.words, window)
+            self.window = self.pairs.window
 
     @classmethod
     def from_pretrained(
@@ -102,6 +130,7 @@ class RankingModel(Reader):
         *,
         separator: str = "\n",
         chat: bool | None = None,
+        window: int | None = None,
         **kwargs: Any,
     ) -> "RankingModel":
         """Load a ranker and its tokenizer from a folder or the Hub; no remote code is run.
@@ -110,24 +139,51 @@ class RankingModel(Reader):
             path_or_id: a folder that ``save_pretrained`` wrote, or a Hub id.
             separator: what ends a step in a solution.
             chat: whether to use the chat template; ``None``: if there is one.
-            kwargs: passed to ``AutoModel.from_pretrained``.
+            window: of an encoder, see the class.
+            kwargs: passed to ``from_pretrained`` of the Auto class.
 
         Raises:
             ValueError: the checkpoint has no ranking head.
         """
         weights = tensors_under(path_or_id, _HEAD)
         head = RankingHead(len(weights["first.weight"]))
-        model = body_with_head(path_or_id, head, weights, **kwargs)
+        auto = auto_class(path_or_id, trust_remote_code=False)
+        model = body_with_head(path_or_id, head, weights, auto, **kwargs)
         tokenizer = load_words(path_or_id)
-        return cls(model, tokenizer, separator=separator, chat=chat)
+        return cls(model, tokenizer, separator=separator, chat=chat, window=window)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write body, head and tokenizer as one checkpoint."""
+        """Write body, head and tokenizer as one checkpoint; an encoder's window is kept."""
         self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with_window(self.tokenizer, self.window).save_pretrained(folder)
+
+    def settings(self) -> dict[str, Any]:
+        """What ``from_pretrained`` makes this scorer of."""
+        return {**super().settings(), "window": self.window}
+
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """One score (1,) a solution, (0,) of one without steps; see ``Reader.score``.
+
+        Raises:
+            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
+        """
+        if not self.encodes:
+            return super().score(prompts, solutions)
+        check_pairs(prompts, solutions)
+        steps = as_steps(solutions, self.splitter)
+        alone = EncodingSession(self, prompts).score([[x] for x in steps], remember=False)
+        return [score for (score,) in alone]
+
+    def open(self, prompts: Sequence[str]) -> Session:
+        """A session that reads each prompt and each step once; an encoder reads them anew."""
+        return EncodingSession(self, prompts) if self.encodes else super().open(prompts)
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """``prompt (step separator)*``, judged over all that follows the prompt."""
+        if self.encodes:
+            return self.pairs.lay_out(prompt, self.splitter.separator.join(steps))
         if self.chat:
             prompt = self.words.chat([{"role": "user", "content": prompt}], generate=True)
             ids = list(self.words.ids(prompt))
@@ -142,3 +198,21 @@ class RankingModel(Reader):
         """One score a solution."""
         means = torch.stack([span.features.float().mean(dim=0) for span in spans])
         return through_head(self.model, means.to(self.model.dtype))
+
+
+def has_head(path_or_id: str | Path) -> bool:
+    """Whether a checkpoint is a ranker's."""
+    try:
+        tensors_under(path_or_id, _HEAD)
+    except ValueError:
+        return False
+    return True
+
+
+def with_window(tokenizer: PreTrainedTokenizerBase, window: int | None) -> PreTrainedTokenizerBase:
+    """A tokenizer that says how much is read; checkpoints have no other place to say it."""
+    if window is None or window == tokenizer.model_max_length:
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = window
+    return tokenizer

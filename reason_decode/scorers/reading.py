@@ -33,12 +33,14 @@ WINDOW = 512
 class Layout(NamedTuple):
     """A trajectory as token ids, and the places where it is judged.
 
-    Each judgement ends at a place; it begins there too, unless ``starts`` says where.
+    Each judgement ends at a place; it begins there too, unless ``starts`` says where. The tokens'
+    positions are consecutive, unless an encoder's layout says otherwise.
     """
 
     ids: list[int]
     ends: list[int]
     starts: list[int] | None = None
+    positions: list[int] | None = None
 
     @property
     def spans(self) -> list[range]:

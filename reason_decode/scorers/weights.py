@@ -42,17 +42,22 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
 
 
 def body_with_head(
-    path_or_id: str | Path, head: nn.Module, weights: dict[str, Tensor], **kwargs: Any
+    path_or_id: str | Path,
+    head: nn.Module,
+    weights: dict[str, Tensor],
+    auto: Any = AutoModel,
+    **kwargs: Any,
 ) -> PreTrainedModel:
     """A body and its head, from a checkpoint.
 
     Args:
-        path_or_id: a folder or a Hub id, which ``AutoModel`` reads the body of.
+        path_or_id: a folder or a Hub id, which ``auto`` reads the body of.
         head: what is to be given the weights.
         weights: by name.
-        kwargs: passed to ``AutoModel.from_pretrained``.
+        auto: the Auto class.
+        kwargs: passed to its ``from_pretrained``.
     """
-    model = load_checkpoint(AutoModel, path_or_id, **kwargs)
+    model = load_checkpoint(auto, path_or_id, **kwargs)
     head.load_state_dict(weights)
     put_head(model, head.eval())
     return model

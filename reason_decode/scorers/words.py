@@ -96,7 +96,8 @@ def check_loaded(model: object, tokenizer: object) -> None:
             "AutoTokenizer.from_pretrained(...)"
         )
     config = getattr(model, "config", None)
-    if getattr(config, "is_encoder_decoder", False):
+    # An encoder taken from such a model still says so, and is one that a ranker reads with.
+    if getattr(config, "is_encoder_decoder", False) and hasattr(model, "decoder"):
         raise ValueError(f"got {type(model).__name__}; scorers read with decoder-only models")
 
 

@@ -66,6 +66,7 @@ reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data tr
 from reason_decode.training.active import learn_actively, select
 from reason_decode.training.augment import augment, sample_solutions
 from reason_decode.training.baselines import Form, Method, train_baseline
+from reason_decode.training.contests import Compare, contest_loss
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.examples import (
     Example,
@@ -81,12 +82,14 @@ from reason_decode.training.nat import train_nat, train_negative
 from reason_decode.training.nce import Weigh, train_nce
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
+from reason_decode.training.ranker import train_ranker
 from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
 from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.rollouts import Rolled, label_by_rollouts
 from reason_decode.training.supervision import Labelled
 
 __all__ = [
+    "Compare",
     "Counts",
     "Example",
     "Form",
@@ -99,6 +102,7 @@ __all__ = [
     "Rolled",
     "Weigh",
     "augment",
+    "contest_loss",
     "grade_samples",
     "hold_out",
     "is_right",
@@ -121,5 +125,6 @@ __all__ = [
     "train_negative",
     "train_orm",
     "train_prm",
+    "train_ranker",
     "train_rationalyst",
 ]

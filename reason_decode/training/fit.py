@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.training.examples import Example, collate
+from reason_decode.training.examples import collate
 from reason_decode.training.lora import merged
 
 __all__ = ["Recipe", "fit"]
@@ -24,6 +24,20 @@ of an update have; with ``tell``, of ``told`` too."""
 Tell = Callable[[dict[str, Any]], Any]
 """Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say. It
 may take out what is not for the model to read, or ask the model for more."""
+
+
+class Learnable(Protocol):
+    """What is learnt from as a whole, such as an ``Example``."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The tokens of its longest text."""
+        ...
+
+    @property
+    def places(self) -> Sequence[int]:
+        """One a label."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,15 +82,16 @@ class Recipe:
 def fit(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
+    examples: Sequence[Learnable],
     out: str | Path,
     *,
     loss: Loss,
     recipe: Recipe,
-    held_out: Sequence[Example] = (),
+    held_out: Sequence[Learnable] = (),
     fold: bool = True,
     adapters: Sequence[str] | None = None,
     tell: Tell | None = None,
+    batch: Callable[..., dict[str, Tensor]] = collate,
 ) -> dict[str, Any]:
     """Train a model and save it; a run that was stopped goes on from its last checkpoint.
 
@@ -91,6 +106,7 @@ def fit(
         fold: whether LoRA matrices are added to the weights; else they alone are saved.
         adapters: which of a model's adapters are saved where they are not folded in; ``None``: all.
         tell: what it returns of a batch, ``loss`` is given as ``told``.
+        batch: makes a batch, with ``labels``, of examples and the id of padding.
 
     Returns:
         ``examples``, ``labels``, ``too_long`` (left out), ``updates`` and ``trained`` (weights that
@@ -124,7 +140,7 @@ def fit(
         tell,
         model=model,
         args=arguments,
-        data_collator=partial(_collated, pad=pad),
+        data_collator=partial(_collated, batch=batch, pad=pad),
         train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is one to read from
         eval_dataset=_rows(x for x in held_out if len(x.ids) <= recipe.max_tokens) or None,  # pyright: ignore[reportArgumentType]
         compute_loss_func=loss,
@@ -203,13 +219,13 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
     return Told(compute_loss_func=compute_loss_func, **options)
 
 
-def _rows(examples: Iterable[Example]) -> list[dict[str, Any]]:
+def _rows(examples: Iterable[Learnable]) -> list[dict[str, Any]]:
     # The Trainer takes a row's length from its input_ids.
     return [{"input_ids": example.ids, "example": example} for example in examples]
 
 
-def _collated(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
-    return collate([row["example"] for row in rows], pad)
+def _collated(rows: Sequence[dict[str, Any]], batch: Any, pad: int) -> dict[str, Tensor]:
+    return batch([row["example"] for row in rows], pad)
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path) -> None:

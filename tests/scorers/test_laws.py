@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 from test_formats import MADE as PUBLISHED
-from transformers import LlamaForSequenceClassification, LlamaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaForSequenceClassification,
+    LlamaModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 from reason_decode import (
     LikelihoodScorer,
@@ -29,7 +36,15 @@ STEPS = [
 ]
 OWNERS = [0, 0, 0, 1]
 PAIRS = [PROMPTS[owner] for owner in OWNERS]
-OUTCOME = ("outcome", "outcome chat", "likelihood whole", "ranking")
+OUTCOME = (
+    "outcome",
+    "outcome chat",
+    "likelihood whole",
+    "ranking",
+    "ranking bert",
+    "ranking bert cut",
+    "ranking t5",
+)
 
 
 def _body(tiny: Tiny, kind: Any, **shape: Any) -> Any:
@@ -51,6 +66,27 @@ def _ranking(tiny: Tiny, **how: Any) -> RankingModel:
         return RankingModel(body, tiny.tokenizer, chat=False, **how)
 
 
+def _encoding(tiny: Tiny, kind: Any, window: int | None = None, **how: Any) -> RankingModel:
+    size: dict[str, Any] = {"vocab_size": len(tiny.tokenizer)}
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        if kind is BertModel:
+            body = BertModel(
+                BertConfig(
+                    hidden_size=32,
+                    num_hidden_layers=2,
+                    num_attention_heads=2,
+                    intermediate_size=48,
+                    **size,
+                )
+            )
+        else:
+            body = T5EncoderModel(
+                T5Config(d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2, **size)
+            )
+        return RankingModel(body, tiny.tokenizer, window=window, **how)
+
+
 def _rationale(tiny: Tiny, **how: Any) -> RationaleScorer:
     writer = RationaleWriter(tiny.model, tiny.tokenizer, chat=False, max_new_tokens=5)
     return RationaleScorer(writer, chat=False, **how)
@@ -68,6 +104,9 @@ OURS: dict[str, Callable[..., Any]] = {
     "likelihood chat": lambda tiny, **how: _likelihood(tiny, chat=True, **how),
     "likelihood whole": lambda tiny, **how: _likelihood(tiny, per_step=False, **how),
     "ranking": _ranking,
+    "ranking bert": lambda tiny, **how: _encoding(tiny, BertModel, **how),
+    "ranking bert cut": lambda tiny, **how: _encoding(tiny, BertModel, window=20, **how),
+    "ranking t5": lambda tiny, **how: _encoding(tiny, T5EncoderModel, **how),
     "rationale": _rationale,
     "rationale difference": lambda tiny, **how: _rationale(tiny, subtract=True, **how),
 }

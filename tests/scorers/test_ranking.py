@@ -1,12 +1,24 @@
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import elu
-from transformers import AutoModel, LlamaModel
+from transformers import (
+    AutoModel,
+    BartConfig,
+    BertConfig,
+    BertModel,
+    LlamaModel,
+    RobertaModel,
+    T5Config,
+    T5EncoderModel,
+    T5Model,
+)
 
 from reason_decode import RankingModel
+from reason_decode.scorers.encoding import auto_class
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
@@ -63,3 +75,119 @@ def test_a_model_with_another_head_is_refused(tiny: Tiny, tmp_path: Path) -> Non
     assert AutoModel.from_pretrained(tmp_path).config.model_type == "llama"
     with pytest.raises(ValueError, match="got no tensor reward_head"):
         RankingModel.from_pretrained(tmp_path)
+
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tiny: Tiny) -> Any:
+    """The packaged tokenizer with the marks of a pair, which encoders know."""
+    words: Any = copy.deepcopy(tiny.tokenizer)
+    words.add_special_tokens({"cls_token": "[CLS]", "sep_token": "[SEP]"})
+    words.chat_template = None
+    return words
+
+
+@pytest.fixture(scope="module")
+def encoder(pairs: Any) -> RankingModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        body = BertModel(BertConfig(vocab_size=len(pairs), **SMALL))
+        return RankingModel(body, pairs)
+
+
+def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
+    assert encoder.encodes and encoder.window == 64
+    score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
+    asked, said = (
+        pairs(x, add_special_tokens=False)["input_ids"] for x in (PROMPTS[1], SOLUTIONS[1])
+    )
+    before = [pairs.cls_token_id, *asked, pairs.sep_token_id]
+    ids = torch.tensor([[*before, *said, pairs.sep_token_id]])
+    kinds = (torch.arange(ids.shape[1]) >= len(before)).long()[None]
+    with torch.no_grad():
+        hidden = encoder.model(input_ids=ids, token_type_ids=kinds).last_hidden_state[0]
+        head: Any = encoder.model.get_submodule("reward_head")
+        plain = head(hidden[len(before) : -1].mean(0))
+    torch.testing.assert_close(score[0], plain, atol=1e-5, rtol=0)
+
+
+def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> None:
+    cut = RankingModel(encoder.model, pairs, window=21)
+    long = "\n".join(["1 + 2 = 3", *SOLUTIONS, "5 + 5 = 10"])
+    layout = cut.lay_out(PROMPTS[0], long.split("\n"))
+    assert len(layout.ids) == 21
+    middle = layout.ids.index(pairs.sep_token_id)
+    kept = [pairs.decode(x) for x in (layout.ids[1:middle], layout.ids[middle + 1 : -1])]
+    assert PROMPTS[0].endswith(kept[0].lstrip()) and long.endswith(kept[1].lstrip())
+    assert list(layout.spans[0]) == list(range(middle + 1, 20))
+    with pytest.raises(ValueError, match="got a window of 5 tokens"):
+        RankingModel(encoder.model, pairs, window=5)
+    with pytest.raises(ValueError, match="got chat=True for BertModel, an encoder"):
+        RankingModel(encoder.model, pairs, chat=True)
+
+
+@pytest.mark.parametrize("kind", [BertModel, RobertaModel])
+def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> None:
+    """Its place stays empty, whichever position the model counts from."""
+    torch.manual_seed(3)
+    body = kind(kind.config_class(vocab_size=len(pairs), pad_token_id=pairs.pad_token_id, **SMALL))
+    ranker = RankingModel(body, pairs, window=24)
+    asked, said = (
+        pairs(x, add_special_tokens=False)["input_ids"] for x in ("4 5 6 =", SOLUTIONS[0])
+    )
+    before = [pairs.cls_token_id, *asked, pairs.sep_token_id]
+    whole = torch.tensor([[*before, *said, pairs.sep_token_id]])
+    cut = whole.shape[1] - 24
+    assert cut > 3
+    looked = torch.ones_like(whole)
+    looked[:, len(before) : len(before) + cut] = 0
+    kinds = (torch.arange(whole.shape[1]) >= len(before)).long()[None]
+    with torch.no_grad():
+        hidden = body(whole, attention_mask=looked, token_type_ids=kinds).last_hidden_state[
+            0, len(before) + cut : -1
+        ]
+        plain = ranker.model.get_submodule("reward_head")(hidden.mean(0))
+    score = ranker.score(["4 5 6 ="], SOLUTIONS[:1])[0][0]
+    torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
+
+
+def test_an_encoder_keeps_its_window_when_saved(
+    encoder: RankingModel, pairs: Any, tmp_path: Path
+) -> None:
+    cut = RankingModel(encoder.model, pairs, window=21)
+    cut.save_pretrained(tmp_path)
+    again = RankingModel.from_pretrained(tmp_path)
+    assert again.window == 21 and pairs.model_max_length > 21
+    torch.testing.assert_close(again.score(PROMPTS, SOLUTIONS), cut.score(PROMPTS, SOLUTIONS))
+
+
+def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
+    """Saved with its decoder or without; transformers' AutoModel would add a new decoder."""
+    config = T5Config(
+        vocab_size=len(tiny.tokenizer), d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2
+    )
+    torch.manual_seed(3)
+    whole: Any = T5Model(config)
+    with pytest.raises(ValueError, match="got T5Model, with a decoder"):
+        RankingModel(whole, tiny.tokenizer)
+    whole.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    ranker = RankingModel(T5EncoderModel.from_pretrained(tmp_path), tiny.tokenizer)
+    ranker.save_pretrained(tmp_path / "ranker")
+    again = RankingModel.from_pretrained(tmp_path / "ranker")
+    assert type(again.model) is T5EncoderModel
+    torch.testing.assert_close(again.score(PROMPTS, SOLUTIONS), ranker.score(PROMPTS, SOLUTIONS))
+
+
+def test_an_encoder_decoder_that_is_no_t5_is_refused(tmp_path: Path) -> None:
+    BartConfig(architectures=["BartModel"]).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="encoder-decoder of type bart; of these only T5"):
+        auto_class(tmp_path)

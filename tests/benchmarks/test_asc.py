@@ -1,0 +1,98 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from reason_decode import tiny
+from reason_decode.training import Labelled
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+
+
+def samples(truth: str, said: str) -> list[Labelled]:
+    return [Labelled("p", (f"The answer is {x}.",), (None,), truth) for x in said]
+
+
+def test_the_table_runs_small(
+    tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asc = benchmark("asc")
+    words = tiny.load().tokenizer
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    words.save_pretrained(tmp_path / "bert")
+    rows = [
+        {"question": f"Problem:\n{a} + 1 =", "answer": f"\\boxed{{{a + 1}}}"}
+        | {"generated_answer": [f"The answer is {b}." for b in (a + 1, a + 1, a, a + 2)]}
+        for a in range(8)
+    ]
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--samples", str(path), "--model", str(tmp_path / "bert"), "--epochs", "1"]
+    arguments += ["--out", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
+    printed = ""
+    for _ in range(2):  # the second time with the rankers and grades of the first
+        assert asc.main([*arguments, "--bootstrap", "20"]) == 0
+        printed = capsys.readouterr().out
+        table = {row[:14].strip(): row.split() for row in printed.splitlines()}
+        assert "8 problems of 2 of 2 folds" in printed
+        assert "100.00" in table["majority"] and "50.00" in table["one sample"]
+        assert "100.00" in table["oracle"] and "+0.00" in table["1+s"]
+    assert "'examples'" not in printed
+
+
+def test_ties_are_shared_and_who_says_nothing_does_not_vote(
+    benchmark: Callable[[str], Any],
+) -> None:
+    asc = benchmark("asc")
+    same = asc.Same(None)
+    problem = asc._graded([*samples("1", "1122"), Labelled("p", ("Hm.",), (None,), "1")], same)
+    assert problem.right == [True, True, False, False, False] and problem.mixed
+    scores = [0.9, 0.1, 0.5, 0.2, 1.0]
+    rows = {row["way"]: row["right"] for row in asc._rows([(problem, scores)], same, 5)}
+    assert rows["majority"] == "50.00 %" and rows["1+s"] == "100.00 %"
+    assert rows["best of all"] == "100.00 %" and rows["one sample"] == "40.00 %"
+    assert rows["pairs in order"] == "50.00 %"
+    sure = asc._graded(samples("1", "111"), same)
+    assert not sure.mixed and asc._rows([(sure, [])], same, 5)[0]["right"] == "100.00 %"
+    assert math.isnan(asc._interval(torch.zeros(0), 5)[0])
+
+
+def test_what_was_compared_is_not_compared_again(
+    tmp_path: Path, benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asc = benchmark("asc")
+    asked: list[tuple[str, str]] = []
+
+    def same_answer(a: str, b: str) -> bool:
+        asked.append((a, b))
+        return a.strip() == b.strip()
+
+    monkeypatch.setattr(asc, "same_answer", same_answer)
+    first = asc.Same(tmp_path)
+    assert first("\\pi ", "\\pi") and first("\\pi ", "\\pi") and not first("\\pi", "2")
+    assert first("\\pi", "\\pi") and len(asked) == 2
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text() + '["\\\\pi", "3"')  # as if it had been killed there
+    second = asc.Same(tmp_path)
+    assert second("\\pi ", "\\pi") and not second("\\pi", "2") and len(asked) == 2
+    assert not second("\\pi", "3") and len(asked) == 3
+    assert asc.Same(tmp_path)("\\pi", "3") is False and len(asked) == 3
+
+
+def test_a_problem_is_in_one_fold_however_it_is_led_in(benchmark: Callable[[str], Any]) -> None:
+    fold_of = benchmark("asc").fold_of
+    assert fold_of("Problem:\nHow many?", 97) == fold_of("How many?", 97) != fold_of("Why?", 97)

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from reason_decode import RankingModel, tiny
+from reason_decode.cli import main
+
+pytest.importorskip("accelerate", reason="training needs accelerate")
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+
+ROWS = [
+    {"prompt": f"{a} + 1 =", "samples": [f"The answer is {b}." for b in (a, a + 1)] + ["Hm."]}
+    | {"answer": str(a + 1)}
+    for a in range(6)
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["encoder", "tiny"])
+def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind):
+    model, options = "tiny", ["--most", "2", "--lora", "2"]
+    if kind == "encoder":
+        words = tiny.load().tokenizer
+        small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48}
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(words), num_hidden_layers=1, num_attention_heads=2, **small
+        )
+        BertModel(config).save_pretrained(tmp_path / "bert")
+        words.save_pretrained(tmp_path / "bert")
+        model, options = str(tmp_path / "bert"), ["--compare", "logistic", "--window", "24"]
+    else:
+        pytest.importorskip("peft", reason="LoRA needs peft")
+    out, told = tmp_path / "out", tmp_path / "told.json"
+    arguments = ["train", "ranker", "--model", model, "--data", str(data), "--out", str(out)]
+    arguments += ["--epochs", "1", "--hold-out", "0.3", "--json", str(told), *options]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "18 samples of 6 problems: 6 right, 6 wrong" in printed and "6 unanswered" in printed
+    (counts,) = json.loads(told.read_text())["rows"]
+    assert 0 < counts["examples"] < 6 and counts["labels"] == 2 * counts["examples"]
+    assert 0 <= counts["pair_accuracy"] <= 1
+    ranker = RankingModel.from_pretrained(out)
+    assert ranker.window == (24 if kind == "encoder" else None)
+    (score,) = ranker.score(["1 + 1 =\n"], ["The answer is 2."])
+    assert 0 < float(score) < 1
+
+
+def test_samples_that_are_all_right_teach_nothing(tmp_path, data, capsys):
+    rows = [{**row, "samples": row["samples"][1:]} for row in ROWS]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["train", "ranker", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "0 wrong samples, and no problem with both" in capsys.readouterr().err

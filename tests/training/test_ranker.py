@@ -1,0 +1,186 @@
+import doctest
+import math
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from reason_decode import RankingModel, tiny
+from reason_decode.scorers.encoding import fitted
+from reason_decode.scorers.reading import Layout
+from reason_decode.training import Labelled, Recipe, contest_loss, train_ranker
+from reason_decode.training.contests import contests, tell
+from reason_decode.training.ranker import pair_accuracy
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+FAST = Recipe(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
+
+
+def sums(shift: int, problems: int = 6) -> list[Labelled]:
+    """Two solutions of each problem; that of shift 0 is right."""
+    return [
+        Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1 + shift}", end), (None, None))
+        for a in range(problems)
+        for end in ("so", "thus")
+    ]
+
+
+RIGHT, WRONG = sums(0), sums(3)
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Path:
+    words = tiny.load().tokenizer
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
+        hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+    )
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    words.save_pretrained(tmp_path / "bert")
+    return tmp_path / "bert"
+
+
+@pytest.mark.parametrize("compare", ["cubic", "logistic", "pointwise"])
+def test_the_loss_is_the_mean_over_pairs(compare: Any) -> None:
+    z = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    right = torch.tensor([True, False, True, False, False, True, False])
+    terms = {
+        "cubic": lambda a, b: (1 - a.sigmoid()) ** 3 + b.sigmoid() ** 3,
+        "logistic": lambda a, b: -(a - b).sigmoid().log(),
+        "pointwise": lambda a, b: -a.sigmoid().log() - (1 - b.sigmoid()).log(),
+    }
+    expected = torch.zeros((), dtype=z.dtype)
+    for rows in (range(4), range(4, 7)):
+        pairs = [(i, j) for i, j in product(rows, rows) if right[i] and not right[j]]
+        expected += sum(terms[compare](z[i], z[j]) for i, j in pairs) / len(pairs)
+    torch.testing.assert_close(contest_loss(z, right, [4, 3], compare), expected)
+
+
+def test_a_side_alone_has_a_pointwise_loss_only() -> None:
+    z = torch.zeros(2)
+    right = torch.tensor([True, True])
+    assert float(contest_loss(z, right, [2], "pointwise")) == pytest.approx(math.log(2))
+
+
+class Letters:
+    def lay_out(self, prompt: str, steps: Any) -> Layout:
+        ids = [ord(x) for x in steps[0]]
+        return Layout(ids, [len(ids) - 1], [0]) if ids else Layout(ids, [])
+
+
+def test_problems_of_many_solutions_are_dealt_out_and_stay_mixed() -> None:
+    def solutions(prompt: str, letters: str) -> list[Labelled]:
+        return [Labelled(prompt, (x,), (None,)) for x in letters]
+
+    right = solutions("p", "abcde") + solutions("q", "a") + solutions("r", "ab")
+    wrong = (
+        solutions("p", "vwxyz")
+        + solutions("q", "stuvwxyz")
+        + [Labelled("r", ("longer than it may be",), (None,))]
+    )
+    found, too_long = contests(right, wrong, Letters(), most=4, max_tokens=9)
+    assert too_long == 1
+    said = [["".join(map(chr, x.ids)) for x in contest.layouts] for contest in found]
+    # Three of the first problem, one of the second that loses what does not fit, none of the third.
+    assert len(found) == 4
+    assert all(len(x.layouts) <= 4 and {*x.right} == {True, False} for x in found)
+    assert sorted(sum(said[:3], [])) == sorted("abcdevwxyz")
+    assert said[3] == ["a", "s", "t", "u"]
+    assert len(contests(right, wrong, Letters(), max_tokens=9, mixed=False)[0]) == 3
+
+
+@pytest.mark.parametrize("compare", ["cubic", "logistic", "pointwise"])
+def test_an_encoder_learns_which_is_right_and_loads(tmp_path, bert, compare):
+    words = tiny.load().tokenizer
+    told = train_ranker(
+        bert,
+        words,
+        RIGHT,
+        WRONG,
+        tmp_path / "out",
+        compare=compare,
+        window=40,
+        recipe=FAST,
+        held_out=(RIGHT[:4], WRONG[:4]),
+    )
+    assert told["examples"] == 6 and told["labels"] == 24 and told["pair_accuracy"] > 0.9
+    ranker = RankingModel.from_pretrained(tmp_path / "out")
+    assert ranker.window == 40
+    assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
+
+
+@pytest.mark.parametrize("lora", [None, 4])
+def test_a_causal_model_learns_too_and_goes_on_from_a_ranker(tmp_path, lora):
+    if lora:
+        pytest.importorskip("peft", reason="LoRA needs peft")
+    base, words = tiny.WEIGHTS / "base", tiny.load().tokenizer
+    recipe = Recipe(epochs=15, batch=2, learning_rate=3e-3 if lora else 3e-4)
+    how: dict[str, Any] = {"lora": lora, "recipe": recipe}
+    first = train_ranker(base, words, RIGHT, WRONG, tmp_path / "first", **how)
+    assert first["pair_accuracy"] is None and first["loss"] < 0.2
+    ranker = RankingModel.from_pretrained(tmp_path / "first")
+    assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
+    short = Recipe(epochs=1, batch=6, learning_rate=1e-5)
+    then = train_ranker(
+        tmp_path / "first",
+        words,
+        RIGHT,
+        WRONG,
+        tmp_path / "then",
+        recipe=short,
+        held_out=(RIGHT, WRONG),
+    )
+    assert then["held_out_loss"] < 0.2
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, bert, monkeypatch):
+    words = tiny.load().tokenizer
+    recipe = Recipe(epochs=1, batch=1, learning_rate=3e-3, save_every=2)
+    train_ranker(bert, words, RIGHT, WRONG, tmp_path / "whole", recipe=recipe)
+
+    class Killed(Exception):
+        pass
+
+    read: list[int] = []
+
+    def dies(*batch: Any) -> Any:
+        read.append(1)
+        if len(read) == 4:
+            raise Killed
+        return tell(*batch)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("reason_decode.training.ranker.tell", dies)
+        with pytest.raises(Killed):
+            train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", recipe=recipe)
+    told = train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", recipe=recipe)
+    assert told["updates"] == 6
+    whole, cut = (RankingModel.from_pretrained(tmp_path / x) for x in ("whole", "cut"))
+    asked = [x.prompt for x in WRONG], [list(x.steps) for x in WRONG]
+    torch.testing.assert_close(cut.score(*asked), whole.score(*asked))
+
+
+def test_what_cannot_be_learnt_is_said(tmp_path, bert):
+    words = tiny.load().tokenizer
+    with pytest.raises(ValueError, match="12 right and 0 wrong samples, and no problem with both"):
+        train_ranker(bert, words, RIGHT, [], tmp_path)
+    with pytest.raises(ValueError, match="got compare='pairs'; allowed are cubic, logistic"):
+        train_ranker(bert, words, RIGHT, WRONG, tmp_path, compare="pairs")  # pyright: ignore
+    with pytest.raises(ValueError, match="got most=1"):
+        train_ranker(bert, words, RIGHT, WRONG, tmp_path, most=1)
+
+
+@pytest.mark.parametrize("shown", [contest_loss, fitted])
+def test_examples_are_true(shown: Any) -> None:
+    (example,) = doctest.DocTestFinder(recurse=False).find(shown, shown.__name__, globs={})
+    example.globs[shown.__name__] = shown
+    assert example.examples and not doctest.DocTestRunner(verbose=False).run(example).failed
