@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
     run = benchmark("mined_from")
     folder, documents = tmp_path / "run", list(draw(0, 40))
     t = tiny.load()
-    words = tokenizer.with_words(t.tokenizer, TAGS)
+    fast: Any = t.tokenizer
+    words = tokenizer.with_words(fast, TAGS)
     words.save_pretrained(folder / "reader")
     t.model.save_pretrained(folder / "reader")
     write_drawn(folder / "drawn.jsonl", documents)
