@@ -25,7 +25,7 @@ DEV := $(VENV)/.stamp-reason-decode-dev
 INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
-ROOMS := strategies scorers processors adapters training mining evaluation kernels records steps \
+ROOMS := strategies scorers processors adapters training mining evaluation viewer kernels records steps \
     answers voting tiny
 LOWEST := tests/test_cache.py tests/test_host.py tests/scorers/test_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \

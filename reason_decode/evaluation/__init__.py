@@ -12,6 +12,21 @@ reason-decode verify --prm tiny --data traces.jsonl --format processbench --json
 (the first step below a threshold that is calibrated on other prompts) and measures that against
 labels: exact location, accuracy on erroneous and on right traces, their harmonic mean.
 `accuracy_curves` gives best-of-N and votes for every N from one pool of samples.
+
+## Long runs
+
+`generate`, `eval` and `verify` keep what is done beside their output. A run that was stopped,
+however it was, goes on when the same command is given again; with other options it refuses.
+`--shard 2/8` runs every eighth batch, as in a job array, `--workers 4` a process each, one a GPU;
+the same command without them joins the results. Where memory runs out a batch is halved; an item
+that cannot be done is set aside with its reason, and the exit code is 1. `--endpoint URL --model
+NAME` has a server of OpenAI's form sample (vLLM, SGLang, `transformers serve`), and the scorer here
+pick.
+
+## Traces
+
+`eval --trace OUT` and `generate --trace` write every candidate and score; `reason-decode trace OUT
+--html page.html` makes one page of them.
 """
 
 from reason_decode.evaluation.curves import Samples, accuracy_curves

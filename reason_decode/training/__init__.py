@@ -42,6 +42,14 @@ reason-decode train nat --model your/model --data samples.jsonl --negative runs/
 reason-decode train nce --model your/model --data samples.jsonl --nat runs/nat --out runs/student
 ```
 
+What they are compared with is `train baseline --method {ft,cot-kd,mix,cl,nt,ul}`; plain
+distillation is `train nce --weigh none`. A ranker, of an encoder or a causal model, learns from the
+same rows which of two solutions is right, and weighs votes (`SelfConsistency(weigh=ranker)`):
+
+```
+reason-decode train ranker --model your/encoder --data samples.jsonl --out runs/ranker
+```
+
 Rows are `{"prompt", "samples": [...], "answer"}`, the published `{"question", "generated_answer",
 "answer"}`, or any layout above. Right and wrong are told apart by `same_answer`; duplicates,
 samples without an answer and problems without a known one are left out and counted.
