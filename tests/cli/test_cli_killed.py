@@ -45,8 +45,17 @@ def started(given: list[str]) -> subprocess.Popen[str]:
     # One thread, as here: on several, sums come out in another order.
     own = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", CODE, *given], env=own, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", CODE, *given],
+        env=own,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeding,
     )
+
+
+def heeding() -> None:
+    """A shell starts what runs in its background with Ctrl-C ignored, and that is passed on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen[str], journal: Path, lines: int) -> None:

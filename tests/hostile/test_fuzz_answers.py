@@ -37,7 +37,8 @@ def test_every_hostile_answer_is_read_and_compared_within_its_bounds():
     assert [row["name"] for row in rows if not row["alike"]] == []
     same = [row["name"] for row in rows if row["same"]]
     assert "a tower of powers" not in same and "a macro of itself" not in same
-    assert last["peak"] < 2**30 and last["works"]
+    # Of our own process; math-verify's has a limit of its own.
+    assert last["peak"] < 2**28 and last["works"]
 
 
 def test_an_answer_that_overruns_twice_is_compared_no_more(monkeypatch: pytest.MonkeyPatch):
