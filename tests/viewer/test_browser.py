@@ -15,6 +15,7 @@ webdriver: Any = pytest.importorskip(
     "selenium.webdriver", reason="pip install 'reason-decode[browser]' to test the page"
 )
 ui: Any = pytest.importorskip("selenium.webdriver.support.ui")
+exceptions: Any = pytest.importorskip("selenium.common.exceptions")
 for program in ("chromium", "chromedriver"):
     if shutil.which(program) is None:
         pytest.skip(
@@ -78,7 +79,9 @@ def press(driver: Any, *keys: str) -> None:
 
 
 def wait(driver: Any, until: Callable[[], bool]) -> None:
-    ui.WebDriverWait(driver, 10, 0.05).until(lambda _: until())
+    # The list may draw itself anew while it is looked at: then it is looked at again.
+    stale = [exceptions.StaleElementReferenceException]
+    ui.WebDriverWait(driver, 10, 0.05, stale).until(lambda _: until())
 
 
 def focused(driver: Any) -> str:
@@ -326,7 +329,7 @@ def test_five_thousand_traces_open_within_two_seconds(opened: Open):
     texts_of = [tuple(f"step {i}: {k} * {i} = {k * i}" for i in range(16)) for k in range(5000)]
     driver = opened([Shown(best_of(one), id=k) for k, one in enumerate(texts_of)])
     ready = float(driver.execute_script("return document.documentElement.dataset.ready"))
-    assert texts(driver, "#count") == ["5,000 traces"]
+    wait(driver, lambda: texts(driver, "#count") == ["5,000 traces"])
     assert len(driver.find_elements("css selector", ".row")) < 40
     press(driver, webdriver.Keys.TAB)
     driver.execute_script("document.getElementById('rows').scrollTop = 84 * 4990")
