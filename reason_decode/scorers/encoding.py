@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,35 +15,14 @@ from transformers.models.auto.modeling_auto import (
 
 from reason_decode.cache import input_device
 from reason_decode.scorers.base import as_steps, check_finite
-from reason_decode.scorers.reading import Layout, Span
+from reason_decode.scorers.reading import Judge, Layout, Span
 from reason_decode.scorers.words import Words
-from reason_decode.steps import StepSplitter
 
 __all__ = ["EncodingSession", "Pairs", "auto_class", "encoded", "fitted", "reads_ahead"]
 
 LEAST = 8
 # A tokenizer that knows no limit says so with a number like 1e30.
 _NO_LIMIT = 1 << 24
-
-
-class EncodingJudge(Protocol):
-    """An encoder, how it wants its text laid out, and what its outputs mean."""
-
-    model: PreTrainedModel
-    splitter: StepSplitter
-    batch_tokens: int
-
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
-        """The ids of a prompt with its steps, and the span that is judged."""
-        ...
-
-    def read(self, **inputs: Any) -> Tensor:
-        """What the model says of each token, (b, t, c)."""
-        ...
-
-    def judge(self, spans: Sequence[Span]) -> Tensor:
-        """One score a span."""
-        ...
 
 
 class _Task(NamedTuple):
@@ -60,7 +39,7 @@ class EncodingSession:
         prompts: where each trajectory begins.
     """
 
-    def __init__(self, judge: EncodingJudge, prompts: Sequence[str]) -> None:
+    def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
         self.judge, self.prompts, self.tokens = judge, list(prompts), 0
         self.trajectories: list[tuple[str, ...]] = [()] * len(self.prompts)
         self._candidates: list[list[tuple[str, ...]]] = []
