@@ -19,6 +19,8 @@ from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.tiny.countdown_work import Work
 
 _PER_PROBLEM = 4
+# The last line of a solution, by kind of problem.
+_ANSWERED = ("Answer:", "So the answer is")
 
 
 class _Share(NamedTuple):
@@ -90,7 +92,7 @@ def draw_whole(
         begun = [_begun(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
         for (prompt, _, _), steps in _continued(model, tokenizer, begun, share.tokens):
             right = grade(prompt, steps)
-            ended = share is _ARITHMETIC or steps[-1].startswith("Answer:")
+            ended = steps[-1].startswith(_ANSWERED)
             yield prompt, steps, ended and len(right) == len(steps) and all(right)
 
 

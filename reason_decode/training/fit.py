@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.training.examples import collate
 from reason_decode.training.lora import merged
+from reason_decode.training.order import ByLength
 
 __all__ = ["Recipe", "fit"]
 
@@ -195,8 +197,6 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
         save_total_limit=2,
         logging_steps=10,
         eval_strategy="epoch" if evaluated else "no",
-        # Batches of like lengths: a long solution does not make short ones pay for its padding.
-        train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         label_names=["labels"],
         gradient_checkpointing=recipe.recompute,
@@ -207,10 +207,27 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
 
 
 def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
-    """A Trainer that has the loss told of each batch before the model reads it."""
+    """A Trainer in our order, that has the loss told of each batch before the model reads it."""
     from transformers import Trainer
 
     class Told(Trainer):
+        def get_train_dataloader(self) -> DataLoader[Any]:
+            rows: Any = self.train_dataset
+            size = self.args.train_batch_size
+            order = ByLength(
+                [len(row["input_ids"]) for row in rows],
+                size * self.args.gradient_accumulation_steps,
+                self.args.seed,
+            )
+            loader = DataLoader(
+                rows,
+                batch_size=size,
+                sampler=order,
+                collate_fn=self.data_collator,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+            return self.accelerator.prepare(loader)
+
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             if tell is not None:
                 self.compute_loss_func = partial(compute_loss_func, told=tell(inputs))
@@ -220,7 +237,7 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
 
 
 def _rows(examples: Iterable[Learnable]) -> list[dict[str, Any]]:
-    # The Trainer takes a row's length from its input_ids.
+    # Batches are of like lengths, which are those of input_ids.
     return [{"input_ids": example.ids, "example": example} for example in examples]
 
 

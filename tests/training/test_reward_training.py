@@ -88,7 +88,9 @@ def weights(folder: Path) -> Sequence[torch.Tensor]:
     return list(AutoModelForTokenClassification.from_pretrained(folder).state_dict().values())
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [5, 8])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, last):
+    """Stopped in the first epoch, and in the second: that went on in the first one's order."""
     recipe = Recipe(epochs=2, batch=3, learning_rate=1e-3, save_every=3)
     train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "whole", recipe=recipe)
 
@@ -99,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypa
 
     def dies(output, labels, num_items_in_batch=None):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == last:
             raise Killed
         return class_loss(output, labels, num_items_in_batch)
 

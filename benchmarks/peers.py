@@ -1,0 +1,367 @@
+"""Answers, tokens and seconds beside other libraries: same models, same scorer, same n.
+
+    pip install --no-deps its_hub==1.2.0 llm-reasoners==1.0.2 optillm==0.4.0   # each optional
+    python benchmarks/peers.py --data ../shared/data/game24/24.csv --rows 901:1001
+
+Three contests over a task's problems: the best of n whole solutions, a greedy search over n next
+steps, the majority of n. Ours runs twice, one problem at a time, as the others do, and in batches.
+The others get what favours them: each of their requests for n samples is one batched ``generate``,
+n solutions are scored in one batch, and the voters are told the answers' canonical form. optillm
+asks the model itself for a mark from 0 to 10; ours gives the scorer's. Its package needs flask,
+openai and others besides; a library that can't be imported is left out, and named.
+Checked first: the peers' scorer and ours agree on a solution.
+"""
+
+import argparse
+import asyncio
+import importlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from reason_decode import BestOfN, SelfConsistency, StepSearch, tiny
+from reason_decode.answers import answer_value, extract_answer
+from reason_decode.cli.text import table
+from reason_decode.evaluation import TASKS, Item, Task, evaluate
+from reason_decode.evaluation.metrics import bootstrap
+from reason_decode.scorers.base import Reduce, reduce_scores
+
+NEWLINE = "\n"
+# Begins the last line of the packaged generator's solutions.
+LAST = "Answer:"
+Solve = Callable[["Bench", str], str]
+
+
+@dataclass
+class Bench:
+    """The two models as the peers are given them, and what they have cost so far."""
+
+    models: tiny.Tiny
+    task: Task
+    n: int
+    steps: int
+    read: int = 0
+    sampled: int = 0
+    scored: int = 0
+    newline: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        words: Any = self.models.tokenizer
+        self.newline = words.convert_tokens_to_ids("Ċ")
+
+    def write(self, texts: Sequence[str], *, line: bool) -> list[str]:
+        """What the generator says after each text, to its end or to the end of the ``line``."""
+        words: Any = self.models.tokenizer
+        inputs = words(list(texts), return_tensors="pt", padding=True)
+        ends = [words.eos_token_id, *([self.newline] if line else [])]
+        limit = self.task.max_new_tokens
+        out: Any = self.models.model.generate(
+            **inputs, do_sample=True, top_k=0, max_new_tokens=limit, eos_token_id=ends
+        )
+        new = out[:, inputs["input_ids"].shape[1] :]
+        lengths = (new != words.pad_token_id).sum(dim=1)
+        # The last token of a row is sampled, and never read.
+        self.read += int(inputs["attention_mask"].sum()) + int((lengths - 1).sum())
+        self.sampled += int(lengths.sum())
+        return words.batch_decode(new, skip_special_tokens=True)
+
+    def judge(self, prompt: str, solutions: Sequence[str], how: Reduce) -> list[float]:
+        """One number a solution: the score of its last step, or the product over all steps."""
+        prm = self.models.prm
+        steps = [prm.splitter.split(text) for text in solutions]
+        self.scored += sum(len(prm.format.lay_out(prompt, x).ids) for x in steps)
+        return reduce_scores(prm.score([prompt] * len(steps), steps), how).tolist()
+
+
+def optillm_best(bench: Bench, prompt: str) -> str:
+    """optillm's ``best_of_n_sampling`` over a client of the two models."""
+    module = importlib.import_module("optillm.bon")
+
+    def create(messages: Any, n: int = 1, **_: Any) -> Any:
+        said = [turn["content"] for turn in messages if turn["role"] == "assistant"]
+        if said:
+            return _completion([f"{10 * bench.judge(prompt, said[-1:], 'prod')[0]:.9f}"])
+        return _completion(bench.write([prompt] * n, line=False))
+
+    return module.best_of_n_sampling("", prompt, _client(create), "tiny", n=bench.n)[0]
+
+
+def optillm_vote(bench: Bench, prompt: str) -> str:
+    """optillm's ``AdvancedSelfConsistency``: clusters of similar texts, the largest one's first."""
+    module = importlib.import_module("optillm.self_consistency")
+
+    def create(**_: Any) -> Any:
+        return _completion(bench.write([prompt], line=False))
+
+    vote = module.AdvancedSelfConsistency(_client(create), "tiny", num_samples=bench.n)
+    return vote.evaluate("", prompt)["aggregated_result"]["clusters"][0]["answer"]
+
+
+def its_best(bench: Bench, prompt: str) -> str:
+    """its_hub's ``BestOfN``."""
+    api, bon = _its("api"), _its("core.algorithms.bon")
+
+    class Judge(api.AbstractOutcomeRewardModel):
+        async def ascore(self, conversations: Any, orchestrator: Any = None) -> Any:
+            texts = [conversation[-1].content for conversation in conversations]
+            return bench.judge(prompt, texts, "prod")
+
+        def score(self, conversations: Any) -> Any:
+            return asyncio.run(self.ascore(conversations))
+
+    algorithm = bon.BestOfN(Judge(), _its_orchestrator())
+    return asyncio.run(algorithm.ainfer(_its_writer(bench), prompt, budget=bench.n))["content"]
+
+
+def its_search(bench: Bench, prompt: str) -> str:
+    """its_hub's ``BeamSearch`` of width one."""
+    api, lms = _its("api"), _its("core.lms.step_generation")
+    search = _its("core.algorithms.beam_search")
+
+    class Judge(api.AbstractProcessRewardModel):
+        def score(self, prompt: Any, solutions: Any) -> Any:
+            return bench.judge(prompt, solutions, "last")
+
+        async def ascore(self, prompt: Any, solutions: Any) -> Any:
+            return self.score(prompt, solutions)
+
+    # It takes one step more than max_steps says.
+    steps = lms.StepGeneration(bench.steps - 1, NEWLINE, stop_token=LAST, temperature=1.0)
+    algorithm = search.BeamSearch(steps, Judge(), 1)
+    return asyncio.run(algorithm.ainfer(_its_writer(bench), prompt, budget=bench.n))["content"]
+
+
+def its_vote(bench: Bench, prompt: str) -> str:
+    """its_hub's ``SelfConsistency`` over canonical answers."""
+    vote = _its("core.algorithms.self_consistency")
+
+    def answer(text: str) -> str:
+        found = extract_answer(text) or ""
+        return str(answer_value(found) or found)
+
+    algorithm = vote.SelfConsistency(answer, orchestrator=_its_orchestrator())
+    return asyncio.run(algorithm.ainfer(_its_writer(bench), prompt, budget=bench.n))["content"]
+
+
+def reasoners_search(bench: Bench, prompt: str) -> str:
+    """llm-reasoners' ``BeamSearch`` of width one; states are the lines so far."""
+    base = importlib.import_module("reasoners.base")
+    algorithm = importlib.import_module("reasoners.algorithm")
+
+    class World(base.WorldModel):
+        def init_state(self) -> Any:
+            return ()
+
+        def step(self, state: Any, action: Any) -> Any:
+            return (*state, action[0]), {}
+
+        def is_terminal(self, state: Any) -> bool:
+            return bool(state) and LAST in state[-1]
+
+    class Config(base.SearchConfig):
+        def get_actions(self, state: Any) -> Any:
+            text = "".join(f"{line}{NEWLINE}" for line in state)
+            said = [x.strip() for x in bench.write([prompt + text] * bench.n, line=True)]
+            scores = bench.judge(prompt, [text + line for line in said], "last")
+            return list(zip(said, scores, strict=True))
+
+        def reward(self, state: Any, action: Any, **_: Any) -> Any:
+            return action[1], {}
+
+    search = algorithm.BeamSearch(beam_size=1, max_depth=bench.steps)
+    found = base.Reasoner(World(), Config(), search)(prompt)
+    return NEWLINE.join(found.terminal_state)
+
+
+PEERS: dict[str, dict[str, Solve]] = {
+    "best of n": {"its_hub": its_best, "optillm": optillm_best},
+    "step search": {"its_hub": its_search, "llm-reasoners": reasoners_search},
+    "majority": {"its_hub": its_vote, "optillm": optillm_vote},
+}
+MODULES = {"its_hub": "its_hub", "optillm": "optillm.bon", "llm-reasoners": "reasoners.algorithm"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every contest and print the table."""
+    args = _arguments(argv)
+    logging.disable(logging.INFO)
+    task = TASKS[args.task]
+    items = task.load(args.data, args.rows)[0][: args.limit]
+    models = tiny.load()
+    _check(Bench(models, task, args.n, args.steps), items[0])
+    present = {name: _importable(module) for name, module in MODULES.items()}
+    contests = [
+        (contest, name, solve)
+        for contest, peers in PEERS.items()
+        for name, solve in [("ours, batched", None), ("ours", None), *peers.items()]
+        if contest in args.contests and (solve is None or present[name])
+    ]
+    rows: list[dict[str, str]] = []
+    for contest, name, solve in tqdm(contests, unit="row", disable=None):
+        n = args.n if contest == "step search" else 2 * args.n
+        runs: list[dict[str, Any]] = []
+        for seed in range(args.seeds):
+            if solve is None:
+                size = args.batch_size if name == "ours, batched" else 1
+                runs.append(_ours(models, items, task, contest, n, args.steps, size, seed))
+            else:
+                runs.append(_theirs(Bench(models, task, n, args.steps), items, solve, seed))
+        rows.append(_row(contest, name, n, runs, len(items)))
+    print(table(rows))
+    for name in (name for name, there in present.items() if not there):
+        print(f"{name} can't be imported: its rows are left out")
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--task", choices=TASKS, default="game24")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rows")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--contests", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--n", type=int, default=8, help="next steps; whole solutions are twice it")
+    parser.add_argument("--steps", type=int, default=5, help="lines that a search may write")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3)
+    return parser.parse_args(argv)
+
+
+def _ours(
+    models: tiny.Tiny,
+    items: Sequence[Item],
+    task: Task,
+    contest: str,
+    n: int,
+    steps: int,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    words, prm = models.tokenizer, models.prm
+    strategy = {
+        "best of n": BestOfN(prm, tokenizer=words, n=n, reduce="prod"),
+        "step search": StepSearch(prm, tokenizer=words, n=n, max_steps=steps),
+        "majority": SelfConsistency(tokenizer=words, n=n),
+    }[contest]
+    found = evaluate(
+        models.model, words, strategy, items, task, batch_size=batch_size, temperature=1.0, seed=seed
+    )
+    generator = found["cost"]["generator"]
+    return {
+        "right": [row["correct"] for row in found["rows"]],
+        "read": generator["prefill"] + generator["decode"],
+        "sampled": generator["sampled"],
+        "scored": found["cost"]["scorer"]["read"],
+        "seconds": found["seconds"],
+    }
+
+
+def _theirs(bench: Bench, items: Sequence[Item], solve: Solve, seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    said = [solve(bench, item.prompt) for item in items]
+    seconds = time.perf_counter() - start
+    return {
+        "right": [bench.task.grade(item, text) for item, text in zip(items, said, strict=True)],
+        "read": bench.read,
+        "sampled": bench.sampled,
+        "scored": bench.scored,
+        "seconds": seconds,
+    }
+
+
+def _row(
+    contest: str, name: str, n: int, runs: Sequence[dict[str, Any]], items: int
+) -> dict[str, str]:
+    # Of each problem over the seeds: problems are what the interval is about.
+    share = torch.tensor([run["right"] for run in runs], dtype=torch.float64).mean(dim=0)
+    (found,) = bootstrap(share[:, None].tolist())
+    each = len(runs) * items
+    return {
+        "contest": f"{contest} {n}",
+        "library": name,
+        "right, %": f"{100 * found.mean:.1f} ({100 * found.low:.0f}-{100 * found.high:.0f})",
+        **{key: f"{sum(run[key] for run in runs) / each:.0f}" for key in ("read", "sampled")},
+        "scorer read": f"{sum(run['scored'] for run in runs) / each:.0f}",
+        "s/problem": f"{sum(run['seconds'] for run in runs) / each:.3f}",
+    }
+
+
+def _check(bench: Bench, item: Item) -> None:
+    said = bench.write([item.prompt], line=False)
+    steps = bench.models.prm.splitter.split(said[0])
+    session = bench.models.prm.open([item.prompt])
+    (ours,) = reduce_scores(session.score([[steps]])[0], "prod").tolist()
+    (peers,) = bench.judge(item.prompt, said, "prod")
+    if not math.isclose(ours, peers, abs_tol=1e-4):
+        raise AssertionError(f"the peers' scorer says {peers} of {said[0]!r}, ours {ours}")
+
+
+def _importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _its(module: str) -> Any:
+    return importlib.import_module(f"its_hub.{module}")
+
+
+def _its_orchestrator() -> Any:
+    # Without its semaphore all n requests are made at once, and can be one batch.
+    return _its("core.orchestrator").LMOrchestrator(max_concurrency=-1)
+
+
+def _its_writer(bench: Bench) -> Any:
+    """its_hub's language model: requests that come in the same turn of the loop are one batch."""
+    waiting: list[tuple[str, asyncio.Future[str]]] = []
+
+    async def flush() -> None:
+        await asyncio.sleep(0)
+        batch, waiting[:] = waiting[:], []
+        for (_, said), text in zip(
+            batch, bench.write([text for text, _ in batch], line=False), strict=True
+        ):
+            said.set_result(text)
+
+    class Writer(_its("api").AbstractLanguageModel):
+        async def agenerate(self, messages: Any, stop: Any = None, **_: Any) -> Any:
+            texts = ["".join(turn.content for turn in turns) for turns in messages]
+            lines = [text.strip() for text in bench.write(texts, line=True)]
+            return [{"role": "assistant", "content": line} for line in lines]
+
+        async def agenerate_single(self, messages: Any, stop: Any = None, **_: Any) -> Any:
+            said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            waiting.append(("".join(turn.content for turn in messages), said))
+            if len(waiting) == 1:
+                tasks.append(asyncio.ensure_future(flush()))
+            return {"role": "assistant", "content": await said}
+
+    tasks: list[asyncio.Future[None]] = []
+    return Writer()
+
+
+def _client(create: Callable[..., Any]) -> Any:
+    return SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+
+
+def _completion(texts: Sequence[str]) -> Any:
+    choices = [
+        SimpleNamespace(message=SimpleNamespace(content=text), finish_reason="stop")
+        for text in texts
+    ]
+    return SimpleNamespace(choices=choices, usage=SimpleNamespace(completion_tokens=0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
