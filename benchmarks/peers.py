@@ -82,7 +82,7 @@ class Bench:
 
 
 def optillm_best(bench: Bench, prompt: str) -> str:
-    """optillm's ``best_of_n_sampling`` over a client of the two models."""
+    """The ``best_of_n_sampling`` of optillm over a client of the two models."""
     module = importlib.import_module("optillm.bon")
 
     def create(messages: Any, n: int = 1, **_: Any) -> Any:
@@ -95,7 +95,7 @@ def optillm_best(bench: Bench, prompt: str) -> str:
 
 
 def optillm_vote(bench: Bench, prompt: str) -> str:
-    """optillm's ``AdvancedSelfConsistency``: clusters of similar texts, the largest one's first."""
+    """The ``AdvancedSelfConsistency`` of optillm: the first text of the largest like cluster."""
     module = importlib.import_module("optillm.self_consistency")
 
     def create(**_: Any) -> Any:
@@ -252,7 +252,14 @@ def _ours(
         "majority": SelfConsistency(tokenizer=words, n=n),
     }[contest]
     found = evaluate(
-        models.model, words, strategy, items, task, batch_size=batch_size, temperature=1.0, seed=seed
+        models.model,
+        words,
+        strategy,
+        items,
+        task,
+        batch_size=batch_size,
+        temperature=1.0,
+        seed=seed,
     )
     generator = found["cost"]["generator"]
     return {

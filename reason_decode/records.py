@@ -19,7 +19,8 @@ class Step:
         text: the step, without its separator.
         score: what the scorer said of this step; ``None`` where nothing was scored.
         total: the trajectory's score with this step; ``None`` where nothing was scored.
-        parent: index of the kept trajectory (in the round before) that it continues.
+        parent: index of the step that it continues among those of the round before; ``None`` in
+            the first round.
         kept: whether the search went on with it.
         finished: whether it ended the solution.
         tokens: number of tokens sampled for it.
@@ -29,14 +30,14 @@ class Step:
 
     Example:
         >>> from reason_decode import Step
-        >>> Step("1 + 2 = 3", 0.9, 0.9, parent=0, kept=True, finished=False, tokens=6).kept
+        >>> Step("1 + 2 = 3", 0.9, 0.9, parent=None, kept=True, finished=False, tokens=6).kept
         True
     """
 
     text: str
     score: float | None
     total: float | None
-    parent: int
+    parent: int | None
     kept: bool
     finished: bool
     tokens: int
@@ -85,6 +86,9 @@ class Trace:
         rounds: for step-wise search, the candidates of each round in order; else empty.
         votes: for voting strategies, answer -> weight; else empty.
 
+    Raises:
+        ValueError: a step continues none of the round before.
+
     Example:
         >>> import json
         >>> from reason_decode import Candidate, Trace
@@ -99,6 +103,19 @@ class Trace:
     chosen: tuple[int, ...]
     rounds: tuple[tuple[Step, ...], ...] = ()
     votes: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for k, (before, steps) in enumerate(zip(((), *self.rounds), self.rounds, strict=False)):
+            for step in steps:
+                if step.parent is None if k else step.parent is not None:
+                    raise ValueError(
+                        f"got parent={step.parent} in round {k}; it is None in round 0 alone"
+                    )
+                if step.parent is not None and not 0 <= step.parent < len(before):
+                    raise ValueError(
+                        f"got parent={step.parent} in round {k}; the one before has "
+                        f"{len(before)} steps"
+                    )
 
     @property
     def best(self) -> Candidate:

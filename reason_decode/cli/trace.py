@@ -10,7 +10,6 @@ from reason_decode.cli.text import painted, printable, table
 from reason_decode.evaluation.files import Reject, check_writable, write_text
 from reason_decode.records import Trace
 from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
-from reason_decode.viewer.links import link
 
 __all__ = ["add", "run"]
 
@@ -88,13 +87,11 @@ def _read(
 
 def _text(one: Shown) -> str:
     """A trace for the terminal: the prompt, the tree, the votes."""
-    trace, links = one.trace, link(one.trace)
+    trace = one.trace
     head = printable(f"{one.id}  {trace.strategy}" if one.id is not None else trace.strategy)
     right = {True: painted("right", "green"), False: painted("wrong", "red"), None: ""}
     lines = [f"{painted(head, 'bold')}  {right[one.correct]}".rstrip(), f"  {_line(trace.prompt)}"]
-    lines += _branches(tree(trace, links))
-    if not links.sure:
-        lines.append("  (which step continues which is read from the order of the scores)")
+    lines += _branches(tree(trace))
     if trace.votes:
         lines += ["", *_votes(trace)]
     return "\n".join(lines)

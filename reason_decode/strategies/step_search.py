@@ -159,6 +159,8 @@ class _Search:
         root = Trajectory(no_tokens, "", (), torch.zeros(0), 0.0, None)
         self.beams: list[list[Trajectory]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
+        self.made: list[list[int | None]] = [[None] for _ in self.prompts]
+        """Of each beam's trajectories, which step of the last round they end with, if any."""
         self.round = 0
         self.budget = Budget(len(self.prompts), strategy.max_tokens)
         self.rows = generation.prefill(branch=True)
@@ -318,6 +320,8 @@ class _Search:
             tuple(self._step(row, path, path in best) for path, (row, _) in sampled_at.items())
         )
         self.beams[p] = best
+        made = {path: k for k, path in enumerate(sampled_at)}
+        self.made[p] = [made.get(path) for path in best]
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
 
     def _unlike(self, ranked: list[Trajectory]) -> list[Trajectory]:
@@ -354,7 +358,7 @@ class _Search:
             text=self.splitter.separator.join(new),
             score=float(path.scores[-1]) if new else None,
             total=path.total,
-            parent=place,
+            parent=self.made[p][place],
             kept=kept,
             finished=path.finished,
             tokens=len(path.branch.tokens),

@@ -75,9 +75,6 @@ function candidates(view, range) {
   );
   if (view.search && view.nodes.length > 1) section.append(tree.map());
   if (numbersIn(view.nodes)) section.append(legend(range));
-  if (!view.sure) {
-    section.append(make("p", { class: "note" }, "The trace leaves open which kept step some of these continue. The tree is the likeliest reading of their scores."));
-  }
   section.append(tree.element);
   return section;
 }

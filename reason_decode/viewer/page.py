@@ -12,7 +12,6 @@ from typing import Any
 
 from reason_decode.records import Trace
 from reason_decode.rows import Reject
-from reason_decode.viewer.links import Links, link
 from reason_decode.viewer.read import Shown
 from reason_decode.viewer.tree import tree, votes
 
@@ -114,7 +113,7 @@ def _island(data: Any) -> str:
 
 def _view(shown: Shown) -> dict[str, Any]:
     """What the page draws of one trace; what is empty is left out."""
-    trace, links = shown.trace, link(shown.trace)
+    trace = shown.trace
     best = trace.best
     return {
         "prompt": trace.prompt,
@@ -130,15 +129,14 @@ def _view(shown: Shown) -> dict[str, Any]:
         ),
         "chosen": len(set(trace.chosen)),
         "search": bool(trace.rounds),
-        "sure": links.sure,
-        "nodes": _nodes(trace, links),
+        "nodes": _nodes(trace),
         "votes": [asdict(vote) for vote in votes(trace)],
     }
 
 
-def _nodes(trace: Trace, links: Links) -> list[dict[str, Any]]:
+def _nodes(trace: Trace) -> list[dict[str, Any]]:
     """The tree as dicts; a whole candidate's text is that of its steps and not written twice."""
-    nodes = tree(trace, links)
+    nodes = tree(trace)
     plain = [_filled(vars(node)) for node in nodes]
     if not trace.rounds:
         for parent in {node.parent for node in nodes if node.parent is not None}:

@@ -7,7 +7,6 @@ from typing import Literal
 
 from reason_decode.answers import same_answer
 from reason_decode.records import Candidate, Step, Trace
-from reason_decode.viewer.links import Links, link
 
 __all__ = ["Node", "State", "Vote", "tree", "votes"]
 
@@ -64,14 +63,9 @@ class Vote:
     won: bool
 
 
-def tree(trace: Trace, links: Links | None = None) -> list[Node]:
-    """The nodes, parents before children: rounds in order, or candidates with their steps.
-
-    Args:
-        trace: what happened.
-        links: as ``link`` finds them; found here if ``None``.
-    """
-    return _searched(trace, links or link(trace)) if trace.rounds else _pooled(trace)
+def tree(trace: Trace) -> list[Node]:
+    """The nodes, parents before children: rounds in order, or candidates with their steps."""
+    return _searched(trace) if trace.rounds else _pooled(trace)
 
 
 def votes(trace: Trace) -> list[Vote]:
@@ -96,18 +90,18 @@ def _group(answer: str | None, trace: Trace) -> str | None:
     return next((x for x in trace.votes if same_answer(answer, x)), None)
 
 
-def _searched(trace: Trace, links: Links) -> list[Node]:
-    best = _path(trace, links)
+def _searched(trace: Trace) -> list[Node]:
+    best = _path(trace)
     nodes: list[Node] = []
     start = 0
-    for depth, (steps, parents) in enumerate(zip(trace.rounds, links.parents, strict=True)):
+    for depth, steps in enumerate(trace.rounds):
         begin = len(nodes)
-        for k, (step, parent) in enumerate(zip(steps, parents, strict=True)):
+        for k, step in enumerate(steps):
             chosen = depth < len(best) and best[depth] == k
             nodes.append(
                 Node(
                     text=step.text,
-                    parent=None if parent is None else start + parent,
+                    parent=None if step.parent is None else start + step.parent,
                     depth=depth,
                     score=step.score,
                     total=step.total,
@@ -123,16 +117,16 @@ def _searched(trace: Trace, links: Links) -> list[Node]:
     return nodes
 
 
-def _path(trace: Trace, links: Links) -> list[int]:
+def _path(trace: Trace) -> list[int]:
     """Of each round the index of the step on the path to what was returned first."""
     whole = "".join("".join(trace.best.steps).split())
     for depth in reversed(range(len(trace.rounds))):
         for k, step in enumerate(trace.rounds[depth]):
-            path, at = [k], k
-            for parents in reversed(links.parents[1 : depth + 1]):
-                parent = parents[at]
-                at = 0 if parent is None else parent
-                path.insert(0, at)
+            path, at = [k], step
+            for before in reversed(trace.rounds[:depth]):
+                assert at.parent is not None
+                path.insert(0, at.parent)
+                at = before[at.parent]
             said = "".join(steps[i].text for steps, i in zip(trace.rounds, path, strict=False))
             if step.kept and step.total == trace.best.total and "".join(said.split()) == whole:
                 return path

@@ -25,6 +25,29 @@ def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> 
             assert not dropped or not kept or min(kept) >= max(dropped)
 
 
+@pytest.mark.parametrize("how", [{}, {"subtrees": 2}, {"margin": 0.5}, {"lookahead": 1}])
+def test_a_step_names_the_one_that_it_continues(tiny: Tiny, how: dict[str, float]) -> None:
+    """Once it named a place in the beam, whose order no trace tells."""
+    strategy = StepSearch(
+        tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, reduce="prod", **how
+    )
+    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
+        ends: set[tuple[str, ...]] = set()
+        paths: list[tuple[tuple[str, ...], float]] = [((), 1.0)]
+        for k, round_ in enumerate(trace.rounds):
+            before, paths = paths, []
+            for step in round_:
+                told = trace.rounds[k - 1][step.parent] if step.parent is not None else None
+                assert told is None or (told.kept and not told.finished)
+                texts, product = before[step.parent or 0]
+                if step.score is not None:
+                    texts, product = (*texts, step.text), product * step.score
+                paths.append((texts, product))
+                assert step.ahead is not None or math.isclose(total(step), product, abs_tol=1e-5)
+            ends |= {texts for texts, _ in paths}
+        assert {candidate.steps for candidate in trace.candidates} <= ends
+
+
 def test_a_margin_drops_what_is_far_below_the_best(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, margin=0.1)
     out = generate(tiny, strategy, PROMPTS)

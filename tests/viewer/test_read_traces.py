@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reason_decode.viewer import Shown, read_traces
-from tests.viewer.traces import HOSTILE, best_of, search, vote
+from tests.viewer.traces import HOSTILE, best_of, search, step, vote
 
 
 def written(folder: Path, *rows: Any) -> Path:
@@ -64,6 +64,7 @@ def candidate(**changes: Any) -> dict[str, Any]:
         (broken(chosen=[0, 9]), "there are 2 candidates"),
         (broken(chosen=[True]), "got trace.chosen[0]=True; need a whole number"),
         (broken(rounds=[[3]]), "no trace"),
+        (broken(rounds=[[{**vars(step("a", 0.5)), "parent": 7}]]), "got parent=7 in round 0"),
         (broken(votes={"a": "b"}), "got trace.votes['a']='b'; need a finite number"),
         (broken(votes=[]), "got trace.votes=[]"),
         (broken(candidates=[candidate(scores=[float("nan")])]), "scores[0]=nan; need a finite"),

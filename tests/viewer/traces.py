@@ -34,7 +34,9 @@ def vote(answers: dict[str | None, int], weights: dict[str, float]) -> Trace:
     return Trace("which?", "SelfConsistency", found, chosen=(winner,), votes=weights)
 
 
-def step(text: str, total: float, parent: int = 0, kept: bool = False, end: bool = False) -> Step:
+def step(
+    text: str, total: float, parent: int | None = None, kept: bool = False, end: bool = False
+) -> Step:
     return Step(text, total, total, parent, kept, end, 4)
 
 
@@ -43,12 +45,11 @@ def search() -> Trace:
     rounds = (
         (step("a", 0.5, kept=True), step("b", 0.9, kept=True), step("c", 0.1)),
         (
-            step("bd", 0.8, parent=0, kept=True),
-            step("be", 0.2, parent=0),
-            step("af", 0.95, parent=1, kept=True, end=True),
+            step("bd", 0.8, parent=1, kept=True),
+            step("be", 0.2, parent=1),
+            step("af", 0.95, parent=0, kept=True, end=True),
         ),
-        # Place 0 of the beam is "af", which has ended; "bd" goes on from place 1.
-        (step("bdg", 0.85, parent=1, kept=True, end=True), step("bdh", 0.3, parent=1)),
+        (step("bdg", 0.85, parent=0, kept=True, end=True), step("bdh", 0.3, parent=0)),
     )
     first = Candidate("a\naf", ("a", "af"), (0.5, 0.95), 0.95, tokens=8)
     other = Candidate("b\nbd\nbdg", ("b", "bd", "bdg"), (0.9, 0.8, 0.85), 0.85, tokens=12)
