@@ -1,11 +1,13 @@
 """The tiny outcome reward model: ``python -m reason_decode.tiny.train_orm --out DIR``.
 
-The base's own whole solutions, graded by the exact checkers, are all that it learns from.
+It learns from whole solutions and from nothing but whether each is right: the base's own, graded
+by the exact checkers, and made ones of problems of any size, half of them with a wrong answer.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,55 @@ from transformers import (
 )
 
 from reason_decode.rows import write_rows
-from reason_decode.tiny import export, sampled
+from reason_decode.tiny import countdown, countdown_work, export, rough, sampled
 from reason_decode.training import Labelled, Recipe, train_orm
 
+# Of the made solutions: rewritten as other models write.
+_ROUGH = 0.4
+_DEALT, _MOST = 12, 200
 
-def run(out: Path, base: Path, *, batches: int, recipe: Recipe) -> None:
+
+def made(seed: int, count: int) -> Iterator[Labelled]:
+    """Whole countdown solutions, every other one with an answer that is wrong.
+
+    The base's own are seldom right, and only of its own kind of problem.
+    """
+    for k in range(count):
+        rng = random.Random(f"whole/{seed}/{k}")
+        # What can be made of numbers takes long to find, and is found once for many targets.
+        numbers = _numbers(random.Random(f"whole/{seed}/numbers/{k // _DEALT}"))
+        target = rng.choice(_targets(numbers))
+        last = len(numbers) - 1
+        work = countdown_work.write(rng, numbers, target, last if k % 2 else None)
+        if rng.random() < _ROUGH:
+            work = rough.roughen(rng, work)
+        yield _labelled(work.prompt, work.steps, all(work.right))
+
+
+def _numbers(rng: random.Random) -> countdown.State:
+    while True:
+        numbers, _ = countdown.varied(rng) if rng.random() < 0.5 else countdown.solvable(rng)
+        if _targets(numbers):
+            return numbers
+
+
+def _targets(numbers: countdown.State) -> list[int]:
+    made = (x for x in countdown.reachable(numbers) if isinstance(x, int) and 2 <= x <= _MOST)
+    return sorted({*made} - {countdown.HELD_OUT_TARGET})
+
+
+def _labelled(prompt: str, steps: Sequence[str], right: bool) -> Labelled:
+    return Labelled(prompt, tuple(steps), (None,) * len(steps), None, right)
+
+
+def run(out: Path, base: Path, *, batches: int, count: int, recipe: Recipe) -> None:
     """Sample and grade, once; train; write ``out/model``.
 
     Args:
         out: the folder of everything.
         base: the tiny base, a checkpoint.
         batches: see ``draw_whole``.
+        count: of solutions that are made.
         recipe: how to learn.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -37,12 +77,8 @@ def run(out: Path, base: Path, *, batches: int, recipe: Recipe) -> None:
     if not pool.exists():
         write_rows(pool, _graded(base, words, batches, recipe.seed))
     rows = [json.loads(line) for line in pool.read_text().splitlines()]
-    solutions = [
-        Labelled(
-            row["prompt"], tuple(row["steps"]), (None,) * len(row["steps"]), None, row["right"]
-        )
-        for row in rows
-    ]
+    solutions = [_labelled(row["prompt"], row["steps"], row["right"]) for row in rows]
+    solutions += made(recipe.seed, count)
     train_orm(base, words, solutions, out / "trained", recipe=recipe)
     judge = AutoModelForSequenceClassification.from_pretrained(out / "trained")
     export.orm(out, out / "trained", judge)
@@ -63,12 +99,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of samples and models")
     parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
     parser.add_argument("--batches", type=int, default=48, help="of samples (default: 48)")
-    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--made", type=int, default=100_000, help="solutions (default: 100,000)")
+    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     base = args.base or Path(__file__).parent / "weights" / "base"
     recipe = Recipe(epochs=args.epochs, batch=64, learning_rate=5e-4, seed=args.seed)
-    run(args.out, base, batches=args.batches, recipe=recipe)
+    run(args.out, base, batches=args.batches, count=args.made, recipe=recipe)
 
 
 if __name__ == "__main__":
