@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import Any
 
-from reason_decode.cli.load import load_model
 from reason_decode.cli.long_run import (
     GOES_ON,
     LongRun,
@@ -15,13 +14,13 @@ from reason_decode.cli.long_run import (
     settings,
     tell,
 )
-from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding, make_strategy
-from reason_decode.cli.served import add_served, check_served, make_served
+from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
+from reason_decode.cli.served import add_served, check_served
+from reason_decode.cli.solve import make_solve
 from reason_decode.cli.text import percent, table
 from reason_decode.cli.workers import run_workers
 from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.batches import WHOLE, Aside
-from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.files import check_writable, write_json, write_text
 from reason_decode.evaluation.runner import answered, summary
 
@@ -106,7 +105,7 @@ def _write(args: Namespace, result: dict[str, Any]) -> None:
 def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> list[Aside]:
     """Do what is not done yet; the items that could not be done, which are printed."""
     budget = args.max_new_tokens or task.max_new_tokens
-    solve = make_served(args, budget) if args.endpoint else _local(args, task, budget)
+    solve = make_solve(args, budget, task.distinct)
     batches = answered(
         solve,
         items,
@@ -121,14 +120,6 @@ def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> lis
         kept.append(line)
     tell(batches, lambda place: f"item {items[place].id}")
     return batches.aside
-
-
-def _local(args: Namespace, task: Task, budget: int) -> Solve:
-    model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer, task.distinct)
-    temperature = 0.0 if args.strategy == "greedy" else args.temperature
-    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
-    return local(model, tokenizer, strategy, seed=args.seed, **how)
 
 
 def _line(result: dict[str, Any]) -> dict[str, Any]:

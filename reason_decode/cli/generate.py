@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reason_decode.cli.load import load_model
 from reason_decode.cli.long_run import (
     GOES_ON,
     LongRun,
@@ -16,11 +15,12 @@ from reason_decode.cli.long_run import (
     settings,
     tell,
 )
-from reason_decode.cli.options import add_decoding, check_decoding, make_strategy
-from reason_decode.cli.served import add_served, check_served, make_served
+from reason_decode.cli.options import add_decoding, check_decoding
+from reason_decode.cli.served import add_served, check_served
+from reason_decode.cli.solve import make_solve
 from reason_decode.cli.workers import run_workers
 from reason_decode.evaluation.batches import WHOLE, Aside, Batches
-from reason_decode.evaluation.complete import Completions, Solve, local
+from reason_decode.evaluation.complete import Completions
 from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_text
 from reason_decode.scorers.base import check_text
 
@@ -86,7 +86,7 @@ def run(args: Namespace) -> int:
 
 def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[Aside]:
     """Do what is not done yet; the lines that could not be done, which are printed."""
-    solve = make_served(args, args.max_new_tokens) if args.endpoint else _local(args)
+    solve = make_solve(args, args.max_new_tokens)
 
     def do(batch: Sequence[int]) -> list[dict[str, Any]]:
         # By their lines: a run that was broken off samples what it would have.
@@ -99,14 +99,6 @@ def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[A
         kept.append(*(row for row in rows if row["id"] not in kept.done))
     tell(batches, lambda line: f"line {line}")
     return batches.aside
-
-
-def _local(args: Namespace) -> Solve:
-    model, tokenizer = load_model(args.model)
-    strategy = make_strategy(args, tokenizer)
-    temperature = 0.0 if args.strategy == "greedy" else args.temperature
-    how: dict[str, Any] = {"max_new_tokens": args.max_new_tokens, "temperature": temperature}
-    return local(model, tokenizer, strategy, seed=args.seed, **how)
 
 
 def _row(made: Completions, k: int, number: int, prompt: str, args: Namespace) -> dict[str, Any]:

@@ -71,13 +71,12 @@ def check_served(args: Namespace) -> None:
             )
 
 
-def make_served(args: Namespace, max_new_tokens: int) -> Solve:
+def make_served(args: Namespace, max_new_tokens: int, temperature: float) -> Solve:
     """What continues prompts by the server.
 
     Raises:
         ValueError: an address that is none, or a number that must be positive.
     """
-    temperature = 0.0 if args.strategy == "greedy" else args.temperature
     endpoint = TextEndpoint(
         args.endpoint,
         args.model,

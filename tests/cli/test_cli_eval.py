@@ -3,16 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.cli import eval as command
-from reason_decode.cli import main
+from reason_decode.cli import main, solve
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
-    monkeypatch.setattr(command, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
-    monkeypatch.setattr(command, "make_strategy", lambda args, tokenizer, distinct: guided)
+    monkeypatch.setattr(solve, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
+    monkeypatch.setattr(solve, "make_strategy", lambda args, tokenizer, distinct: guided)
 
 
 def test_a_table_is_printed_and_the_result_written(
@@ -36,7 +35,7 @@ def test_a_table_is_printed_and_the_result_written(
 def test_nothing_is_loaded_where_the_result_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
     argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy"]
     assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
     assert "mkdir -p" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import generate, main
+from reason_decode.cli import main, solve
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 PROMPTS = ['{"prompt": "a"}', "", "oops", '{"prompt": "b"}', '{"prompt": 3}', '{"prompt": "c"}']
@@ -15,9 +15,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
     guided = Guided(lambda prompt: ["no", prompt.upper()])
     plain = ("greedy", "sample")
-    monkeypatch.setattr(generate, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(solve, "load_model", lambda name: (scripted, ByteTokenizer()))
     monkeypatch.setattr(
-        generate, "make_strategy", lambda args, _: None if args.strategy in plain else guided
+        solve, "make_strategy", lambda args, *_: None if args.strategy in plain else guided
     )
     return scripted
 
@@ -82,7 +82,7 @@ def test_a_finished_file_loads_no_model(
     model: ScriptedModel, paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ):
     whole = run(paths)
-    monkeypatch.setattr(generate, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
     assert run(paths) == whole
 
 

@@ -109,7 +109,7 @@ def test_a_ctrl_c_ends_a_process_with_130_and_the_command_that_goes_on(tmp_path:
 def test_two_workers_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("eval", tmp_path / "one")) == 0
-    monkeypatch.setattr("reason_decode.cli.eval.load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr("reason_decode.cli.solve.load_model", lambda name: pytest.fail("loaded"))
     assert main(argv("eval", tmp_path / "two", "--workers", "2")) == 0
     assert result(tmp_path / "two") == result(tmp_path / "one")
     assert list((tmp_path / "two").iterdir()) == [tmp_path / "two" / "out"]
@@ -136,7 +136,7 @@ def test_datatroves_executor_comes_to_the_result_of_one_process(
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("generate", tmp_path / "one")) == 0
-    monkeypatch.setattr("reason_decode.cli.generate.load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr("reason_decode.cli.solve.load_model", lambda name: pytest.fail("loaded"))
     local = ["--executor", "local", "--workers", "2"]
     assert main(argv("generate", tmp_path / "two", *local)) == 0
     assert result(tmp_path / "two") == result(tmp_path / "one")

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode.cli import eval as evaluate
-from reason_decode.cli import generate, main, verify
+from reason_decode.cli import main, solve, verify
 from reason_decode.cli.long_run import digest
 from reason_decode.journal import Journal
 from reason_decode.scorers.base import check_finite
@@ -56,9 +55,8 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
     def draws(prompt: str) -> list[str]:
         return ["no", f"{prompt} {torch.initial_seed()} {float(torch.rand(())):.6f}"]
 
-    for command in (generate, evaluate):
-        monkeypatch.setattr(command, "load_model", lambda name: (Model(), tokenizer))
-        monkeypatch.setattr(command, "make_strategy", lambda *_: Guided(draws))
+    monkeypatch.setattr(solve, "load_model", lambda name: (Model(), tokenizer))
+    monkeypatch.setattr(solve, "make_strategy", lambda *_: Guided(draws))
     reader = Reader(lambda step: 0.1 if "wrong" in step else 0.9)
     monkeypatch.setattr(verify, "load_scorer", lambda name: reader)
     return fault
@@ -148,8 +146,7 @@ def test_shards_together_come_to_the_result_of_the_whole(
     assert "shard 3/3: 10 of 10 are done" in capsys.readouterr().out
     assert len(fault.batches) == 4
     if command != "verify":  # which asks its scorer what its prompts end with
-        for module in (generate, evaluate):
-            monkeypatch.setattr(module, "load_model", lambda name: pytest.fail("loaded"))
+        monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
     assert main(argv(command, tmp_path)) == 0
     assert result(command, tmp_path) == whole and len(fault.batches) == 4
     assert not list(tmp_path.glob("out.run/part-*"))

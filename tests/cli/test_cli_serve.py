@@ -15,8 +15,7 @@ from urllib import request
 import pytest
 
 from reason_decode import tiny
-from reason_decode.cli import eval as evaluate
-from reason_decode.cli import generate, main
+from reason_decode.cli import main, solve
 
 for needed in ("fastapi", "openai", "uvicorn"):
     pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")
@@ -66,8 +65,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in (generate, evaluate):
-        monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
 
 
 def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, Any]:

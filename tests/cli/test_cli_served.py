@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import eval as evaluate
-from reason_decode.cli import generate, main
+from reason_decode.cli import main, solve
 from reason_decode.cli import options as decoding
 from reason_decode.tiny import Tiny
 from tests.server import Behaviour, served
@@ -27,8 +26,7 @@ def say(body: dict[str, Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    for command in (generate, evaluate):
-        monkeypatch.setattr(command, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
     monkeypatch.setattr(decoding, "load_scorer", lambda name: tiny.prm)
 
 
