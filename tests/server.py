@@ -13,13 +13,16 @@ Behaviour = Callable[[str, int], Any]
 
 @contextmanager
 def served(
-    behave: Behaviour, say: Callable[[dict[str, Any]], str] = lambda body: f"re: {body['prompt']}"
+    behave: Behaviour,
+    say: Callable[[dict[str, Any]], str] = lambda body: f"re: {body['prompt']}",
+    choice: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: {},
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """The address of a server that answers "re: ..." unless told otherwise, and what it got.
 
     Args:
         behave: by the chat or prompt and how often it has been sent.
         say: continues a prompt, by the request's body.
+        choice: what else stands in the answer, by the request's body.
     """
     got: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
@@ -41,7 +44,7 @@ def served(
             message = {"role": "assistant", "content": f"re: {chat}"}
             said = {"text": say(body)} if "prompt" in body else {"message": message}
             usage = {"prompt_tokens": 3, "completion_tokens": 5}
-            answer = {"choices": [{**said, "finish_reason": end}], "usage": usage}
+            answer = {"choices": [{**said, "finish_reason": end, **choice(body)}], "usage": usage}
             data = json.dumps(answer).encode() if told != "rubbish" else b"<html>"
             self.send_response(status)
             for name, value in headers.items():

@@ -35,7 +35,7 @@ ALLOWED = {
     "call": {"cache"},
     "streaming": set(),
     "host": PLAIN | {"cache", "call", "streaming"},
-    "scorers": HOST,
+    "scorers": HOST | {"endpoint"},
     "strategies": SCORING,
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},

@@ -8,7 +8,12 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from reason_decode import tiny
-from reason_decode.scorers import ProcessRewardModel, RationaleScorer, RationaleWriter
+from reason_decode.scorers import (
+    ProcessRewardModel,
+    RationaleScorer,
+    RationaleWriter,
+    ServedVerifier,
+)
 from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 
 __all__ = ["load_model", "load_rationalyst", "load_scorer", "load_tokenizer"]
@@ -58,18 +63,25 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_scorer(name: str) -> ProcessRewardModel:
-    """A process reward model, on a GPU if there is one.
+def load_scorer(name: str) -> ProcessRewardModel | ServedVerifier:
+    """A process reward model, on a GPU if there is one; or a chat model at a server.
 
     Args:
-        name: ``tiny``, a folder, or a Hub id.
+        name: ``tiny``, a folder, a Hub id, or ``URL#MODEL``.
 
     Raises:
         OSError: there is no such folder and no such id.
-        ValueError: it is another kind of model.
+        ValueError: it is another kind of model, or an address without one.
     """
     if name == "tiny":
         return _tiny().prm
+    if name.startswith(("http://", "https://")):
+        address, _, model = name.partition("#")
+        if not model:
+            raise ValueError(
+                f"got {name}; write the model's name behind it: http://localhost:8000/v1#MODEL"
+            )
+        return ServedVerifier(address, model)
     scorer = ProcessRewardModel.from_pretrained(name, dtype="auto")
     model: Any = scorer.model
     model.to(_device())

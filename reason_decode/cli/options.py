@@ -50,7 +50,8 @@ def add_decoding(
     parser.add_argument(
         "--prm",
         default="tiny",
-        help="process reward model that best-of-n and step-search are guided by (default: tiny)",
+        help="process reward model that best-of-n and step-search are guided by: tiny, a folder, a "
+        "Hub id, or URL#MODEL, a chat model at a server that is asked yes or no (default: tiny)",
     )
     parser.add_argument(
         "--scorer",

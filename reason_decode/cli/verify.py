@@ -24,7 +24,7 @@ from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.parts import Part, folds, held_out, share
 from reason_decode.evaluation.verify import Located, check_parts, located, scored
-from reason_decode.scorers import ProcessRewardModel, RationaleScorer
+from reason_decode.scorers import ProcessRewardModel, RationaleScorer, ServedVerifier
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.supervision import Labelled
 
@@ -53,7 +53,9 @@ def add(commands: Any) -> None:
         "written for what comes before it (default: prm)",
     )
     parser.add_argument(
-        "--prm", default="tiny", help="process reward model: tiny, a folder or a Hub id"
+        "--prm",
+        default="tiny",
+        help="process reward model: tiny, a folder, a Hub id, or URL#MODEL of a server",
     )
     parser.add_argument(
         "--data", required=True, metavar="FILE", help="labelled solutions, JSON Lines, .gz or not"
@@ -146,7 +148,12 @@ def run(args: Namespace) -> int:
 def _score(args: Namespace, solutions: list[Located], scorer: Any, kept: LongRun) -> list[Aside]:
     """Score what is not scored yet; the solutions that could not be, which are printed."""
     batches = scored(
-        solutions, scorer, args.batch_size, scorer.fits, done=kept.done, shard=args.shard
+        solutions,
+        scorer,
+        args.batch_size,
+        getattr(scorer, "fits", None),
+        done=kept.done,
+        shard=args.shard,
     )
     for _, line in batches:
         kept.append(line)
@@ -219,10 +226,10 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     return folds(tested, args.folds)
 
 
-def _one_text(scorer: ProcessRewardModel | RationaleScorer) -> bool:
+def _one_text(scorer: ProcessRewardModel | ServedVerifier | RationaleScorer) -> bool:
     if isinstance(scorer, RationaleScorer):
         return not scorer.chat
-    return scorer.name == "token-classification"
+    return isinstance(scorer, ProcessRewardModel) and scorer.name == "token-classification"
 
 
 def _said(report: Report) -> dict[str, Any]:

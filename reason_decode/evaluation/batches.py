@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from tqdm import tqdm
 
 from reason_decode.memory import attempt, halves
-from reason_decode.scorers.base import NotFinite
+from reason_decode.scorers.base import NoScore
 
 __all__ = ["WHOLE", "Aside", "Batches", "Shard", "Unfit"]
 
@@ -57,9 +57,9 @@ class Batches(Generic[Result]):
     Batches are cut before anything is known of what is done, so that a run that goes on, and the
     shards of a run together, form those of an unbroken run. A batch is done if all of it is; where
     a part of it is missing, the whole batch runs again. One that runs out of memory, whose scores
-    or probabilities are no finite numbers, or that is ``Unfit``, is run by halves; an item that
-    fails alone goes to ``aside``. Later batches begin whole again: what comes out does not depend
-    on what ran before.
+    or probabilities are no finite numbers, that gets no score, or that is ``Unfit``, is run by
+    halves; an item that fails alone goes to ``aside``. Later batches begin whole again: what comes
+    out does not depend on what ran before.
 
     Args:
         places: what items are called, in order.
@@ -116,6 +116,6 @@ class Batches(Generic[Result]):
 
 
 def _unfit(error: Exception) -> bool:
-    return isinstance(error, NotFinite | Unfit) or (
+    return isinstance(error, NoScore | Unfit) or (
         isinstance(error, RuntimeError) and NO_NUMBERS in str(error)
     )

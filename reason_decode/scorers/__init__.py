@@ -44,6 +44,8 @@ time (`tests/scorers/test_formats.py`); the weights themselves could not be fetc
   model finds a step
 - `RankingModel.from_pretrained(path_or_id)`: whole solutions, to weigh votes
   (`SelfConsistency(weigh=ranker)`)
+- `ServedVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
+  of each step whether it is right
 - `RationaleScorer`: how likely a step is under the rationale that was written for it
 
 Scores of the last and of `LikelihoodScorer` are log-probabilities, in nats.
@@ -71,6 +73,7 @@ from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
+from reason_decode.scorers.served import ServedVerifier
 from reason_decode.scorers.writer import RationaleWriter
 
 __all__ = [
@@ -81,6 +84,7 @@ __all__ = [
     "RationaleScorer",
     "RationaleWriter",
     "Scorer",
+    "ServedVerifier",
     "Session",
     "reduce_scores",
 ]

@@ -106,7 +106,11 @@ def _reduced(scores: Tensor, how: Reduce) -> Tensor:
     return {"prod": torch.prod, "min": torch.min, "mean": torch.mean}[how](scores)
 
 
-class NotFinite(ValueError):
+class NoScore(ValueError):
+    """Something has no score; among others it may stand in the way of theirs."""
+
+
+class NotFinite(NoScore):
     """A score is NaN or infinite."""
 
 

@@ -134,3 +134,24 @@ def test_what_a_server_cannot_do_is_refused(
 ):
     assert main(argv(tmp_path, "http://127.0.0.1:1/v1", *more)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_server_judges_what_the_model_here_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.undo()
+    asked: list[str] = []
+
+    def verdict(body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(body["messages"][-1]["content"])
+        return {"message": {"role": "assistant", "content": "Yes" if "30" in asked[-1] else "No"}}
+
+    (tmp_path / "in").write_text(json.dumps({"prompt": "Make 36 from 4 5 6 10.\n"}) + "\n")
+    given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "4"]
+    given += ["--model", "tiny", "--max-new-tokens", "40", "--strategy", "best-of-n"]
+    with served(lambda *_: None, choice=verdict) as (url, _):
+        assert main(["generate", *given, "--prm", f"{url}#judge"]) == 0
+    row = json.loads((tmp_path / "out").read_text())
+    assert asked and row["score"] in (0.0, 1.0)
+    assert main(["generate", *given, "--restart", "--prm", "http://localhost:8000/v1"]) == 2
+    assert "write the model's name behind it" in capsys.readouterr().err
