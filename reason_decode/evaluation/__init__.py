@@ -21,7 +21,7 @@ however it was, goes on when the same command is given again; with other options
 the same command without them joins the results. Where memory runs out a batch is halved; an item
 that cannot be done is set aside with its reason, and the exit code is 1. `--endpoint URL --model
 NAME` has a server of OpenAI's form sample (vLLM, SGLang, `transformers serve`), and the scorer here
-pick.
+pick; `--prm URL#NAME` has a chat model at one judge.
 
 ## Traces
 

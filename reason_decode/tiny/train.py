@@ -53,19 +53,27 @@ def base_schedule(steps: int) -> stream.Schedule:
     )
 
 
-# Targets and numbers of all sizes: a verifier that only met the base's forty targets learns them by
-# heart, state by state, and has nothing to say about 24.
-_PRM_MIXTURE = Mixture(
-    countdown=20,
-    varied=56,
-    arithmetic=4,
-    brief=24,
-    sampled=40,
-    flawed=0.6,
-    rough=0.4,
-    terse=True,
-)
-PRM_SCHEDULE = ((0, _PRM_MIXTURE),)
+def prm_schedule(steps: int) -> stream.Schedule:
+    """What the process reward model learns from.
+
+    Targets and numbers of all sizes: a verifier that only met the base's forty targets learns them
+    by heart, state by state, and has nothing to say about 24. Chains of equations take longest to
+    learn, and all else is half as much until the last quarter.
+    """
+    whole = Mixture(
+        countdown=8,
+        varied=32,
+        arithmetic=2,
+        brief=10,
+        sampled=24,
+        flawed=0.6,
+        rough=0.4,
+        terse=True,
+        chains=8,
+        drills=48,
+    )
+    less = whole._replace(countdown=4, varied=16, arithmetic=1, brief=6, sampled=12)
+    return ((0, less._replace(chains=5, drills=72)), (3 * steps // 4, whole))
 
 
 def config(vocab_size: int) -> LlamaConfig:
@@ -300,8 +308,9 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     renew_top(learner)
     learner.train()
-    data = Stream(words, PRM_SCHEDULE, seed + 1, sampled.read(pool))
-    train(learner, data, out, steps=steps, peak=1e-3, weights=Weights(tokens=0.2, results=1.0))
+    data = Stream(words, prm_schedule(steps), seed + 1, sampled.read(pool))
+    weights = Weights(tokens=0.2, results=1.0, values=1.0)
+    train(learner, data, out, steps=steps, peak=1e-3, weights=weights)
     export.prm(out, base, learner.model, learner.verdict)
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> 
 
 
 @pytest.mark.parametrize("how", [{}, {"subtrees": 2}, {"margin": 0.5}, {"lookahead": 1}])
-def test_a_step_names_the_one_that_it_continues(tiny: Tiny, how: dict[str, float]) -> None:
+def test_a_step_names_the_one_that_it_continues(tiny: Tiny, how: dict[str, Any]) -> None:
     """Once it named a place in the beam, whose order no trace tells."""
     strategy = StepSearch(
         tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, reduce="prod", **how
