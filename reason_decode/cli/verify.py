@@ -229,7 +229,7 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
 def _one_text(scorer: ProcessRewardModel | ServedVerifier | RationaleScorer) -> bool:
     if isinstance(scorer, RationaleScorer):
         return not scorer.chat
-    return isinstance(scorer, ProcessRewardModel) and scorer.name == "token-classification"
+    return not isinstance(scorer, ServedVerifier) and scorer.name == "token-classification"
 
 
 def _said(report: Report) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reason_decode import rows
-from reason_decode.cli import generate, main
+from reason_decode.cli import main, solve
 from reason_decode.evaluation import TASKS
 from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.rows import Reject, stream_rows
@@ -58,10 +58,8 @@ LINES: dict[str, tuple[str, bytes, list[str], str | None]] = {
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
-    monkeypatch.setattr(generate, "load_model", lambda name: (scripted, ByteTokenizer()))
-    monkeypatch.setattr(
-        generate, "make_strategy", lambda args, _: Guided(lambda prompt: [prompt.upper()])
-    )
+    monkeypatch.setattr(solve, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(solve, "make_strategy", lambda *_: Guided(lambda prompt: [prompt.upper()]))
     return scripted
 
 

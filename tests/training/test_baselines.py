@@ -82,7 +82,7 @@ def test_wrong_samples_of_no_weight_leave_cot_kd_and_of_some_do_not(base, plain,
     torch.testing.assert_close(loaded(base, nothing), expected, atol=1e-5, rtol=1e-5)
     # An epoch is of right samples, and only their tokens are counted.
     assert told["examples"] == 8 and told["updates"] == 4
-    something, _ = trained(weight=20.0, **options)
+    something, _ = trained(weight=200.0, **options)
     assert not torch.allclose(loaded(base, something), expected, atol=1e-3)
 
 

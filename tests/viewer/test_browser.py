@@ -125,7 +125,8 @@ def test_branches_open_and_close(opened: Open):
 def test_many_dropped_steps_wait_to_be_asked_for_and_the_map_leads_to_them(opened: Open):
     trace = search()
     more = tuple(
-        type(trace.rounds[0][2])(f"no {k}", k / 100, k / 100, 0, False, False, 1) for k in range(9)
+        type(trace.rounds[0][2])(f"no {k}", k / 100, k / 100, None, False, False, 1)
+        for k in range(9)
     )
     wide = Trace(
         "p", "StepSearch", trace.candidates, (0,), ((*trace.rounds[0], *more), *trace.rounds[1:])
