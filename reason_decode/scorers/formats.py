@@ -236,11 +236,25 @@ class RLHFlow(Format):
         return _choice(self.model, features, [self.tokens[verdict] for verdict in self.needs])
 
     def _render(self, turns: Sequence[str], generate: bool) -> str:
-        messages: list[dict[str, str]] = []
-        for turn in turns:
-            messages.append({"role": "user", "content": turn})
-            messages.append({"role": "assistant", "content": self.needs[0]})
-        return self.words.chat(messages[:-1], generate)
+        return self.words.chat(approved(turns, self.needs[0]), generate)
+
+
+def approved(turns: Sequence[str], good: str) -> list[dict[str, str]]:
+    """The chat that waits for an answer to the last turn, all before it having got a ``good``."""
+    messages: list[dict[str, str]] = []
+    for turn in turns:
+        messages.append({"role": "user", "content": turn})
+        messages.append({"role": "assistant", "content": good})
+    return messages[:-1]
+
+
+QUESTION = "Is this step correct (Yes/No)?"
+
+
+def questions(prompt: str, steps: Sequence[str], question: str = QUESTION) -> list[str]:
+    """A turn a step, with the question; the problem before the first."""
+    first, *rest = [f"{step}\n\n{question}" for step in steps]
+    return [f"{prompt}\n\n{first}", *rest]
 
 
 class Generative(RLHFlow):
@@ -254,12 +268,11 @@ class Generative(RLHFlow):
 
     separator = "\n"
     needs = ("Yes", "No")
-    question = "Is this step correct (Yes/No)?"
+    question = QUESTION
 
     def turns(self, prompt: str, steps: Sequence[str]) -> list[str]:
         """A step and the question each; the problem before the first."""
-        first, *rest = [f"{step}\n\n{self.question}" for step in steps]
-        return [f"{prompt}\n\n{first}", *rest]
+        return questions(prompt, steps, self.question)
 
 
 class QwenMath(Format):

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from reason_decode.endpoint import Endpoint, Messages, Unanswered
 from reason_decode.scorers.base import NoScore, Session, as_steps, check_pairs
+from reason_decode.scorers.formats import QUESTION, approved, questions
 from reason_decode.steps import StepSplitter
 
-__all__ = ["QUESTION", "ServedVerifier"]
+__all__ = ["ServedVerifier"]
 
-QUESTION = "Is this step correct (Yes/No)?"
 _WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 # What a server is asked for beside the answer, and that some of them refuse.
 _ODDS = {"logprobs": True, "top_logprobs": 20}
@@ -132,12 +132,7 @@ class ServedVerifier:
 
     def chat(self, prompt: str, steps: Sequence[str]) -> Messages:
         """The chat that asks about the last of the steps."""
-        turns: Messages = []
-        for k, step in enumerate(steps):
-            said = f"{step}\n\n{self.question}"
-            turns.append({"role": "user", "content": said if k else f"{prompt}\n\n{said}"})
-            turns.append({"role": "assistant", "content": "Yes"})
-        return turns[:-1]
+        return approved(questions(prompt, steps, self.question), "Yes")
 
 
 class _ServedSession:
@@ -152,10 +147,7 @@ class _ServedSession:
     def score(
         self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
     ) -> list[list[Tensor]]:
-        asked = [
-            [[*map(str, steps)] for steps in as_steps(group, self.verifier.splitter)]
-            for group in candidates
-        ]
+        asked = [as_steps(group, self.verifier.splitter) for group in candidates]
         if remember:
             self.candidates = asked
         chats = {

@@ -237,6 +237,13 @@ def solvable(rng: random.Random) -> tuple[tuple[int, ...], int]:
             return numbers, target
 
 
+@lru_cache(1 << 10)
+def targets(numbers: State, most: int) -> tuple[int, ...]:
+    """The whole numbers from 2 to ``most`` that can be made; not the one that is held out."""
+    whole = (x for x in reachable(numbers) if isinstance(x, int) and 2 <= x <= most)
+    return tuple(sorted({*whole} - {HELD_OUT_TARGET}))
+
+
 def varied(rng: random.Random) -> tuple[tuple[int, ...], int]:
     """A random problem from which reach must be computed, for it takes more than memory holds.
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from reason_decode.mining import Marked
 from reason_decode.tiny import arithmetic, countdown, countdown_work
-from reason_decode.tiny.countdown import HELD_OUT_TARGET, STEP, Number, State
+from reason_decode.tiny.countdown import STEP, Number, State
 
 __all__ = ["Drawn", "aims", "arithmetic_document", "countdown_document", "draw"]
 
@@ -97,21 +97,12 @@ def _numbers(rng: random.Random) -> tuple[int, ...]:
         numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
         if rng.random() > _GAMES:
             numbers, _ = countdown.varied(rng)
-        if _targets(numbers):
+        if countdown.targets(numbers, _MOST):
             return numbers
 
 
 def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
-    return rng.choice(_targets(numbers))
-
-
-@lru_cache(1 << 10)
-def _targets(numbers: tuple[int, ...]) -> list[int]:
-    """The whole numbers that can be made, up to a hundred; not the one that is held out."""
-    made = countdown.reachable(numbers)
-    return sorted(
-        t for t in made if isinstance(t, int) and 2 <= t <= _MOST and t != HELD_OUT_TARGET
-    )
+    return rng.choice(countdown.targets(numbers, _MOST))
 
 
 @lru_cache(1 << 16)

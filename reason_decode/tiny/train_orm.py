@@ -37,7 +37,7 @@ def made(seed: int, count: int) -> Iterator[Labelled]:
         rng = random.Random(f"whole/{seed}/{k}")
         # What can be made of numbers takes long to find, and is found once for many targets.
         numbers = _numbers(random.Random(f"whole/{seed}/numbers/{k // _DEALT}"))
-        target = rng.choice(_targets(numbers))
+        target = rng.choice(countdown.targets(numbers, _MOST))
         last = len(numbers) - 1
         work = countdown_work.write(rng, numbers, target, last if k % 2 else None)
         if rng.random() < _ROUGH:
@@ -48,13 +48,8 @@ def made(seed: int, count: int) -> Iterator[Labelled]:
 def _numbers(rng: random.Random) -> countdown.State:
     while True:
         numbers, _ = countdown.varied(rng) if rng.random() < 0.5 else countdown.solvable(rng)
-        if _targets(numbers):
+        if countdown.targets(numbers, _MOST):
             return numbers
-
-
-def _targets(numbers: countdown.State) -> list[int]:
-    made = (x for x in countdown.reachable(numbers) if isinstance(x, int) and 2 <= x <= _MOST)
-    return sorted({*made} - {countdown.HELD_OUT_TARGET})
 
 
 def _labelled(prompt: str, steps: Sequence[str], right: bool) -> Labelled:

@@ -10,8 +10,7 @@ import torch
 from reason_decode import StepSearch
 from reason_decode.scorers import ServedVerifier
 from reason_decode.scorers.base import NoScore
-from reason_decode.scorers.formats import Generative
-from reason_decode.scorers.served import QUESTION
+from reason_decode.scorers.formats import QUESTION, Generative
 from reason_decode.tiny import Tiny
 from tests.server import served
 
