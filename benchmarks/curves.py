@@ -35,6 +35,7 @@ from reason_decode.evaluation.files import check_writable, write_json
 from reason_decode.evaluation.metrics import Estimate, bootstrap, gains
 from reason_decode.evaluation.rerank import Sampled, read_samples
 from reason_decode.scorers.base import Reduce, reduce_scores
+from reason_decode.scorers.formats import NEUTRAL
 from reason_decode.steps import StepSplitter
 
 Curves = dict[str, list[Estimate]]
@@ -98,10 +99,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--neutral",
         nargs="*",
-        choices=("positive", "negative"),
+        choices=tuple(NEUTRAL),
         default=[],
-        help="count the middle of a PRM's three labels as right, as wrong, or in both ways "
-        "(default: right is what the checkpoint calls so)",
+        help="what the middle of a PRM's three labels counts as, one or more ways to compare "
+        "(default: tiny's half, another's as the checkpoint says)",
     )
     parser.add_argument("--orm", nargs="*", default=[], help="tiny, folders or Hub ids")
     parser.add_argument("--draws", type=int, default=1000, help="orders in which a vote is held")
@@ -163,7 +164,7 @@ def _ways(judges: Sequence[Judge]) -> list[Way]:
         several = len({other.name for other in judges if other.kind == judge.kind}) > 1
         name = f"{judge.kind} {judge.name.rstrip('/')}" if several else judge.kind
         if judge.neutral is not None:
-            name += ", neutral " + {"positive": "+", "negative": "-"}[judge.neutral]
+            name += ", neutral " + {"positive": "+", "half": "½", "negative": "-"}[judge.neutral]
         if judge.kind == "ORM":
             ways.append(Way(name, judge.key, "last", True))
             continue

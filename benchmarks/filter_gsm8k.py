@@ -124,7 +124,8 @@ def train(
         for _ in range(max(1, round(epochs)))
         for problem in problems
     ]
-    recipe = Recipe(epochs=min(1.0, epochs), batch=16, learning_rate=1.5e-3, save_every=500)
+    how: dict[str, Any] = {"batch": 8, "accumulate": 2, "learning_rate": 1.5e-3}
+    recipe = Recipe(epochs=min(1.0, epochs), save_every=500, **how)
     told = fit(LlamaForCausalLM(config), words, examples, out, loss=class_loss, recipe=recipe)
     print(json.dumps(told))
     return told

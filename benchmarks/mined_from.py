@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, rows in sets.items():
         model = args.out / name.replace(", ", "-").replace(" ", "_")
         if not (model / "config.json").exists():
-            recipe = Recipe(batch=64, learning_rate=1e-3, bfloat16=True, epochs=args.epochs)
+            recipe = Recipe(
+                batch=16, accumulate=4, learning_rate=1e-3, bfloat16=True, epochs=args.epochs
+            )
             chosen = random.Random(0).sample(rows, least)
             train_rationalyst(reader, words, chosen, model, learn="both", recipe=recipe)
         scorer = RationaleScorer.from_pretrained(model)

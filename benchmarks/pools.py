@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency, tiny
-from reason_decode.cli.load import load_model, load_scorer
+from reason_decode.cli.load import load_model, load_verifier
 from reason_decode.evaluation import Item, Task
 from reason_decode.evaluation.complete import complete
 from reason_decode.rows import Reject, stream_rows
@@ -44,7 +44,9 @@ class Judge(NamedTuple):
     def key(self) -> str:
         """What its scores are filed under; other weights of the same name have another key."""
         key = f"{self.kind} {self.name} {fingerprint(self.name, self.kind.lower())}"
-        return key if self.neutral is None else f"{key} neutral {self.neutral}"
+        return (
+            f"{key} of whole solutions" if self.neutral is None else f"{key} neutral {self.neutral}"
+        )
 
     def load(self) -> Any:
         """The scorer."""
@@ -52,7 +54,7 @@ class Judge(NamedTuple):
         if self.kind == "ORM":
             return OutcomeRewardModel.from_pretrained(folder)
         if self.neutral is None:
-            return load_scorer(self.name)
+            return load_verifier(self.name)
         return ProcessRewardModel.from_pretrained(folder, neutral=self.neutral)
 
 

@@ -41,7 +41,6 @@ from reason_decode.scorers.base import reduce_scores
 from reason_decode.steps import StepSplitter
 from reason_decode.strategies import SelfConsistency
 from reason_decode.tiny import countdown
-from reason_decode.tiny.sampled import grade
 from reason_decode.training import (
     Labelled,
     Recipe,
@@ -65,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     tests = _pools(args.out / f"test-{args.pool}.jsonl", _tests(args), args.pool, seed=10**6)
     experiment = _teachers if args.experiment == "teachers" else _active
-    rows = [row for seed in range(args.seeds) for row in experiment(args, seed, tests)]
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    rows = [row for seed in seeds for row in experiment(args, seed, tests)]
     counts = _counts(args.pool)
     print(f"best of N over {len(tests)} problems, %; {args.seeds} seeds\n")
     print(table(_summed(rows, counts)))
@@ -90,12 +90,21 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=2, help="active: after the first")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--epochs", type=float, default=8.0)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     return parser.parse_args(argv)
 
 
 def _recipe(args: argparse.Namespace, seed: int) -> Recipe:
-    return Recipe(epochs=args.epochs, batch=32, learning_rate=3e-4, seed=seed, save_every=10**6)
+    return Recipe(
+        epochs=args.epochs,
+        batch=8,
+        accumulate=4,
+        learning_rate=args.learning_rate,
+        seed=seed,
+        save_every=10**6,
+    )
 
 
 def _tests(args: argparse.Namespace) -> list[str]:
@@ -137,9 +146,29 @@ def _train_pools(args: argparse.Namespace, seed: int) -> list[list[Labelled]]:
 
 def _labelled(prompt: str, text: str) -> Labelled:
     steps = tuple(StepSplitter(SEPARATOR).split(text))
-    (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], grade)
+    (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], _follows)
     answered = bool(steps) and steps[-1].startswith("Answer:")
     return replace(found, correct=answered and set(found.labels) == {1})
+
+
+def _follows(prompt: str, steps: Sequence[str]) -> list[bool]:
+    """Whether each line follows, up to the first that does not; a dead end is no mistake.
+
+    The paper's neutral steps, which it counts as right: what is tested is the choice among whole
+    solutions, and one with an answer was in no dead end.
+    """
+    problem = countdown.parse_prompt(prompt)
+    assert problem is not None
+    state: countdown.State | None = tuple(sorted(problem[0]))
+    said: list[bool] = []
+    for line in steps:
+        if line.startswith("Answer:"):
+            return [*said, countdown.is_answer(*problem, line)]
+        state = countdown.follow(state, line)
+        said.append(state is not None)
+        if state is None:
+            break
+    return said
 
 
 def _teachers(args: argparse.Namespace, seed: int, tests: Any) -> list[dict[str, Any]]:
@@ -151,10 +180,10 @@ def _teachers(args: argparse.Namespace, seed: int, tests: Any) -> list[dict[str,
     words, rows = load_tokenizer(str(BASE)), list[dict[str, Any]]()
     if seed == 0:
         rows.append(
-            {"way": "PRM_large itself", "solutions": 0} | _best(tests, tiny.load().prm.score)
+            {"way": "PRM_large itself", "solutions": 0} | _best(tests, tiny.load().verifier.score)
         )
     for size in args.sizes:
-        taught = list(label_by_scorer(solutions[:size], tiny.load().prm))
+        taught = list(label_by_scorer(solutions[:size], tiny.load().verifier))
         for name in TEACHERS:
             folder = args.out / f"{name.replace(' ', '-')}-{size}-{seed}"
             train = train_prm if name.startswith("PRM") else train_orm
@@ -172,21 +201,23 @@ def _active(args: argparse.Namespace, seed: int, tests: Any) -> list[dict[str, A
     pools = _train_pools(args, seed)
     pool = [x for each in pools for x in each if x.steps]
     words, rows = load_tokenizer(str(BASE)), list[dict[str, Any]]()
-    for name, rounds in (("active", args.rounds), ("uniform", 2 * args.rounds + 1)):
+    # Each round at random adds thrice as many: its second ends at over twice the labels.
+    for name, per_problem in (("active", 1), ("uniform", 3)):
         folder = args.out / f"{name}-{seed}"
         told = learn_actively(
             str(BASE),
             words,
             pool,
             folder,
-            rounds=rounds,
-            per_problem=1,
+            rounds=args.rounds,
+            per_problem=per_problem,
             uniform=name == "uniform",
             recipe=_recipe(args, seed),
         )
         for row in told:
             score = ProcessRewardModel.from_pretrained(folder / f"round-{row['round']}").score
-            rows.append({"way": name, "solutions": row["solutions"], **_best(tests, score)})
+            size = {"solutions": row["solutions"], "labels": row["labels"]}
+            rows.append({"way": name, **size, **_best(tests, score)})
     return rows
 
 
@@ -210,17 +241,20 @@ def _summed(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> list[dict[
     """One line a way and size: the mean over seeds and problems, intervals over problems."""
     groups: dict[tuple[str, int], list[Any]] = {}
     for row in rows:
-        groups.setdefault((row["way"], _rounded(row["solutions"])), []).append(row["accuracy"])
+        groups.setdefault((row["way"], _rounded(row["solutions"])), []).append(row)
     lines = []
-    for (way, size), seeds in groups.items():
+    for (way, size), found in groups.items():
+        seeds = [row["accuracy"] for row in found]
         problems = [
             [mean(values) for values in zip(*problem, strict=True)]
             for problem in zip(*seeds, strict=True)
         ]
         line = {"learnt from": way, "solutions": str(size or "-"), "seeds": str(len(seeds))}
-        for n, found in zip(counts, bootstrap(problems), strict=True):
+        if "labels" in found[0]:
+            line["steps labelled"] = f"{mean(row['labels'] for row in found):.0f}"
+        for n, best in zip(counts, bootstrap(problems), strict=True):
             line[f"best of {n}"] = (
-                f"{100 * found.mean:.1f} ({100 * found.low:.1f}-{100 * found.high:.1f})"
+                f"{100 * best.mean:.1f} ({100 * best.low:.1f}-{100 * best.high:.1f})"
             )
         lines.append(line)
     return lines

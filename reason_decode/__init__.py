@@ -9,7 +9,7 @@ out = t.model.generate(
     **inputs,
     max_new_tokens=96,
     do_sample=True,
-    custom_generate=BestOfN(t.prm, tokenizer=t.tokenizer, n=8),
+    custom_generate=BestOfN(t.verifier, tokenizer=t.tokenizer, n=8),
 )
 ```
 

@@ -16,7 +16,7 @@ from reason_decode.scorers import (
 )
 from reason_decode.scorers.checkpoint import load_checkpoint, load_words
 
-__all__ = ["load_model", "load_rationalyst", "load_scorer", "load_tokenizer"]
+__all__ = ["load_model", "load_rationalyst", "load_scorer", "load_tokenizer", "load_verifier"]
 
 
 @cache
@@ -86,6 +86,11 @@ def load_scorer(name: str) -> ProcessRewardModel | ServedVerifier:
     model: Any = scorer.model
     model.to(_device())
     return scorer
+
+
+def load_verifier(name: str) -> ProcessRewardModel | ServedVerifier:
+    """What ``load_scorer`` loads, to judge whole solutions: of ``tiny`` its ``verifier``."""
+    return _tiny().verifier if name == "tiny" else load_scorer(name)
 
 
 def load_rationalyst(

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.cli.load import load_scorer
+from reason_decode.cli.load import load_scorer, load_verifier
 from reason_decode.cli.rationales import add_rationales, make_rationalyst
 from reason_decode.scorers.base import Reduce
 from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
@@ -151,7 +151,7 @@ def make_strategy(
     if args.strategy in PLAIN:
         return None
     if args.strategy == "self-consistency":
-        weigh = None if args.weigh is None else load_scorer(args.prm)
+        weigh = None if args.weigh is None else load_verifier(args.prm)
         return SelfConsistency(
             tokenizer=tokenizer, n=args.n, weigh=weigh, stop=args.stop, max_tokens=args.max_tokens
         )
@@ -163,7 +163,8 @@ def make_strategy(
             supervision=args.supervision,
             max_tokens=args.max_tokens,
         )
-    scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
+    load = load_verifier if args.strategy == "best-of-n" else load_scorer
+    scorer = load(args.prm) if args.scorer == "prm" else make_rationalyst(args)
     reduce: dict[str, Any] = {} if args.reduce is None else {"reduce": args.reduce}
     if not reduce and args.scorer == "rationale" and args.strategy == "best-of-n":
         reduce = {"reduce": "mean"}

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
-from reason_decode.cli.load import load_scorer
+from reason_decode.cli.load import load_verifier
 from reason_decode.cli.text import percent, table
 from reason_decode.evaluation import TASKS, rerank
 from reason_decode.evaluation.files import check_writable, write_json
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     if args.json:
         check_writable(args.json)
     problems, rejected = read_samples(args.input, TASKS[args.task])
-    scorer = load_scorer(args.scorer)
+    scorer = load_verifier(args.scorer)
     result = rerank(problems, scorer, reduce=args.reduce, rejected=rejected)
     result = {"task": args.task, "scorer": args.scorer, "reduce": args.reduce, **result}
     if args.json:

@@ -98,20 +98,24 @@ class Format:
         return Layout(list(ids[: ends[-1] + 1] if ends else ids), ends)
 
 
+NEUTRAL = {"positive": 1.0, "half": 0.5, "negative": 0.0}
+"""What the middle one of three labels may count as, and how much of it is then right."""
+
+
 class TokenClassification(Format):
     """Prompt, then each step and a separator, every piece tokenised by itself (TRL's layout).
 
     P(right) is read at the separator's last token: that of the label which the config calls
     ``right``; if none is, of two labels the second, of three (wrong, neutral, right: PRM800K's
-    ratings) all but the first. ``neutral`` decides of three labels what the second counts as,
-    ``"positive"`` or ``"negative"``.
+    ratings) all but the first. ``neutral`` decides of three labels what the second counts as:
+    ``"positive"``, ``"negative"``, or ``"half"`` of its probability as right.
 
     Source: trl 1.13, trl/experimental/prm/prm_trainer.py; three labels: Lightman et al. 2023,
     2305.20050, section 2.6, where neutral counts as right, and appendix F, which compares both.
 
     Raises:
         ValueError: the model is none for token classification with two or three labels, or
-            ``neutral`` is neither word or the labels have no neutral one.
+            ``neutral`` is none of these words or the labels have no neutral one.
     """
 
     def __init__(
@@ -135,14 +139,15 @@ class TokenClassification(Format):
         super().__init__(model, tokenizer, **options)
         labels = model.config.id2label or {}
         named = [int(k) for k, label in labels.items() if label == "right"]
-        self.labels = named or list(range(1, model.config.num_labels))
+        count = model.config.num_labels
+        self.shares = torch.tensor([float(k in named if named else k > 0) for k in range(count)])
         if neutral is not None:
-            if neutral not in ("positive", "negative") or named not in ([], [2]):
+            if neutral not in NEUTRAL or count != 3 or named not in ([], [2]):
                 raise ValueError(
-                    f"got neutral={neutral!r} with labels {dict(labels)}; allowed are 'positive' "
-                    "and 'negative', for three labels in the order wrong, neutral, right"
+                    f"got neutral={neutral!r} with labels {dict(labels)}; allowed are "
+                    f"{', '.join(NEUTRAL)}, for three labels in the order wrong, neutral, right"
                 )
-            self.labels = [1, 2] if neutral == "positive" else [2]
+            self.shares[1] = NEUTRAL[neutral]
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
@@ -158,8 +163,8 @@ class TokenClassification(Format):
         return self.model(**inputs).logits
 
     def right(self, features: Tensor) -> Tensor:
-        """``softmax(logits)[right]``, summed where several labels count as right."""
-        return features.float().softmax(dim=-1)[:, self.labels].sum(dim=-1)
+        """``sum of share * softmax(logits)``, the share of each label that counts as right."""
+        return (features.float().softmax(dim=-1) * self.shares.to(features.device)).sum(dim=-1)
 
 
 class MathShepherd(Format):

@@ -68,7 +68,7 @@ class ProcessRewardModel:
             path_or_id: a local folder or a Hub id.
             format: as above; ``None`` to tell it by the architecture, else by the name.
             separator: what ends a step in a solution; ``None`` for the format's own.
-            neutral: what the middle one of three labels counts as, ``"positive"`` or
+            neutral: what the middle one of three labels counts as, ``"positive"``, ``"half"`` or
                 ``"negative"``; ``None``: right is what the checkpoint calls so.
             kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
 

@@ -50,7 +50,7 @@ class BestOfN(Strategy):
         >>> from reason_decode import BestOfN, tiny
         >>> t = tiny.load()
         >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
-        >>> best = BestOfN(t.prm, tokenizer=t.tokenizer, n=4)
+        >>> best = BestOfN(t.verifier, tokenizer=t.tokenizer, n=4)
         >>> how = {"do_sample": True, "max_new_tokens": 80, "return_dict_in_generate": True}
         >>> out = t.model.generate(**inputs, **how, custom_generate=best)
         >>> out.traces[0].best.total == max(c.total for c in out.traces[0].candidates)

@@ -11,10 +11,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers import ProcessRewardModel, RationaleScorer
+from reason_decode.scorers import OutcomeRewardModel, ProcessRewardModel, RationaleScorer
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Folders ``base``, ``prm`` and ``rationalyst``: checkpoints that plain transformers loads."""
+"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``: checkpoints for plain transformers."""
 # Of a rationale; what two intermediate results are made of takes up to forty.
 _RATIONALE_TOKENS = 48
 
@@ -33,6 +33,26 @@ class Tiny:
     model: Any
     tokenizer: PreTrainedTokenizerBase
     prm: ProcessRewardModel
+
+    @cached_property
+    def verifier(self) -> ProcessRewardModel:
+        """``prm`` as a judge of whole solutions, to which a dead end is half a mistake.
+
+        While steps are searched for, one that leaves the target out of reach is as bad as a wrong
+        one, and ``prm`` says so. What has reached its answer was in no dead end; but what looks
+        like one still casts doubt on it.
+        """
+        return ProcessRewardModel(self.prm.model, self.prm.tokenizer, neutral="half")
+
+    @cached_property
+    def orm(self) -> OutcomeRewardModel:
+        """The outcome reward model for whole solutions; loaded when it is first asked for.
+
+        Raises:
+            FileNotFoundError: the package was built without its weights.
+        """
+        _check("orm", "train_orm --out runs/orm")
+        return OutcomeRewardModel.from_pretrained(WEIGHTS / "orm")
 
     @cached_property
     def rationalyst(self) -> RationaleScorer:

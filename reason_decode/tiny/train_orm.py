@@ -1,7 +1,9 @@
 """The tiny outcome reward model: ``python -m reason_decode.tiny.train_orm --out DIR``.
 
-It learns from whole solutions and from nothing but whether each is right: the base's own, graded
-by the exact checkers, and made ones of problems of any size, half of them with a wrong answer.
+It goes on from the process reward model, and learns from whole solutions and from nothing but
+whether each is right: the base's own, graded by the exact checkers, and made ones of problems of any
+size, half of them with a wrong answer. (From the base, 112,000 solutions were not enough: it has to
+find any wrong step from one bit a solution, and judged no better than a vote.)
 """
 
 import argparse
@@ -56,12 +58,13 @@ def _labelled(prompt: str, steps: Sequence[str], right: bool) -> Labelled:
     return Labelled(prompt, tuple(steps), (None,) * len(steps), None, right)
 
 
-def run(out: Path, base: Path, *, batches: int, count: int, recipe: Recipe) -> None:
+def run(out: Path, base: Path, start: Path, *, batches: int, count: int, recipe: Recipe) -> None:
     """Sample and grade, once; train; write ``out/model``.
 
     Args:
         out: the folder of everything.
-        base: the tiny base, a checkpoint.
+        base: the tiny base, a checkpoint, which samples.
+        start: the checkpoint to go on from.
         batches: see ``draw_whole``.
         count: of solutions that are made.
         recipe: how to learn.
@@ -74,7 +77,7 @@ def run(out: Path, base: Path, *, batches: int, count: int, recipe: Recipe) -> N
     rows = [json.loads(line) for line in pool.read_text().splitlines()]
     solutions = [_labelled(row["prompt"], row["steps"], row["right"]) for row in rows]
     solutions += made(recipe.seed, count)
-    train_orm(base, words, solutions, out / "trained", recipe=recipe)
+    train_orm(start, words, solutions, out / "trained", recipe=recipe)
     judge = AutoModelForSequenceClassification.from_pretrained(out / "trained")
     export.orm(out, out / "trained", judge)
 
@@ -92,15 +95,18 @@ def main() -> None:
     """Parse the command line and run what is left to do."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of samples and models")
-    parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
+    parser.add_argument("--base", type=Path, help="samples; default: the packaged base")
+    parser.add_argument("--start", type=Path, help="goes on from; default: the packaged verifier")
     parser.add_argument("--batches", type=int, default=48, help="of samples (default: 48)")
-    parser.add_argument("--made", type=int, default=100_000, help="solutions (default: 100,000)")
+    parser.add_argument("--made", type=int, default=30_000, help="solutions (default: 30,000)")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    base = args.base or Path(__file__).parent / "weights" / "base"
-    recipe = Recipe(epochs=args.epochs, batch=64, learning_rate=5e-4, seed=args.seed)
-    run(args.out, base, batches=args.batches, count=args.made, recipe=recipe)
+    weights = Path(__file__).parent / "weights"
+    base, start = args.base or weights / "base", args.start or weights / "prm"
+    how: dict[str, Any] = {"batch": 16, "accumulate": 4, "learning_rate": 5e-4}
+    recipe = Recipe(epochs=args.epochs, seed=args.seed, **how)
+    run(args.out, base, start, batches=args.batches, count=args.made, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -193,7 +193,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     common: dict[str, Any] = {
-        "batch": 64,
+        "batch": 16,
+        "accumulate": 4,
         "learning_rate": args.learning_rate,
         "bfloat16": True,
     }

@@ -86,7 +86,7 @@ def learn_actively(
         out: a folder; ``rounds.jsonl`` there says what each round chose and how it trained.
         rounds: after the first.
         per_problem: solutions to label, of each problem and in each round.
-        wrong_share: see ``select``.
+        wrong_share: see ``select``; of all that a round chooses, if not of each problem's.
         uniform: choose at random instead, to compare with.
         reduce: step scores as one number.
         recipe: how each round trains; its seed draws too.
@@ -122,10 +122,12 @@ def learn_actively(
             new = [x for each in problems.values() for x in rng.sample(each, min(count, len(each)))]
         else:
             scores = _scores(out / f"round-{turn - 1}", pool, problems, reduce, options)
-            new = []
-            for prompt, places in problems.items():
+            new, due = [], wrong_share * per_problem
+            for count, (prompt, places) in enumerate(problems.items()):
                 right = [bool(verdicts[x]) for x in places]
-                best = select(scores[prompt], right, per_problem, wrong_share=wrong_share)
+                # Of one or two solutions of a problem 80 % is all: the share is kept over problems.
+                share = (round(due * (count + 1)) - round(due * count)) / per_problem
+                best = select(scores[prompt], right, per_problem, wrong_share=share)
                 new += [places[k] for k in best]
         chosen.update(new)
         taken = [pool[x] for x in sorted(chosen)]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.training.examples import collate
 from reason_decode.training.lora import merged
-from reason_decode.training.order import ByLength
+from reason_decode.training.order import Shuffled
 
 __all__ = ["Recipe", "fit"]
 
@@ -49,7 +49,8 @@ class Recipe:
     Args:
         epochs: passes over the examples; a fraction will do.
         batch: examples of a forward pass.
-        accumulate: forward passes of an update; the loss is the mean over all their labels.
+        accumulate: forward passes of an update, each of like lengths; the loss is the mean over all
+            their labels.
         learning_rate: the peak of a linear warm-up and a cosine.
         warmup: updates until the peak; below 1, a share of all.
         weight_decay: of AdamW.
@@ -214,7 +215,7 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
         def get_train_dataloader(self) -> DataLoader[Any]:
             rows: Any = self.train_dataset
             size = self.args.train_batch_size
-            order = ByLength(
+            order = Shuffled(
                 [len(row["input_ids"]) for row in rows],
                 size * self.args.gradient_accumulation_steps,
                 self.args.seed,
@@ -237,7 +238,7 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
 
 
 def _rows(examples: Iterable[Learnable]) -> list[dict[str, Any]]:
-    # Batches are of like lengths, which are those of input_ids.
+    # The forward passes of an update are of like lengths, which are those of input_ids.
     return [{"input_ids": example.ids, "example": example} for example in examples]
 
 

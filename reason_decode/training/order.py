@@ -1,29 +1,32 @@
-"""The order of examples: batches of like lengths, decided by the seed and the epoch alone."""
+"""The order of examples: updates drawn at random, by the seed and the epoch alone."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
-__all__ = ["ByLength"]
+__all__ = ["Shuffled"]
 
 
-class ByLength(Sampler[int]):
-    """Every example once an epoch, ``batch`` neighbours of like lengths, the longest first.
+class Shuffled(Sampler[int]):
+    """Every example once an epoch; those of an update at random, then the longest first.
 
-    A long solution then does not make short ones pay for its padding. transformers' own sampler
-    draws from torch's global state, which dropout moves on: a run that goes on in its second epoch
-    would not see the order that it began with.
+    The forward passes of an update are then of like lengths, and a long solution does not make
+    short ones pay for its padding; but no update is of one length alone. A solution that is read up
+    to its first wrong step is the shorter the earlier that is: sorted farther, an update holds
+    nothing but mistakes, the next one none, and what one teaches the other undoes.
+
+    transformers' own samplers draw from torch's global state, which dropout moves on: a run that
+    goes on in its second epoch would not see the order that it began with.
 
     Args:
         lengths: of the examples, in tokens.
-        batch: examples of an update.
+        update: examples of an update.
         seed: of the order.
     """
 
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-        self.lengths, self.batch, self.seed = list(lengths), batch, seed
+    def __init__(self, lengths: Sequence[int], update: int, seed: int) -> None:
+        self.lengths, self.update, self.seed = list(lengths), update, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -36,4 +39,7 @@ class ByLength(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         # Seeds beside each other would give epochs of one run to its neighbour.
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from get_length_grouped_indices(self.lengths, self.batch, generator=chance)
+        order = torch.randperm(len(self.lengths), generator=chance).tolist()
+        for start in range(0, len(order), self.update):
+            drawn = order[start : start + self.update]
+            yield from sorted(drawn, key=lambda place: -self.lengths[place])

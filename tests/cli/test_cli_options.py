@@ -8,6 +8,8 @@ from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, 
 from tests.fakes import ByteTokenizer, TableScorer
 
 SCORER = TableScorer(lambda step: 1.0)
+# Of whole solutions.
+JUDGE = TableScorer(lambda step: 1.0)
 
 
 def parsed(*argv: str) -> Namespace:
@@ -18,16 +20,18 @@ def parsed(*argv: str) -> Namespace:
 
 def made(monkeypatch: pytest.MonkeyPatch, *argv: str) -> Any:
     monkeypatch.setattr(options, "load_scorer", lambda name: SCORER)
+    monkeypatch.setattr(options, "load_verifier", lambda name: JUDGE)
     tokenizer: Any = ByteTokenizer()
     return options.make_strategy(parsed(*argv), tokenizer)
 
 
 def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
     best = made(monkeypatch, "--n", "3")
-    assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, SCORER)
+    assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, JUDGE)
     search = made(monkeypatch, "--strategy", "step-search", "--beam-width", "2", "--margin", "0.5")
     assert isinstance(search, StepSearch)
     assert (search.n, search.beam_width, search.margin) == (8, 2, 0.5)
+    assert search.scorer is SCORER
     assert (best.reduce, search.reduce) == ("prod", "last")
     assert made(monkeypatch, "--reduce", "min").reduce == "min"
     assert made(monkeypatch, "--strategy", "greedy") is None
@@ -41,7 +45,7 @@ def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
     assert made(monkeypatch, "--max-tokens", "900").max_tokens == 900
     early = ["--strategy", "self-consistency", "--stop"]
     vote = made(monkeypatch, *early, "0.9", "--weigh", "prm")
-    assert (vote.stop, vote.weigh) == (0.9, SCORER)
+    assert (vote.stop, vote.weigh) == (0.9, JUDGE)
     assert made(monkeypatch, *early, "decided").stop == "decided"
 
 
@@ -64,7 +68,8 @@ def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(options, "load_scorer", lambda name: pytest.fail(f"loaded {name}"))
+    for load in ("load_scorer", "load_verifier"):
+        monkeypatch.setattr(options, load, lambda name: pytest.fail(f"loaded {name}"))
     tokenizer: Any = ByteTokenizer()
     vote = options.make_strategy(parsed("--strategy", "self-consistency", "--n", "5"), tokenizer)
     assert isinstance(vote, SelfConsistency) and vote.n == 5

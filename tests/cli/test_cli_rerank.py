@@ -15,7 +15,7 @@ def test_picks_are_graded_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     scorer = TableScorer(lambda step: 0.9 if step.endswith("24") else 0.1)
-    monkeypatch.setattr(command, "load_scorer", lambda name: scorer)
+    monkeypatch.setattr(command, "load_verifier", lambda name: scorer)
     source, out = tmp_path / "samples.jsonl.gz", tmp_path / "out.json"
     row = {"puzzle": "4 5 6 10", "samples": SAMPLES}
     source.write_bytes(gzip.compress(f"{json.dumps(row)}\nbroken\n".encode()))

@@ -27,7 +27,8 @@ def say(body: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
     monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
-    monkeypatch.setattr(decoding, "load_scorer", lambda name: tiny.prm)
+    for load in ("load_scorer", "load_verifier"):
+        monkeypatch.setattr(decoding, load, lambda name: tiny.prm)
 
 
 def argv(folder: Path, url: str, *more: str) -> list[str]:

@@ -94,16 +94,17 @@ def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> No
 
 
 def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
-    strict, lenient = (
-        ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral)
-        for neutral in ("negative", "positive")
+    strict, even, lenient = (
+        ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral).score(PAIRS, SOLUTIONS)
+        for neutral in ("negative", "half", "positive")
     )
-    own = tiny.prm.score(PAIRS, SOLUTIONS)
-    for plain, low, high in zip(
-        own, strict.score(PAIRS, SOLUTIONS), lenient.score(PAIRS, SOLUTIONS), strict=True
-    ):
+    own, whole = tiny.prm.score(PAIRS, SOLUTIONS), tiny.verifier.score(PAIRS, SOLUTIONS)
+    for plain, low, middle, high in zip(own, strict, even, lenient, strict=True):
         torch.testing.assert_close(low, plain)
+        torch.testing.assert_close(middle, (low + high) / 2)
         assert (high >= low).all()
-    assert strict.settings()["neutral"] == "negative" and "neutral" not in tiny.prm.settings()
+    torch.testing.assert_close(whole, even)
+    assert tiny.verifier.settings()["neutral"] == "half"
+    assert "neutral" not in tiny.prm.settings()
     with pytest.raises(ValueError, match="got neutral='maybe' with labels"):
         ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral="maybe")

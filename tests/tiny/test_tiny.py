@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from reason_decode import tiny as package
 from reason_decode.tiny import WEIGHTS, Tiny
@@ -12,14 +16,16 @@ from reason_decode.tiny.batch import VERDICTS
 
 def test_all_weights_fit_the_package() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 17e6
+    # Three models are in it, a fourth (rationales) has its place kept.
+    assert sum(path.stat().st_size for path in files) < 4 * 5.5e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
 
-def test_plain_transformers_loads_both_in_full_precision() -> None:
+def test_plain_transformers_loads_all_in_full_precision() -> None:
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base")
     judge = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
-    assert model.dtype == judge.dtype == torch.float32
+    outcome = AutoModelForSequenceClassification.from_pretrained(WEIGHTS / "orm")
+    assert model.dtype == judge.dtype == outcome.dtype == torch.float32
     assert judge.config.id2label == dict(enumerate(VERDICTS))
 
 
@@ -59,3 +65,18 @@ def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
     scores = tiny.prm.score([prompt] * 3, [right, slip, lost])
     assert scores[1][1] < 0.1 < 0.5 < scores[0][1]
     assert scores[2][0] < scores[0][0] / 10
+
+
+def test_the_outcome_model_and_the_judge_of_whole_solutions_know_right_from_wrong(
+    tiny: Tiny,
+) -> None:
+    prompt = "Make 24 from 4 5 6 10.\n"
+    right = (
+        "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 - 6 = 24 (left: 24)\n"
+        "Answer: 5 * 6 - (10 - 4) = 24"
+    )
+    wrong = [right.replace("30 - 6 = 24", "30 - 6 = 25"), right.replace("5 * 6 - (", "5 + 6 - (")]
+    first, *others = [x.prod() for x in tiny.orm.score([prompt] * 3, [right, *wrong])]
+    assert all(first > x for x in others)
+    first, *others = [x.prod() for x in tiny.verifier.score([prompt] * 3, [right, *wrong])]
+    assert all(first > x for x in others)

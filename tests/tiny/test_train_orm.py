@@ -19,7 +19,7 @@ def test_solutions_are_sampled_once_graded_and_learnt_from(
     share = sampled._WHOLE._replace(rows=16)
     monkeypatch.setattr(sampled, "_WHOLE", share)
     recipe = Recipe(epochs=1, batch=8)
-    train_orm.run(tmp_path, WEIGHTS / "base", batches=1, count=10, recipe=recipe)
+    train_orm.run(tmp_path, WEIGHTS / "base", WEIGHTS / "prm", batches=1, count=10, recipe=recipe)
     drawn = (tmp_path / "whole.jsonl").read_text()
     rows = [json.loads(line) for line in drawn.splitlines()]
     assert 0 < len(rows) <= 16 and {row["right"] for row in rows} <= {True, False}
@@ -27,7 +27,7 @@ def test_solutions_are_sampled_once_graded_and_learnt_from(
         [rows[0]["prompt"]], [rows[0]["steps"]]
     )
     assert 0 <= float(score[0]) <= 1
-    train_orm.run(tmp_path, WEIGHTS / "base", batches=1, count=10, recipe=recipe)
+    train_orm.run(tmp_path, WEIGHTS / "base", WEIGHTS / "prm", batches=1, count=10, recipe=recipe)
     assert (tmp_path / "whole.jsonl").read_text() == drawn
 
 

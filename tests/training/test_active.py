@@ -3,7 +3,7 @@ import json
 import pytest
 
 from reason_decode import tiny
-from reason_decode.training import Labelled, Recipe, learn_actively, select
+from reason_decode.training import Labelled, Recipe, active, learn_actively, select
 
 FAST = Recipe(epochs=1, batch=8, learning_rate=1e-3)
 
@@ -53,6 +53,23 @@ def test_rounds_add_to_what_is_labelled_and_go_on_where_they_were(tmp_path, unif
     assert [json.loads(line) for line in lines] == more
     every = [place for row in more for place in row["chosen"]]
     assert sorted(every) == list(range(15))
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkeypatch):
+    # Four fifths of one, rounded, is one: no right solution was ever chosen.
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    shares = []
+
+    def spy(scores, right, k, *, wrong_share):
+        shares.append(wrong_share)
+        return select(scores, right, k, wrong_share=wrong_share)
+
+    monkeypatch.setattr(active, "select", spy)
+    start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
+    how = {"rounds": 1, "per_problem": 1, "wrong_share": 2 / 3, "recipe": FAST}
+    learn_actively(start, tokenizer, pool(), tmp_path, **how)
+    assert shares == [1, 0, 1]
 
 
 def test_a_pool_that_nobody_graded_is_refused(tmp_path):

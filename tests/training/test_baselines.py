@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 pytest.importorskip("peft", reason="baselines need peft")
 pytest.importorskip("accelerate", reason="training needs accelerate")
@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from reason_decode import tiny
 from reason_decode.adapters import load_adapted, with_sum
 from reason_decode.training import Labelled, Recipe, train_baseline, train_nat
+from tests.nat_models import save_random
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,22 +33,7 @@ def logits(model: Any) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    """A folder with a random model, and tiny's tokenizer."""
-    folder, words = tmp_path_factory.mktemp("base"), tiny.load().tokenizer
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+    return save_random(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

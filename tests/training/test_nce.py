@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 pytest.importorskip("peft", reason="NCE needs peft")
 pytest.importorskip("accelerate", reason="training needs accelerate")
@@ -20,7 +20,7 @@ from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
 from reason_decode.training.nce import Told, calibration, distilled_loss, mixed_loss, teach
-from tests.nat_models import filled, with_nat
+from tests.nat_models import filled, save_random, with_nat
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
@@ -142,23 +142,7 @@ def test_activations_may_be_recomputed_and_only_the_student_learns(tiny_llama, r
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    """A folder with a random model of two layers, half as many key heads, and tiny's tokenizer."""
-    folder, words = tmp_path_factory.mktemp("base"), tiny.load().tokenizer
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+    return save_random(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
