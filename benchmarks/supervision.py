@@ -40,7 +40,8 @@ from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.scorers.base import reduce_scores
 from reason_decode.steps import StepSplitter
 from reason_decode.strategies import SelfConsistency
-from reason_decode.tiny import countdown
+from reason_decode.tiny import arithmetic, countdown
+from reason_decode.tiny.sampled import ANSWERED, grade
 from reason_decode.training import (
     Labelled,
     Recipe,
@@ -55,6 +56,8 @@ BASE = tiny.WEIGHTS / "base"
 SEPARATOR = "\n"
 # Problems sampled from side by side.
 _AT_ONCE = 16
+# Of a solution at most: one of countdown has about sixty, one of a sum about two hundred.
+_TOKENS = {"countdown": 100, "arithmetic": 256}
 TEACHERS = ("PRM from PRM_large", "ORM from PRM_large", "ORM from answers")
 
 
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Sample, label, train, test; print a table."""
     args = _arguments(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    tests = _pools(args.out / f"test-{args.pool}.jsonl", _tests(args), args.pool, seed=10**6)
+    tests = _pools(args, f"test-{args.pool}.jsonl", _tests(args), args.pool, seed=10**6)
     experiment = _teachers if args.experiment == "teachers" else _active
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     rows = [row for seed in seeds for row in experiment(args, seed, tests)]
@@ -79,6 +82,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of samples and models")
     parser.add_argument(
         "--data", help="Game of 24 problems to test on (24.csv); default: made ones"
+    )
+    parser.add_argument(
+        "--kind", choices=("countdown", "arithmetic"), default="countdown", help="of made problems"
     )
     parser.add_argument("--rows", default="901:1001", help="of --data: FIRST:LAST")
     parser.add_argument("--tests", type=int, default=100, help="made problems to test on")
@@ -111,23 +117,28 @@ def _tests(args: argparse.Namespace) -> list[str]:
     if args.data:
         items, _ = TASKS["game24"].load(args.data, args.rows)
         return [item.prompt for item in items][: args.tests]
-    return _made(args.tests, "test")
+    return _made(args.kind, args.tests, "test")
 
 
-def _made(count: int, seed: str) -> list[str]:
+def _made(kind: str, count: int, seed: str) -> list[str]:
     rng = random.Random(f"supervision/{seed}")
+    if kind == "arithmetic":
+        return [arithmetic.prompt(arithmetic.problem(rng)) for _ in range(count)]
     problems = dict.fromkeys(countdown.solvable(rng) for _ in range(3 * count))
     return [countdown.prompt(*problem) for problem in problems][:count]
 
 
-def _pools(path: Path, prompts: Sequence[str], size: int, seed: int) -> list[list[Labelled]]:
-    """Samples of each problem with exact labels; drawn once, then read."""
+def _pools(
+    args: argparse.Namespace, name: str, prompts: Sequence[str], size: int, seed: int
+) -> list[list[Labelled]]:
+    """Samples of each problem with exact labels; drawn once into a file of --out, then read."""
+    path = args.out / name
     if not path.exists():
         t = tiny.load()
         torch.manual_seed(seed)
         vote = SelfConsistency(tokenizer=t.tokenizer, n=size)
         rows: list[str] = []
-        how: dict[str, Any] = {"max_new_tokens": 100, "temperature": 1.0}
+        how: dict[str, Any] = {"max_new_tokens": _TOKENS[args.kind], "temperature": 1.0}
         for start in tqdm(range(0, len(prompts), _AT_ONCE), desc=path.name, unit="batch"):
             batch = prompts[start : start + _AT_ONCE]
             done = complete(t.model, t.tokenizer, vote, batch, **how)
@@ -140,14 +151,14 @@ def _pools(path: Path, prompts: Sequence[str], size: int, seed: int) -> list[lis
 
 
 def _train_pools(args: argparse.Namespace, seed: int) -> list[list[Labelled]]:
-    prompts = _made(args.problems, f"train {seed}")
-    return _pools(args.out / f"train-{seed}.jsonl", prompts, args.samples, seed)
+    prompts = _made(args.kind, args.problems, f"train {seed}")
+    return _pools(args, f"train-{seed}.jsonl", prompts, args.samples, seed)
 
 
 def _labelled(prompt: str, text: str) -> Labelled:
     steps = tuple(StepSplitter(SEPARATOR).split(text))
     (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], _follows)
-    answered = bool(steps) and steps[-1].startswith("Answer:")
+    answered = bool(steps) and steps[-1].startswith(ANSWERED)
     return replace(found, correct=answered and set(found.labels) == {1})
 
 
@@ -158,7 +169,8 @@ def _follows(prompt: str, steps: Sequence[str]) -> list[bool]:
     solutions, and one with an answer was in no dead end.
     """
     problem = countdown.parse_prompt(prompt)
-    assert problem is not None
+    if problem is None:
+        return grade(prompt, steps)
     state: countdown.State | None = tuple(sorted(problem[0]))
     said: list[bool] = []
     for line in steps:

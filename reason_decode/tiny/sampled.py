@@ -19,8 +19,8 @@ from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.tiny.countdown_work import Work
 
 _PER_PROBLEM = 4
-# The last line of a solution, by kind of problem.
-_ANSWERED = ("Answer:", "So the answer is")
+ANSWERED = ("Answer:", "So the answer is")
+"""How the last line of a solution begins, by kind of problem."""
 
 
 class _Share(NamedTuple):
@@ -92,7 +92,7 @@ def draw_whole(
         begun = [_begun(rng, share) for _ in range(share.rows // _PER_PROBLEM)]
         for (prompt, _, _), steps in _continued(model, tokenizer, begun, share.tokens):
             right = grade(prompt, steps)
-            ended = steps[-1].startswith(_ANSWERED)
+            ended = steps[-1].startswith(ANSWERED)
             yield prompt, steps, ended and len(right) == len(steps) and all(right)
 
 

@@ -1,9 +1,9 @@
 """The tiny outcome reward model: ``python -m reason_decode.tiny.train_orm --out DIR``.
 
 It goes on from the process reward model, and learns from whole solutions and from nothing but
-whether each is right: the base's own, graded by the exact checkers, and made ones of problems of any
-size, half of them with a wrong answer. (From the base, 112,000 solutions were not enough: it has to
-find any wrong step from one bit a solution, and judged no better than a vote.)
+whether each is right: the base's own, graded by the exact checkers, and made ones of problems of
+any size, half of them with a wrong answer. From the base it would have to find out from one bit a
+solution what a wrong step is.
 """
 
 import argparse
