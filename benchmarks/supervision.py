@@ -171,16 +171,7 @@ def _follows(prompt: str, steps: Sequence[str]) -> list[bool]:
     problem = countdown.parse_prompt(prompt)
     if problem is None:
         return grade(prompt, steps)
-    state: countdown.State | None = tuple(sorted(problem[0]))
-    said: list[bool] = []
-    for line in steps:
-        if line.startswith("Answer:"):
-            return [*said, countdown.is_answer(*problem, line)]
-        state = countdown.follow(state, line)
-        said.append(state is not None)
-        if state is None:
-            break
-    return said
+    return countdown.check(*problem, steps, reach=False)
 
 
 def _teachers(args: argparse.Namespace, seed: int, tests: Any) -> list[dict[str, Any]]:

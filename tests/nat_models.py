@@ -1,35 +1,12 @@
 """Models with a negative adapter and a NAT one, as the tests of both need them."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from reason_decode import tiny
 from reason_decode.adapters import add_nat
-
-
-def save_random(folder: Path) -> Path:
-    """The folder, with a random model of two layers, half as many key heads, tiny's tokenizer."""
-    words = tiny.load().tokenizer
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
 
 
 def filled(model: Any, adapter: str, seed: int, std: float = 0.3) -> Any:

@@ -121,7 +121,12 @@ def to_numbers(words: Sequence[str]) -> list[Number] | None:
 
 
 def check(
-    numbers: Sequence[Number], target: int, steps: Sequence[str], *, onward: bool = False
+    numbers: Sequence[Number],
+    target: int,
+    steps: Sequence[str],
+    *,
+    onward: bool = False,
+    reach: bool = True,
 ) -> list[bool]:
     """Whether each step is right, up to and including the first that is not.
 
@@ -135,6 +140,7 @@ def check(
         steps: lines of work, without newlines.
         onward: go on past dead ends (lines that follow, but leave the target out of reach), up to
             the first line that does not follow.
+        reach: whether a line that follows, but leaves the target out of reach, is wrong.
 
     Returns:
         One bool a step; it ends after the first ``False``, or ``onward`` the first such line.
@@ -147,7 +153,7 @@ def check(
             state = None
         else:
             state = follow(state, line)
-            verdicts.append(state is not None and target in reachable(state))
+            verdicts.append(state is not None and (not reach or target in reachable(state)))
         if not verdicts[-1] and not (onward and state):
             break
     return verdicts

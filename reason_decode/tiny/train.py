@@ -72,8 +72,10 @@ def prm_schedule(steps: int) -> stream.Schedule:
         chains=8,
         drills=48,
     )
-    less = whole._replace(countdown=4, varied=16, arithmetic=1, brief=6, sampled=12)
-    return ((0, less._replace(chains=5, drills=72)), (3 * steps // 4, whole))
+    less = whole._replace(
+        countdown=4, varied=16, arithmetic=1, brief=6, sampled=12, chains=5, drills=72
+    )
+    return ((0, less), (3 * steps // 4, whole))
 
 
 def config(vocab_size: int) -> LlamaConfig:

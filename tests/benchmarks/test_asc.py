@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
-from reason_decode import tiny
 from reason_decode.training import Labelled
+from tests.random_models import save_bert
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -23,17 +22,7 @@ def test_the_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     asc = benchmark("asc")
-    words = tiny.load().tokenizer
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=48,
-    )
-    torch.manual_seed(0)
-    BertModel(config).save_pretrained(tmp_path / "bert")
-    words.save_pretrained(tmp_path / "bert")
+    save_bert(tmp_path / "bert")
     rows = [
         {"question": f"Problem:\n{a} + 1 =", "answer": f"\\boxed{{{a + 1}}}"}
         | {"generated_answer": [f"The answer is {b}." for b in (a + 1, a + 1, a, a + 2)]}

@@ -2,11 +2,10 @@ import json
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
-from reason_decode import tiny
 from reason_decode.cli import main
+from tests.random_models import save_llama
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytest.importorskip("peft", reason="adapters need peft")
@@ -21,12 +20,7 @@ ROWS = [
 
 def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     base, data = tmp_path / "base", tmp_path / "data.jsonl"
-    words = tiny.load().tokenizer
-    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
-    config = LlamaConfig(vocab_size=len(words), num_attention_heads=2, eos_token_id=2, **small)
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(base)
-    words.save_pretrained(base)
+    save_llama(base)
     data.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n")
     common = ["--model", str(base), "--data", str(data), "--hold-out", "0.5", "--epochs", "1"]
     stages = {

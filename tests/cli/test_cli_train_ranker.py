@@ -1,13 +1,11 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from transformers import BertConfig, BertModel
 
-from reason_decode import RankingModel, tiny
+from reason_decode import RankingModel
 from reason_decode.cli import main
+from tests.random_models import save_bert
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -30,15 +28,10 @@ def data(tmp_path: Path) -> Path:
 def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind):
     model, options = "tiny", ["--most", "2", "--lora", "2"]
     if kind == "encoder":
-        words = tiny.load().tokenizer
-        small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48}
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(words), num_hidden_layers=1, num_attention_heads=2, **small
+        model, options = (
+            str(save_bert(tmp_path / "bert")),
+            ["--compare", "logistic", "--window", "24"],
         )
-        BertModel(config).save_pretrained(tmp_path / "bert")
-        words.save_pretrained(tmp_path / "bert")
-        model, options = str(tmp_path / "bert"), ["--compare", "logistic", "--window", "24"]
     else:
         pytest.importorskip("peft", reason="LoRA needs peft")
     out, told = tmp_path / "out", tmp_path / "told.json"

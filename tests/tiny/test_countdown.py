@@ -68,6 +68,8 @@ def test_onward_dead_ends_are_passed_and_what_does_not_follow_ends_the_check() -
     more = [*steps, "Answer: 5 * (10 + 6 - 4) = 24"]
     assert countdown.check((4, 5, 6, 10), 24, more, onward=True) == [False] * 3
     assert countdown.check((4, 5, 6, 10), 24, RIGHT, onward=True) == [True] * 4
+    told = countdown.check((4, 5, 6, 10), 24, more, reach=False)
+    assert told == [True, True, False]
 
 
 def test_right_steps_are_right_in_any_order_of_what_is_left() -> None:

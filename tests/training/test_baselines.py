@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from reason_decode import tiny
 from reason_decode.adapters import load_adapted, with_sum
 from reason_decode.training import Labelled, Recipe, train_baseline, train_nat
-from tests.nat_models import save_random
+from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def logits(model: Any) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return save_random(tmp_path_factory.mktemp("base"))
+    return save_llama(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
 from reason_decode.training.nce import Told, calibration, distilled_loss, mixed_loss, teach
-from tests.nat_models import filled, save_random, with_nat
+from tests.nat_models import filled, with_nat
+from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
@@ -142,7 +143,7 @@ def test_activations_may_be_recomputed_and_only_the_student_learns(tiny_llama, r
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return save_random(tmp_path_factory.mktemp("base"))
+    return save_llama(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 from reason_decode import RankingModel, tiny
 from reason_decode.scorers.encoding import fitted
@@ -14,6 +13,7 @@ from reason_decode.scorers.reading import Layout
 from reason_decode.training import Labelled, Recipe, contest_loss, train_ranker
 from reason_decode.training.contests import contests, tell
 from reason_decode.training.ranker import pair_accuracy
+from tests.random_models import save_bert
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = Recipe(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
@@ -33,20 +33,7 @@ RIGHT, WRONG = sums(0), sums(3)
 
 @pytest.fixture
 def bert(tmp_path: Path) -> Path:
-    words = tiny.load().tokenizer
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=48,
-        hidden_dropout_prob=0,
-        attention_probs_dropout_prob=0,
-    )
-    BertModel(config).save_pretrained(tmp_path / "bert")
-    words.save_pretrained(tmp_path / "bert")
-    return tmp_path / "bert"
+    return save_bert(tmp_path / "bert")
 
 
 @pytest.mark.parametrize("compare", ["cubic", "logistic", "pointwise"])
