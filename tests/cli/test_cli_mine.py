@@ -97,9 +97,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(t
     code = "import sys; from reason_decode.cli import main; sys.exit(main(sys.argv[1:]))"
     folders = (ROOT, ROOT / "kernels" / "torch-ext", Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": ":".join(map(str, folders)), "OMP_NUM_THREADS": "1"}
-    sizes, goal, status = [0], 0, 0
+    sizes, status = [0], 0
     for _ in range(2):
-        goal += generator.randrange(1, COUNT // 3)
+        # Beyond what stands there: a busy machine may have written more than was waited for.
+        goal = sizes[-1] + generator.randrange(1, COUNT // 4)
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments(path, out)],
             env=environment,
