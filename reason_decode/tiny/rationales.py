@@ -5,17 +5,21 @@ or, with a given probability, one that distracts. Which is which is known, so th
 be calibrated on it; the filter and the training are not told::
 
     Make 36 from 4 5 6 10.
-    <BOT>Make 30 + 6.<EOT>10 - 4 = 6 (left: 5 6 6)
-    <BOT>Make 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
-    <BOT>Make 30 + 6.<EOT>30 + 6 = 36 (left: 36)
+    <BOT>36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
+    <BOT>30 = 5 * 6, 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
+    <BOT>36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 
-As everywhere here, no problem has the target 24.
+What can be aimed at is named in any order, the solution's own among it: a model that is asked for
+one rationale then begins with the aim that it is surest of. In the second form a number on the way
+is an aim itself, so that every number is taken apart somewhere. As everywhere here, no problem has
+the target 24.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 from reason_decode.mining import Marked
@@ -29,8 +33,11 @@ COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
 _ARITHMETIC_EVERY = 6
 _GAMES = 0.6
 # Documents of the same numbers and other targets: what can be made of them is found once.
-_DEALT = 12
+_DEALT = 96
 _MOST = 100
+# So many aims a rationale names at most, and how often it names one number on the way instead.
+_AIMS = 3
+_ON_THE_WAY = 0.3
 # Of an arithmetic document, how many lines at its end have rationales.
 _LINES = 3
 
@@ -42,29 +49,29 @@ class Drawn(NamedTuple):
     right: tuple[bool, ...]
 
 
-def draw(seed: int, count: int, wrong: float = 0.3) -> Iterator[Drawn]:
+def draw(seed: int, count: int, wrong: float = 0.3, start: int = 0) -> Iterator[Drawn]:
     """Documents of both kinds.
 
     Args:
         seed: of everything; document k depends on it and on k alone.
         count: how many.
         wrong: the probability that a rationale is one that distracts.
+        start: the number of the first document.
     """
-    for k in range(count):
+    for k in range(start, start + count):
         rng = random.Random(f"rationales/{seed}/{k}")
         if k % _ARITHMETIC_EVERY == 0:
             yield arithmetic_document(rng, str(k), wrong)
         else:
-            dealt = random.Random(f"rationales/{seed}/numbers/{k // _DEALT}")
-            yield countdown_document(rng, str(k), wrong, _numbers(dealt))
+            yield countdown_document(rng, str(k), wrong, _numbers(seed, k // _DEALT))
 
 
 def countdown_document(
     rng: random.Random, id: str, wrong: float, numbers: tuple[int, ...]
 ) -> Drawn:
-    """A countdown solution with an aim before each operation, and what is what before the answer.
+    """A countdown solution with aims before each operation, and what is what before the answer.
 
-    The aim is the last operation: what the two numbers will be that make the target.
+    An aim is a last operation: what the two numbers will be that make the target.
     """
     target = _target(rng, numbers)
     work = countdown_work.write(rng, numbers, target)
@@ -76,27 +83,38 @@ def countdown_document(
     for k, line in enumerate(work.steps):
         distracts = rng.random() < wrong
         if k < len(operations):
-            a, op, b, _ = operations[-1]
-            rationale = _other_aim(rng, states[-1], target) if distracts else f"Make {a} {op} {b}."
+            rationales.append(_aim(rng, states[-1], target, operations[k:], distracts))
             after = countdown.follow(states[-1], line)
             assert after is not None
             states.append(after)
         else:
-            rationale = _parts(operations)
             distracts = distracts and len(operations) > 1
-            rationale = _other_parts(rng, operations) if distracts else rationale
-        rationales.append(rationale)
+            rationales.append(
+                _other_parts(rng, operations) if distracts else _parts(operations)
+            )
         right.append(not distracts)
     texts = (work.prompt, *(f"{line}\n" for line in work.steps))
     return Drawn(Marked(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
 
 
-def _numbers(rng: random.Random) -> tuple[int, ...]:
-    """Four numbers 1-13, or fewer or larger ones, from which some target can be made."""
+@lru_cache(1)
+def _games() -> tuple[tuple[int, ...], ...]:
+    """Every four numbers 1-13, shuffled."""
+    found = [x for x in combinations_with_replacement(range(1, 14), 4)]
+    random.Random("rationales/games").shuffle(found)
+    return tuple(found)
+
+
+def _numbers(seed: int, deal: int) -> tuple[int, ...]:
+    """Numbers from which some target can be made: six times in ten the next game's, or others."""
+    turn, place = divmod(deal, 10)
+    if place < 10 * _GAMES:
+        numbers = _games()[(int(10 * _GAMES) * turn + place) % len(_games())]
+        if countdown.targets(numbers, _MOST):
+            return numbers
+    rng = random.Random(f"rationales/{seed}/numbers/{deal}")
     while True:
-        numbers = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
-        if rng.random() > _GAMES:
-            numbers, _ = countdown.varied(rng)
+        numbers, _ = countdown.varied(rng)
         if countdown.targets(numbers, _MOST):
             return numbers
 
@@ -105,7 +123,7 @@ def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
     return rng.choice(countdown.targets(numbers, _MOST))
 
 
-@lru_cache(1 << 16)
+@lru_cache(1 << 18)
 def aims(state: State) -> frozenset[State]:
     """Every two numbers, ascending, that can be what is left of a state."""
     if len(state) <= 2:
@@ -113,6 +131,53 @@ def aims(state: State) -> frozenset[State]:
     return frozenset().union(
         *{aims(countdown.after(state, move)) for move in countdown.moves(state)}
     )
+
+
+@lru_cache(1 << 6)
+def ways(state: State) -> Mapping[Number, tuple[str, ...]]:
+    """The last operations that a state may come to, as text, by what they make.
+
+    Of a sum or a product the larger number stands first. Negative numbers are left out, with which
+    everything can be said twice.
+    """
+    found: dict[Number, list[str]] = {}
+    for pair in sorted(pair for pair in aims(state) if pair[0] >= 0):
+        for move in countdown.moves(pair):
+            told = _last(pair[move.i], move.op, pair[move.j])
+            texts = found.setdefault(move.value, [])
+            if told not in texts:
+                texts.append(told)
+    return {value: tuple(texts) for value, texts in found.items()}
+
+
+def _last(a: Number, op: str, b: Number) -> str:
+    return f"{b} {op} {a}" if op in "+*" and a < b else f"{a} {op} {b}"
+
+
+def _aim(
+    rng: random.Random,
+    state: State,
+    target: int,
+    operations: Sequence["Operation"],
+    distracts: bool,
+) -> str:
+    """What to aim at, of a state that a solution takes to its target by these operations."""
+    a, op, b, _ = operations[-1]
+    last = countdown.to_numbers([a, b])
+    assert last is not None
+    own = _last(last[0], op, last[1])
+    if len(operations) > 1 and rng.random() < _ON_THE_WAY:
+        a, op, b, value = rng.choice(operations[:-1])
+        if distracts:
+            own = _other_aim(rng, state, target)
+            a, op, b, value = _other_step(rng)
+        return f"{value} = {a} {op} {b}, {target} = {own}."
+    others = [x for x in ways(state).get(target, ()) if x != own]
+    named = [own, *rng.sample(others, min(len(others), _AIMS - 1))]
+    if distracts:
+        named = [_other_aim(rng, state, target) for _ in named]
+    rng.shuffle(named)
+    return f"{target} = {', '.join(named)}."
 
 
 def _other_aim(rng: random.Random, state: State, target: int) -> str:
@@ -128,8 +193,15 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
             b = rng.choice([*state, rng.randint(1, 30)])
         if op == "/" and b == 0:
             continue
-        if countdown.apply(a, op, b) != target or tuple(sorted((a, b))) not in aims(state):
-            return f"Make {a} {op} {b}."
+        told = _last(a, op, b)
+        if told not in ways(state).get(target, ()):
+            return told
+
+
+def _other_step(rng: random.Random) -> "Operation":
+    """An operation from nowhere."""
+    a, b, op = rng.randint(1, 13), rng.randint(1, 13), rng.choice("+-*/")
+    return str(a), op, str(b), str(countdown.apply(a, op, b))
 
 
 Operation = tuple[str, str, str, str]
@@ -189,7 +261,7 @@ def _reason(line: arithmetic.Line) -> str:
         if line.value is None:
             return f"Split {line.operation}."
         why = "products first" if " * " in line.operation else "from the left"
-        return f"{line.operation}, {why}."
+        return f"{line.operation} = {line.value}, {why}."
     return next((_PLANS[kind] for kind in _KINDS if line.subject.startswith(kind)), _PLANS["is"])
 
 
@@ -197,5 +269,9 @@ def _other_reason(rng: random.Random, said: str) -> str:
     """Something else that a line might do."""
     operation = f"{rng.randint(-99, 99)} {rng.choice('+-*')} {rng.randint(-99, 99)}"
     why = "products first" if " * " in operation else "from the left"
-    others = [f"{operation}, {why}.", f"Split {operation}.", *_PLANS.values()]
+    others = [
+        f"{operation} = {rng.randint(-99, 99)}, {why}.",
+        f"Split {operation}.",
+        *_PLANS.values(),
+    ]
     return rng.choice([x for x in others if x != said])

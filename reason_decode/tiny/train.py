@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -172,7 +172,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> floa
 
 def train(
     learner: Learner,
-    data: Stream,
+    data: Dataset[list[Batch]],
     out: Path,
     *,
     steps: int,
@@ -180,16 +180,19 @@ def train(
     weights: Weights,
     tail: int = 0,
     stop_at: int | None = None,
+    workers: int = 1,
 ) -> None:
     """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
 
     Each step minimises, over all its batches,
-    ``sum_k weights[k] * mean(losses of kind k)``.
+    ``sum_k weights[k] * mean(losses of kind k)``. The learner goes to a GPU where there is one;
+    ``workers`` processes make its batches.
     """
+    learner.to("cuda" if torch.cuda.is_available() else "cpu")
     optimizers = _optimizers(learner, peak)
     start, end = _resume(out, learner, optimizers), stop_at or steps + tail
     loader = DataLoader(
-        Subset(data, range(start, end)), batch_size=None, num_workers=1, prefetch_factor=4
+        Subset(data, range(start, end)), batch_size=None, num_workers=workers, prefetch_factor=4
     )
     bar = tqdm(loader, initial=start, total=steps, unit="step", mininterval=5)
     for step, batches in enumerate(bar, start):
@@ -226,9 +229,10 @@ def _step(
     counts = [[int((x != IGNORE).sum()) for x in batch[1:]] for batch in batches]
     totals = [max(1, sum(column)) for column in zip(*counts, strict=True)]
     row: dict[str, float] = {}
+    device = learner.verdict.weight.device
     for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
-        with torch.autocast("cpu", torch.bfloat16):
-            losses = learner(batch)
+        with torch.autocast(device.type, torch.bfloat16):
+            losses = learner(Batch(*(x.to(device) for x in batch)))
         parts = [w * x / n for w, x, n in zip(weights, losses, totals, strict=True)]
         torch.stack(parts).sum().backward()
         for name, x, n in zip(Weights._fields, losses, own, strict=True):
@@ -257,7 +261,8 @@ def _resume(out: Path, learner: Learner, optimizers: Sequence[torch.optim.Optimi
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    device = learner.verdict.weight.device
+    state = torch.load(path, weights_only=True, map_location=device)
     learner.load_state_dict(state["learner"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -302,7 +307,7 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     words = PreTrainedTokenizerFast.from_pretrained(base)
     learner = Learner(LlamaForCausalLM(config(len(words))))
-    learner.load_state_dict(torch.load(base / "checkpoint.pt", weights_only=True)["learner"])
+    learner.load_state_dict(torch.load(base / "checkpoint.pt", weights_only=True, map_location="cpu")["learner"])
     pool = out / "samples.jsonl"
     if not pool.exists():
         model = learner.model.eval()

@@ -3,13 +3,13 @@
 From documents with candidate rationales (``rationales.py``) to a model, in stages that each leave
 their result in ``--out``; a run that was stopped goes on with the stage that it was in:
 
-1. ``drawn.jsonl``: documents, some of their rationales right, some distracting.
+1. ``drawn/``: documents in shards, some of their rationales right, some distracting.
 2. ``reader``: the tiny base has never seen a rationale, and any at all lowers the likelihood of
-   what follows. So it first learns to read documents with all of the candidates in them. Nobody
-   tells it which are right; those that are of use it learns to use.
-3. ``mined.jsonl``: the candidates whose delta, by the reader, reaches a threshold that is
-   calibrated on a few documents of which it is known what is right; for each source, and each
-   place from the end of a countdown solution, one of its own (``thresholds.json``).
+   what follows. So it first learns to read the first documents with all of the candidates in them.
+   Nobody tells it which are right; those that are of use it learns to use.
+3. ``mined/``: of the documents after those, the candidates whose delta, by the reader, reaches a
+   threshold that is calibrated on one shard of which it is known what is right; for each source,
+   and each place from the end of a countdown solution, one of its own (``thresholds.json``).
 4. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too.
 5. ``model``: that in half precision, as it is shipped.
@@ -17,34 +17,58 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from itertools import islice
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
 from reason_decode.rows import write_rows
 from reason_decode.scorers.writer import TAGS
-from reason_decode.tiny import export, tokenizer
+from reason_decode.tiny import export, tokenizer, train
+from reason_decode.tiny.batch import as_id
+from reason_decode.tiny.rationale_batches import Encoded, RationaleBatches, encode, joined
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
-from reason_decode.training import (
-    RationaleRow,
-    Recipe,
-    read_rationales,
-    split_documents,
-    train_rationalyst,
-)
+from reason_decode.training import RationaleRow, read_rationales
 
 # The first of these that keeps enough of what is right: before a first operation little tells a
 # right aim from one that cannot be had, and without any such rationales none would be learnt.
 PRECISIONS = (0.95, 0.9, 0.85, 0.8, 0.01)
 LEAST_RECALL = 0.3
-# Of the documents, by turns: to learn to read with, to calibrate on, to be filtered.
-READ, LABELLED = 0.2, 0.02
+# Of the shards, to learn to read with.
+READ = 0.15
+Shard = TypeVar("Shard")
+
+
+class Recipe(NamedTuple):
+    """How much is drawn and how long is learnt.
+
+    Args:
+        documents: how many are drawn.
+        shard: documents of a shard; there are at least three shards.
+        epochs: over what was kept.
+        read_epochs: over what the reader learns.
+        size: rows of an update.
+        learning_rate: its peak.
+        seed: of everything.
+        workers: processes that draw and judge, each with a model of its own.
+    """
+
+    documents: int = 30_000
+    shard: int = 2048
+    epochs: float = 4.0
+    read_epochs: float = 1.0
+    size: int = 256
+    learning_rate: float = 1e-3
+    seed: int = 0
+    workers: int = 1
 
 
 def write_drawn(path: Path, documents: Iterable[Drawn]) -> None:
@@ -107,30 +131,31 @@ def _threshold(pairs: Sequence[tuple[float, bool]]) -> Calibrated:
     return calibrate(deltas, good, precision=PRECISIONS[-1])
 
 
-def mine(
-    model: Any,
-    words: PreTrainedTokenizerFast,
-    labelled: Sequence[Drawn],
-    documents: Iterable[Drawn],
-    out: Path,
-) -> None:
-    """Write the rationales that help the model to predict what follows them.
+def draw_shard(path: Path, recipe: Recipe) -> None:
+    """Draw the documents of a shard, whose name is its number."""
+    start = int(path.stem) * recipe.shard
+    count = min(recipe.shard, recipe.documents - start)
+    write_drawn(path, draw(recipe.seed, count, start=start))
 
-    Args:
-        model: the judge.
-        words: its tokenizer.
-        labelled: documents to calibrate on.
-        documents: to be filtered.
-        out: JSON Lines of ``RationaleRow``; ``thresholds.json`` goes beside it.
-    """
-    how: dict[str, Any] = {"threshold": float("-inf"), "batch": 32}
-    known = list(judge((x.document for x in labelled), model, words, **how))
-    found = thresholds(known, [good for x in labelled for good in x.right])
-    (out.parent / "thresholds.json").write_text(
-        json.dumps({name: x._asdict() for name, x in found.items()}, indent=1) + "\n"
-    )
-    judged = tqdm(judge((x.document for x in documents), model, words, **how), unit="rationale")
-    write_rows(out, (asdict(_mined(x)) for x in judged if _reaches(x, found)))
+
+def _judged(reader: Path, documents: Iterable[Marked]) -> Iterator[Judged]:
+    model: Any = AutoModelForCausalLM.from_pretrained(reader).eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    words = PreTrainedTokenizerFast.from_pretrained(reader)
+    yield from judge(documents, model, words, threshold=float("-inf"), batch=64)
+
+
+def label(reader: Path, drawn: Path) -> dict[str, Calibrated]:
+    """Thresholds from a shard of documents of which it is known which rationales are right."""
+    labelled = list(read_drawn(drawn))
+    known = list(_judged(reader, (x.document for x in labelled)))
+    return thresholds(known, [good for x in labelled for good in x.right])
+
+
+def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibrated]) -> None:
+    """Write the rationales of a drawn shard that help the reader to predict what follows them."""
+    documents = (x.document for x in read_drawn(drawn / path.name))
+    write_rows(path, (asdict(_mined(x)) for x in _judged(reader, documents) if _reaches(x, found)))
 
 
 def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
@@ -144,42 +169,93 @@ def _mined(judged: Judged) -> RationaleRow:
     return RationaleRow(document.id, document.source, *texts, judged.delta)
 
 
-def run(
-    out: Path, base: Path, *, documents: int, seed: int, reader: Recipe, recipe: Recipe
-) -> dict[str, Any]:
-    """All stages that are not done yet; what the last one measured.
+def _encode_drawn(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
+    return encode(all_mined(read_drawn(path)), words, write=False)
+
+
+def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
+    return encode(read_rationales(path)[0], words, write=True)
+
+
+def _each(do: Callable[[Path], Shard], paths: Sequence[Path], workers: int) -> list[Shard]:
+    """Results for all paths, in order, by so many processes."""
+    told: dict[str, Any] = {"desc": do.func.__name__.strip("_") if isinstance(do, partial) else ""}
+    if workers < 2:
+        return [do(path) for path in tqdm(paths, unit="shard", **told)]
+    # Spawned, for a forked process cannot use a GPU that this one has used.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        return list(tqdm(pool.map(do, paths), total=len(paths), unit="shard", **told))
+
+
+def _learn(
+    model: LlamaForCausalLM, rows: Encoded, out: Path, pad: int, epochs: float, recipe: Recipe
+) -> None:
+    """Train in place, for so many epochs; goes on from what is in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    data = RationaleBatches(rows, pad, recipe.size, recipe.seed)
+    train.train(
+        train.Learner(model).train(),
+        data,
+        out,
+        steps=data.steps(epochs),
+        peak=recipe.learning_rate,
+        weights=train.Weights(verdicts=0.0),
+        workers=min(4, recipe.workers),
+    )
+    model.eval()
+
+
+def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
+    """All stages that are not done yet; how many rows the last one learnt from.
 
     Args:
         out: the folder of everything.
         base: the tiny base, a checkpoint.
-        documents: how many are drawn.
-        seed: of the drawing.
-        reader: how the reader learns.
-        recipe: how the rationale model does.
+        recipe: how much and how long.
+
+    Raises:
+        ValueError: there are fewer than three shards.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    drawn, mined = out / "drawn.jsonl", out / "mined.jsonl"
-    words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
-    if not drawn.exists():
-        write_drawn(drawn, tqdm(draw(seed, documents), total=documents, unit="document"))
-    rows = read_drawn(drawn)
-    read = list(islice(rows, int(READ * documents)))
-    labelled = list(islice(rows, int(LABELLED * documents)))
-    if not (out / "reader" / "loss.json").exists():
-        told = train_rationalyst(
-            base, words, all_mined(read), out / "reader", learn="following", recipe=reader
+    names = [f"{k:04}.jsonl" for k in range(-(-recipe.documents // recipe.shard))]
+    if len(names) < 3:
+        raise ValueError(
+            f"got {recipe.documents} documents in shards of {recipe.shard}; need at least three "
+            "shards: to read, to calibrate on, and to mine"
         )
-        (out / "reader" / "loss.json").write_text(json.dumps(told) + "\n")
-    if not mined.exists():
-        judge_model = AutoModelForCausalLM.from_pretrained(out / "reader").eval()
-        mine(judge_model, words, labelled, rows, mined)
-    kept, held = split_documents(read_rationales(mined)[0], 0.01)
-    told = train_rationalyst(
-        out / "reader", words, kept, out / "trained", learn="both", recipe=recipe, held_out=held
-    )
-    model = AutoModelForCausalLM.from_pretrained(out / "trained")
-    export.rationalyst(out, out / "trained", model)
-    return told
+    for folder in ("drawn", "reader", "mined"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
+    drawn, reader, found = out / "drawn", out / "reader", out / "thresholds.json"
+    _missing(partial(draw_shard, recipe=recipe), drawn, names, recipe.workers)
+    read = names[: max(1, round(READ * len(names)))]
+    if not (reader / "config.json").exists():
+        encoded = partial(_encode_drawn, words=words)
+        rows = joined(_each(encoded, [drawn / name for name in read], recipe.workers))
+        model = LlamaForCausalLM.from_pretrained(base)
+        _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
+        words.save_pretrained(reader)
+        model.save_pretrained(reader)
+    if not found.exists():
+        told = label(reader, drawn / names[len(read)])
+        found.write_text(json.dumps({k: x._asdict() for k, x in told.items()}, indent=1) + "\n")
+    least = {name: Calibrated(**x) for name, x in json.loads(found.read_text()).items()}
+    mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
+    mined = _missing(mine, out / "mined", names[len(read) + 1 :], recipe.workers)
+    rows = joined(_each(partial(_encode_mined, words=words), mined, recipe.workers))
+    model = LlamaForCausalLM.from_pretrained(reader)
+    _learn(model, rows, out / "trained", as_id(words.pad_token_id), recipe.epochs, recipe)
+    export.rationalyst(out, reader, model)
+    return {"rows": len(rows.ends), "tokens": len(rows.ids)}
+
+
+def _missing(
+    do: Callable[[Path], None], folder: Path, names: Sequence[str], workers: int
+) -> list[Path]:
+    """Make the files that are not there; all of them."""
+    paths = [folder / name for name in names]
+    _each(do, [path for path in paths if not path.exists()], workers)
+    return paths
 
 
 def main() -> None:
@@ -187,27 +263,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all stages' results")
     parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
-    parser.add_argument("--documents", type=int, default=30_000)
-    parser.add_argument("--epochs", type=float, default=1.0, help="over what was kept")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    for name, default in Recipe()._asdict().items():
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=type(default), default=default, help="default: %(default)s")
     args = parser.parse_args()
-    common: dict[str, Any] = {
-        "batch": 16,
-        "accumulate": 4,
-        "learning_rate": args.learning_rate,
-        "bfloat16": True,
-    }
     base = args.base or Path(__file__).parent / "weights" / "base"
-    told = run(
-        args.out,
-        base,
-        documents=args.documents,
-        seed=args.seed,
-        reader=Recipe(**common, seed=args.seed),
-        recipe=Recipe(**common, seed=args.seed, epochs=args.epochs),
-    )
-    print(json.dumps(told))
+    recipe = Recipe(**{name: getattr(args, name) for name in Recipe._fields})
+    print(json.dumps(run(args.out, base, recipe)))
 
 
 if __name__ == "__main__":
