@@ -13,8 +13,8 @@ share by chance.
 
 `second` is cot-kd with another seed. Each finished method and seed is a line of --out/results.jsonl
 and is not done again; what was trained stays in --out. Methods in EXTRA run only if they are named.
-Two runs may share one --out, once the first has begun: --seeds 1 --first-seed 1. Several may share
-out the drawing of samples: --draw 0 4, --draw 1 4, ... Where there is a GPU all runs on it; a tiny
+Several runs may share one --out: --seeds 1, --seeds 1 --first-seed 1, ... and share out the drawing
+of its samples before: --draw 0 4, --draw 1 4, ... Where there is a GPU all runs on it; a tiny
 model keeps it waiting, so that several runs side by side, and large batches, are what pays there.
 
 Source: Li et al. 2024, 2312.12832, tables 1 and 2. The controls (a second positive LoRA in the
@@ -23,9 +23,11 @@ place of the negative one, as many parameters as NAT, 2 pos - neg) are ours.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, Item, evaluate
 from reason_decode.rows import Reject, stream_rows
+from reason_decode.tiny import export
 from reason_decode.training import (
     Labelled,
     Recipe,
@@ -139,6 +142,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for method in args.only:
             need(run, method, 0 if method == "base" else seed)
+    if args.ship:
+        parts = {name: run.folder(name, args.first_seed) for name in ("negative", "nce")}
+        parts["nat"] = run.folder("nat", args.first_seed) / "nat"
+        export.adapters(args.ship, parts)
     if not args.quiet:
         rows = _sorted(run.rows)
         shown = [accuracy_rows(rows), gain_rows(rows), overlap_rows(rows)]
@@ -173,6 +180,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--augment", type=int, default=256, help="problems sampled anew, for EXTRA")
     add("--eval-batch", type=int, default=32)
     add("--threads", type=int, help="of the CPU")
+    add("--ship", type=Path, help="folder for negative, NAT and NCE of the first seed, as shipped")
     add("--quiet", action="store_true", help="no tables: one of several runs that share --out")
     return parser.parse_args(argv)
 
@@ -193,10 +201,14 @@ def _begin(
     settings["samples"] = str(args.samples.resolve())
     settings["tests"] = {task: [item.id for item in items] for task, items in tests.items()}
     path = args.out / "results.jsonl"
-    rows = [x[1] for x in stream_rows(path) if not isinstance(x, Reject)] if path.exists() else []
-    if not rows:
-        _append(path, {"settings": settings})
-        return {}
+    if not path.exists():
+        own = args.out / f"settings-{os.getpid()}.json"
+        own.write_text(json.dumps({"settings": settings}) + "\n")
+        # Of several runs that begin at once one begins the table, with all of the line.
+        with suppress(FileExistsError):
+            os.link(own, path)
+        own.unlink()
+    rows = [x[1] for x in stream_rows(path) if not isinstance(x, Reject)]
     if rows[0].get("settings") != settings:
         differ = [x for x in settings if rows[0].get("settings", {}).get(x) != settings[x]]
         raise ValueError(f"{path} was made with other {', '.join(differ)}; name another --out")
