@@ -6,13 +6,16 @@ r"""Turning dust into gold, on the tiny model: NAT and NCE beside all that they 
 Every method learns LoRA matrices (or NAT's) of the packaged base from the same samples, with as
 many updates of as many right samples each; then greedy decoding is tested. Accuracy is the mean
 over seeds and problems, its interval is over both (others drawn of both); the gain is over cot-kd,
-problem by problem. Then how far the right answers of two models are the same (IoU, intersection
-over union): those of the positive and of the negative model, beside two seeds of the positive one
-and what two models of these accuracies would share by chance.
+problem by problem, and a second table has the gains over the controls. Then how far the right
+answers of two models are the same (IoU, intersection over union): those of the positive and of the
+negative model, beside two seeds of the positive one and what two models of these accuracies would
+share by chance.
 
 `second` is cot-kd with another seed. Each finished method and seed is a line of --out/results.jsonl
 and is not done again; what was trained stays in --out. Methods in EXTRA run only if they are named.
-Two runs may share one --out, once the first has begun: --seeds 1 --first-seed 1.
+Several runs may share one --out: --seeds 1, --seeds 1 --first-seed 1, ... and share out the drawing
+of its samples before: --draw 0 4, --draw 1 4, ... Where there is a GPU all runs on it; a tiny
+model keeps it waiting, so that several runs side by side, and large batches, are what pays there.
 
 Source: Li et al. 2024, 2312.12832, tables 1 and 2. The controls (a second positive LoRA in the
 place of the negative one, as many parameters as NAT, 2 pos - neg) are ours.
@@ -20,16 +23,18 @@ place of the negative one, as many parameters as NAT, 2 pos - neg) are ours.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from dust_samples import KINDS, SEPARATOR, Samples, draw, is_right, read
-from dust_table import accuracy_rows, overlap_rows
+from dust_samples import DEVICE, KINDS, SEPARATOR, Samples, draw, is_right, read
+from dust_table import accuracy_rows, gain_rows, overlap_rows
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -39,6 +44,7 @@ from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, Item, evaluate
 from reason_decode.rows import Reject, stream_rows
+from reason_decode.tiny import export
 from reason_decode.training import (
     Labelled,
     Recipe,
@@ -48,6 +54,7 @@ from reason_decode.training import (
     train_nce,
     train_negative,
 )
+from reason_decode.training.nce import Weigh
 
 BASE = tiny.WEIGHTS / "base"
 BASELINES: dict[str, dict[str, Any]] = {
@@ -81,7 +88,9 @@ METHODS = (
 )
 # What is added to the seed of cot-kd's second run: the control of what two runs share.
 SECOND = 1000
-EXTRA = ("cot-kd-augmented", "nce-augmented")
+EXTRA = ("nce-token", "cot-kd-augmented", "nce-augmented")
+# How a student listens to NAT.
+WEIGHS: dict[str, Weigh] = {"kd": "none", "nce-token": "token"}
 
 
 @dataclass(frozen=True)
@@ -104,24 +113,27 @@ class Run:
         """Where its adapter is."""
         return self.args.out / f"{method}-{seed}"
 
-    def recipe(self, count: int, seed: int) -> Recipe:
+    def recipe(self, count: int, seed: int, steps: int | None = None) -> Recipe:
         """As many updates for every method, however many examples there are."""
         a = self.args
-        epochs = a.steps * a.batch / count
+        epochs = (steps or a.steps) * a.batch / count
         how: dict[str, Any] = {"learning_rate": a.learning_rate, "save_every": 10**6}
         return Recipe(epochs=epochs, batch=a.batch, seed=seed, **how)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw samples, train, test; print both tables."""
+    """Draw samples, train, test; print the tables."""
     args = _arguments(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     logging.disable_progress_bar()
     tests = _tests(args)
     tested = {item.prompt for items in tests.values() for item in items}
-    draw(args.samples, dict(zip(KINDS, args.problems, strict=True)), args.n, tested)
-    samples = read(args.samples, args.per_problem, tested)
+    problems = dict(zip(KINDS, args.problems, strict=True))
+    draw(args.samples, problems, args.n, tested, part=tuple(args.draw or (0, 1)))
+    if args.draw:
+        return 0
+    samples = read(args.samples, args.per_problem, args.wrong or args.per_problem, tested)
     print(samples.counts)
     told = {"right": samples.right, "wrong": samples.wrong, "references": samples.reference}
     print("learnt from at most:", ", ".join(f"{len(x)} {name}" for name, x in told.items()))
@@ -130,10 +142,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for method in args.only:
             need(run, method, 0 if method == "base" else seed)
+    if args.ship:
+        parts = {name: run.folder(name, args.first_seed) for name in ("negative", "nce")}
+        parts["nat"] = run.folder("nat", args.first_seed) / "nat"
+        export.adapters(args.ship, parts)
     if not args.quiet:
-        print(table(accuracy_rows(run.rows)))
-        overlap = overlap_rows(run.rows)
-        print(f"\n{table(overlap)}" if overlap else "")
+        rows = _sorted(run.rows)
+        shown = [accuracy_rows(rows), gain_rows(rows), overlap_rows(rows)]
+        print("\n\n".join(table(lines) for lines in shown if lines))
     return 0
 
 
@@ -151,15 +167,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--first-seed", type=int, default=0, help="to share a table out to runs with one --out")
     add("--problems", type=int, nargs=2, default=[2560, 768], metavar=("GAMES", "SUMS"))
     add("--n", type=int, default=8, help="samples a problem to learn from (default: 8)")
+    add("--draw", type=int, nargs=2, metavar=("K", "OF"), help="only the K-th part of the samples")
     add("--per-problem", type=int, default=2, help="right ones learnt from, and wrong ones")
+    add("--wrong", type=int, help="wrong ones, if not as many")
     add("--steps", type=int, default=100, help="updates (default: 100)")
+    add("--negative-steps", type=int, help="of the negative adapter, if not as many")
     add("--batch", type=int, default=16)
     add("--learning-rate", type=float, default=1e-3)
     add("--lora", type=int, default=8, help="rank")
+    add("--targets", nargs="+", default=["all-linear"], help="layers; the paper's: q_proj v_proj")
     add("--unit", type=int, default=16, help="width of NAT's unit")
     add("--augment", type=int, default=256, help="problems sampled anew, for EXTRA")
     add("--eval-batch", type=int, default=32)
     add("--threads", type=int, help="of the CPU")
+    add("--ship", type=Path, help="folder for negative, NAT and NCE of the first seed, as shipped")
     add("--quiet", action="store_true", help="no tables: one of several runs that share --out")
     return parser.parse_args(argv)
 
@@ -174,15 +195,20 @@ def _begin(
     args: argparse.Namespace, tests: dict[str, list[Item]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """What --out has of these settings; raises where it has results of others."""
-    names = ("steps", "batch", "learning_rate", "lora", "unit", "per_problem", "augment")
+    names = ("steps", "negative_steps", "batch", "learning_rate", "lora", "targets", "unit")
+    names += ("per_problem", "wrong", "augment")
     settings: dict[str, Any] = {name: getattr(args, name) for name in names}
     settings["samples"] = str(args.samples.resolve())
     settings["tests"] = {task: [item.id for item in items] for task, items in tests.items()}
     path = args.out / "results.jsonl"
-    rows = [x[1] for x in stream_rows(path) if not isinstance(x, Reject)] if path.exists() else []
-    if not rows:
-        _append(path, {"settings": settings})
-        return {}
+    if not path.exists():
+        own = args.out / f"settings-{os.getpid()}.json"
+        own.write_text(json.dumps({"settings": settings}) + "\n")
+        # Of several runs that begin at once one begins the table, with all of the line.
+        with suppress(FileExistsError):
+            os.link(own, path)
+        own.unlink()
+    rows = [x[1] for x in stream_rows(path) if not isinstance(x, Reject)]
     if rows[0].get("settings") != settings:
         differ = [x for x in settings if rows[0].get("settings", {}).get(x) != settings[x]]
         raise ValueError(f"{path} was made with other {', '.join(differ)}; name another --out")
@@ -194,6 +220,18 @@ def _append(path: Path, row: dict[str, Any]) -> None:
     half = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
         file.write("\n" * half + json.dumps(row) + "\n")
+
+
+def _sorted(rows: dict[tuple[str, int], dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+    """By method and seed: runs that share a table write its rows in whatever order they end."""
+    order = (*METHODS, *EXTRA)
+    return dict(sorted(rows.items(), key=lambda row: (order.index(row[0][0]), row[0][1])))
+
+
+def base() -> Any:
+    """The model that adapters are put on, where it is to run."""
+    model: Any = AutoModelForCausalLM.from_pretrained(BASE)
+    return model.to(DEVICE).eval()
 
 
 def need(run: Run, method: str, seed: int) -> Path:
@@ -213,8 +251,7 @@ def need(run: Run, method: str, seed: int) -> Path:
     # Of what it builds on, the seconds are in rows of their own.
     others = sum(run.rows[key]["seconds"] for key in set(run.rows) - before)
     trained = time.perf_counter() - start - others
-    model: Any = AutoModelForCausalLM.from_pretrained(BASE)
-    model = model.eval() if method == "base" else load_adapted(model, folder)
+    model = base() if method == "base" else load_adapted(base(), folder)
     row: dict[str, Any] = {"method": method, "seed": seed, **told, "training_seconds": trained}
     row["correct"] = {}
     for name, items in run.tests.items():
@@ -233,6 +270,8 @@ def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
     """Train a method and what it builds on; what ``fit`` tells."""
     words, (reference, right, wrong, _) = load_tokenizer(str(BASE)), run.samples
     how: dict[str, Any] = {"lora": run.args.lora, "recipe": run.recipe(len(right), seed)}
+    listed = run.args.targets
+    targets = listed[0] if listed == ["all-linear"] else listed
     if method in BASELINES:
         options = BASELINES[method]
         learnt = reference if method == "ft" else right
@@ -240,10 +279,10 @@ def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
         how["recipe"] = run.recipe(count, seed + SECOND * (method == "second"))
         if method == "cot-kd-as-large":
             how["lora"] = _matching_rank(run, seed)
-        return train_baseline(BASE, words, learnt, wrong, out, **options, **how)
+        return train_baseline(BASE, words, learnt, wrong, out, targets=targets, **options, **how)
     if method == "negative":
-        how["recipe"] = run.recipe(len(wrong), seed)
-        return train_negative(BASE, words, wrong, out, **how)
+        how["recipe"] = run.recipe(len(wrong), seed, run.args.negative_steps)
+        return train_negative(BASE, words, wrong, out, targets=targets, **how)
     if method == "2pos-neg":
         return _sum(run, seed, out)
     if method in ("nat", "nat-two-positives"):
@@ -252,12 +291,13 @@ def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
     if method == "cot-kd-augmented":
         right = _augmented(run, need(run, "cot-kd", seed), seed)
         how["recipe"] = run.recipe(len(right), seed)
+        how["targets"] = targets
         return train_baseline(BASE, words, right, (), out, method="cot-kd", **how)
     nat = need(run, "nat", seed)
     if method == "nce-augmented":
         right = _augmented(run, nat, seed)
         how["recipe"] = run.recipe(len(right), seed)
-    weigh: Any = "none" if method == "kd" else "sequence"
+    weigh = WEIGHS.get(method, "sequence")
     return train_nce(BASE, words, right, out, nat=nat, weigh=weigh, **how)
 
 
@@ -272,15 +312,14 @@ def _matching_rank(run: Run, seed: int) -> int:
 def _sum(run: Run, seed: int, out: Path) -> dict[str, Any]:
     """``2 pos - neg``, of what was trained already."""
     parts = need(run, "cot-kd", seed), need(run, "negative", seed)
-    model: Any = AutoModelForCausalLM.from_pretrained(BASE)
-    with_sum(model, dict(zip(parts, (2.0, -1.0), strict=True))).save_pretrained(out)
+    with_sum(base(), dict(zip(parts, (2.0, -1.0), strict=True))).save_pretrained(out)
     rows = [run.rows[name, seed] for name in ("cot-kd", "negative")]
     return {"trained": sum(row["trained"] for row in rows), "updates": 0}
 
 
 def _augmented(run: Run, folder: Path, seed: int) -> list[Labelled]:
     """The right samples and new ones of an adapter, by the same check."""
-    model = load_adapted(AutoModelForCausalLM.from_pretrained(BASE), folder)
+    model = load_adapted(base(), folder)
     problems = run.samples.reference[:: max(1, len(run.samples.reference) // run.args.augment)]
     tokens = max(kind.tokens for kind in KINDS.values())
     how: dict[str, Any] = {"n": run.args.n, "max_new_tokens": tokens, "separator": SEPARATOR}

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from reason_decode import tiny
 from reason_decode.evaluation import TASKS, Item
 from reason_decode.evaluation.tasks import arithmetic_item, countdown_item
@@ -21,7 +23,9 @@ from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.training import Counts, Labelled, grade_samples, read_labelled, sample_solutions
 
 CHUNK = 128
-ROWS = 256
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Sampled side by side: a GPU is no slower for a whole chunk than for a part.
+ROWS = {"cpu": 256, "cuda": 2048}[DEVICE]
 SEPARATOR = "\n"
 
 
@@ -80,7 +84,14 @@ def is_right(problem: Labelled, text: str) -> bool:
     return TASKS[kind.task].grade(kind.item(problem.prompt), text)
 
 
-def draw(folder: Path, problems: dict[str, int], n: int, tested: Collection[str]) -> None:
+def draw(
+    folder: Path,
+    problems: dict[str, int],
+    n: int,
+    tested: Collection[str],
+    *,
+    part: tuple[int, ...] = (0, 1),
+) -> None:
     """Fill a folder with chunks of samples and references; those that are there are kept.
 
     Args:
@@ -88,29 +99,35 @@ def draw(folder: Path, problems: dict[str, int], n: int, tested: Collection[str]
         problems: kind -> how many.
         n: samples a problem.
         tested: prompts that are not to be drawn.
+        part: K and OF: only chunk K and every OF-th behind it, of those of all kinds.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    chunks = [
+        (name, k, min(CHUNK, count - start))
+        for name, count in problems.items()
+        for k, start in enumerate(range(0, count, CHUNK))
+    ]
     t: Any = None
-    for name, count in problems.items():
-        for k, start in enumerate(range(0, count, CHUNK)):
-            path = folder / f"samples-{name}-{k:03}.jsonl"
-            if path.exists():
-                continue
-            made = list(_made(name, k, min(CHUNK, count - start), tested))
-            write_rows(folder / f"reference-{name}-{k:03}.jsonl", _rows(made))
-            t = t or tiny.load()
-            how: dict[str, Any] = {"n": n, "max_new_tokens": KINDS[name].tokens, "seed": k}
-            found = sample_solutions(t.model, t.tokenizer, made, judge=is_right, rows=ROWS, **how)
-            write_rows(path, _rows(found))
+    for name, k, count in chunks[part[0] :: part[1]]:
+        path = folder / f"samples-{name}-{k:03}.jsonl"
+        if path.exists():
+            continue
+        made = list(_made(name, k, count, tested))
+        write_rows(folder / f"reference-{name}-{k:03}.jsonl", _rows(made))
+        t = t or tiny.load()
+        model = t.model.to(DEVICE)
+        how: dict[str, Any] = {"n": n, "max_new_tokens": KINDS[name].tokens, "seed": k}
+        found = sample_solutions(model, t.tokenizer, made, judge=is_right, rows=ROWS, **how)
+        write_rows(path, _rows(found))
 
 
-def read(folder: Path, per_problem: int, tested: Collection[str]) -> Samples:
+def read(folder: Path, right: int, wrong: int, tested: Collection[str]) -> Samples:
     """The samples of a folder, each text once.
 
     Args:
         folder: what ``draw`` filled.
-        per_problem: at most so many right samples of a problem, and wrong ones: the problems that
-            have most are the easiest.
+        right: at most so many right samples of a problem: those that have most are the easiest.
+        wrong: at most so many wrong ones.
         tested: prompts that must not be among them.
 
     Raises:
@@ -124,10 +141,8 @@ def read(folder: Path, per_problem: int, tested: Collection[str]) -> Samples:
         problem = countdown.parse_prompt(x.prompt)
         if x.prompt in tested or (problem and problem[1] == countdown.HELD_OUT_TARGET):
             raise ValueError(f"{folder} has {x.prompt!r}, which is tested on; draw into another")
-    right, wrong, counts = grade_samples(found["samples"])
-    return Samples(
-        found["reference"], _capped(right, per_problem), _capped(wrong, per_problem), counts
-    )
+    good, bad, counts = grade_samples(found["samples"])
+    return Samples(found["reference"], _capped(good, right), _capped(bad, wrong), counts)
 
 
 def _made(name: str, chunk: int, count: int, tested: Collection[str]) -> Iterator[Labelled]:

@@ -5,12 +5,22 @@ from itertools import combinations
 from statistics import mean
 from typing import Any
 
+import torch
+
 from reason_decode.evaluation.metrics import Estimate, crossed_bootstrap
 
 Key = tuple[str, int]
 """A method and a seed."""
 Rows = Mapping[Key, dict[str, Any]]
 REFERENCE = "cot-kd"
+AGAINST = (
+    ("nat", "nat-two-positives"),
+    ("nat", "cot-kd-as-large"),
+    ("nat", "2pos-neg"),
+    ("nce", "kd"),
+    ("nce-token", "kd"),
+    ("nce", "nat"),
+)
 PAIRS = (
     (REFERENCE, "negative"),
     ("nat", "negative"),
@@ -37,12 +47,23 @@ def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
     return lines
 
 
-def _gain(rows: Rows, method: str, task: str) -> str:
-    """Over the reference, of the seeds that both have; the base has one for all."""
+def gain_rows(rows: Rows) -> list[dict[str, str]]:
+    """A line for each method and what it must beat: the gain, problem by problem."""
+    lines: list[dict[str, str]] = []
+    for method, over in AGAINST:
+        if all(any(name == x for name, _ in rows) for x in (method, over)):
+            tasks = next(iter(rows.values()))["correct"]
+            shown = {f"gain, {task}": _gain(rows, method, task, over) for task in tasks}
+            lines.append({"method": method, "over": over, **shown})
+    return lines
+
+
+def _gain(rows: Rows, method: str, task: str, over: str = REFERENCE) -> str:
+    """Over another, of the seeds that both have; the base has one for all."""
     differences: list[list[float]] = []
     for (name, seed), row in rows.items():
         own = rows.get((method, seed), rows.get((method, 0)) if method == "base" else None)
-        if name == REFERENCE and own is not None and method != REFERENCE:
+        if name == over and own is not None and method != over:
             pairs = zip(own["correct"][task], row["correct"][task], strict=True)
             differences.append([a - b for a, b in pairs])
     return _shown(crossed_bootstrap(differences), sign="+") if differences else "-"
@@ -89,9 +110,21 @@ def _overlap(sets: Sequence[tuple[Sequence[int], ...]]) -> dict[str, str]:
     return {
         "pairs": str(len(sets)),
         **shown,
-        "IoU": f"{mean(iou):.3f}",
+        "IoU": "{:.3f} ({:.3f} to {:.3f})".format(mean(iou), *_interval(sets)),
         "by chance": f"{mean(chance):.3f}",
     }
+
+
+def _interval(sets: Sequence[tuple[Sequence[int], ...]]) -> list[float]:
+    """Of the mean IoU, 95 %, were the problems others: they are drawn with return."""
+    first, second = (torch.tensor(x, dtype=torch.float64) for x in zip(*sets, strict=True))
+    both = first * second
+    chance = torch.Generator().manual_seed(0)
+    drawn = torch.randint(both.shape[1], (2000, both.shape[1]), generator=chance)
+    times = torch.zeros(drawn.shape, dtype=both.dtype)
+    times.scatter_add_(1, drawn, torch.ones_like(times))
+    shares = (times @ both.T) / (times @ (first + second - both).T).clamp(min=1)
+    return shares.mean(dim=1).quantile(torch.tensor([0.025, 0.975], dtype=both.dtype)).tolist()
 
 
 def _share(part: float, whole: float) -> float:

@@ -14,7 +14,8 @@ from transformers import (
 from reason_decode.scorers import OutcomeRewardModel, ProcessRewardModel, RationaleScorer
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``: checkpoints for plain transformers."""
+"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``: checkpoints for plain transformers; and
+``adapters``, of adapters of the base, for ``load_adapted``."""
 # Of a rationale; what two intermediate results are made of takes up to forty.
 _RATIONALE_TOKENS = 48
 
@@ -55,6 +56,39 @@ class Tiny:
         return OutcomeRewardModel.from_pretrained(WEIGHTS / "orm")
 
     @cached_property
+    def negative(self) -> Any:
+        """Another base with the LoRA adapter trained on its wrong samples; peft's model.
+
+        Like ``nat`` and ``nce`` it is loaded when it is first asked for, shares no weights with
+        ``model``, and generates as that does.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _adapted("negative")
+
+    @cached_property
+    def nat(self) -> Any:
+        """The base with NAT: a LoRA adapter of right samples, weighed against ``negative``'s.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _adapted("nat")
+
+    @cached_property
+    def nce(self) -> Any:
+        """The base with the plain LoRA adapter that ``nat`` was distilled into.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _adapted("nce")
+
+    @cached_property
     def rationalyst(self) -> RationaleScorer:
         """Writes rationales and scores steps by them; loaded when it is first asked for.
 
@@ -80,9 +114,25 @@ def load() -> Tiny:
     return Tiny(model, tokenizer, ProcessRewardModel.from_pretrained(WEIGHTS / "prm"))
 
 
+def _adapted(name: str) -> Any:
+    folder = WEIGHTS / "adapters"
+    _found(
+        folder / name / "adapter_model.safetensors", f"python benchmarks/dust.py --ship {folder}"
+    )
+    from reason_decode.adapters import load_adapted
+
+    base = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
+    # A NAT adapter is loaded by the folder that has its negative one, too.
+    return load_adapted(base, folder if name == "nat" else folder / name)
+
+
 def _check(name: str, command: str) -> None:
-    if not (WEIGHTS / name / "model.safetensors").is_file():
+    _found(WEIGHTS / name / "model.safetensors", f"python -m reason_decode.tiny.{command}")
+
+
+def _found(weights: Path, command: str) -> None:
+    if not weights.is_file():
         raise FileNotFoundError(
-            f"no weights in {WEIGHTS / name}; install the released package, or train them: "
-            f"python -m reason_decode.tiny.{command}"
+            f"no weights in {weights.parent}; install the released package, or train them: "
+            f"{command}"
         )

@@ -2,14 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
 
+from reason_decode.adapters.switch import need_peft
 from reason_decode.tiny.batch import VERDICTS
 
+_ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+# What peft needs to load LoRA; the rest is its defaults, which differ between its versions.
+_LORA = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "bias")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -59,6 +65,40 @@ def orm(out: Path, words: Path, model: PreTrainedModel) -> None:
         model: the trained model, for sequence classification.
     """
     _save(model, out / "model", words)
+
+
+def adapters(out: Path, folders: Mapping[str, Path]) -> None:
+    """Write LoRA adapters, and NAT ones beside their negative one, to folders of their names.
+
+    Half precision moves a negative adapter a little; a NAT one is told the SHA-256 of what it then
+    stands beside.
+
+    Args:
+        out: is made.
+        folders: name -> an adapter's folder.
+
+    Raises:
+        ModuleNotFoundError: peft is not installed.
+    """
+    need_peft()
+    from reason_decode.adapters.nat_layer import digest
+
+    told: dict[str, str] = {}
+    for name, folder in folders.items():
+        tensors = {key: x.half() for key, x in load_file(folder / _ADAPTER[0]).items()}
+        (out / name).mkdir(parents=True, exist_ok=True)
+        save_file(tensors, out / name / _ADAPTER[0], metadata={"format": "pt"})
+        (out / name / _ADAPTER[0]).chmod(0o644)
+        told[name] = digest(tensors)
+    for name, folder in folders.items():
+        config = json.loads((folder / _ADAPTER[1]).read_text())
+        if "nat" in config:
+            config["nat"]["negative_sha256"] = told[config["nat"]["negative"]]
+        else:
+            config = {key: config[key] for key in _LORA}
+            config["target_modules"] = sorted(config["target_modules"])
+        config["base_model_name_or_path"] = "reason-decode tiny base"
+        (out / name / _ADAPTER[1]).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _save(model: PreTrainedModel, folder: Path, words: Path) -> None:

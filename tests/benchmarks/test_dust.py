@@ -30,9 +30,10 @@ def small(tmp_path, monkeypatch, benchmark):
         for kind in kinds:
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{name}-{kind}-000.jsonl").write_text(text)
-    arguments = ["--samples", str(folder), "--out", str(tmp_path / "out"), "--data", str(games)]
-    arguments += ["--bbh", str(sums), "--problems", "1", "1", "--n", "1", "--steps", "2"]
-    return [*arguments, "--batch", "2", "--lora", "2", "--unit", "4", "--augment", "1"]
+    files = {"samples": folder, "out": tmp_path / "out", "data": games, "bbh": sums}
+    arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    arguments += "--problems 1 1 --n 1 --steps 2 --batch 2 --lora 2 --unit 4 --augment 1".split()
+    return [*arguments, "--targets", "q_proj", "v_proj"]
 
 
 def quick(task):
@@ -80,7 +81,7 @@ def test_what_is_tested_is_not_learnt_from(small, tmp_path, benchmark):
         row = {"prompt": prompt, "solution": "3", "correct": True}
         (tmp_path / "samples" / "samples-arithmetic-001.jsonl").write_text(json.dumps(row) + "\n")
         with pytest.raises(ValueError, match="which is tested on; draw into another"):
-            samples.read(tmp_path / "samples", 2, {"(1 + 2) =\n"})
+            samples.read(tmp_path / "samples", 2, 2, {"(1 + 2) =\n"})
 
 
 def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchmark):
@@ -92,10 +93,26 @@ def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchma
     written = path.stat().st_mtime_ns
     samples.draw(tmp_path, {"countdown": 2}, 4, set())
     assert path.stat().st_mtime_ns == written
-    found = samples.read(tmp_path, 1, set())
+    found = samples.read(tmp_path, 1, 1, set())
     assert len(found.reference) == 2 and all(x.correct for x in found.reference)
     assert len(found.wrong) <= 2 and found.counts.samples <= 8
     assert all(samples.is_right(x, "\n".join(x.steps)) for x in (*found.right, *found.reference))
+
+
+def test_parts_of_the_drawing_are_all_of_it(tmp_path, monkeypatch, benchmark):
+    samples = benchmark("dust_samples")
+    short = {name: kind._replace(tokens=2) for name, kind in samples.KINDS.items()}
+    monkeypatch.setattr(samples, "KINDS", short)
+    monkeypatch.setattr(samples, "CHUNK", 1)
+    wanted = {"countdown": 2, "arithmetic": 1}
+    for k in range(2):
+        samples.draw(tmp_path / "parts", wanted, 1, set(), part=(k, 2))
+    samples.draw(tmp_path / "whole", wanted, 1, set())
+    parts, whole = (
+        {path.name: path.read_text() for path in (tmp_path / x).iterdir()}
+        for x in ("parts", "whole")
+    )
+    assert parts == whole and len(whole) == 6
 
 
 def test_overlap_is_the_share_of_the_union(benchmark):
@@ -103,9 +120,14 @@ def test_overlap_is_the_share_of_the_union(benchmark):
     right = {"cot-kd": [1, 1, 0, 0], "negative": [0, 1, 1, 0]}
     rows = {(name, 0): {"correct": {"game24": x}} for name, x in right.items()}
     (line,) = overlap(rows)
-    assert (line["first"], line["both"], line["IoU"], line["by chance"]) == (
-        "2.0",
-        "1.0",
-        "0.333",
-        "0.333",
-    )
+    assert (line["first"], line["both"], line["by chance"]) == ("2.0", "1.0", "0.333")
+    assert line["IoU"].startswith("0.333 (0.000 to ")
+
+
+def test_gains_over_controls_are_of_seeds_that_both_have(benchmark):
+    gain_rows = benchmark("dust_table").gain_rows
+    right = {("nce", 0): [1, 1], ("nce", 1): [1, 1], ("kd", 1): [1, 0]}
+    rows = {key: {"correct": {"game24": x}} for key, x in right.items()}
+    (line,) = gain_rows(rows)
+    assert (line["method"], line["over"]) == ("nce", "kd")
+    assert line["gain, game24"].startswith("+50.0 (")

@@ -1,0 +1,56 @@
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("peft", reason="adapters need peft")
+
+from reason_decode import tiny as package
+from reason_decode.adapters import load_adapted
+from reason_decode.tiny import Tiny, export
+from tests.nat_models import with_nat
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+IDS = torch.arange(3, 19).reshape(2, 8)
+NAMES = ("negative", "nat", "nce")
+
+
+@torch.no_grad()
+def says(model: Any) -> torch.Tensor:
+    return model(IDS).logits
+
+
+def test_exported_adapters_are_what_half_precision_makes_of_them(
+    tiny_llama: Any, tmp_path: Path
+) -> None:
+    model = with_nat(tiny_llama)
+    model.save_pretrained(tmp_path / "trained")
+    folders = {name: tmp_path / "trained" / name for name in ("negative", "nat")}
+    export.adapters(tmp_path / "out", folders)
+    halves = load_file(tmp_path / "out" / "nat" / "adapter_model.safetensors")
+    assert {x.dtype for x in halves.values()} == {torch.float16}
+    for name, x in model.named_parameters():
+        if "lora_" in name:
+            x.data.copy_(x.data.half())
+    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out")
+    assert torch.equal(says(found), says(model))
+    model.set_adapter("negative")
+    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out" / "negative")
+    assert torch.equal(says(found), says(model))
+    # Nothing of the machine that trained them, nor of its version of peft.
+    kept = json.loads((tmp_path / "out" / "negative" / "adapter_config.json").read_text())
+    assert kept["base_model_name_or_path"] == "reason-decode tiny base" and len(kept) < 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_adapters_say_how_to_get_them(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"benchmarks/dust\.py --ship"):
+        getattr(replace(tiny), name)
