@@ -1,14 +1,15 @@
 """Tokens and seconds of a step search, beside libraries that read everything again at each step.
 
     pip install --no-deps its_hub==1.2.0      # optional; its row is left out without
-    python benchmarks/cost.py
+    git clone https://github.com/huggingface/search-and-learn      # optional, too
+    python benchmarks/cost.py --search-and-learn search-and-learn
 
 The same search everywhere: n candidates a step, the best one kept, steps of a fixed number of
 tokens, the packaged generator and reward model. Each row is one search; "read" is what went through
 a forward pass before or beside sampling, "of unique" the scorer's tokens against those of the
 prompt and of every candidate once. "own" are the seconds without the scorer's; the last rows sample
 as many tokens by one plain ``generate``, which nobody judges. Checked first: the kept solution's
-cached scores are those of one plain pass over it.
+cached scores are those of one plain pass over it, and every row samples equally many tokens.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import search_and_learn
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -29,6 +31,9 @@ from reason_decode import StepSearch, tiny
 from reason_decode.cli.text import table
 
 PROMPT = "Make 36 from 4 5 6 10.\n"
+
+
+Run = Callable[[tiny.Tiny, int, int, int], "Spent"]
 
 
 @dataclass
@@ -145,6 +150,26 @@ def its_hub(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     return spent
 
 
+def search_and_learns(search: Callable[..., str], name: str) -> Run:
+    """Its search of this name over the same two models."""
+
+    def run(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
+        spent = Spent()
+
+        def write(texts: Sequence[str], _: bool) -> list[str]:
+            return [step + "\n" for step in _next(models, texts, length, spent)]
+
+        def judge(solutions: Sequence[str]) -> list[float]:
+            return _judged(models, PROMPT, solutions, spent)
+
+        start = time.perf_counter()
+        search(name, PROMPT, write, judge, n=n, steps=steps)
+        spent.seconds = time.perf_counter() - start
+        return spent
+
+    return run
+
+
 def plain(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     """The loop that one writes first: generate, score the whole texts, keep the best, repeat."""
     spent, kept = Spent(), ""
@@ -180,12 +205,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--length", type=int, default=24, help="tokens a step")
     parser.add_argument("--rounds", type=int, default=3, help="in turns; seconds are medians")
+    parser.add_argument("--search-and-learn", metavar="FOLDER", help="its checkout")
     args = parser.parse_args(argv)
     models = tiny.load()
-    runs: dict[str, Callable[[tiny.Tiny, int, int, int], Spent]] = {"reason-decode": ours}
-    if importlib.util.find_spec("its_hub") is not None:
-        runs["its_hub"] = its_hub
-    runs |= {"plain loop": plain, "plain generate": unsearched}
+    runs = _runs(args.search_and_learn)
     rows: list[dict[str, str]] = []
     for steps in tqdm(args.steps, unit="length", disable=None):
         for run in runs.values():
@@ -195,9 +218,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name, run in runs.items():
                 torch.manual_seed(seed)
                 taken[name].append(run(models, args.n, steps, args.length))
+                if (sampled := taken[name][-1].sampled) != args.n * steps * args.length:
+                    raise AssertionError(f"{name} sampled {sampled} tokens, unlike the others")
         rows += _rows({name: _median(x) for name, x in taken.items()}, steps)
     print(table(rows))
+    if "its_hub" not in runs:
+        print("its_hub is left out: pip install --no-deps its_hub==1.2.0")
+    if not args.search_and_learn:
+        print(search_and_learn.HOW_TO_GET)
     return 0
+
+
+def _runs(checkout: str | None) -> dict[str, Run]:
+    runs: dict[str, Run] = {"reason-decode": ours}
+    if importlib.util.find_spec("its_hub") is not None:
+        runs["its_hub"] = its_hub
+    if checkout:
+        search = search_and_learn.load(checkout)
+        runs |= {
+            f"search-and-learn {name}": search_and_learns(search, name)
+            for name in ("beam_search", "dvts")
+        }
+    return runs | {"plain loop": plain, "plain generate": unsearched}
 
 
 def _median(runs: Sequence[Spent]) -> Spent:

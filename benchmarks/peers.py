@@ -1,14 +1,17 @@
 """Answers, tokens and seconds beside other libraries: same models, same scorer, same n.
 
     pip install --no-deps its_hub==1.2.0 llm-reasoners==1.0.2 optillm==0.4.0   # each optional
-    python benchmarks/peers.py --data ../shared/data/game24/24.csv --rows 901:1001
+    git clone https://github.com/huggingface/search-and-learn                  # optional, too
+    python benchmarks/peers.py --data ../shared/data/game24/24.csv --rows 901:1001 \
+        --search-and-learn search-and-learn
 
 Three contests over a task's problems: the best of n whole solutions, a greedy search over n next
 steps, the majority of n. Ours runs twice, one problem at a time, as the others do, and in batches.
 The others get what favours them: each of their requests for n samples is one batched ``generate``,
 n solutions are scored in one batch, and the voters are told the answers' canonical form. optillm
 asks the model itself for a mark from 0 to 10; ours gives the scorer's. Its package needs flask,
-openai and others besides; a library that can't be imported is left out, and named.
+openai and others besides; a library that can't be imported is left out, and named. "of CPU" is what
+the process took of the seconds: other jobs on the machine lengthen it less than the clock's.
 Checked first: the peers' scorer and ours agree on a solution.
 """
 
@@ -24,6 +27,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import search_and_learn
 import torch
 from tqdm import tqdm
 
@@ -181,6 +185,21 @@ def reasoners_search(bench: Bench, prompt: str) -> str:
     return NEWLINE.join(found.terminal_state)
 
 
+def search_and_learns(search: Callable[..., str]) -> Solve:
+    """search-and-learn's ``beam_search`` that keeps one beam; see `search_and_learn.load`."""
+
+    def solve(bench: Bench, prompt: str) -> str:
+        def write(texts: Sequence[str], line: bool) -> list[str]:
+            return bench.write(texts, line=line)
+
+        def judge(solutions: Sequence[str]) -> list[float]:
+            return bench.judge(prompt, solutions, "last")
+
+        return search("beam_search", prompt, write, judge, n=bench.n, steps=bench.steps)
+
+    return solve
+
+
 PEERS: dict[str, dict[str, Solve]] = {
     "best of n": {"its_hub": its_best, "optillm": optillm_best},
     "step search": {"its_hub": its_search, "llm-reasoners": reasoners_search},
@@ -197,27 +216,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     items = task.load(args.data, args.rows)[0][: args.limit]
     models = tiny.load()
     _check(Bench(models, task, args.n, args.steps), items[0])
-    present = {name: _importable(module) for name, module in MODULES.items()}
+    absent = [name for name, module in MODULES.items() if not _importable(module)]
+    peers = {contest: dict(solvers) for contest, solvers in PEERS.items()}
+    if args.search_and_learn:
+        search = search_and_learn.load(args.search_and_learn)
+        peers["step search"]["search-and-learn"] = search_and_learns(search)
     contests = [
         (contest, name, solve)
-        for contest, peers in PEERS.items()
-        for name, solve in [("ours, batched", None), ("ours", None), *peers.items()]
-        if contest in args.contests and (solve is None or present[name])
+        for contest in args.contests
+        for name, solve in [("ours, batched", None), ("ours", None), *peers[contest].items()]
+        if name not in absent
     ]
     rows: list[dict[str, str]] = []
     for contest, name, solve in tqdm(contests, unit="row", disable=None):
         n = args.n if contest == "step search" else 2 * args.n
         runs: list[dict[str, Any]] = []
         for seed in range(args.seeds):
+            start = time.process_time()
             if solve is None:
                 size = args.batch_size if name == "ours, batched" else 1
                 runs.append(_ours(models, items, task, contest, n, args.steps, size, seed))
             else:
                 runs.append(_theirs(Bench(models, task, n, args.steps), items, solve, seed))
+            runs[-1]["cpu"] = time.process_time() - start
         rows.append(_row(contest, name, n, runs, len(items)))
     print(table(rows))
-    for name in (name for name, there in present.items() if not there):
+    for name in absent:
         print(f"{name} can't be imported: its rows are left out")
+    if not args.search_and_learn:
+        print(search_and_learn.HOW_TO_GET)
     return 0
 
 
@@ -232,6 +259,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5, help="lines that a search may write")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--search-and-learn", metavar="FOLDER", help="its checkout")
     return parser.parse_args(argv)
 
 
@@ -299,6 +327,7 @@ def _row(
         **{key: f"{sum(run[key] for run in runs) / each:.0f}" for key in ("read", "sampled")},
         "scorer read": f"{sum(run['scored'] for run in runs) / each:.0f}",
         "s/problem": f"{sum(run['seconds'] for run in runs) / each:.3f}",
+        "of CPU": f"{sum(run['cpu'] for run in runs) / each:.3f}",
     }
 
 

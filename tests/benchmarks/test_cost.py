@@ -1,20 +1,43 @@
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 
 def test_the_table_runs_small(
-    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+    benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], sal_checkout: Path
 ) -> None:
     """Each token is read once; the loop that starts anew reads what it has again and again."""
     cost = benchmark("cost")
-    assert cost.main(["--n", "4", "--steps", "2", "4", "--length", "8", "--rounds", "1"]) == 0
-    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()[1:]]
-    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
-    of_unique = {(name, int(steps)): float(rest[3]) for name, steps, *rest in cells}
+    small = ["--n", "4", "--steps", "2", "4", "--length", "8", "--rounds", "1"]
+    assert cost.main([*small, "--search-and-learn", str(sal_checkout)]) == 0
+    of_unique = _of_unique(capsys.readouterr().out)
     assert of_unique["reason-decode", 2] == of_unique["reason-decode", 4] == 1.0
     assert of_unique["plain loop", 4] > of_unique["plain loop", 2] > 1.5
+    for search in ("beam_search", "dvts"):
+        assert of_unique[f"search-and-learn {search}", 4] == of_unique["plain loop", 4]
+
+
+def test_a_library_that_is_not_there_is_left_out_with_a_word(
+    benchmark: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cost = benchmark("cost")
+    monkeypatch.setattr(cost, "_runs", lambda _: {"reason-decode": cost.ours})
+    assert cost.main(["--n", "2", "--steps", "1", "--length", "4", "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "pip install --no-deps its_hub" in out
+    assert "git clone https://github.com/huggingface/search-and-learn" in out
+
+
+def _of_unique(out: str) -> dict[tuple[str, int], float]:
+    """The column of that name, by the search and its steps."""
+    lines = [re.split(" {2,}", line.strip()) for line in out.splitlines()]
+    rows = [cells for cells in lines[1:] if len(cells) == len(lines[0])]
+    return {(name, int(steps)): float(rest[3]) for name, steps, *rest in rows}
 
 
 def test_sampling_runs_small(

@@ -16,6 +16,7 @@ def test_the_table_runs_small(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    sal_checkout: Path,
 ) -> None:
     """Without any peer there is our row alone, and the peers that are missing are named."""
     peers = benchmark("peers")
@@ -28,6 +29,11 @@ def test_the_table_runs_small(
     out = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1].strip() for line in out[1:3]] == ["ours, batched", "ours"]
     assert all(f"{name} can't be imported" in "\n".join(out) for name in peers.MODULES)
+    assert "git clone" in out[-1]
+    assert peers.main([*how, "--search-and-learn", str(sal_checkout)]) == 0
+    out = capsys.readouterr().out
+    assert "search-and-learn" in out.splitlines()[3]
+    assert "git clone" not in out
 
 
 def test_peers_are_charged_for_what_they_make_the_models_read(
