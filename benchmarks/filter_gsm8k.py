@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
@@ -47,6 +47,8 @@ _WORD = re.compile(r"[A-Za-z]+|\d[\d.,]*")
 # Of the steps with a pseudo-rationale, those whose words are the step's own.
 _OWN = 0.6
 _PRECISION = 0.95
+_ASKING = ("How many", "How much", "What is")
+_ENDING = re.compile(r"(?<=\w{3})(s|ed|ing)$")
 
 
 class Problem(NamedTuple):
@@ -145,6 +147,9 @@ def _tokenizer(problems: Sequence[Problem]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     core.train_from_iterator(("\n".join((x.question, *x.steps)) for x in problems), trainer)
+    # The filter begins each document with what the tokenizer puts before an empty text.
+    first = [("<bos>", core.token_to_id("<bos>"))]
+    core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=first)
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
     )
@@ -158,7 +163,7 @@ def _example(
     for step in problem.steps:
         if rng.random() < 0.5:
             source = step if rng.random() < _OWN else rng.choice(rng.choice(others).steps)
-            said = f"{TAGS.opening}{_pseudo(source, rng)}{TAGS.closing}"
+            said = TAGS.around(_pseudo(source, rng))
             pieces.append((said, False))
         pieces.append((f"{step}\n", True))
     pieces.append(("<eos>", True))
@@ -173,10 +178,19 @@ def _example(
 
 
 def _pseudo(step: str, rng: random.Random) -> str:
-    """Some words of a step, in no order and without its numbers: what it is about."""
-    found = [word for word in _WORD.findall(step) if not word[0].isdigit()]
-    rng.shuffle(found)
-    return " ".join(found[: rng.randint(2, 8)])
+    """A question of some words of a step, without its numbers: what it is about.
+
+    A question has other forms of the words ("makes" -> "make"), and not in the step's order.
+    """
+    share = rng.uniform(0.3, 1.0)
+    found = [
+        _ENDING.sub("", word) if rng.random() < 0.5 else word
+        for word in _WORD.findall(step)
+        if not word[0].isdigit() and rng.random() < share
+    ]
+    if rng.random() < 0.5:
+        rng.shuffle(found)
+    return " ".join((rng.choice(_ASKING), *found)) + "?"
 
 
 def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str, str]]:
