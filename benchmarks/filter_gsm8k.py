@@ -5,8 +5,8 @@
 
 `train` makes a small language model of train.jsonl alone, in two parts. First steps by themselves,
 each behind a pseudo-rationale between tags: a question of words of that step, or in a fifth of them
-of one of another problem. From these short texts the model learns to copy out of a rationale in
-minutes, which whole problems hardly teach it in an hour. Then whole problems: question, steps,
+of one of another problem, so that the model learns to copy out of a rationale where little else
+tells what comes. Then whole problems: question, steps,
 answer, with such a rationale before half of the steps, so that it learns when not to. The words
 between tags are not learnt.
 
