@@ -4,7 +4,8 @@
     python benchmarks/mine_many.py --out /tmp/many --executors local ray --tasks 8 --workers 2
 
 Documents are made (sums in words), rationales put in and documents embedded by functions of this
-file, and the judge is the packaged model, so that what is measured and checked is the pipeline.
+file, and the judge is the packaged model, or with ``--judge small`` a random one of a twentieth of
+its size, so that what is measured and checked is the pipeline.
 Give the same command again after a kill: every run goes on where it was.
 """
 
@@ -18,6 +19,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from reason_decode import tiny
 from reason_decode.cli import main as reason_decode
 from reason_decode.cli.text import table
 
@@ -47,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--executors", nargs="+", default=["here", "local", "ray"])
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--judge", choices=("tiny", "small"), default="tiny")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of deltas, nats")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     data, near = _data(args.out, args.documents)
+    judge = "tiny" if args.judge == "tiny" else str(_small(args.out / "judge"))
     # Other processes have to find the functions of this file, and leave each other the cores.
     os.environ["PYTHONPATH"] = f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for kind in args.executors:
         out, began = args.out / kind, time.perf_counter()
         options = ["--writer", f"{NAME}:insert", "--embedder", f"{NAME}:embed"]
-        options += ["--reference", f"sums={near}", "--threshold", "-20", "--executor", kind]
+        options += ["--reference", f"sums={near}", "--executor", kind, "--judge", judge]
+        # A random judge makes little of a rationale: about half of the documents lie above nought.
+        options += ["--threshold", "-20" if args.judge == "tiny" else "0"]
+        options += ["--batch-size", "32"]
         if kind != "here":
             options += ["--tasks", str(args.tasks), "--workers", str(args.workers)]
         if status := reason_decode(["mine", "--data", str(data), "--out", str(out), *options]):
@@ -99,6 +109,23 @@ def _data(out: Path, count: int) -> tuple[Path, Path]:
             file.write(json.dumps({"id": str(k), "source": "sums", "text": text}) + "\n")
     near.write_text(json.dumps({"text": "1 + 2 = 3\n3 + 4 = 7"}) + "\n")
     return data, near
+
+
+def _small(out: Path) -> Path:
+    """A random model that reads the packaged one's tokens."""
+    tokenizer = tiny.load().tokenizer
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=1024,
+    )
+    LlamaForCausalLM(config).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
 
 
 def _records(out: Path) -> dict[tuple[Any, ...], tuple[str, str, float]]:

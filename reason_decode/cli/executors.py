@@ -14,6 +14,12 @@ EXECUTORS = {
     "ray": ("datatrove.executor.ray", "RayPipelineExecutor"),
     "slurm": ("datatrove.executor.slurm", "SlurmPipelineExecutor"),
 }
+HOW: dict[str, dict[str, Any]] = {
+    # Processes are forked from one that has loaded nothing: safe beside torch's threads.
+    "local": {"start_method": "forkserver"},
+    # A part for which the 2 GB that datatrove reserves are not free waits for ever, silently.
+    "ray": {"mem_per_cpu_gb": 0},
+}
 
 
 def executor(kind: str) -> Any:
@@ -36,9 +42,7 @@ def executor(kind: str) -> Any:
             raise ModuleNotFoundError("--executor ray needs Ray: pip install ray") from error
         if not ray.is_initialized():
             ray.init(log_to_driver=False)  # the cluster of RAY_ADDRESS; else one of this machine
-    made = getattr(found, name)
-    # Processes are forked from one that has loaded nothing: safe beside torch's threads.
-    return partial(made, start_method="forkserver") if kind == "local" else made
+    return partial(getattr(found, name), **HOW.get(kind, {}))
 
 
 def run_shards(args: Namespace, folder: Path) -> bool:

@@ -150,7 +150,7 @@ def run(args: Namespace) -> int:
     if args.executor == "here":
         again = _run_here(documents, settings, out)
     else:
-        run_distributed(args, documents, settings, out)
+        again = run_distributed(args, documents, settings, out)
     if reading.rows:  # else the parts of an earlier run were taken up
         write_json(out / "input.json", asdict(reading))
         print(reading)

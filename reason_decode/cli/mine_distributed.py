@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib import import_module
@@ -13,17 +14,22 @@ from typing import Any
 from reason_decode.cli.executors import executor
 from reason_decode.cli.mine_stages import build, build_first
 from reason_decode.mining import Document, Dropped, Journal, through
+from reason_decode.mining.journal import read_journal
 
 __all__ = ["run_distributed"]
 
 
 def run_distributed(
     args: Namespace, documents: Iterable[Document], settings: str, out: Path
-) -> None:
+) -> Counter[str]:
     """Split the documents into parts, and mine those by one of datatrove's executors.
 
     Duplicates and test items are dropped while splitting, which one process does. Every part has a
     journal of its own; what a part has done is not done again, whatever became of its process.
+
+    Returns:
+        How many documents are left for another run, by reason: Ray's executor does not raise when a
+        part fails. Of Slurm's, whose jobs are only submitted, nothing is said.
 
     Raises:
         ModuleNotFoundError: datatrove, or Ray for its executor, is not installed.
@@ -44,6 +50,20 @@ def run_distributed(
     make(
         pipeline=[readers.JsonlReader(str(shards)), step(build, settings, journal)], **options
     ).run()
+    left = 0 if args.executor == "slurm" else _left(out)
+    return Counter({f"see {out / 'logs'}": left} if left else {})
+
+
+def _left(out: Path) -> int:
+    """How many documents of the parts no journal has."""
+    journals = (out / "journal").glob("*.jsonl")
+    done = {(row["source"], row["id"]) for path in journals for row in read_journal(path)}
+    left = 0
+    for path in (out / "shards").iterdir():
+        with path.open(encoding="utf-8") as file:
+            rows = map(json.loads, file)
+            left += sum((row["metadata"]["source"], row["id"]) not in done for row in rows)
+    return left
 
 
 def _split(

@@ -29,7 +29,11 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(
-    deltas: Sequence[float], good: Sequence[bool], *, precision: float = 0.95
+    deltas: Sequence[float],
+    good: Sequence[bool],
+    *,
+    precision: float = 0.95,
+    confidence: float | None = None,
 ) -> Calibrated:
     """The lowest threshold at which as large a share of what is kept is good as was asked for.
 
@@ -41,9 +45,15 @@ def calibrate(
         deltas: of judged rationales, in nats; see ``Judged.delta``.
         good: whether each is worth learning from.
         precision: the share asked for, in (0, 1].
+        confidence: how sure it is to be that share of new rationales too, in (0, 1), such as 0.95:
+            the exact lower bound of Clopper and Pearson has to reach it, so that few judgements
+            give a stricter threshold than many. It counts judgements as independent, and the
+            threshold as one that was not chosen. ``None``: the share of those given, which new
+            ones miss about as often as not.
 
     Raises:
-        ValueError: unequal lengths, a share out of range, or one that no threshold reaches.
+        ValueError: unequal lengths, a share or a confidence out of range, or a share that no
+            threshold reaches.
 
     Source: RATIONALYST, section 3 (arXiv 2410.01044): thresholds by source, each reaching 95 %
     precision on rationales that people had judged.
@@ -58,6 +68,11 @@ def calibrate(
             f"got {len(deltas)} deltas, {len(good)} judgements and precision={precision}; there "
             "must be one judgement a delta, and a precision above 0 and at most 1"
         )
+    if confidence is not None and not (0 < confidence < 1 and precision < 1):
+        raise ValueError(
+            f"got confidence={confidence} and precision={precision}; both must lie within (0, 1), "
+            "for no number of judgements makes sure of a share of 1"
+        )
     judged = sorted(
         ((d, g) for d, g in zip(deltas, good, strict=True) if not math.isnan(d)), reverse=True
     )
@@ -70,12 +85,32 @@ def calibrate(
         if below == delta:
             continue
         highest = max(highest, right / kept)
-        if right and right / kept >= precision:
+        if right and right / kept >= precision and _sure(kept, right, precision, confidence):
             between = delta if math.isinf(below) else (delta + below) / 2
             best = Calibrated(between, right / kept, right / wanted, kept)
     if best is None:
+        surely = "" if confidence is None else f" with a confidence of {confidence}"
         raise ValueError(
-            f"no threshold on these {len(judged)} deltas has a precision of {precision}; the "
-            f"highest is {highest:.3f}: ask for less, or judge more rationales"
+            f"no threshold on these {len(judged)} deltas has a precision of {precision}{surely}; "
+            f"the highest is {highest:.3f}: ask for less, or judge more rationales"
         )
     return best
+
+
+def _sure(kept: int, right: int, share: float, confidence: float | None) -> bool:
+    """Whether, were ``share`` the true one, so many right would be rarer than the confidence says.
+
+    The chance of at most ``kept - right`` wrong ones: the tail of a binomial distribution.
+    """
+    if confidence is None:
+        return True
+    ways = math.lgamma(kept + 1)
+    logs = (
+        ways
+        - math.lgamma(wrong + 1)
+        - math.lgamma(kept - wrong + 1)
+        + wrong * math.log1p(-share)
+        + (kept - wrong) * math.log(share)
+        for wrong in range(kept - right + 1)
+    )
+    return math.fsum(map(math.exp, logs)) <= 1 - confidence

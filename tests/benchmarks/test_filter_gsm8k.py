@@ -30,7 +30,7 @@ def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark,
     assert first.steps == ("Ann has 0+0 = 0 eggs.", "#### 0")
     assert first.asked == ("How many eggs does Ann have now?",)
     common = ["--data", str(tmp_path), "--out", str(tmp_path / "model")]
-    small = ["--layers", "1", "--width", "32", "--epochs", "1"]
+    small = ["--layers", "1", "--width", "32", "--epochs", "1", "--short", "9"]
     assert run.main(["train", *common, *small]) == 0
     assert run.main(["test", *common]) == 0
     printed = capsys.readouterr().out

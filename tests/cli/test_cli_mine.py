@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from reason_decode.cli import main
+from reason_decode.cli import main, mine_distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 60
@@ -133,6 +134,16 @@ def test_datatroves_executor_gives_the_same_records(tmp_path):
         assert main(arguments(path, tmp_path / "local", *local)) == 0
     assert records(tmp_path / "local") == records(tmp_path / "here")
     assert len(list((tmp_path / "local" / "journal").iterdir())) == 4  # and that of the split
+
+
+def test_documents_that_an_executor_left_are_said(tmp_path, capsys, monkeypatch):
+    # Ray's raises for no part that fails, and the files are of what the others have done.
+    pytest.importorskip("datatrove", reason="datatrove is not installed")
+    failing = SimpleNamespace(run=lambda: None)
+    monkeypatch.setattr(mine_distributed, "executor", lambda kind: lambda **options: failing)
+    ray = ["--executor", "ray", "--tasks", "2"]
+    assert main(arguments(data(tmp_path, 9), tmp_path / "out", *ray)) == 1
+    assert "not done: 9 documents (9 x see " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

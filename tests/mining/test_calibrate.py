@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 
@@ -34,3 +35,30 @@ def test_equal_deltas_stand_or_fall_together_and_nan_falls():
 def test_says_what_it_cannot_do(good, precision):
     with pytest.raises(ValueError, match="one judgement a delta"):
         calibrate([1.0, 2.0], good, precision=precision)
+
+
+def test_sure_of_a_share_needs_judgements():
+    # 0.95 ** 58 > 0.05 >= 0.95 ** 59
+    for count, enough in ((58, False), (59, True)):
+        deltas, good = [float(k) for k in range(count)], [True] * count
+        assert calibrate(deltas, good).kept == count
+        if enough:
+            assert calibrate(deltas, good, confidence=0.95).kept == count
+        else:
+            with pytest.raises(ValueError, match="of 0.95 with a confidence of 0.95"):
+                calibrate(deltas, good, confidence=0.95)
+    with pytest.raises(ValueError, match="no number of judgements"):
+        calibrate(deltas, good, precision=1.0, confidence=0.95)
+
+
+def test_new_rationales_keep_the_share_as_often_as_was_asked_for():
+    chance = random.Random(0)
+    held = {None: 0, 0.95: 0}
+    for _ in range(200):
+        good = [chance.random() < 0.5 for _ in range(400)]
+        deltas = [chance.gauss(2.5 * own, 1) for own in good]
+        for confidence in held:
+            least = calibrate(deltas, good, precision=0.9, confidence=confidence).threshold
+            right, wrong = (math.erfc((least - mean) / math.sqrt(2)) for mean in (2.5, 0.0))
+            held[confidence] += right / (right + wrong) >= 0.9
+    assert held[None] < 120 and held[0.95] > 180
