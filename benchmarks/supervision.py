@@ -27,7 +27,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -236,26 +236,41 @@ def _teachers(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[st
     random.Random(f"teachers/{seed}").shuffle(solutions)
     large = tiny.load().verifier
     large.model.to(args.device)
-    words, rows = load_tokenizer(str(BASE)), list[dict[str, Any]]()
+    rows = list[dict[str, Any]]()
     if seed == 0:
         best = _best(args.out / "PRM_large.json", tests, lambda: large)
         rows.append({"way": "PRM_large itself", "size": 0, "solutions": 0, **best})
-    taught = cache(lambda: list(label_by_scorer(solutions[: max(args.sizes)], large)))
+    most = solutions[: max(args.sizes)]
+    # Asked only where something is left to train.
+    said = {
+        "PRM_large": cache(lambda: list(label_by_scorer(most, large))),
+        "answers": lambda: most,
+    }
     for size in args.sizes:
         for name in TEACHERS:
             folder = args.out / f"{name.replace(' ', '-')}-{size}-{seed}"
-            kind = ProcessRewardModel if name.startswith("PRM") else OutcomeRewardModel
-
-            def learnt(folder: Path = folder, name: str = name, kind: Any = kind) -> Any:
-                chosen = solutions if name.endswith("answers") else taught()
-                train = train_prm if kind is ProcessRewardModel else train_orm
-                if not (folder / "config.json").exists():
-                    train(str(BASE), words, chosen[:size], folder, recipe=_recipe(args, seed))
-                return _loaded(kind, folder, args)
-
+            teacher = said[name.partition(" from ")[2]]
+            learnt = partial(_learnt, args, name, teacher, size, folder, seed)
             best = _best(args.out / f"{folder.name}.json", tests, learnt)
             rows.append({"way": name, "size": size, "solutions": size, **best})
     return rows
+
+
+def _learnt(
+    args: argparse.Namespace,
+    name: str,
+    teacher: Callable[[], list[Labelled]],
+    size: int,
+    folder: Path,
+    seed: int,
+) -> Any:
+    """What so many of a teacher's labels make of the base, in that folder."""
+    kind = ProcessRewardModel if name.startswith("PRM") else OutcomeRewardModel
+    train = train_prm if kind is ProcessRewardModel else train_orm
+    if not (folder / "config.json").exists():
+        words = load_tokenizer(str(BASE))
+        train(str(BASE), words, teacher()[:size], folder, recipe=_recipe(args, seed))
+    return _loaded(kind, folder, args)
 
 
 def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str, Any]]:
@@ -295,7 +310,7 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
             best = _best(
                 folder / f"best-{row['round']}.json",
                 tests,
-                lambda model=model: _loaded(ProcessRewardModel, model, args),
+                partial(_loaded, ProcessRewardModel, model, args),
             )
             size = {"solutions": row["solutions"], "labels": row["labels"]}
             right = mean(bool(pool[x].correct) for x in chosen)
