@@ -166,8 +166,9 @@ def _scores(
         folder, format=format, separator=options.get("separator")
     )
     if torch.accelerator.is_available():
+        model: Any = prm.model  # transformers types .to() so that it takes no device
         # Where it was trained.
-        prm.model.to(torch.accelerator.current_accelerator())
+        model.to(torch.accelerator.current_accelerator())
     places = [place for each in problems.values() for place in each]
     steps = prm.score([pool[x].prompt for x in places], [list(pool[x].steps) for x in places])
     flat = iter(reduce_scores(steps, reduce).tolist())
