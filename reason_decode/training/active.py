@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.scorers.base import Reduce, reduce_scores
@@ -77,7 +78,7 @@ def learn_actively(
 
     The first round takes one solution of each problem at random. Each round trains from ``source``
     on all that was labelled so far, into ``out/round-K``; a run that was stopped skips the rounds
-    that are whole.
+    that are whole. Equal solutions of a problem are labelled once.
 
     Args:
         source: the model that every round begins with.
@@ -112,14 +113,13 @@ def learn_actively(
     done = _read(out / "rounds.jsonl")
     chosen = {place for row in done for place in row["chosen"]}
     for turn in range(len(done), rounds + 1):
-        problems: dict[str, list[int]] = {}
-        for place, solution in enumerate(pool):
-            if place not in chosen:
-                problems.setdefault(solution.prompt, []).append(place)
+        order = list(range(len(pool)))
         if turn == 0 or uniform:
-            rng = random.Random(f"{recipe.seed}/{turn}")
+            random.Random(f"{recipe.seed}/{turn}").shuffle(order)
+        problems = _open(pool, order, chosen)
+        if turn == 0 or uniform:
             count = 1 if turn == 0 else per_problem
-            new = [x for each in problems.values() for x in rng.sample(each, min(count, len(each)))]
+            new = [place for each in problems.values() for place in each[:count]]
         else:
             scores = _scores(out / f"round-{turn - 1}", pool, problems, reduce, options)
             new, due = [], wrong_share * per_problem
@@ -140,6 +140,19 @@ def learn_actively(
     return done
 
 
+def _open(pool: Sequence[Labelled], order: Sequence[int], chosen: set[int]) -> dict[str, list[int]]:
+    """The solutions that nobody labelled yet, by problem: of equal ones the first of the order."""
+    seen = {(pool[place].prompt, pool[place].steps) for place in chosen}
+    # In the pool's own order, which does not depend on the draw.
+    problems: dict[str, list[int]] = {solution.prompt: [] for solution in pool}
+    for place in order:
+        told = pool[place].prompt, pool[place].steps
+        if told not in seen:
+            seen.add(told)
+            problems[pool[place].prompt].append(place)
+    return {prompt: places for prompt, places in problems.items() if places}
+
+
 def _scores(
     folder: Path,
     pool: Sequence[Labelled],
@@ -152,6 +165,10 @@ def _scores(
     prm = ProcessRewardModel.from_pretrained(
         folder, format=format, separator=options.get("separator")
     )
+    if torch.accelerator.is_available():
+        model: Any = prm.model  # transformers types .to() so that it takes no device
+        # Where it was trained.
+        model.to(torch.accelerator.current_accelerator())
     places = [place for each in problems.values() for place in each]
     steps = prm.score([pool[x].prompt for x in places], [list(pool[x].steps) for x in places])
     flat = iter(reduce_scores(steps, reduce).tolist())

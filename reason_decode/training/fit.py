@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +59,7 @@ class Recipe:
         save_every: updates between two checkpoints.
         max_tokens: longer examples are left out, and counted.
         recompute: keep few activations and compute the others anew (gradient checkpointing).
+        min_updates: more epochs where those would be fewer updates than this.
 
     Raises:
         ValueError: a number that is not positive.
@@ -75,6 +76,7 @@ class Recipe:
     save_every: int = 500
     max_tokens: int = 4096
     recompute: bool = False
+    min_updates: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "learning_rate", "save_every", "max_tokens"):
@@ -137,6 +139,8 @@ def fit(
             "labelled solutions, or raise max_tokens"
         )
     out = Path(out)
+    needed = recipe.min_updates * recipe.batch * recipe.accumulate / len(fitting)
+    recipe = replace(recipe, epochs=max(recipe.epochs, needed))
     arguments = _arguments(recipe, out / "checkpoints", evaluated=bool(held_out))
     trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
     trainer = _trainer(

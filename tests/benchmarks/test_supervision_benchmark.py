@@ -6,15 +6,18 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
 
 SMALL = ["--tests", "2", "--pool", "4", "--problems", "3", "--samples", "4", "--seeds", "1"]
+SHORT = ["--epochs", "0.2", "--min-updates", "1", "--device", "cpu"]
 
 
 def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys, benchmark):
     run = benchmark("supervision")
-    arguments = ["teachers", "--out", str(tmp_path), *SMALL, "--sizes", "6", "--epochs", "0.2"]
-    assert run.main(arguments) == 0
+    plot = tmp_path / "teachers.svg"
+    arguments = ["teachers", "--out", str(tmp_path), *SMALL, *SHORT, "--sizes", "6"]
+    assert run.main([*arguments, "--plot", str(plot)]) == 0
     rows = json.loads((tmp_path / "teachers.json").read_text())
     assert {row["way"] for row in rows} == {*run.TEACHERS, "PRM_large itself"}
     assert all(0 <= x <= 1 for row in rows for problem in row["accuracy"] for x in problem)
+    assert b"PRM from PRM_large" in plot.read_bytes()
     folder = tmp_path / "PRM-from-PRM_large-6-0" / "model.safetensors"
     trained = folder.stat().st_mtime_ns
     first = capsys.readouterr().out
@@ -24,9 +27,26 @@ def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys,
     assert first.endswith(capsys.readouterr().out)
 
 
-def test_active_learning_is_beside_chance(tmp_path, capsys, benchmark):
+def test_active_learning_is_beside_chance_and_begins_where_it_does(tmp_path, capsys, benchmark):
     run = benchmark("supervision")
-    arguments = ["active", "--out", str(tmp_path), *SMALL, "--rounds", "1", "--epochs", "0.2"]
+    arguments = ["active", "--out", str(tmp_path), *SMALL, *SHORT, "--uniform", "1"]
     assert run.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "active" in printed and "uniform" in printed and "best of 4" in printed
+    assert "actively, 80% wrong" in printed and "best of 4" in printed
+    rows = json.loads((tmp_path / "active.json").read_text())
+    assert [(row["way"], row["size"]) for row in rows] == [
+        ("at random", 1),
+        ("at random", 2),
+        ("actively, 80% wrong", 2),
+    ]
+    logs = [path.read_text().splitlines() for path in tmp_path.glob("*/rounds.jsonl")]
+    assert len(logs) == 2 and logs[0][0] == logs[1][0]
+
+
+def test_the_last_line_alone_gives_the_answer(benchmark):
+    answers = benchmark("supervision")._answers
+    assert answers("((1 + 2) * (3 - 4)) =\n", ("A is 7.", "So the answer is -3."))
+    assert not answers("((1 + 2) * (3 - 4)) =\n", ("So the answer is 3.",))
+    assert answers("Make 36 from 4 5 6 10.\n", ("Answer: (10 - 4) * 6 - 5 + 5 = 36",)) is False
+    assert answers("Make 19 from 4 5 10.\n", ("what", "Answer: 4 + 5 + 10 = 19"))
+    assert not answers("Make 19 from 4 5 10.\n", ())

@@ -72,6 +72,18 @@ def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkey
     assert shares == [1, 0, 1]
 
 
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+@pytest.mark.parametrize("uniform", [False, True])
+def test_equal_solutions_are_labelled_once(tmp_path, uniform):
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    how = {"rounds": 2, "per_problem": 2, "uniform": uniform, "recipe": FAST}
+    twice = [solution for solution in pool() for _ in range(2)]
+    rows = learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, twice, tmp_path, **how)
+    assert [row["solutions"] for row in rows] == [3, 9, 15]
+    chosen = [twice[place] for row in rows for place in row["chosen"]]
+    assert len(set(chosen)) == 15
+
+
 def test_a_pool_that_nobody_graded_is_refused(tmp_path):
     unknown = [Labelled("p", ("s",), (1,), source="f:1")]
     with pytest.raises(ValueError, match=r"got a solution of 'p' \(f:1\)"):

@@ -117,6 +117,13 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypa
     assert log[-1]["step"] == 8
 
 
+def test_few_examples_are_learnt_from_for_as_many_updates_as_asked(tmp_path):
+    for least, updates in ((0, 3), (2, 3), (7, 7)):
+        recipe = Recipe(epochs=1, batch=2, accumulate=2, min_updates=least)
+        out = tmp_path / str(least)
+        assert train_prm(BASE, tokenizer(), SOLUTIONS, out, recipe=recipe)["updates"] == updates
+
+
 def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
     """The mean is over all labels of an update: a batch with few would else count as much."""
     uneven = [*SOLUTIONS[:2], Labelled("1 + 1 =\n", ("1 + 1 = 2",), (1,)), SOLUTIONS[3]]
