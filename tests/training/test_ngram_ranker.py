@@ -8,7 +8,6 @@ from reason_decode.training import Labelled, Recipe, train_ngram_ranker
 from reason_decode.training import fit as fitting
 from reason_decode.training.ngram_ranker import _minimised, _pairs, _Rows
 
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's own
 
 
