@@ -30,7 +30,15 @@ from transformers import AutoTokenizer
 from reason_decode import RankingModel
 from reason_decode.answers import extract_answer, same_answer
 from reason_decode.cli.text import table
-from reason_decode.training import Compare, Labelled, Recipe, read_labelled, train_ranker
+from reason_decode.scorers import NGramRanker
+from reason_decode.training import (
+    Compare,
+    Labelled,
+    Recipe,
+    read_labelled,
+    train_ngram_ranker,
+    train_ranker,
+)
 from reason_decode.training.ranker import RECIPE, WINDOW
 from reason_decode.voting import Form, vote_weight, weighted
 
@@ -124,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samples", type=Path, nargs="+", required=True, metavar="FILE")
-    parser.add_argument("--model", required=True, help="what the rankers begin with")
+    parser.add_argument(
+        "--model", required=True, help="what the rankers begin with; ngrams: linear ones"
+    )
     parser.add_argument("--out", type=Path, required=True, help="a folder for the rankers")
     parser.add_argument("--cache", type=Path, help="a folder for what same_answer said")
     parser.add_argument("--folds", type=int, default=5)
@@ -165,8 +175,14 @@ def _graded(samples: list[Labelled], same: Same) -> Problem:
     return Problem(samples, answers, [x is not None and same(x, truth) for x in answers])
 
 
-def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) -> RankingModel:
+def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) -> Any:
     """The one in a folder, or else a new one."""
+    if args.model == "ngrams":
+        if not (out / "ngrams.safetensors").exists():
+            mixed = [x for x in problems if x.mixed]
+            right, wrong = ([x for p in mixed for x in p.side(side)] for side in (True, False))
+            print(train_ngram_ranker(right, wrong, out))
+        return NGramRanker.from_pretrained(out)
     if not (out / "model.safetensors").exists():
         names = [x.name for x in fields(Recipe) if hasattr(args, x.name)]
         mixed = [x for x in problems if x.mixed or args.compare == "pointwise"]
@@ -185,7 +201,7 @@ def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) ->
     return RankingModel.from_pretrained(out)
 
 
-def _scores(ranker: RankingModel, problem: Problem) -> list[float]:
+def _scores(ranker: Any, problem: Problem) -> list[float]:
     texts = [list(x.steps) for x in problem.samples]
     return [float(x) for x in ranker.score([x.prompt for x in problem.samples], texts)]
 

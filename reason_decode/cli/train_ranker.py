@@ -7,12 +7,23 @@ from tqdm import tqdm
 
 from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import read_all
-from reason_decode.training import Compare, Recipe, grade_samples, hold_out, train_ranker
+from reason_decode.training import (
+    Compare,
+    Recipe,
+    grade_samples,
+    hold_out,
+    train_ngram_ranker,
+    train_ranker,
+)
 from reason_decode.training.ranker import RECIPE, WINDOW
 
 __all__ = ["HELP", "RECIPE", "add_options", "train"]
 
-HELP = "a ranker of whole solutions: weighs the votes of adaptive self-consistency"
+HELP = (
+    "a ranker of whole solutions: weighs the votes of adaptive self-consistency; --model ngrams: a "
+    "linear one, which has no recipe"
+)
+NGRAMS = "ngrams"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,9 +57,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
     """Read and sort the samples, and train on problems with right and wrong ones."""
-    tokenizer = load_tokenizer(source)
+    tokenizer = None if source == NGRAMS else load_tokenizer(source)
     # Text in front of a pair is the same for all solutions of a problem; a turn needs no suffix.
-    solutions = read_all(args, one_text=tokenizer.chat_template is None)
+    solutions = read_all(args, one_text=tokenizer is None or tokenizer.chat_template is None)
     right, wrong, counts = grade_samples(
         tqdm(solutions, desc="grading", disable=None), unanswered_wrong=args.unanswered_wrong
     )
@@ -56,6 +67,9 @@ def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
     (right, right_held), (wrong, wrong_held) = (
         hold_out(side, args.hold_out) for side in (right, wrong)
     )
+    if tokenizer is None:
+        held = right_held, wrong_held
+        return [train_ngram_ranker(right, wrong, args.out, separator=args.separator, held_out=held)]
     return [
         train_ranker(
             source,

@@ -43,6 +43,7 @@ time (`tests/scorers/test_formats.py`); the weights themselves could not be fetc
 - `LikelihoodScorer.from_pretrained(path_or_id)`: how probable any causal language
   model finds a step
 - `RankingModel.from_pretrained(path_or_id)`: whole solutions, to weigh votes
+- `NGramRanker.from_pretrained(folder)`: the same without a network, trained in a minute
   (`SelfConsistency(weigh=ranker)`)
 - `ServedVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
   of each step whether it is right
@@ -69,6 +70,7 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
+from reason_decode.scorers.ngrams import NGramRanker
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
@@ -78,6 +80,7 @@ from reason_decode.scorers.writer import RationaleWriter
 
 __all__ = [
     "LikelihoodScorer",
+    "NGramRanker",
     "OutcomeRewardModel",
     "ProcessRewardModel",
     "RankingModel",

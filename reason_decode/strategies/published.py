@@ -15,6 +15,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.scorers import (
     LikelihoodScorer,
+    NGramRanker,
     OutcomeRewardModel,
     ProcessRewardModel,
     RankingModel,
@@ -34,6 +35,7 @@ _SCORERS: dict[str, Any] = {
     x.__name__: x
     for x in (
         LikelihoodScorer,
+        NGramRanker,
         OutcomeRewardModel,
         ProcessRewardModel,
         RankingModel,

@@ -11,6 +11,7 @@ from reason_decode.answers import extract_answer
 from reason_decode.host import Branch, Generation
 from reason_decode.records import Candidate, Cost, Trace
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
+from reason_decode.scorers.ngrams import NGramRanker
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
@@ -54,7 +55,7 @@ class SelfConsistency(Strategy):
         answers: reads the answer of a solution's text; ``None`` if it has none.
         reduce: how step scores become one.
         form: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
-            ``RankingModel``'s (adaptive self-consistency), else "s".
+            ``RankingModel``'s or ``NGramRanker``'s (adaptive self-consistency), else "s".
         stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``, until
             the rest could not change the winner of a plain vote; a probability such as 0.95, until
             it is so probable that they would not; ``None``: never.
@@ -149,7 +150,7 @@ class SelfConsistency(Strategy):
     def _weight(self, candidate: Candidate) -> float:
         if candidate.total is None:
             return 1.0
-        ranked = isinstance(self.weigh, RankingModel)
+        ranked = isinstance(self.weigh, RankingModel | NGramRanker)
         return vote_weight(candidate.total, self.form or ("1+s" if ranked else "s"))
 
     def _enough(self) -> Callable[[int, Sequence[Branch]], bool]:

@@ -48,7 +48,10 @@ same rows which of two solutions is right, and weighs votes (`SelfConsistency(we
 
 ```
 reason-decode train ranker --model your/encoder --data samples.jsonl --out runs/ranker
+reason-decode train ranker --model ngrams --data samples.jsonl --out runs/linear
 ```
+
+The second is linear (`NGramRanker`), and needs no encoder, no GPU and a minute or two.
 
 Rows are `{"prompt", "samples": [...], "answer"}`, the published `{"question", "generated_answer",
 "answer"}`, or any layout above. Right and wrong are told apart by `same_answer`; duplicates,
@@ -88,6 +91,7 @@ from reason_decode.training.graded import Counts, Graded, grade_samples, solutio
 from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.nat import train_nat, train_negative
 from reason_decode.training.nce import Weigh, train_nce
+from reason_decode.training.ngram_ranker import train_ngram_ranker
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
 from reason_decode.training.ranker import train_ranker
@@ -131,6 +135,7 @@ __all__ = [
     "train_nat",
     "train_nce",
     "train_negative",
+    "train_ngram_ranker",
     "train_orm",
     "train_prm",
     "train_ranker",

@@ -55,7 +55,8 @@ class Recipe:
         warmup: updates until the peak; below 1, a share of all.
         weight_decay: of AdamW.
         seed: of the order of examples, of new heads and of dropout.
-        bfloat16: compute in bfloat16 where autocast does; weights stay as they are.
+        bfloat16: compute in bfloat16 where autocast does; weights stay as they are. A processor
+            without such instructions imitates them, many times slower: there it is left out.
         save_every: updates between two checkpoints.
         max_tokens: longer examples are left out, and counted.
         recompute: keep few activations and compute the others anew (gradient checkpointing).
@@ -195,7 +196,7 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
-        bf16=recipe.bfloat16,
+        bf16=recipe.bfloat16 and computes_bfloat16(),
         # Left to itself, it refuses bfloat16 where there is no accelerator.
         use_cpu=not torch.accelerator.is_available(),
         save_steps=recipe.save_every,
@@ -209,6 +210,11 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def computes_bfloat16() -> bool:
+    """Whether what trains here multiplies in bfloat16, and does not imitate it."""
+    return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
+from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.encoding import auto_class
 from reason_decode.scorers.ranking import RankingModel, has_head, with_window
 from reason_decode.training.contests import (
@@ -131,7 +132,7 @@ def starting_ranker(source: str | Path, tokenizer: Tokenizer, **how: Any) -> Ran
 
 
 def pair_accuracy(
-    ranker: RankingModel, right: Sequence[Labelled], wrong: Sequence[Labelled]
+    ranker: Scorer, right: Sequence[Labelled], wrong: Sequence[Labelled]
 ) -> float | None:
     """``mean_problems mean_pairs [s_pos > s_neg] + [s_pos = s_neg] / 2``; ``None`` without pairs.
 

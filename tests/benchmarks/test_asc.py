@@ -18,11 +18,16 @@ def samples(truth: str, said: str) -> list[Labelled]:
     return [Labelled("p", (f"The answer is {x}.",), (None,), truth) for x in said]
 
 
+@pytest.mark.parametrize("model", ["bert", "ngrams"])
 def test_the_table_runs_small(
-    tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    benchmark: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+    model: str,
 ) -> None:
     asc = benchmark("asc")
-    save_bert(tmp_path / "bert")
+    if model == "bert":
+        model = str(save_bert(tmp_path / "bert"))
     rows = [
         {"question": f"Problem:\n{a} + 1 =", "answer": f"\\boxed{{{a + 1}}}"}
         | {"generated_answer": [f"The answer is {b}." for b in (a + 1, a + 1, a, a + 2)]}
@@ -30,7 +35,7 @@ def test_the_table_runs_small(
     ]
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["--samples", str(path), "--model", str(tmp_path / "bert"), "--epochs", "1"]
+    arguments = ["--samples", str(path), "--model", model, "--epochs", "1"]
     arguments += ["--out", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
     printed = ""
     for _ in range(2):  # the second time with the rankers and grades of the first

@@ -5,6 +5,7 @@ import pytest
 
 from reason_decode import RankingModel
 from reason_decode.cli import main
+from reason_decode.scorers import NGramRanker
 from tests.random_models import save_bert
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
@@ -55,3 +56,12 @@ def test_samples_that_are_all_right_teach_nothing(tmp_path, data, capsys):
     arguments = ["train", "ranker", "--data", str(data), "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "0 wrong samples, and no problem with both" in capsys.readouterr().err
+
+
+def test_a_linear_ranker_is_trained_from_samples(tmp_path, data, capsys):
+    out = tmp_path / "out"
+    arguments = ["train", "ranker", "--model", "ngrams", "--data", str(data), "--out", str(out)]
+    assert main([*arguments, "--hold-out", "0.3"]) == 0
+    assert "pair accuracy" in capsys.readouterr().out
+    (score,) = NGramRanker.from_pretrained(out).score(["1 + 1 ="], ["The answer is 2."])
+    assert 0 < float(score) < 1

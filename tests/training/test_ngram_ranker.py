@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from reason_decode.scorers import NGramRanker
+from reason_decode.training import Labelled, Recipe, train_ngram_ranker
+from reason_decode.training import fit as fitting
+from reason_decode.training.ngram_ranker import _minimised, _pairs, _Rows
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's own
+
+
+def sums(shift: int) -> list[Labelled]:
+    return [
+        Labelled(f"{a} + 1 =", (f"{a} + 1 = {a + 1 + shift}", f"The answer is {x}."), (None,) * 2)
+        for a in range(6)
+        for x in (f"{a}" if shift == 0 else f"-{a}",)
+    ]
+
+
+def test_it_learns_which_is_right_and_loads(tmp_path: Path) -> None:
+    right, wrong = sums(0), sums(3)
+    told = train_ngram_ranker(right, wrong, tmp_path, rarest=1, held_out=(right, wrong))
+    assert told["examples"] == 6 and told["labels"] == 12 and told["pair_accuracy"] == 1
+    ranker = NGramRanker.from_pretrained(tmp_path)
+    good, bad = ranker.score(["7 + 1 ="] * 2, ["The answer is 7.", "The answer is -7."])
+    assert float(good) > 0.5 > float(bad)
+
+
+def test_samples_of_another_row_are_no_pair(tmp_path: Path) -> None:
+    right = [Labelled("p", ("a",), (None,), source="one")]
+    wrong = [Labelled("p", ("b",), (None,), source="two")]
+    with pytest.raises(ValueError, match="1 right and 1 wrong samples, and no problem with both"):
+        train_ngram_ranker(right, wrong, tmp_path)
+
+
+def test_the_minimum_has_no_slope() -> None:
+    rows = [(sums(0)[k : k + 1], sums(3)[k : k + 1]) for k in range(6)]
+    matrix = _Rows([x for good, bad in rows for x in (*good, *bad)], "\n", 1)
+    first, second, shares = pairs = _pairs(rows)
+    assert shares.sum().item() == pytest.approx(1)
+    weights, loss, _ = _minimised(matrix, pairs, 0.01, 100)
+    weights.requires_grad_()
+    z = matrix.times(weights)
+    again = (torch.nn.functional.softplus(z[second] - z[first]) * shares).sum()
+    assert again.item() == pytest.approx(loss, abs=1e-4)
+    (again + 0.005 * weights @ weights).backward()
+    assert weights.grad is not None and float(weights.grad.norm()) < 1e-3
+
+
+def test_bfloat16_is_not_imitated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = Recipe(bfloat16=True)
+    for able in (True, False):
+        monkeypatch.setattr(fitting, "computes_bfloat16", lambda able=able: able)
+        assert fitting._arguments(recipe, tmp_path, evaluated=False).bf16 is able
