@@ -18,7 +18,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,7 +32,7 @@ from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, evaluate
 from reason_decode.mining import calibrate, judge
 from reason_decode.tiny.rationales import Drawn
-from reason_decode.tiny.train_rationalyst import LABELLED, READ, all_mined, read_drawn
+from reason_decode.tiny.train_rationalyst import all_mined, read_drawn
 from reason_decode.training import RationaleRow, Recipe, read_rationales, train_rationalyst
 
 GENERAL = 1 / 3
@@ -87,12 +87,11 @@ def _sets(
     args: argparse.Namespace, words: PreTrainedTokenizerBase
 ) -> dict[str, list[RationaleRow]]:
     """The four training sets, larger than they need be."""
-    count = sum(1 for _ in read_drawn(args.run / "drawn.jsonl"))
-    drawn = read_drawn(args.run / "drawn.jsonl")
-    rest = islice(drawn, int(READ * count) + int(LABELLED * count), None)
-    documents = list(islice(rest, args.rationales))
+    shards = sorted((args.run / "mined").glob("*.jsonl"))
+    drawn = chain.from_iterable(read_drawn(args.run / "drawn" / x.name) for x in shards)
+    documents = list(islice(drawn, args.rationales))
     names = {x.document.id for x in documents}
-    kept = [x for x in read_rationales(args.run / "mined.jsonl")[0] if x.id in names]
+    kept = [x for shard in shards for x in read_rationales(shard)[0] if x.id in names]
     right = {
         (x.document.id, rationale): good
         for x in documents

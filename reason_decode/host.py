@@ -465,3 +465,11 @@ def _pick_rows(x: Any, index: Any, count: int) -> Any:
     if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == count:
         return x[index]
     return x
+
+
+def computes_bfloat16() -> bool:
+    """Whether what trains here multiplies in bfloat16, and does not imitate it, many times slower.
+
+    torch tells of processors only privately.
+    """
+    return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -41,7 +41,7 @@ ALLOWED = {
     "adapters": {"records", "ops"},
     "training": LEARNING | {"host"},
     "mining": LEARNING | {"host", "journal", "endpoint", "memory"},
-    "tiny": LEARNING | {"training", "mining"},
+    "tiny": LEARNING | {"host", "training", "mining"},
     "evaluation": DECODING | {"rows", "journal", "endpoint", "memory", "tiny"},
     "viewer": {"records", "rows", "answers"},
     "cli": DECODING

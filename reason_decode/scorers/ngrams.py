@@ -54,7 +54,7 @@ class NGramRanker:
                 f"got weights of shape {tuple(weights.shape)}; need a vector of finite numbers"
             )
         self.weights, self.splitter = weights.float(), StepSplitter(separator)
-        self._source: str | None = None
+        self.source: str | None = None
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, separator: str = "\n") -> "NGramRanker":
@@ -73,14 +73,14 @@ class NGramRanker:
                 ranker = cls(tensors.get_tensor("weights"), separator=separator)
         except SafetensorError as error:
             raise ValueError(f"{Path(path) / _FILE} is damaged, or no ranker ({error})") from error
-        ranker._source = str(path)
+        ranker.source = str(path)
         return ranker
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the weights."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         save_file({"weights": self.weights.contiguous()}, Path(folder) / _FILE)
-        self._source = str(folder)
+        self.source = str(folder)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of.
@@ -88,9 +88,9 @@ class NGramRanker:
         Raises:
             ValueError: it was neither loaded nor saved.
         """
-        if self._source is None:
+        if self.source is None:
             raise ValueError("got a ranker that is in no folder yet; save_pretrained it first")
-        return {"path": self._source, "separator": self.splitter.separator}
+        return {"path": self.source, "separator": self.splitter.separator}
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]

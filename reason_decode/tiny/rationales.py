@@ -89,9 +89,7 @@ def countdown_document(
             states.append(after)
         else:
             distracts = distracts and len(operations) > 1
-            rationales.append(
-                _other_parts(rng, operations) if distracts else _parts(operations)
-            )
+            rationales.append(_other_parts(rng, operations) if distracts else _parts(operations))
         right.append(not distracts)
     texts = (work.prompt, *(f"{line}\n" for line in work.steps))
     return Drawn(Marked(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from reason_decode.host import computes_bfloat16
 from reason_decode.tiny import export, sampled, stream, tokenizer
 from reason_decode.tiny.batch import (
     DEAD_END,
@@ -231,7 +232,7 @@ def _step(
     row: dict[str, float] = {}
     device = learner.verdict.weight.device
     for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16()):
             losses = learner(Batch(*(x.to(device) for x in batch)))
         parts = [w * x / n for w, x, n in zip(weights, losses, totals, strict=True)]
         torch.stack(parts).sum().backward()
@@ -307,7 +308,9 @@ def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     words = PreTrainedTokenizerFast.from_pretrained(base)
     learner = Learner(LlamaForCausalLM(config(len(words))))
-    learner.load_state_dict(torch.load(base / "checkpoint.pt", weights_only=True, map_location="cpu")["learner"])
+    learner.load_state_dict(
+        torch.load(base / "checkpoint.pt", weights_only=True, map_location="cpu")["learner"]
+    )
     pool = out / "samples.jsonl"
     if not pool.exists():
         model = learner.model.eval()

@@ -265,7 +265,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
     for name, default in Recipe()._asdict().items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(option, type=type(default), default=default, help="default: %(default)s")
+        parser.add_argument(
+            option, type=type(default), default=default, help="default: %(default)s"
+        )
     args = parser.parse_args()
     base = args.base or Path(__file__).parent / "weights" / "base"
     recipe = Recipe(**{name: getattr(args, name) for name in Recipe._fields})

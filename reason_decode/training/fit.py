@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.host import computes_bfloat16
 from reason_decode.training.examples import collate
 from reason_decode.training.lora import merged
 from reason_decode.training.order import Shuffled
@@ -139,23 +140,19 @@ def fit(
             f"got {len(examples)} examples and none of at most {recipe.max_tokens} tokens; give "
             "labelled solutions, or raise max_tokens"
         )
-    out = Path(out)
-    needed = recipe.min_updates * recipe.batch * recipe.accumulate / len(fitting)
-    recipe = replace(recipe, epochs=max(recipe.epochs, needed))
-    arguments = _arguments(recipe, out / "checkpoints", evaluated=bool(held_out))
+    out, recipe = Path(out), _long_enough(recipe, len(fitting))
+    checkpoints = out / "checkpoints"
     trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
     trainer = _trainer(
         tell,
         model=model,
-        args=arguments,
+        args=_arguments(recipe, checkpoints, evaluated=bool(held_out)),
         data_collator=partial(_collated, batch=batch, pad=pad),
         train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is one to read from
         eval_dataset=_rows(x for x in held_out if len(x.ids) <= recipe.max_tokens) or None,  # pyright: ignore[reportArgumentType]
         compute_loss_func=loss,
     )
-    last = (
-        get_last_checkpoint(arguments.output_dir) if out.joinpath("checkpoints").is_dir() else None
-    )
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     if fold:
         merged(model).eval().save_pretrained(out)
@@ -170,6 +167,12 @@ def fit(
         "trained": trained,
         **_losses(trainer.state.log_history, out),
     }
+
+
+def _long_enough(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with as many epochs as ``min_updates`` takes."""
+    needed = recipe.min_updates * recipe.batch * recipe.accumulate / examples
+    return replace(recipe, epochs=max(recipe.epochs, needed))
 
 
 def _losses(history: Sequence[dict[str, Any]], out: Path) -> dict[str, float | None]:
@@ -210,11 +213,6 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-
-
-def computes_bfloat16() -> bool:
-    """Whether what trains here multiplies in bfloat16, and does not imitate it."""
-    return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:

@@ -23,11 +23,13 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
     words = tokenizer.with_words(fast, TAGS)
     words.save_pretrained(folder / "reader")
     t.model.save_pretrained(folder / "reader")
-    write_drawn(folder / "drawn.jsonl", documents)
+    for name in ("drawn", "mined"):
+        (folder / name).mkdir()
+    write_drawn(folder / "drawn" / "0001.jsonl", documents)
     right = [
         row for x in documents for row, good in zip(all_mined([x]), x.right, strict=True) if good
     ]
-    write_rows(folder / "mined.jsonl", (asdict(row) for row in right))
+    write_rows(folder / "mined" / "0001.jsonl", (asdict(row) for row in right))
     problem = {"question": "Q", "answer": "How? ** A.\nWhy? ** B.\n#### 1"}
     (tmp_path / "test_socratic.jsonl").write_text(f"{json.dumps(problem)}\n" * 8)
     (tmp_path / "24.csv").write_text("Rank,Puzzles\n1,1 1 4 6\n")

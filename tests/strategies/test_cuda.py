@@ -18,6 +18,7 @@ from reason_decode import (
     tiny,
 )
 from reason_decode.mining import judge
+from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny.rationales import draw
 
 pytestmark = [
@@ -34,12 +35,16 @@ def models() -> tiny.Tiny:
 
 
 def on_gpu(models: tiny.Tiny) -> Any:
-    return copy.deepcopy(models.model).to("cuda")
+    return moved(models.model, "cuda")
+
+
+def moved(model: Any, device: Any) -> Any:
+    return copy.deepcopy(model).to(device)
 
 
 def scorers(models: tiny.Tiny, model: Any) -> list[Any]:
     device = model.device
-    prm, orm = (copy.deepcopy(x.model).to(device) for x in (models.prm, models.orm))
+    prm, orm = (moved(x.model, device) for x in (models.prm, models.orm))
     return [
         ProcessRewardModel(prm, models.tokenizer),
         OutcomeRewardModel(orm, models.tokenizer),
@@ -58,8 +63,8 @@ def test_scores_are_those_of_the_cpu(models):
 def test_one_candidate_is_plain_generate(models):
     model, words = on_gpu(models), models.tokenizer
     prm, *_ = scorers(models, model)
-    rationalyst = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", max_new_tokens=4)
-    rationalyst.writer.model.to("cuda")
+    writer = RationaleWriter(model, words, chat=False, max_new_tokens=4)
+    rationalyst = RationaleScorer(writer, chat=False)
     inputs = words(PROMPTS, return_tensors="pt", padding=True).to("cuda")
     how: dict[str, Any] = {"max_new_tokens": 60, "do_sample": True}
     torch.manual_seed(0)

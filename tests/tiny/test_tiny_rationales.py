@@ -7,12 +7,16 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reason_decode.mining import Judged, parse_marked
-from reason_decode.scorers.writer import TAGS
+from reason_decode.scorers import RationaleScorer
+from reason_decode.scorers.writer import TAGS, RationaleWriter
 from reason_decode.tiny import Tiny, arithmetic, countdown, tokenizer, train_rationalyst
+from reason_decode.tiny.batch import IGNORE
+from reason_decode.tiny.rationale_batches import RationaleBatches, encode, joined
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, aims, draw
 from reason_decode.tiny.train import config
+from reason_decode.training import rationale_examples
 
-AIM = re.compile(r"Make (\S+) (.) (\S+)\.")
+LAST = re.compile(r"(\S+) (.) (\S+)")
 DRAWN = list(draw(0, 60))
 
 
@@ -31,25 +35,39 @@ def test_documents_are_right_solutions_of_other_targets_than_24():
     assert list(draw(0, 60)) == DRAWN and list(draw(1, 60)) != DRAWN
 
 
+def has_right_aims(state: countdown.State, target: int, rationale: str) -> bool:
+    """Whether every aim that a rationale names makes the target of what can be had."""
+    told = next(part for part in rationale.split(f"{target} = ")[::-1]).removesuffix(".")
+    found = [LAST.fullmatch(aim) for aim in told.split(", ")]
+    pairs = [(countdown.to_numbers([x[1], x[3]]), x[2]) for x in found if x]
+    return all(
+        pair is not None
+        and countdown.apply(pair[0], op, pair[1]) == target
+        and tuple(sorted(pair)) in aims(state)
+        for pair, op in pairs
+    )
+
+
 def test_right_aims_make_the_target_of_what_can_be_had_and_others_do_not():
     met = set()
     for document, right in DRAWN:
         problem = countdown.parse_prompt(document.texts[0])
         if problem is None:
             continue
-        state, target = tuple(sorted(problem[0])), problem[1]
+        state = tuple(sorted(problem[0]))
         for rationale, good, line in zip(
-            document.rationales, right, document.texts[1:], strict=True
+            document.rationales[:-1], right, document.texts[1:], strict=False
         ):
-            found = AIM.fullmatch(rationale)
-            if found and state is not None:
-                pair = countdown.to_numbers([found[1], found[3]])
-                assert pair is not None
-                makes = countdown.apply(pair[0], found[2], pair[1]) == target
-                assert good is (makes and tuple(sorted(pair)) in aims(state))
-                met.add(good)
-            state = countdown.follow(state, line.strip())
-    assert met == {True, False}
+            assert has_right_aims(state, problem[1], rationale) is good
+            met.add((good, rationale.startswith(f"{problem[1]} = ")))
+            after = countdown.follow(state, line.strip())
+            assert after is not None
+            state = after
+    assert met == {(True, True), (True, False), (False, True), (False, False)}
+
+
+def test_a_shard_is_drawn_as_the_whole_is():
+    assert list(draw(0, 20, start=40)) == DRAWN[40:]
 
 
 def test_reserved_tokens_stand_for_the_tags(tiny: Tiny):
@@ -80,35 +98,68 @@ def test_what_cannot_be_told_apart_is_kept_at_a_lower_precision():
     assert found["countdown 1"].recall == 1.0
 
 
-@pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
-def test_the_whole_recipe_runs_small_and_goes_on(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    pytest.importorskip("accelerate", reason="training needs accelerate")
-    monkeypatch.setattr(train_rationalyst, "READ", 0.3)
-    monkeypatch.setattr(train_rationalyst, "LABELLED", 0.3)
+def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
     shape = config(len(tiny.tokenizer))
-    shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 16, 16, 1
+    shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 16, 16, 3
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "base")
     tiny.tokenizer.save_pretrained(tmp_path / "base")
-    recipe = train_rationalyst.Recipe(epochs=0.5, batch=8)
-    how = {"documents": 24, "seed": 0, "reader": recipe, "recipe": recipe}
+    recipe = train_rationalyst.Recipe(documents=36, shard=12, epochs=0.5, read_epochs=0.5, size=8)
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(
-            train_rationalyst, "mine", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            train_rationalyst, "label", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
-            train_rationalyst.run(tmp_path / "out", tmp_path / "base", **how)
-    told = train_rationalyst.run(tmp_path / "out", tmp_path / "base", **how)
-    assert told["examples"] > 0 and told["held_out_loss"] is None or told["loss"]
-    rows = (tmp_path / "out" / "mined.jsonl").read_text().splitlines()
+            train_rationalyst.run(tmp_path / "out", tmp_path / "base", recipe)
+    drawn = (tmp_path / "out" / "drawn" / "0002.jsonl").stat().st_mtime_ns
+    told = train_rationalyst.run(tmp_path / "out", tmp_path / "base", recipe)
+    assert told["rows"] > 0 and told["tokens"] > 0
+    assert (tmp_path / "out" / "drawn" / "0002.jsonl").stat().st_mtime_ns == drawn
+    rows = (tmp_path / "out" / "mined" / "0002.jsonl").read_text().splitlines()
     assert {"id", "source", "preceding", "rationale", "following", "delta"} == {
         *json.loads(rows[0])
     }
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
     assert model.dtype == torch.float32
     assert (tmp_path / "out" / "model" / "tokenizer.json").exists()
+    with pytest.raises(ValueError, match="at least three shards"):
+        train_rationalyst.run(tmp_path / "out", tmp_path / "base", recipe._replace(shard=36))
+
+
+def test_encoded_rows_are_what_the_scorer_reads(tiny: Tiny):
+    words = tokenizer.with_words(
+        PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS
+    )
+    rows = train_rationalyst.all_mined(DRAWN[:6])
+    scorer = RationaleScorer(RationaleWriter(tiny.model, words, chat=False), chat=False)
+    for write in (True, False):
+        expected, _ = rationale_examples(rows, scorer, learn="both" if write else "following")
+        found = encode(rows, words, write=write, bare=0.0)
+        starts = [0, *found.ends[:-1]]
+        for example, start, end, learnt in zip(
+            expected, starts, found.ends, found.learnt, strict=True
+        ):
+            ids = found.ids[start:end].tolist()
+            assert ids == list(example.ids)[: len(ids)]
+            assert ids[learnt:] == list(example.classes)
+
+
+def test_every_row_comes_once_an_epoch_and_steps_follow_from_the_seed(tiny: Tiny):
+    words = tokenizer.with_words(
+        PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS
+    )
+    rows = encode(train_rationalyst.all_mined(DRAWN[:8]), words, write=True)
+    whole = joined([rows, rows])
+    assert len(whole.ends) == 2 * len(rows.ends) and whole.ends[-1] == len(whole.ids)
+    data = RationaleBatches(rows, 0, 5, seed=1)
+    epoch = [batch for k in range(data.steps(1)) for batch in data[k]]
+    assert sum(len(batch.ids) for batch in epoch) == 5 * data.steps(1)
+    learnt = [int((x.labels != IGNORE).sum()) for x in epoch]
+    again = [batch for k in range(data.steps(1)) for batch in RationaleBatches(rows, 0, 5, 1)[k]]
+    assert learnt == [int((x.labels != IGNORE).sum()) for x in again]
+    for batch in epoch:
+        kept = batch.labels != IGNORE
+        assert torch.equal(batch.labels[kept], batch.ids[kept])
 
 
 def test_drawn_documents_are_read_as_they_were_written(tmp_path: Path):
