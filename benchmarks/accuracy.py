@@ -23,7 +23,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode import BestOfN, LikelihoodScorer, SelfConsistency, StepSearch, tiny
+from reason_decode import (
+    BestOfN,
+    LikelihoodScorer,
+    RationaleGuided,
+    SelfConsistency,
+    StepSearch,
+    tiny,
+)
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, Item, Task, evaluate
 from reason_decode.tiny import arithmetic, countdown, countdown_work
@@ -44,6 +51,8 @@ SETTINGS = (
     "step search 8, beam 2",
     "step search 8, 2 subtrees",
     "step search 8, lookahead 1",
+    "rationales 16, implicit",
+    "rationales 16, explicit",
 )
 
 
@@ -91,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
     words, prm = models.tokenizer, models.prm
+    if setting.startswith("rationales"):
+        how: Any = setting.split()[-1]
+        return RationaleGuided(models.rationalyst, tokenizer=words, n=16, supervision=how)
     likely = LikelihoodScorer(models.model, words, chat=False, per_step=False)
     search = StepSearch(prm, tokenizer=words, n=8, distinct=task.distinct)
     return {
@@ -102,7 +114,7 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
         "step search 8": search,
         "step search 8, beam 10": replace(search, beam_width=10, margin=0.85),
         "best of 64": BestOfN(models.verifier, tokenizer=words, n=64),
-        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.9),
+        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.93),
         "likelihood vote 16": SelfConsistency(tokenizer=words, n=16, weigh=likely),
         "step search 16": replace(search, n=16),
         "step search 8, beam 2": replace(search, beam_width=2),

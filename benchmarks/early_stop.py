@@ -49,7 +49,7 @@ def lead(counts: Sequence[float], left: int, least: float) -> bool:
 RULES: dict[str, Rule] = {
     "all": partial(hold, stop=None),
     "decided": partial(hold, stop="decided"),
-    **{f"hold {p}": partial(hold, stop=p) for p in (0.99, 0.95, 0.9, 0.85)},
+    **{f"hold {p}": partial(hold, stop=p) for p in (0.99, 0.95, 0.93, 0.9, 0.85)},
     **{f"lead {p}": partial(lead, least=p) for p in (0.95, 0.9, 0.8)},
 }
 

@@ -11,19 +11,22 @@ The others get what favours them: each of their requests for n samples is one ba
 n solutions are scored in one batch, and the voters are told the answers' canonical form. optillm
 asks the model itself for a mark from 0 to 10; ours gives the scorer's. Its package needs flask,
 openai and others besides; a library that can't be imported is left out, and named. "of CPU" is what
-the process took of the seconds: other jobs on the machine lengthen it less than the clock's.
+the process took of the seconds: other jobs on the machine lengthen it less than the clock's. "ours
+more by" is the paired difference to our row one at a time, its interval over problems.
 Checked first: the peers' scorer and ours agree on a solution.
 """
 
 import argparse
 import asyncio
 import importlib
+import json
 import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -224,22 +227,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     contests = [
         (contest, name, solve)
         for contest in args.contests
-        for name, solve in [("ours, batched", None), ("ours", None), *peers[contest].items()]
+        for name, solve in [("ours", None), ("ours, batched", None), *peers[contest].items()]
         if name not in absent
     ]
+    done = _stored(args.store)
     rows: list[dict[str, str]] = []
+    ours: dict[str, list[dict[str, Any]]] = {}
     for contest, name, solve in tqdm(contests, unit="row", disable=None):
         n = args.n if contest == "step search" else 2 * args.n
         runs: list[dict[str, Any]] = []
         for seed in range(args.seeds):
-            start = time.process_time()
-            if solve is None:
-                size = args.batch_size if name == "ours, batched" else 1
-                runs.append(_ours(models, items, task, contest, n, args.steps, size, seed))
-            else:
-                runs.append(_theirs(Bench(models, task, n, args.steps), items, solve, seed))
-            runs[-1]["cpu"] = time.process_time() - start
-        rows.append(_row(contest, name, n, runs, len(items)))
+            key = json.dumps([contest, name, seed, n, args.task, args.rows, args.limit])
+            if key not in done:
+                start = time.process_time()
+                if solve is None:
+                    size = args.batch_size if name == "ours, batched" else 1
+                    run = _ours(models, items, task, contest, n, args.steps, size, seed)
+                else:
+                    run = _theirs(Bench(models, task, n, args.steps), items, solve, seed)
+                done[key] = {"key": key, **run, "cpu": time.process_time() - start}
+                _store(args.store, done[key])
+            runs.append(done[key])
+        if name == "ours":
+            ours[contest] = runs
+        rows.append(_row(contest, name, n, runs, ours.get(contest, runs)))
     print(table(rows))
     for name in absent:
         print(f"{name} can't be imported: its rows are left out")
@@ -259,6 +270,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5, help="lines that a search may write")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--store", type=Path, help="finished runs, .jsonl: a second run goes on")
     parser.add_argument("--search-and-learn", metavar="FOLDER", help="its checkout")
     return parser.parse_args(argv)
 
@@ -314,21 +326,44 @@ def _theirs(bench: Bench, items: Sequence[Item], solve: Solve, seed: int) -> dic
 
 
 def _row(
-    contest: str, name: str, n: int, runs: Sequence[dict[str, Any]], items: int
+    contest: str,
+    name: str,
+    n: int,
+    runs: Sequence[dict[str, Any]],
+    ours: Sequence[dict[str, Any]],
 ) -> dict[str, str]:
-    # Of each problem over the seeds: problems are what the interval is about.
-    share = torch.tensor([run["right"] for run in runs], dtype=torch.float64).mean(dim=0)
-    (found,) = bootstrap(share[:, None].tolist())
-    each = len(runs) * items
+    """A line of the table; ``ours`` are the runs of our row to compare with, of the same seeds."""
+    own, beside = _share(runs), _share(ours)
+    found, less = bootstrap([[x, y - x] for x, y in zip(own, beside, strict=True)])
+    each = len(runs) * len(own)
     return {
         "contest": f"{contest} {n}",
         "library": name,
         "right, %": f"{100 * found.mean:.1f} ({100 * found.low:.0f}-{100 * found.high:.0f})",
+        "ours more by": f"{100 * less.mean:+.1f} ({100 * less.low:+.0f} to {100 * less.high:+.0f})",
         **{key: f"{sum(run[key] for run in runs) / each:.0f}" for key in ("read", "sampled")},
         "scorer read": f"{sum(run['scored'] for run in runs) / each:.0f}",
         "s/problem": f"{sum(run['seconds'] for run in runs) / each:.3f}",
         "of CPU": f"{sum(run['cpu'] for run in runs) / each:.3f}",
     }
+
+
+def _share(runs: Sequence[dict[str, Any]]) -> list[float]:
+    # Of each problem over the seeds: problems are what the interval is about.
+    return torch.tensor([run["right"] for run in runs], dtype=torch.float64).mean(dim=0).tolist()
+
+
+def _stored(path: Path | None) -> dict[str, dict[str, Any]]:
+    if path is None or not path.exists():
+        return {}
+    with path.open() as lines:
+        return {row["key"]: row for row in map(json.loads, lines)}
+
+
+def _store(path: Path | None, run: dict[str, Any]) -> None:
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps(run) + "\n")
 
 
 def _check(bench: Bench, item: Item) -> None:

@@ -77,11 +77,32 @@ def test_a_vote_is_decided_when_the_rest_cannot_change_it():
     assert not decided([], left=0)
 
 
-@pytest.mark.parametrize("left", [0, 1, 6])
-@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0]])
-def test_the_probability_to_hold_is_the_integral_over_what_voters_may_prefer(
-    counts: list[float], left: int
+def _held(counts: tuple[int, ...], left: int) -> float:
+    """The leader's chance, by every way in which the votes to come may be given."""
+    if left == 0:
+        return float(counts[0] >= max(counts))
+    # The last is an answer that nobody has named so far.
+    weights = [v - 0.5 for v in counts] + [0.5 + 0.5 * len(counts)]
+    futures = [(*counts[:k], v + 1, *counts[k + 1 :]) for k, v in enumerate(counts)]
+    futures.append((*counts, 1))
+    ways = zip(weights, futures, strict=True)
+    return sum(weight * _held(after, left - 1) for weight, after in ways) / sum(weights)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 5])
+@pytest.mark.parametrize("counts", [(4,), (5, 2), (2, 2), (2, 1, 1, 1), (7, 3, 1)])
+def test_the_probability_to_hold_is_the_sum_over_all_that_voters_may_say(
+    counts: tuple[int, ...], left: int
 ) -> None:
+    found = hold_probability([float(v) for v in counts[::-1]], left)
+    assert found == pytest.approx(_held(counts, left), abs=1e-12)
+
+
+@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0]])
+def test_of_many_voters_it_is_the_integral_over_how_two_answers_share_them(
+    counts: list[float],
+) -> None:
+    left = 30
     first, second = sorted([*counts, 0.0, 0.0])[-1:-3:-1]
     total = held = 0.0
     for k in range(1, 2000):

@@ -34,6 +34,7 @@ from reason_decode.tiny.batch import (
     VERDICTS,
     Batch,
 )
+from reason_decode.tiny.muon import Muon
 from reason_decode.tiny.stream import Mixture, Stream
 
 SAVE_EVERY = 250
@@ -161,8 +162,9 @@ def corpus(count: int = 1500) -> Iterable[str]:
             yield work.prompt + "\n".join(work.steps) + "\n"
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up, then a cosine to a fiftieth of the peak; a tenth of it after ``steps``."""
+    warmup = min(100, steps // 10)
     if step < warmup:
         return peak * (step + 1) / warmup
     if step >= steps:
@@ -214,8 +216,7 @@ def _optimizers(learner: Learner, peak: float) -> list[torch.optim.Optimizer]:
     inside = {id(p) for p in matrices}
     rest = [p for p in learner.parameters() if id(p) not in inside]
     return [
-        # At the scale of AdamW's updates, so that one learning rate serves both.
-        torch.optim.Muon(matrices, lr=peak, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=peak, weight_decay=0.1),
         torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 

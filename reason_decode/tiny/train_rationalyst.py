@@ -4,7 +4,7 @@ From documents with candidate rationales (``rationales.py``) to a model, in stag
 their result in ``--out``; a run that was stopped goes on with the stage that it was in:
 
 1. ``drawn/``: documents in shards, some of their rationales right, some distracting.
-2. ``reader``: the tiny base has never seen a rationale, and any at all lowers the likelihood of
+2. ``reader``: a tiny model has never seen a rationale, and any at all lowers the likelihood of
    what follows. So it first learns to read the first documents with all of the candidates in them.
    Nobody tells it which are right; those that are of use it learns to use.
 3. ``mined/``: of the documents after those, the candidates whose delta, by the reader, reaches a
@@ -13,6 +13,9 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
 4. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too.
 5. ``model``: that in half precision, as it is shipped.
+
+All begins with the verifier's weights, which still predict tokens: what can be had from which
+numbers is most of what there is to be said, and to learn it takes longer than all stages here.
 """
 
 import argparse
@@ -211,7 +214,7 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
 
     Args:
         out: the folder of everything.
-        base: the tiny base, a checkpoint.
+        base: the checkpoint to begin with.
         recipe: how much and how long.
 
     Raises:
@@ -232,7 +235,8 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
     if not (reader / "config.json").exists():
         encoded = partial(_encode_drawn, words=words)
         rows = joined(_each(encoded, [drawn / name for name in read], recipe.workers))
-        model = LlamaForCausalLM.from_pretrained(base)
+        # Its own labels are left behind.
+        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
         _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
         words.save_pretrained(reader)
         model.save_pretrained(reader)
@@ -262,14 +266,14 @@ def main() -> None:
     """Parse the command line and run what is left to do."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all stages' results")
-    parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged base")
+    parser.add_argument("--base", type=Path, help="a checkpoint; default: the packaged verifier")
     for name, default in Recipe()._asdict().items():
         option = "--" + name.replace("_", "-")
         parser.add_argument(
             option, type=type(default), default=default, help="default: %(default)s"
         )
     args = parser.parse_args()
-    base = args.base or Path(__file__).parent / "weights" / "base"
+    base = args.base or Path(__file__).parent / "weights" / "prm"
     recipe = Recipe(**{name: getattr(args, name) for name in Recipe._fields})
     print(json.dumps(run(args.out, base, recipe)))
 

@@ -1,4 +1,5 @@
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,17 @@ def test_the_table_runs_small(
     with data.open("w", newline="") as file:
         csv.writer(file).writerows([["Rank", "Puzzles"], [1, "4 5 6 10"], [2, "1 2 3 4"]])
     how = ["--data", str(data), "--n", "2", "--seeds", "1", "--contests", "step search"]
+    how += ["--store", str(tmp_path / "runs.jsonl")]
     assert peers.main(how) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[1].strip() for line in out[1:3]] == ["ours, batched", "ours"]
+    assert [line.split("  ")[1].strip() for line in out[1:3]] == ["ours", "ours, batched"]
     assert all(f"{name} can't be imported" in "\n".join(out) for name in peers.MODULES)
     assert "git clone" in out[-1]
     assert peers.main([*how, "--search-and-learn", str(sal_checkout)]) == 0
     out = capsys.readouterr().out
     assert "search-and-learn" in out.splitlines()[3]
+    runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert len({run["key"] for run in runs}) == len(runs) == 3, "finished runs are not run again"
     assert "git clone" not in out
 
 
