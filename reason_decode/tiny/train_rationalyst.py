@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -141,10 +141,16 @@ def draw_shard(path: Path, recipe: Recipe) -> None:
     write_drawn(path, draw(recipe.seed, count, start=start))
 
 
-def _judged(reader: Path, documents: Iterable[Marked]) -> Iterator[Judged]:
+@lru_cache(1)
+def _loaded(reader: Path) -> tuple[Any, PreTrainedTokenizerFast]:
+    """A reader, once a process; told by its folder, which is written once."""
     model: Any = AutoModelForCausalLM.from_pretrained(reader).eval()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    words = PreTrainedTokenizerFast.from_pretrained(reader)
+    return model, PreTrainedTokenizerFast.from_pretrained(reader)
+
+
+def _judged(reader: Path, documents: Iterable[Marked]) -> Iterator[Judged]:
+    model, words = _loaded(reader)
     yield from judge(documents, model, words, threshold=float("-inf"), batch=64)
 
 

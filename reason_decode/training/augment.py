@@ -1,12 +1,15 @@
 """Self-augmentation: what a model samples itself and gets right is learnt from, too."""
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from reason_decode.memory import Failed, by_halves
 from reason_decode.scorers.words import Words
 from reason_decode.steps import StepSplitter, decode
 from reason_decode.training.graded import grade_samples, prompt_ids
@@ -78,7 +81,9 @@ def sample_solutions(
         separator: what ends a step.
         chat: whether prompts are put in the tokenizer's chat template.
         judge: says what ``correct`` is; ``None``: it is left open, for ``grade_samples``.
-        rows: at most so many are sampled side by side, where one problem has no more.
+        rows: at most so many are sampled side by side, where one problem has no more; where memory
+            runs out, half of them, and so on. A problem that it is too little for is left out, with
+            a warning.
         seed: of the sampling; each batch has its own.
 
     Raises:
@@ -94,30 +99,48 @@ def sample_solutions(
         raise ValueError("got a tokenizer without eos_token or pad_token; set both")
     words, splitter, size = Words(tokenizer, model), StepSplitter(separator), max(1, rows // n)
     starts = range(0, len(problems), size)
-    for number, start in enumerate(tqdm(starts, desc="sampling", unit="batch", disable=None)):
-        batch = problems[start : start + size]
+    how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "num_return_sequences": n}
+
+    def draw(batch: Sequence[Labelled]) -> list[tuple[Labelled, Tensor]]:
         begun = [prompt_ids(words, x.prompt, separator=separator, chat=chat) for x in batch]
-        width = max(map(len, begun))
-        ids = torch.tensor([[pad] * (width - len(row)) + row for row in begun])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in begun])
+        return list(zip(_times(batch, n), _continued(model, begun, pad, how), strict=True))
+
+    for number, start in enumerate(tqdm(starts, desc="sampling", unit="batch", disable=None)):
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed + number)
-            sequences = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                do_sample=True,
-                temperature=temperature,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=max_new_tokens,
-                num_return_sequences=n,
-                pad_token_id=pad,
-            )
-        for k, row in enumerate(sequences[:, width:]):
-            problem, text = batch[k // n], decode(tokenizer, row)
-            steps = tuple(splitter.split(text))
-            if steps and end in row:
-                correct = None if judge is None else judge(problem, text)
-                nothing = (None,) * len(steps)
-                source = problem.source
-                yield Labelled(problem.prompt, steps, nothing, problem.answer, correct, source)
+            parts = list(by_halves(draw, problems[start : start + size]))
+        for part, drawn in parts:
+            if isinstance(drawn, Failed):
+                warnings.warn(f"{part[0].prompt!r:.60} is left out: {drawn.reason}", stacklevel=2)
+                continue
+            for problem, row in drawn:
+                text = decode(tokenizer, row)
+                steps = tuple(splitter.split(text))
+                if steps and end in row:
+                    correct = None if judge is None else judge(problem, text)
+                    nothing = (None,) * len(steps)
+                    source = problem.source
+                    yield Labelled(problem.prompt, steps, nothing, problem.answer, correct, source)
+
+
+def _times(batch: Sequence[Labelled], n: int) -> list[Labelled]:
+    return [problem for problem in batch for _ in range(n)]
+
+
+def _continued(
+    model: Any, begun: Sequence[Sequence[int]], pad: int, how: Mapping[str, Any]
+) -> Tensor:
+    """What the model says after each beginning: int64 (rows, t) ids."""
+    width = max(map(len, begun))
+    ids = torch.tensor([[pad] * (width - len(row)) + [*row] for row in begun])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in begun])
+    sequences = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        pad_token_id=pad,
+        **how,
+    )
+    return sequences[:, width:]

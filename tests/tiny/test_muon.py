@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ def test_singular_values_become_nearly_one_and_the_vectors_stay(shape: tuple[int
 def test_its_steps_are_torch_s_up_to_bfloat16() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 40).reshape(5, 8)) for _ in range(2))
-    how = {"lr": 0.01, "weight_decay": 0.1}
+    how: Any = {"lr": 0.01, "weight_decay": 0.1}
     steps = Muon([ours], **how), torch.optim.Muon([theirs], **how, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         gradient = torch.randn(5, 8)

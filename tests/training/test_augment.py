@@ -54,3 +54,23 @@ def test_what_is_right_and_new_is_added(model):
 def test_what_cannot_be_sampled_is_said_before_any_work(model):
     with pytest.raises(ValueError, match="got n=0"):
         list(sample_solutions(model.model, model.tokenizer, SUMS, n=0))
+
+
+def test_where_memory_runs_out_fewer_problems_are_sampled_at_once(
+    model, monkeypatch: pytest.MonkeyPatch
+):
+    generate = model.model.generate
+    rows: list[int] = []
+
+    def greedy_for_memory(input_ids: torch.Tensor, **how: Any) -> torch.Tensor:
+        rows.append(len(input_ids))
+        long = "9" in model.tokenizer.batch_decode(input_ids)[0]
+        if len(input_ids) > 1 or long:
+            raise torch.OutOfMemoryError("out of memory")
+        return generate(input_ids=input_ids, **how)
+
+    monkeypatch.setattr(model.model, "generate", greedy_for_memory)
+    problems = [*SUMS[:2], Labelled("(9 + 2) =\n", (), (), answer="11", source="9")]
+    with pytest.warns(UserWarning, match=r"'\(9 \+ 2\) =\\n' is left out: out of memory"):
+        found = list(sample_solutions(model.model, model.tokenizer, problems, **PLENTY))
+    assert rows == [3, 2, 1, 1, 1] and {x.source for x in found} == {"0", "1"}
