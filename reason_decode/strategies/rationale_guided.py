@@ -40,10 +40,9 @@ class RationaleGuided(Strategy):
     Source: Jiang et al. 2024, 2410.01044, section 3.3.
 
     Example:
-        >>> from reason_decode import RationaleGuided, RationaleScorer, tiny
+        >>> from reason_decode import RationaleGuided, tiny
         >>> t = tiny.load()
-        >>> rationalyst = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", max_new_tokens=8)
-        >>> guided = RationaleGuided(rationalyst, tokenizer=t.tokenizer, n=2, max_steps=2)
+        >>> guided = RationaleGuided(t.rationalyst, tokenizer=t.tokenizer, n=2, max_steps=2)
         >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
         >>> how = {"do_sample": True, "max_new_tokens": 40, "return_dict_in_generate": True}
         >>> out = t.model.generate(**inputs, **how, custom_generate=guided)

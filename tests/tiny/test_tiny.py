@@ -16,7 +16,7 @@ from reason_decode.tiny.batch import VERDICTS
 
 def test_all_weights_fit_the_package() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    # Three models are in it, a fourth (rationales) has its place kept.
+    # Four models of half precision.
     assert sum(path.stat().st_size for path in files) < 4 * 5.5e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
@@ -54,6 +54,15 @@ def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train_rationalyst --out"):
         _ = replace(tiny).rationalyst
+
+
+def test_the_rationale_model_names_the_last_operation_and_finds_it_likely(tiny: Tiny) -> None:
+    """On a target that no training problem had."""
+    begun = "Make 24 from 4 5 6 10.\n10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
+    session = tiny.rationalyst.open([begun])
+    assert session.rationales() == ["24 = 30 - 6."]
+    right, wrong = session.score([[["30 - 6 = 24 (left: 24)"], ["30 + 6 = 36 (left: 36)"]]])[0]
+    assert right.exp() > 0.9 and right > wrong + 0.5
 
 
 def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
