@@ -39,7 +39,7 @@ ALLOWED = {
     "strategies": SCORING,
     "processors": READING_ALONG,
     "adapters": {"records", "ops"},
-    "training": LEARNING | {"host"},
+    "training": LEARNING | {"host", "memory"},
     "mining": LEARNING | {"host", "journal", "endpoint", "memory"},
     "tiny": LEARNING | {"host", "training", "mining"},
     "evaluation": DECODING | {"rows", "journal", "endpoint", "memory", "tiny"},
