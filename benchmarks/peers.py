@@ -24,7 +24,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,7 @@ from reason_decode.answers import answer_value, extract_answer
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, Item, Task, evaluate
 from reason_decode.evaluation.metrics import bootstrap
+from reason_decode.journal import Journal, read_rows
 from reason_decode.scorers.base import Reduce, reduce_scores
 
 NEWLINE = "\n"
@@ -230,14 +232,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, solve in [("ours", None), ("ours, batched", None), *peers[contest].items()]
         if name not in absent
     ]
-    done = _stored(args.store)
+    store = Journal(args.store, _names, "benchmarks/peers.py") if args.store else nullcontext()
+    with store as journal:
+        rows = _rows(args, contests, models, items, task, journal)
+    print(table(rows))
+    for name in absent:
+        print(f"{name} can't be imported: its rows are left out")
+    if not args.search_and_learn:
+        print(search_and_learn.HOW_TO_GET)
+    return 0
+
+
+def _rows(
+    args: argparse.Namespace,
+    contests: Sequence[tuple[str, str, Solve | None]],
+    models: tiny.Tiny,
+    items: Sequence[Item],
+    task: Task,
+    journal: Journal | None,
+) -> list[dict[str, str]]:
+    """Run what the journal does not have yet; a line of the table for each contest and library."""
+    done = {row["key"]: row for row in read_rows(journal.path, _names)} if journal else {}
     rows: list[dict[str, str]] = []
-    ours: dict[str, list[dict[str, Any]]] = {}
+    # Of each contest the first runs, which the others are compared with.
+    ours: list[dict[str, Any]] = []
     for contest, name, solve in tqdm(contests, unit="row", disable=None):
         n = args.n if contest == "step search" else 2 * args.n
         runs: list[dict[str, Any]] = []
         for seed in range(args.seeds):
-            key = json.dumps([contest, name, seed, n, args.task, args.rows, args.limit])
+            how = (n, args.steps, args.batch_size, args.task, args.rows, args.limit)
+            key = json.dumps([contest, name, seed, *how])
             if key not in done:
                 start = time.process_time()
                 if solve is None:
@@ -246,17 +270,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else:
                     run = _theirs(Bench(models, task, n, args.steps), items, solve, seed)
                 done[key] = {"key": key, **run, "cpu": time.process_time() - start}
-                _store(args.store, done[key])
+                if journal:
+                    journal.append(done[key])
             runs.append(done[key])
         if name == "ours":
-            ours[contest] = runs
-        rows.append(_row(contest, name, n, runs, ours.get(contest, runs)))
-    print(table(rows))
-    for name in absent:
-        print(f"{name} can't be imported: its rows are left out")
-    if not args.search_and_learn:
-        print(search_and_learn.HOW_TO_GET)
-    return 0
+            ours = runs
+        rows.append(_row(contest, name, n, runs, ours))
+    return rows
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -353,17 +373,8 @@ def _share(runs: Sequence[dict[str, Any]]) -> list[float]:
     return torch.tensor([run["right"] for run in runs], dtype=torch.float64).mean(dim=0).tolist()
 
 
-def _stored(path: Path | None) -> dict[str, dict[str, Any]]:
-    if path is None or not path.exists():
-        return {}
-    with path.open() as lines:
-        return {row["key"]: row for row in map(json.loads, lines)}
-
-
-def _store(path: Path | None, run: dict[str, Any]) -> None:
-    if path is not None:
-        with path.open("a") as file:
-            file.write(json.dumps(run) + "\n")
+def _names(run: Mapping[str, Any]) -> list[str]:
+    return [run["key"]]
 
 
 def _check(bench: Bench, item: Item) -> None:

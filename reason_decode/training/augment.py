@@ -103,7 +103,8 @@ def sample_solutions(
 
     def draw(batch: Sequence[Labelled]) -> list[tuple[Labelled, Tensor]]:
         begun = [prompt_ids(words, x.prompt, separator=separator, chat=chat) for x in batch]
-        return list(zip(_times(batch, n), _continued(model, begun, pad, how), strict=True))
+        asked = [x for x in batch for _ in range(n)]
+        return list(zip(asked, _continued(model, begun, pad, how), strict=True))
 
     for number, start in enumerate(tqdm(starts, desc="sampling", unit="batch", disable=None)):
         with torch.random.fork_rng(), torch.no_grad():
@@ -121,10 +122,6 @@ def sample_solutions(
                     nothing = (None,) * len(steps)
                     source = problem.source
                     yield Labelled(problem.prompt, steps, nothing, problem.answer, correct, source)
-
-
-def _times(batch: Sequence[Labelled], n: int) -> list[Labelled]:
-    return [problem for problem in batch for _ in range(n)]
 
 
 def _continued(
