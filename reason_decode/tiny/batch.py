@@ -17,7 +17,8 @@ class Batch(NamedTuple):
     ends a step, else -100, there too if a wrong step ``speaks_of_held_out``; ``results``
     (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
     four results that they make, else -100; ``values`` (b, t, 6) int64, where an expression of a
-    chain of equations has ended the sign and the five digits of its value, else -100.
+    chain of equations has ended the sign and the five digits of its value, else -100. Where nothing
+    of the last two kinds is ever learnt they may be (b, t, 0).
     """
 
     ids: Tensor

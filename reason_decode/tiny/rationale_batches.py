@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from reason_decode.scorers.writer import TAGS
-from reason_decode.tiny.batch import DIGITS, IGNORE, RESULTS, VALUE, Batch, as_id
+from reason_decode.tiny.batch import IGNORE, Batch, as_id
 from reason_decode.training import RationaleRow
 
 # The rows of a step go through the model in so many batches, each of like lengths.
@@ -121,6 +121,6 @@ class RationaleBatches(Dataset[list[Batch]]):
             torch.from_numpy(ids),
             torch.from_numpy(labels),
             torch.full(shape, IGNORE),
-            torch.full((*shape, RESULTS * DIGITS), IGNORE),
-            torch.full((*shape, VALUE), IGNORE),
+            torch.empty((*shape, 0), dtype=torch.long),
+            torch.empty((*shape, 0), dtype=torch.long),
         )

@@ -145,6 +145,8 @@ class Learner(nn.Module):
 
 def _digit_loss(head: nn.Linear, hidden: Tensor, digits: Tensor) -> Tensor:
     """Summed ``-log p(digits)`` in nats, told from ``hidden`` (b, t, h) wherever there are any."""
+    if not digits.shape[-1]:
+        return hidden.new_zeros(())
     known = digits[..., 0] != IGNORE
     logits = head(F.rms_norm(hidden[known], hidden.shape[-1:])).float()
     return F.cross_entropy(logits.view(-1, NO_DIGIT + 1), digits[known].view(-1), reduction="sum")
@@ -201,8 +203,10 @@ def train(
     for step, batches in enumerate(bar, start):
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(step, steps, peak)
-        row = _step(learner, optimizers, batches, weights)
+        losses = _step(learner, optimizers, batches, weights)
+        # Only here is a GPU waited for.
         if step % 25 == 0:
+            row = {name: round(loss.item(), 4) for name, loss in losses.items()}
             bar.set_postfix(row)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, **row}) + "\n")
@@ -226,11 +230,11 @@ def _step(
     optimizers: Sequence[torch.optim.Optimizer],
     batches: list[Batch],
     weights: Weights,
-) -> dict[str, float]:
-    """One update over a few batches; returns the mean losses of each batch."""
+) -> dict[str, Tensor]:
+    """One update over a few batches; returns the mean losses of each batch, 0-dimensional."""
     counts = [[int((x != IGNORE).sum()) for x in batch[1:]] for batch in batches]
     totals = [max(1, sum(column)) for column in zip(*counts, strict=True)]
-    row: dict[str, float] = {}
+    row: dict[str, Tensor] = {}
     device = learner.verdict.weight.device
     for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
         with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16()):
@@ -239,7 +243,7 @@ def _step(
         torch.stack(parts).sum().backward()
         for name, x, n in zip(Weights._fields, losses, own, strict=True):
             if n:
-                row[f"{name}{k}"] = round(x.item() / n, 4)
+                row[f"{name}{k}"] = x.detach() / n
     nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()

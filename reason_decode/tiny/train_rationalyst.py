@@ -9,7 +9,9 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
    Nobody tells it which are right; those that are of use it learns to use.
 3. ``mined/``: of the documents after those, the candidates whose delta, by the reader, reaches a
    threshold that is calibrated on one shard of which it is known what is right; for each source,
-   and each place from the end of a countdown solution, one of its own (``thresholds.json``).
+   and each place from the end of a countdown solution, one of its own (``thresholds.json``). Of
+   all such places as many: what is said before a first operation passes most seldom, and most is
+   to be learnt from it.
 4. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too.
 5. ``model``: that in half precision, as it is shipped.
@@ -20,8 +22,9 @@ numbers is most of what there is to be said, and to learn it takes longer than a
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -164,7 +167,22 @@ def label(reader: Path, drawn: Path) -> dict[str, Calibrated]:
 def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibrated]) -> None:
     """Write the rationales of a drawn shard that help the reader to predict what follows them."""
     documents = (x.document for x in read_drawn(drawn / path.name))
-    write_rows(path, (asdict(_mined(x)) for x in _judged(reader, documents) if _reaches(x, found)))
+    kept = balanced([x for x in _judged(reader, documents) if _reaches(x, found)])
+    write_rows(path, (asdict(_mined(x)) for x in kept))
+
+
+def balanced(judged: Sequence[Judged]) -> list[Judged]:
+    """Of every kind of countdown rationale the first, as many as there are of the scarcest kind."""
+    games = [kind(x) for x in judged if x.document.source == COUNTDOWN]
+    room = Counter(dict.fromkeys(games, min(Counter(games).values(), default=0)))
+    kept: list[Judged] = []
+    for x in judged:
+        if x.document.source == COUNTDOWN:
+            room[kind(x)] -= 1
+            if room[kind(x)] < 0:
+                continue
+        kept.append(x)
+    return kept
 
 
 def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
@@ -186,14 +204,11 @@ def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
     return encode(read_rationales(path)[0], words, write=True)
 
 
-def _each(do: Callable[[Path], Shard], paths: Sequence[Path], workers: int) -> list[Shard]:
-    """Results for all paths, in order, by so many processes."""
+def _each(do: Callable[[Path], Shard], paths: Sequence[Path], pool: Executor | None) -> list[Shard]:
+    """Results for all paths, in order, by the processes of a pool or by this one."""
     told: dict[str, Any] = {"desc": do.func.__name__.strip("_") if isinstance(do, partial) else ""}
-    if workers < 2:
-        return [do(path) for path in tqdm(paths, unit="shard", **told)]
-    # Spawned, for a forked process cannot use a GPU that this one has used.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return list(tqdm(pool.map(do, paths), total=len(paths), unit="shard", **told))
+    results = pool.map(do, paths) if pool else map(do, paths)
+    return list(tqdm(results, total=len(paths), unit="shard", **told))
 
 
 def _learn(
@@ -226,21 +241,29 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
     Raises:
         ValueError: there are fewer than three shards.
     """
-    names = [f"{k:04}.jsonl" for k in range(-(-recipe.documents // recipe.shard))]
-    if len(names) < 3:
+    if recipe.documents <= 2 * recipe.shard:
         raise ValueError(
             f"got {recipe.documents} documents in shards of {recipe.shard}; need at least three "
             "shards: to read, to calibrate on, and to mine"
         )
     for folder in ("drawn", "reader", "mined"):
         (out / folder).mkdir(parents=True, exist_ok=True)
+    if recipe.workers < 2:
+        return _stages(out, base, recipe, None)
+    # Spawned, for a forked process cannot use a GPU that this one has used.
+    with ProcessPoolExecutor(recipe.workers, get_context("spawn")) as pool:
+        return _stages(out, base, recipe, pool)
+
+
+def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dict[str, int]:
+    names = [f"{k:04}.jsonl" for k in range(-(-recipe.documents // recipe.shard))]
     words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
     drawn, reader, found = out / "drawn", out / "reader", out / "thresholds.json"
-    _missing(partial(draw_shard, recipe=recipe), drawn, names, recipe.workers)
+    _missing(partial(draw_shard, recipe=recipe), drawn, names, pool)
     read = names[: max(1, round(READ * len(names)))]
     if not (reader / "config.json").exists():
         encoded = partial(_encode_drawn, words=words)
-        rows = joined(_each(encoded, [drawn / name for name in read], recipe.workers))
+        rows = joined(_each(encoded, [drawn / name for name in read], pool))
         # Its own labels are left behind.
         model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
         _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
@@ -251,8 +274,8 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
         found.write_text(json.dumps({k: x._asdict() for k, x in told.items()}, indent=1) + "\n")
     least = {name: Calibrated(**x) for name, x in json.loads(found.read_text()).items()}
     mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
-    mined = _missing(mine, out / "mined", names[len(read) + 1 :], recipe.workers)
-    rows = joined(_each(partial(_encode_mined, words=words), mined, recipe.workers))
+    mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
+    rows = joined(_each(partial(_encode_mined, words=words), mined, pool))
     model = LlamaForCausalLM.from_pretrained(reader)
     _learn(model, rows, out / "trained", as_id(words.pad_token_id), recipe.epochs, recipe)
     export.rationalyst(out, reader, model)
@@ -260,11 +283,11 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
 
 
 def _missing(
-    do: Callable[[Path], None], folder: Path, names: Sequence[str], workers: int
+    do: Callable[[Path], None], folder: Path, names: Sequence[str], pool: Executor | None
 ) -> list[Path]:
     """Make the files that are not there; all of them."""
     paths = [folder / name for name in names]
-    _each(do, [path for path in paths if not path.exists()], workers)
+    _each(do, [path for path in paths if not path.exists()], pool)
     return paths
 
 
