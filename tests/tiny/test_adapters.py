@@ -1,5 +1,7 @@
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,20 @@ pytest.importorskip("peft", reason="adapters need peft")
 
 from reason_decode import tiny as package
 from reason_decode.adapters import load_adapted
-from reason_decode.tiny import Tiny, export
-from tests.nat_models import with_nat
+from reason_decode.tiny import WEIGHTS, Tiny, export
+from tests.nat_models import filled, with_nat
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 IDS = torch.arange(3, 19).reshape(2, 8)
 NAMES = ("negative", "nat", "nce")
+SAY = """
+import sys, torch
+from reason_decode import tiny
+t = tiny.load()
+ids = torch.tensor(eval(sys.argv[2]))
+with torch.no_grad():
+    torch.save([getattr(t, name)(ids).logits for name in ("negative", "nat", "nce")], sys.argv[1])
+"""
 
 
 @torch.no_grad()
@@ -45,6 +55,37 @@ def test_exported_adapters_are_what_half_precision_makes_of_them(
     # Nothing of the machine that trained them, nor of its version of peft.
     kept = json.loads((tmp_path / "out" / "negative" / "adapter_config.json").read_text())
     assert kept["base_model_name_or_path"] == "reason-decode tiny base" and len(kept) < 10
+
+
+def test_shipped_adapters_are_the_same_in_a_fresh_process(tiny: Tiny, tmp_path: Path) -> None:
+    before = says(tiny.model)
+    kept = [says(getattr(tiny, name)) for name in NAMES]
+    command = [sys.executable, "-c", SAY, str(tmp_path / "logits.pt"), str(IDS.tolist())]
+    subprocess.run(command, check=True)
+    for name, x, fresh in zip(NAMES, kept, torch.load(tmp_path / "logits.pt"), strict=True):
+        assert torch.equal(x, fresh), name
+        assert (x - before).abs().max() > 0.1, name
+    assert torch.equal(says(tiny.model), before)
+
+
+def test_shipped_adapters_write_answers(tiny: Tiny) -> None:
+    words = tiny.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+    for name in ("nat", "nce"):
+        told = getattr(tiny, name).generate(**words, max_new_tokens=64)
+        assert tiny.tokenizer.decode(told[0], skip_special_tokens=True).endswith(
+            "Answer: (10 - 5 + 4) * 6 = 36\n"
+        )
+
+
+def test_shipped_nat_is_refused_beside_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
+    other = filled(
+        load_adapted(copy.deepcopy(tiny.model), WEIGHTS / "adapters" / "nce"), "default", 0
+    )
+    other.save_pretrained(tmp_path)
+    from reason_decode.adapters import load_nat
+
+    with pytest.raises(ValueError, match="NAT was trained with"):
+        load_nat(copy.deepcopy(tiny.model), WEIGHTS / "adapters", negative=tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
