@@ -1,8 +1,9 @@
-"""A ranker without a network: which words, and which form of answer to which question."""
+"""A ranker without a network: which words, which form of answer, and which calculations hold."""
 
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from reason_decode.answers import extract_answer
 from reason_decode.scorers.base import Session, as_steps, check_pairs
+from reason_decode.scorers.equations import links
 from reason_decode.steps import StepSplitter
 
 __all__ = ["BUCKETS", "NGramRanker", "features"]
@@ -22,6 +24,7 @@ BUCKETS = 1 << 18
 _FILE = "ngrams.safetensors"
 _WORD = re.compile(r"\\[a-zA-Z]+|[a-zA-Z]+|\d+|[^\sa-zA-Z\d]")
 _FRACTION = re.compile(r"-?\\?[dt]?frac\{?-?\d+\}?\{?\d+\}?|-?\d+/\d+")
+_CALCULATED = 1.0
 _Features = tuple[list[int], list[float]]
 
 
@@ -153,12 +156,13 @@ class _Session:
 
 
 def features(prompt: str, solution: str, *, buckets: int = BUCKETS) -> _Features:
-    """Buckets and values of a solution's features: two halves, each of length 1.
+    """Buckets and values of a solution's features, of three kinds.
 
-    The one half: which runs of one to three words the solution has, how many words, lines and equal
-    signs. The other: the form of its answer (a whole number and which, a fraction, the pattern of
-    its digits, its sign, whether the problem has it), by itself and beside each word of the problem
-    and each two.
+    Which runs of one to three words the solution has, how many words, lines and equal signs; in all
+    of length 1. The form of its answer (a whole number and which, a fraction, the pattern of its
+    digits, its sign, whether the problem has it), by itself and beside each word of the problem
+    and each two; of length 1 as well. And how many of its own equations of each kind hold and how
+    many do not (``equations.py``), each with a value of its own.
 
     Args:
         prompt: the problem.
@@ -170,7 +174,23 @@ def features(prompt: str, solution: str, *, buckets: int = BUCKETS) -> _Features
     for found in (set(_said(solution)), set(_answered(prompt, extract_answer(solution)))):
         at += sorted(zlib.crc32(x.encode(errors="replace")) % buckets for x in found)
         values += [len(found) ** -0.5] * len(found)
-    return at, values
+    calculated = sorted(set(_calculated(solution)))
+    at += [zlib.crc32(x.encode()) % buckets for x in calculated]
+    return at, values + [_CALCULATED] * len(calculated)
+
+
+def _calculated(solution: str) -> Iterator[str]:
+    counts: Counter[str] = Counter()
+    last = "none"
+    for link in links(solution):
+        how = "holds" if link.holds else "nearly" if link.near else "fails"
+        last = f"{link.kind} {how}{' rounded' * link.rounded}"
+        counts[last] += 1
+    for name, count in counts.items():
+        for least in (1, 2, 3, 5, 9):
+            if count >= least:
+                yield f"calculated\x1f{name}\x1f{least}"
+    yield f"calculated\x1flast {last}"
 
 
 def _said(solution: str) -> Iterator[str]:

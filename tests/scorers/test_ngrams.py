@@ -49,11 +49,18 @@ def test_a_damaged_file_and_bad_weights_are_errors(tmp_path: Path) -> None:
             NGramRanker(bad)
 
 
-def test_both_halves_have_length_one_and_the_answer_is_seen() -> None:
+def test_words_and_form_have_length_one_each_and_the_answer_is_seen() -> None:
     at, values = features("How many apples?", "One and one.\nThe answer is 2.")
-    assert len(at) == len(values) and sum(x * x for x in values) == pytest.approx(2)
+    # One more says that nothing was calculated.
+    assert len(at) == len(values) and sum(x * x for x in values) == pytest.approx(3)
     other, _ = features("What fraction of apples?", "One and one.\nThe answer is 2.")
     assert set(at) != set(other)
+
+
+def test_a_false_sum_is_seen_whatever_its_numbers() -> None:
+    right, wrong = (set(features("", f"${x}$")[0]) for x in ("2 + 2 = 4", "2 + 2 = 5"))
+    other = set(features("", "$7 + 8 = 16$")[0])
+    assert len((wrong - right) & other) >= 2
 
 
 def test_it_weighs_votes_as_a_ranker_does(ranker: NGramRanker) -> None:
