@@ -40,6 +40,9 @@ SETTINGS = (
     "implicit",
     "explicit",
     "process reward model",
+    "likelihood, summed",
+    "likelihood by the rationalyst, summed",
+    "implicit, summed",
     "implicit, subtracted",
     "implicit, discounted",
     "implicit, judged by the generator",
@@ -136,7 +139,14 @@ def _strategy(
         "likelihood by the rationalyst": lambda: StepSearch(
             LikelihoodScorer(writer.model, writer.tokenizer), **own
         ),
+        "likelihood, summed": lambda: StepSearch(
+            LikelihoodScorer(models.model, words, chat=False, mean=False), **own
+        ),
+        "likelihood by the rationalyst, summed": lambda: StepSearch(
+            LikelihoodScorer(writer.model, writer.tokenizer, mean=False), **own
+        ),
         "implicit": implicit,
+        "implicit, summed": lambda: implicit(mean=False),
         "implicit, subtracted": lambda: implicit(subtract=True),
         "implicit, discounted": lambda: implicit(discount=0.9),
         "implicit, judged by the generator": lambda: RationaleGuided(judged, **own),

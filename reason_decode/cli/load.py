@@ -94,7 +94,12 @@ def load_verifier(name: str) -> ProcessRewardModel | ServedVerifier:
 
 
 def load_rationalyst(
-    name: str, judge: str | None = None, *, discount: float = 1.0, subtract: bool = False
+    name: str,
+    judge: str | None = None,
+    *,
+    discount: float = 1.0,
+    subtract: bool = False,
+    mean: bool = True,
 ) -> RationaleScorer:
     """A rationale model as a scorer of steps, on a GPU if there is one.
 
@@ -103,6 +108,7 @@ def load_rationalyst(
         judge: what finds steps likely given a rationale; ``None``: the same model.
         discount: see ``RationaleScorer``.
         subtract: see ``RationaleScorer``.
+        mean: see ``RationaleScorer``.
 
     Raises:
         OSError: there is no such folder and no such id.
@@ -113,7 +119,8 @@ def load_rationalyst(
     else:
         writer = RationaleWriter(*load_model(name))
     model, words = (None, None) if judge in (None, name) else load_model(judge)
-    return RationaleScorer(writer, model, words, discount=discount, subtract=subtract)
+    how: dict[str, Any] = {"discount": discount, "subtract": subtract, "mean": mean}
+    return RationaleScorer(writer, model, words, **how)
 
 
 def _device() -> str:

@@ -5,7 +5,10 @@ from typing import Any
 
 from reason_decode.cli.load import load_rationalyst
 
-__all__ = ["add_rationales", "make_rationalyst"]
+__all__ = ["OPTIONS", "add_rationales", "make_rationalyst"]
+
+OPTIONS = ("rationalyst", "judge", "discount", "subtract", "sum")
+"""Their names, for what a result tells of how it came about."""
 
 
 def add_rationales(parser: ArgumentParser) -> None:
@@ -31,10 +34,14 @@ def add_rationales(parser: ArgumentParser) -> None:
         action="store_true",
         help="subtract the likelihood without the rationale",
     )
+    parser.add_argument(
+        "--sum",
+        action="store_true",
+        help="a step's log-probability as a whole (default: the mean of its tokens')",
+    )
 
 
 def make_rationalyst(args: Namespace) -> Any:
     """The scorer; a model that is named twice is loaded once."""
-    return load_rationalyst(
-        args.rationalyst, args.judge, discount=args.discount, subtract=args.subtract
-    )
+    how: dict[str, Any] = {"discount": args.discount, "subtract": args.subtract}
+    return load_rationalyst(args.rationalyst, args.judge, **how, mean=not args.sum)

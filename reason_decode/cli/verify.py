@@ -16,7 +16,7 @@ from reason_decode.cli.long_run import (
     tell,
 )
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
-from reason_decode.cli.rationales import add_rationales, make_rationalyst
+from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
 from reason_decode.cli.text import percent, printable, table
 from reason_decode.cli.workers import run_workers
 from reason_decode.evaluation.batches import WHOLE, Aside
@@ -164,7 +164,7 @@ def _score(args: Namespace, solutions: list[Located], scorer: Any, kept: LongRun
 def _with_settings(
     args: Namespace, suffix: str, result: dict[str, Any], report: Report, other: Report | None
 ) -> dict[str, Any]:
-    used = ("prm",) if args.scorer == "prm" else ("rationalyst", "judge", "discount", "subtract")
+    used = ("prm",) if args.scorer == "prm" else OPTIONS
     names = ("scorer", *used, "data", "neutral", *("folds", "calibrate", "calibrate_share"))
     told = {name: getattr(args, name) for name in (*names, "maximise", "batch_size")}
     told |= {"format": report.format, "prompt_suffix": suffix}

@@ -54,8 +54,9 @@ Scores of the last and of `LikelihoodScorer` are log-probabilities, in nats.
 ## Rationales
 
 Any causal language model with a chat template, or one that was trained to go on from `<BOT>` up to
-`<EOT>`, writes rationales. The likelihood may count early tokens more (`discount=0.9`) or be set
-against that without the rationale (`subtract=True`). Writer, judge and generator may be three
+`<EOT>`, writes rationales. The likelihood may count early tokens more (`discount=0.9`), be that
+of the step and not of a token (`mean=False`) or be set against that without the rationale
+(`subtract=True`). Writer, judge and generator may be three
 models, or adapters of one, whose weights are then in memory once:
 
 ```python

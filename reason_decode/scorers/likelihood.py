@@ -19,7 +19,8 @@ from reason_decode.scorers.weights import output_layer, output_of
 class LikelihoodScorer(Reader):
     r"""Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
 
-    ``exp(mean_t log p(token_t | prompt, all before t))`` over the tokens of the step and of the
+    ``exp(mean_t log p(token_t | prompt, all before t))``, with ``mean=False`` the probability of
+    the step, ``exp(sum_t log p(token_t | ...))``; over the tokens of the step and of the
     separator behind it, or, with ``per_step=False``, over those of the whole solution: the weight
     of a vote in the "weighted sum" of self-consistency. Prompt and steps are tokenised as one text;
     a token belongs to the step in which it ends.
@@ -32,6 +33,8 @@ class LikelihoodScorer(Reader):
             there is one.
         per_step: a score a step, or one for the solution; of a solution that grows round by round
             that one is read anew each time.
+        mean: whether to divide by the number of tokens. The probability of long texts is 0 in
+            float32, and the longer of two that differ by words that follow by themselves loses.
         batch_tokens: at most this many tokens, padding included, go through one forward pass.
 
     Raises:
@@ -57,11 +60,12 @@ class LikelihoodScorer(Reader):
         separator: str = "\n",
         chat: bool | None = None,
         per_step: bool = True,
+        mean: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
         output_layer(model)
-        self.per_step = per_step
+        self.per_step, self.mean = per_step, mean
         self.text = Text(tokenizer, self.chat)
 
     @classmethod
@@ -72,6 +76,7 @@ class LikelihoodScorer(Reader):
         separator: str = "\n",
         chat: bool | None = None,
         per_step: bool = True,
+        mean: bool = True,
         **kwargs: Any,
     ) -> "LikelihoodScorer":
         """Load a model and its tokenizer from a folder or the Hub; no remote code is run.
@@ -81,15 +86,17 @@ class LikelihoodScorer(Reader):
             separator: what ends a step in a solution.
             chat: whether to use the chat template; ``None``: if there is one.
             per_step: a score a step, or one for the solution.
+            mean: whether to divide by the number of tokens.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
         model = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
         tokenizer = load_words(path_or_id)
-        return cls(model, tokenizer, separator=separator, chat=chat, per_step=per_step)
+        how: dict[str, Any] = {"separator": separator, "chat": chat, "per_step": per_step}
+        return cls(model, tokenizer, **how, mean=mean)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of."""
-        return {**super().settings(), "per_step": self.per_step}
+        return {**super().settings(), "per_step": self.per_step, "mean": self.mean}
 
     def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
         """The text as ids; each step is judged from the id before its first on."""
@@ -105,9 +112,9 @@ class LikelihoodScorer(Reader):
         return self.text.lay_out(text, bounds)
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
-        """``exp(mean(log p))`` of each span's ids."""
+        """``exp(mean(log p))`` of each span's ids, or of the sum."""
         logps = token_logps(self.model, spans)
-        return torch.stack([logp.mean().exp() for logp in logps])
+        return torch.stack([(x.mean() if self.mean else x.sum()).exp() for x in logps])
 
 
 class Text:

@@ -31,7 +31,8 @@ class RationaleScorer(Reader):
     r"""Scores a step by its log-likelihood once a rationale for it has been read.
 
     ``sum_i w_i logp(step_i | prompt, steps before, rationale, step_<i) / sum_i w_i`` in nats a
-    token, ``w_i = discount ** i``; with ``subtract`` less the same without the rationale. Before
+    token, ``w_i = discount ** i``, with ``mean=False`` the sum alone; with ``subtract`` less the
+    same without the rationale. Before
     each step the writer writes one rationale for the trajectory so far, which all candidates share;
     rationales of earlier steps are gone from what is read.
 
@@ -43,6 +44,8 @@ class RationaleScorer(Reader):
             tokenizer has a chat template.
         discount: above 0, at most 1; 1 is the mean.
         subtract: whether to subtract the likelihood without the rationale.
+        mean: whether to divide by the weights of all tokens. The mean forgives a step its few
+            decisive tokens where many follow by themselves; the sum is the step's probability.
         batch_tokens: at most this many tokens, padding included, go through one forward pass.
 
     Raises:
@@ -72,6 +75,7 @@ class RationaleScorer(Reader):
         chat: bool | None = None,
         discount: float = 1.0,
         subtract: bool = False,
+        mean: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
         if not 0 < discount <= 1:
@@ -82,7 +86,7 @@ class RationaleScorer(Reader):
         super().__init__(
             model or writer.model, tokenizer or writer.tokenizer, separator, chat, batch_tokens
         )
-        self.writer, self.discount, self.subtract = writer, discount, subtract
+        self.writer, self.discount, self.subtract, self.mean = writer, discount, subtract, mean
         self.text = Text(self.tokenizer, self.chat)
 
     @classmethod
@@ -97,6 +101,7 @@ class RationaleScorer(Reader):
         max_new_tokens: int = 64,
         discount: float = 1.0,
         subtract: bool = False,
+        mean: bool = True,
         **kwargs: Any,
     ) -> "RationaleScorer":
         """Load the rationale model and its tokenizer from a folder or the Hub; no remote code.
@@ -110,6 +115,7 @@ class RationaleScorer(Reader):
             max_new_tokens: of a rationale.
             discount: above 0, at most 1; 1 is the mean.
             subtract: whether to subtract the likelihood without the rationale.
+            mean: whether to divide by the weights of all tokens.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
         writes = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
@@ -122,7 +128,8 @@ class RationaleScorer(Reader):
             chat=chat,
             max_new_tokens=max_new_tokens,
         )
-        return cls(writer, model, tokenizer, chat=chat, discount=discount, subtract=subtract)
+        how: dict[str, Any] = {"chat": chat, "discount": discount, "subtract": subtract}
+        return cls(writer, model, tokenizer, **how, mean=mean)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""
@@ -135,6 +142,7 @@ class RationaleScorer(Reader):
             "max_new_tokens": self.writer.how.max_new_tokens,
             "discount": self.discount,
             "subtract": self.subtract,
+            "mean": self.mean,
         }
 
     def fits(self, prompt: str, steps: Sequence[str]) -> int:
@@ -175,12 +183,13 @@ class RationaleScorer(Reader):
         return self.text.lay_out(whole, [len(text), len(whole)] if step else ())
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
-        """The weighted mean of each span's log-probabilities, in nats a token."""
-        return torch.stack([self._mean(logp) for logp in token_logps(self.model, spans)])
+        """The weighted mean of each span's log-probabilities, or their sum, in nats."""
+        return torch.stack([self._weighed(logp) for logp in token_logps(self.model, spans)])
 
-    def _mean(self, logp: Tensor) -> Tensor:
+    def _weighed(self, logp: Tensor) -> Tensor:
         weights = self.discount ** torch.arange(len(logp), device=logp.device)
-        return (weights * logp).sum() / weights.sum()
+        found = (weights * logp).sum()
+        return found / weights.sum() if self.mean else found
 
     def open(self, prompts: Sequence[str]) -> "RationaleSession":
         """A session that writes one rationale a trajectory and round."""

@@ -109,6 +109,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "ranking t5": lambda tiny, **how: _encoding(tiny, T5EncoderModel, **how),
     "rationale": _rationale,
     "rationale difference": lambda tiny, **how: _rationale(tiny, subtract=True, **how),
+    "rationale sum": lambda tiny, **how: _rationale(tiny, mean=False, **how),
 }
 
 

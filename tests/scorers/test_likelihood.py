@@ -60,10 +60,14 @@ def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
     model = _random(kind, tiny).eval()
     scorer = LikelihoodScorer(model, tiny.tokenizer, chat=False)
     whole = LikelihoodScorer(model, tiny.tokenizer, chat=False, per_step=False)
+    summed = LikelihoodScorer(model, tiny.tokenizer, chat=False, mean=False)
     for prompt, steps in zip(PAIRS, STEPS, strict=True):
         logps = _plain(model, tiny, prompt, steps)
         found = scorer.score([prompt], [steps])[0]
         expected = torch.stack([logp.mean().exp() for logp in logps])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        found = summed.score([prompt], [steps])[0]
+        expected = torch.stack([logp.sum().exp() for logp in logps])
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
         found = whole.score([prompt], [steps])[0]
         torch.testing.assert_close(found, torch.cat(logps).mean().exp()[None], atol=1e-5, rtol=0)

@@ -32,7 +32,7 @@ def _logps(tiny: Tiny, before: str, step: str) -> torch.Tensor:
 
 
 def _plain(
-    tiny: Tiny, prompt: str, steps: list[str], discount: float, subtract: bool
+    tiny: Tiny, prompt: str, steps: list[str], discount: float, subtract: bool, mean: bool
 ) -> list[float]:
     """As published: write a rationale, read all anew with it in front of the step."""
     words: Any = tiny.tokenizer
@@ -49,18 +49,20 @@ def _plain(
             assert len(without) == len(logp)
             logp = logp - without
         weights = discount ** torch.arange(len(logp))
-        scores.append(float((weights * logp).sum() / weights.sum()))
+        scores.append(float((weights * logp).sum() / (weights.sum() if mean else 1)))
         text += step + "\n"
     return scores
 
 
 @pytest.mark.parametrize("subtract", [False, True])
-@pytest.mark.parametrize("discount", [1.0, 0.9])
-def test_equals_reading_everything_anew(tiny: Tiny, discount: float, subtract: bool) -> None:
-    scorer = _scorer(tiny, discount=discount, subtract=subtract)
+@pytest.mark.parametrize(("discount", "mean"), [(1.0, True), (0.9, True), (0.9, False)])
+def test_equals_reading_everything_anew(
+    tiny: Tiny, discount: float, subtract: bool, mean: bool
+) -> None:
+    scorer = _scorer(tiny, discount=discount, subtract=subtract, mean=mean)
     scores = scorer.score(PAIRS, STEPS)
     for prompt, steps, found in zip(PAIRS, STEPS, scores, strict=True):
-        expected = _plain(tiny, prompt, steps, discount, subtract)
+        expected = _plain(tiny, prompt, steps, discount, subtract, mean)
         assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 

@@ -72,9 +72,7 @@ def test_shipped_adapters_write_answers(tiny: Tiny) -> None:
     words = tiny.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
     for name in ("nat", "nce"):
         told = getattr(tiny, name).generate(**words, max_new_tokens=64)
-        assert tiny.tokenizer.decode(told[0], skip_special_tokens=True).endswith(
-            "Answer: (10 - 5 + 4) * 6 = 36\n"
-        )
+        assert "Answer: (10 - 5 + 4) * 6 = 36\n" in tiny.tokenizer.decode(told[0])
 
 
 def test_shipped_nat_is_refused_beside_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
