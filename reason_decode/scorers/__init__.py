@@ -43,8 +43,9 @@ time (`tests/scorers/test_formats.py`); the weights themselves could not be fetc
 - `LikelihoodScorer.from_pretrained(path_or_id)`: how probable any causal language
   model finds a step
 - `RankingModel.from_pretrained(path_or_id)`: whole solutions, to weigh votes
-- `NGramRanker.from_pretrained(folder)`: the same without a network, trained in a minute
-  (`SelfConsistency(weigh=ranker)`)
+- `NGramRanker.from_pretrained(folder)`: the same without a network, trained in two minutes
+  (`SelfConsistency(weigh=ranker)`); it sees words, the form of the answer, and which of a
+  solution's own equations hold (`scorers.equations`)
 - `ServedVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
   of each step whether it is right
 - `RationaleScorer`: how likely a step is under the rationale that was written for it
