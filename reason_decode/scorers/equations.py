@@ -41,11 +41,7 @@ class _Unread(Exception):
 
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\d+(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d*\.\d+|\d+|[a-zA-Z]|\S")
-_MATH = re.compile(
-    r"\$\$(.+?)\$\$|\$(.+?)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|"
-    r"\\begin\{(?:align|equation|gather)\*?\}(.+?)\\end\{(?:align|equation|gather)\*?\}",
-    re.DOTALL,
-)
+_BOUND = re.compile(r"\$\$?|\\[\[\]()]|\\(?:begin|end)\{(?:align|equation|gather)\*?\}")
 # A line of an alignment, or what is said beside another formula.
 _APART = re.compile(
     r"\\\\(?:\[[^\]]*\])?|,\s*\\?(?:quad|text)|;|\\implies|\\Rightarrow|\\Longrightarrow|\\to\b"
@@ -126,10 +122,21 @@ def value(side: str, letters: Mapping[str, float] | int = 0) -> float:
 
 
 def _formulas(text: str) -> Iterator[str]:
-    for found in _MATH.finditer(text):
-        body = next(group for group in found.groups() if group is not None)
-        for formula in _APART.split(body):
-            yield _UNSAID.sub(" ", formula).strip().rstrip(".,;:")
+    # By hand, for a pattern of both bounds would look for the end from every beginning anew.
+    opened, start = "", 0
+    for bound in _BOUND.finditer(text):
+        if opened and bound[0] == _ends(opened):
+            for formula in _APART.split(text[start : bound.start()]):
+                yield _UNSAID.sub(" ", formula).strip().rstrip(".,;:")
+            opened = ""
+        elif not opened or bound[0] == opened:
+            opened, start = bound[0], bound.end()
+
+
+def _ends(opened: str) -> str:
+    """What closes a formula that was opened so."""
+    known = {r"\[": r"\]", r"\(": r"\)"}
+    return known.get(opened) or opened.replace(r"\begin", r"\end")
 
 
 def _compared(left: str, right: str, *, behind: bool, rounded: bool) -> Link | None:
@@ -222,12 +229,11 @@ class _Reader:
             if token in ("/", r"\div"):
                 self._take()
                 found = _kept(found / self._signed())
+            elif token in (r"\cdot", r"\times", "*"):
+                self._take()
+                found = _kept(found * self._signed())
             else:
-                if token in (r"\cdot", r"\times", "*"):
-                    self._take()
-                    found = _kept(found * self._signed())
-                else:
-                    found = _kept(found * self._power())
+                found = _kept(found * self._power())
         return found
 
     def _signed(self) -> float:
@@ -267,6 +273,8 @@ class _Reader:
         token = self._take()
         if token[0].isdigit() or token[0] == "." != token:
             written = re.sub(r"[^\d.]", "", token)
+            if len(written) > _LONGEST:
+                raise _Unread
             return _kept(float(written) if "." in written else int(written))
         if token in _CLOSING:
             found = self._sum()
