@@ -47,6 +47,9 @@ SETTINGS = (
     "best of 64",
     "early vote 16",
     "likelihood vote 16",
+    "vote 16 ranked, 1+s",
+    "vote 16 ranked, s",
+    "best of 16 by the ranker",
     "step search 16",
     "step search 8, beam 2",
     "step search 8, 2 subtrees",
@@ -103,6 +106,11 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
     if setting.startswith("rationales"):
         how: Any = setting.split()[-1]
         return RationaleGuided(models.rationalyst, tokenizer=words, n=16, supervision=how)
+    if "rank" in setting:
+        if setting.startswith("best"):
+            return BestOfN(models.ranker, tokenizer=words, n=16)
+        form: Any = setting.split()[-1]
+        return SelfConsistency(tokenizer=words, n=16, weigh=models.ranker, form=form)
     likely = LikelihoodScorer(models.model, words, chat=False, per_step=False)
     search = StepSearch(prm, tokenizer=words, n=8, distinct=task.distinct)
     return {

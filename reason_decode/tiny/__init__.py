@@ -11,11 +11,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers import OutcomeRewardModel, ProcessRewardModel, RationaleScorer
+from reason_decode.scorers import (
+    OutcomeRewardModel,
+    ProcessRewardModel,
+    RankingModel,
+    RationaleScorer,
+)
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``: checkpoints for plain transformers; and
-``adapters``, of adapters of the base, for ``load_adapted``."""
+"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``, ``ranker``: checkpoints for plain
+transformers; and ``adapters``, of adapters of the base, for ``load_adapted``."""
 # Of a rationale; what two intermediate results are made of takes up to forty.
 _RATIONALE_TOKENS = 48
 
@@ -99,6 +104,17 @@ class Tiny:
         return RationaleScorer.from_pretrained(
             WEIGHTS / "rationalyst", max_new_tokens=_RATIONALE_TOKENS
         )
+
+    @cached_property
+    def ranker(self) -> RankingModel:
+        """Weighs the votes of whole solutions; loaded when it is first asked for.
+
+        Raises:
+            FileNotFoundError: the package was built without its weights.
+        """
+        weights, samples = WEIGHTS / "ranker" / "model.safetensors", "runs/dust/samples/samples-*"
+        _found(weights, f"reason-decode train ranker --model {WEIGHTS / 'orm'} --data {samples}")
+        return RankingModel.from_pretrained(WEIGHTS / "ranker")
 
 
 def load() -> Tiny:

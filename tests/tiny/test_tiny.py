@@ -16,8 +16,8 @@ from reason_decode.tiny.batch import VERDICTS
 
 def test_all_weights_fit_the_package() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    # Four models of half precision.
-    assert sum(path.stat().st_size for path in files) < 4 * 5.5e6
+    # Five models and three adapters of half precision.
+    assert sum(path.stat().st_size for path in files) < 5 * 5.5e6 + 2.6e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
 
@@ -54,6 +54,20 @@ def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train_rationalyst --out"):
         _ = replace(tiny).rationalyst
+
+
+def test_the_ranker_tells_a_false_line_and_is_looked_for_when_it_is_asked_for(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 + 6 = 36 (left: 36)"
+    answer = "\nAnswer: 5 * 6 + (10 - 4) = 36"
+    wrong = right.replace("6 (left: 5 6 6)", "7 (left: 5 6 7)")
+    asked = ["Make 36 from 4 5 6 10.\n"] * 2
+    high, low = tiny.ranker.score(asked, [right + answer, wrong + answer])
+    assert high > 0.8 and low < 0.2
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match="reason-decode train ranker"):
+        _ = replace(tiny).ranker
 
 
 def test_the_rationale_model_names_the_last_operation_and_finds_it_likely(tiny: Tiny) -> None:
