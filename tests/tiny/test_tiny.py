@@ -59,11 +59,10 @@ def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
 def test_the_ranker_tells_a_false_line_and_is_looked_for_when_it_is_asked_for(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 + 6 = 36 (left: 36)"
-    answer = "\nAnswer: 5 * 6 + (10 - 4) = 36"
-    wrong = right.replace("6 (left: 5 6 6)", "7 (left: 5 6 7)")
-    asked = ["Make 36 from 4 5 6 10.\n"] * 2
-    high, low = tiny.ranker.score(asked, [right + answer, wrong + answer])
+    begun = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
+    right = f"{begun}30 + 6 = 36 (left: 36)\nAnswer: 5 * 6 + (10 - 4) = 36"
+    wrong = f"{begun}30 - 6 = 36 (left: 36)\nAnswer: 5 * 6 - (10 - 4) = 36"
+    high, low = tiny.ranker.score(["Make 36 from 4 5 6 10.\n"] * 2, [right, wrong])
     assert high > 0.8 and low < 0.2
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="reason-decode train ranker"):
