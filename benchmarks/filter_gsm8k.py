@@ -3,12 +3,12 @@
     python benchmarks/filter_gsm8k.py train --data ../shared/data/gsm8k --out runs/gsm8k
     python benchmarks/filter_gsm8k.py test --data ../shared/data/gsm8k --out runs/gsm8k
 
-`train` makes a small language model of train.jsonl alone, in two parts. First steps by themselves,
-each behind a pseudo-rationale between tags: a question of words of that step, or in a fifth of them
-of one of another problem, so that the model learns to copy out of a rationale where little else
-tells what comes. Then whole problems: question, steps,
-answer, with such a rationale before half of the steps, so that it learns when not to. The words
-between tags are not learnt.
+`train` makes a small language model of train.jsonl alone, made to copy: it knows words whatever
+their case, and attention begins by passing on the words that it sees. First it learns steps by
+themselves, each behind a pseudo-rationale between tags: a question of words of that step, where
+little else tells what comes. Then the steps of whole problems, most of them behind such a
+rationale, of which one in four is of another problem, so that it learns when not to copy. Neither
+questions nor the words between tags are learnt.
 
 `test` takes test_socratic.jsonl: before each step its own sub-question, and in a second copy of the
 problem a sub-question of another problem. A threshold is calibrated on half of the problems, to be
@@ -27,7 +27,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+import torch
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
@@ -43,14 +52,17 @@ from reason_decode.evaluation.files import read_jsonl
 from reason_decode.mining import Marked, calibrate, judge
 from reason_decode.scorers.writer import TAGS
 from reason_decode.training import Example, Recipe
+from reason_decode.training.examples import IGNORE, collate
 from reason_decode.training.fit import fit
 from reason_decode.training.losses import class_loss
 
-SPECIAL = ("<pad>", "<bos>", "<eos>", TAGS.opening, TAGS.closing)
+SPECIAL = ("<pad>", "<bos>", "<eos>", TAGS.opening, TAGS.closing, "\n", "<unk>")
 _CALCULATION = re.compile(r"<<.*?>>")
 _WORD = re.compile(r"[A-Za-z]+|\d[\d.,]*")
-# Of the steps with a pseudo-rationale, those whose words are the step's own.
-_OWN = {"short": 0.8, "whole": 0.6}
+# Of a problem's steps, those with a pseudo-rationale; of these, those whose words are its own.
+_SAID, _OWN = 0.7, 0.75
+# How much of what a head attends to it passes on, before it has learnt anything.
+_PASSED_ON = 0.7
 _PRECISION, _CONFIDENCE = 0.95, 0.99
 _ASKING = ("How many", "How much", "What is")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -84,11 +96,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder of GSM8K")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
-    parser.add_argument(
-        "--epochs", type=float, default=2.5, help="of whole problems (default: 2.5)"
-    )
-    parser.add_argument("--short", type=int, default=14_400, help="short texts (default: 14,400)")
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--epochs", type=float, default=5.0, help="of whole problems (default: 5)")
+    parser.add_argument("--short", type=int, default=19_200, help="short texts (default: 19,200)")
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--seed", type=int, default=0, help="test: of the halves and the strangers")
     return parser.parse_args(argv)
@@ -130,67 +140,103 @@ def train(
         eos_token_id=2,
     )
     model: Any = LlamaForCausalLM(config)
+    _begin_by_copying(model)
     rng = random.Random(0)
+    steps = [step for problem in problems for step in problem.steps[:-1]]
     # Each is another draw of pseudo-rationales, so that none is met twice.
     draws = math.ceil(epochs)
     parts = {
-        "short": [_short(problems, words, rng) for _ in range(short)],
+        "short": [_short(rng.choice(steps), words, rng) for _ in range(short)],
         "whole": [_whole(x, problems, words, rng) for _ in range(draws) for x in problems],
     }
     began = time.perf_counter()
     for name, recipe in {
-        "short": Recipe(batch=32, learning_rate=2e-3),
-        "whole": Recipe(batch=4, accumulate=2, learning_rate=1.5e-3, epochs=epochs / draws),
+        "short": Recipe(batch=32, learning_rate=2e-3, weight_decay=0.1),
+        "whole": Recipe(
+            batch=4, accumulate=2, learning_rate=2e-3, weight_decay=0.1, epochs=epochs / draws
+        ),
     }.items():
         folder = out if name == "whole" else out / name
-        told = fit(model, words, parts[name], folder, loss=class_loss, recipe=recipe)
+        how: dict[str, Any] = {"loss": class_loss, "recipe": recipe, "batch": _learnt}
+        told = fit(model, words, parts[name], folder, **how)
         minutes = (time.perf_counter() - began) / 60
         print(json.dumps({"part": name, **told, "minutes": round(minutes, 1)}))
 
 
+def _begin_by_copying(model: Any) -> None:
+    """Let attention pass on what it sees: with tied embeddings, such words become likelier.
+
+    Source: Trockman and Kolter 2023, 2305.09828, who begin values and projections as identities.
+    """
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for part in (layer.self_attn.v_proj, layer.self_attn.o_proj):
+                part.weight.add_(_PASSED_ON * torch.eye(len(part.weight)))
+
+
+def _learnt(examples: Sequence[Example], pad: int) -> dict[str, Any]:
+    """A batch in which no logits are made before the first token that any row learns."""
+    made = collate(examples, pad)
+    first = int((made["labels"] != IGNORE).any(0).nonzero()[0])
+    labels = made["labels"][:, first:]
+    return {**made, "labels": labels, "logits_to_keep": labels.shape[1]}
+
+
 def _tokenizer(problems: Sequence[Problem]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 4,096 tokens; digits stand alone."""
-    core = Tokenizer(models.BPE())
+    """Word pieces, 4,096 of them, without case: what is copied is the same at a sentence's start.
+
+    Digits stand alone, and a new line is a token.
+    """
+    core = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.BertPreTokenizer()]
     )
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+    core.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=4096, special_tokens=list(SPECIAL), show_progress=False
     )
     core.train_from_iterator(("\n".join((x.question, *x.steps)) for x in problems), trainer)
     # The filter begins each document with what the tokenizer puts before an empty text.
     first = [("<bos>", core.token_to_id("<bos>"))]
     core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=first)
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
     )
 
 
-def _short(
-    problems: Sequence[Problem], words: PreTrainedTokenizerFast, rng: random.Random
-) -> Example:
-    """A step behind a pseudo-rationale, and in half of the texts the step before it."""
-    problem = rng.choice(problems)
-    place = rng.randrange(len(problem.steps) - 1)
-    before = f"{problem.steps[place - 1]}\n" if place and rng.random() < 0.5 else ""
-    said = _said(problem, place, problems, rng, "short")
-    return _ids([(f"<bos>{before}{said}", False), (f"{problem.steps[place]}\n", True)], words)
+def _short(step: str, words: PreTrainedTokenizerFast, rng: random.Random) -> Example:
+    """A step behind a pseudo-rationale of its own, and nothing else."""
+    said = TAGS.around(_pseudo(step, 0.6, rng))
+    return _ids([(f"<bos>{said}", False), (f"{step}\n", True)], words)
 
 
 def _whole(
-    problem: Problem, others: Sequence[Problem], words: PreTrainedTokenizerFast, rng: random.Random
+    problem: Problem,
+    others: Sequence[Problem],
+    words: PreTrainedTokenizerFast,
+    rng: random.Random,
 ) -> Example:
-    """A problem with a pseudo-rationale before half of its steps."""
-    pieces: list[tuple[str, bool]] = [(f"<bos>{problem.question}\n", True)]
+    """A problem with a pseudo-rationale before most of its steps, some of another problem's step.
+
+    Of the last step before the answer it is in half of them what the problem asks for: the one real
+    question of a step that train.jsonl has.
+    """
+    pieces: list[tuple[str, bool]] = [(f"<bos>{problem.question}\n", False)]
     for place, step in enumerate(problem.steps[:-1]):
-        if rng.random() < 0.5:
-            pieces.append((_said(problem, place, others, rng, "whole"), False))
+        if rng.random() < _SAID:
+            of, at = problem, place
+            if rng.random() >= _OWN:
+                of = rng.choice(others)
+                at = rng.randrange(len(of.steps) - 1)
+            asked = at == len(of.steps) - 2 and rng.random() < 0.5
+            said = _SENTENCE.split(of.question)[-1] if asked else _pseudo(of.steps[at], 0.3, rng)
+            pieces.append((TAGS.around(said), False))
         pieces.append((f"{step}\n", True))
-    pieces.append((f"{problem.steps[-1]}\n<eos>", True))
     return _ids(pieces, words)
 
 
@@ -204,22 +250,6 @@ def _ids(pieces: Sequence[tuple[str, bool]], words: PreTrainedTokenizerFast) -> 
         learnt += [learn] * len(new)
     places = [k - 1 for k in range(1, len(ids)) if learnt[k]]
     return Example(ids, places, [ids[k + 1] for k in places])
-
-
-def _said(
-    problem: Problem, place: int, others: Sequence[Problem], rng: random.Random, part: str
-) -> str:
-    """A pseudo-rationale between tags, of a step or of one of another problem.
-
-    Of the last step before the answer it is in half of them what the problem asks for: the one real
-    question of a step that train.jsonl has.
-    """
-    if rng.random() >= _OWN[part]:
-        problem = rng.choice(others)
-        place = rng.randrange(len(problem.steps) - 1)
-    if place == len(problem.steps) - 2 and rng.random() < 0.5:
-        return TAGS.around(_SENTENCE.split(problem.question)[-1])
-    return TAGS.around(_pseudo(problem.steps[place], 0.6 if part == "short" else 0.3, rng))
 
 
 def _pseudo(step: str, least: float, rng: random.Random) -> str:

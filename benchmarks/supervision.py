@@ -9,7 +9,9 @@ on them (a solution is right if none of its steps is wrong), and an ORM on final
 many solutions. `active` trains PRMs on solutions chosen by active learning and on ones chosen at
 random, labelled exactly, and asks what best-of-N makes of each number of labels. Both ways begin
 with one solution of each problem at random, which counts as labelled; no solution is labelled
-twice. `pools` only samples.
+twice. With --selector a model chooses from the beginning that has learnt final answers alone, which
+take no labels: of every step of the pool, whether its solution's answer is right. `pools` only
+samples.
 
 Problems are made as for training (never with target 24), solutions are the base's own at
 temperature 1; tested is best of N, by the final answer alone, on other made problems, or on the
@@ -127,6 +129,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--wrong-share", type=float, nargs="+", default=[0.8], help="active: of chosen solutions"
     )
+    parser.add_argument(
+        "--selector", type=int, default=0, help="active: updates of a first one, of answers"
+    )
+    parser.add_argument(
+        "--neutral",
+        choices=("positive", "negative"),
+        default="positive",
+        help="countdown: what a dead end counts as (default: positive, as in the paper)",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=float, default=4.0)
@@ -171,7 +182,7 @@ def _pools(args: argparse.Namespace, seed: int | None) -> Pools:
     if [row["prompt"] for row in rows] != prompts:
         raise ValueError(f"{args.out / name} holds other problems; name another --out")
     # Equal solutions are labelled once, for all that learn from them.
-    found = cache(_labelled)
+    found = cache(partial(_labelled, neutral=args.neutral))
     return [[found(row["prompt"], text) for text in row["texts"]] for row in rows]
 
 
@@ -203,22 +214,24 @@ def _made(kind: str, count: int, seed: str) -> list[str]:
     return [countdown.prompt(*problem) for problem in problems][:count]
 
 
-def _labelled(prompt: str, text: str) -> Labelled:
+def _labelled(prompt: str, text: str, *, neutral: str) -> Labelled:
     steps = tuple(StepSplitter(SEPARATOR).split(text))
-    (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], _follows)
+    follows = partial(_follows, reach=neutral == "negative")
+    (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], follows)
     return replace(found, correct=_answers(prompt, steps))
 
 
-def _follows(prompt: str, steps: Sequence[str]) -> list[bool]:
-    """Whether each line follows, up to the first that does not; a dead end is no mistake.
+def _follows(prompt: str, steps: Sequence[str], *, reach: bool) -> list[bool]:
+    """Whether each line follows, up to the first that does not; with ``reach`` a dead end does not.
 
-    The paper's neutral steps, which it counts as right: what is tested is the choice among whole
-    solutions, and one with an answer was in no dead end.
+    A dead end is the paper's neutral step, which it counts as right where whole solutions are
+    ranked: one with an answer was in none. But then nothing but the answer's own expression, which
+    is hard to read, tells a solution that missed the target from one that did not.
     """
     problem = countdown.parse_prompt(prompt)
     if problem is None:
         return grade(prompt, steps)
-    return countdown.check(*problem, steps, reach=False)
+    return countdown.check(*problem, steps, reach=reach)
 
 
 def _answers(prompt: str, steps: Sequence[str]) -> bool:
@@ -283,12 +296,17 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
         for share in args.wrong_share
     ]
     words, first, rows = load_tokenizer(str(BASE)), None, list[dict[str, Any]]()
+    selector = _answered(args, seed, pool) if args.selector else None
+    if selector:
+        best = _best(selector / "best.json", tests, partial(_prm, selector, args))
+        rows.append({"way": "answers alone", "size": 0, "solutions": 0, **best})
     for way, count, rounds, share in settings:
         named = way if share is None else f"{way}, {share:.0%} wrong"
         folder = args.out / f"{named.replace(' ', '-')}-{rounds}x{count}-{seed}"
-        if first is not None and not folder.exists() and (first / "round-0").exists():
+        by = None if share is None else selector
+        if by is None and first and not folder.exists() and (first / "round-0").exists():
             _begin(first, folder)
-        first = first or folder
+        first = first or (None if by else folder)
         told = learn_actively(
             str(BASE),
             words,
@@ -297,26 +315,43 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
             rounds=rounds,
             per_problem=count,
             uniform=share is None,
+            selector=by,
             **({} if share is None else {"wrong_share": share}),
             recipe=_recipe(args, seed),
         )
         chosen: list[int] = []
         for row in told:
             chosen += row["chosen"]
-            # The first round is the same for all.
-            if row["round"] == 0 and folder != first:
+            # A first round at random is the same for all.
+            if row["round"] == 0 and not by and folder != first:
                 continue
-            model = folder / f"round-{row['round']}"
             best = _best(
                 folder / f"best-{row['round']}.json",
                 tests,
-                partial(_loaded, ProcessRewardModel, model, args),
+                partial(_prm, folder / f"round-{row['round']}", args),
             )
             size = {"solutions": row["solutions"], "labels": row["labels"]}
             right = mean(bool(pool[x].correct) for x in chosen)
-            size |= {"size": 1 + count * row["round"], "right": right}
-            rows.append({"way": named if row["round"] else "at random", **size, **best})
+            size |= {"size": (count if by else 1) + count * row["round"], "right": right}
+            rows.append({"way": named if row["round"] or by else "at random", **size, **best})
     return rows
+
+
+def _answered(args: argparse.Namespace, seed: int, pool: Sequence[Labelled]) -> Path:
+    """A model of the pool's final answers: of each step, whether its solution's is right."""
+    folder = args.out / f"answers-{args.selector}-{seed}"
+    if not (folder / "config.json").exists():
+        alike = {(x.prompt, x.steps): x for x in pool}
+        told = [replace(x, labels=(1 if x.correct else -1,) * len(x.steps)) for x in alike.values()]
+        random.Random(seed).shuffle(told)
+        recipe = replace(_recipe(args, seed), epochs=1, min_updates=args.selector)
+        words = load_tokenizer(str(BASE))
+        train_prm(str(BASE), words, told[: args.selector * _UPDATE], folder, recipe=recipe)
+    return folder
+
+
+def _prm(folder: Path, args: argparse.Namespace) -> Any:
+    return _loaded(ProcessRewardModel, folder, args)
 
 
 def _begin(first: Path, folder: Path) -> None:

@@ -69,6 +69,7 @@ def learn_actively(
     per_problem: int = 2,
     wrong_share: float = 0.8,
     uniform: bool = False,
+    selector: str | Path | None = None,
     reduce: Reduce = "prod",
     recipe: Recipe | None = None,
     label: Callable[[Sequence[Labelled]], Sequence[Labelled]] | None = None,
@@ -76,9 +77,10 @@ def learn_actively(
 ) -> list[dict[str, Any]]:
     """Label in rounds what the last round's reward model finds most convincing; train; repeat.
 
-    The first round takes one solution of each problem at random. Each round trains from ``source``
-    on all that was labelled so far, into ``out/round-K``; a run that was stopped skips the rounds
-    that are whole. Equal solutions of a problem are labelled once.
+    The first round takes one solution of each problem at random, or what a selector finds most
+    convincing: one that learnt final answers, say, which take no labels. Each round trains from
+    ``source`` on all that was labelled so far, into ``out/round-K``; a run that was stopped skips
+    the rounds that are whole. Equal solutions of a problem are labelled once.
 
     Args:
         source: the model that every round begins with.
@@ -89,6 +91,7 @@ def learn_actively(
         per_problem: solutions to label, of each problem and in each round.
         wrong_share: see ``select``; of all that a round chooses, if not of each problem's.
         uniform: choose at random instead, to compare with.
+        selector: a reward model that chooses in the first round, ``per_problem`` of each problem.
         reduce: step scores as one number.
         recipe: how each round trains; its seed draws too.
         label: labels what was chosen, as people or a larger model do; ``None``: it has labels.
@@ -98,11 +101,17 @@ def learn_actively(
         A row a round: ``round``, ``solutions``, ``labels`` (steps), and what ``train_prm`` returns.
 
     Raises:
-        ValueError: a solution whose answer nobody knows to be right or wrong.
+        ValueError: a solution whose answer nobody knows to be right or wrong, or a selector that is
+            to choose at random.
 
     Source: Lightman et al. 2023, 2305.20050, section 4.2, which retrains its selector once.
     """
     recipe, out = recipe or Recipe(), Path(out)
+    if uniform and selector is not None:
+        raise ValueError(
+            f"got uniform=True and selector={str(selector)!r}; what is chosen at random is chosen "
+            "by no model: leave one of them out"
+        )
     verdicts = [is_right(solution) for solution in pool]
     if None in verdicts:
         first = pool[verdicts.index(None)]
@@ -114,14 +123,15 @@ def learn_actively(
     chosen = {place for row in done for place in row["chosen"]}
     for turn in range(len(done), rounds + 1):
         order = list(range(len(pool)))
-        if turn == 0 or uniform:
+        judge = out / f"round-{turn - 1}" if turn else selector
+        if judge is None or uniform:
             random.Random(f"{recipe.seed}/{turn}").shuffle(order)
         problems = _open(pool, order, chosen)
-        if turn == 0 or uniform:
+        if judge is None or uniform:
             count = 1 if turn == 0 else per_problem
             new = [place for each in problems.values() for place in each[:count]]
         else:
-            scores = _scores(out / f"round-{turn - 1}", pool, problems, reduce, options)
+            scores = _scores(judge, pool, problems, reduce, options)
             new, due = [], wrong_share * per_problem
             for count, (prompt, places) in enumerate(problems.items()):
                 right = [bool(verdicts[x]) for x in places]
@@ -154,13 +164,13 @@ def _open(pool: Sequence[Labelled], order: Sequence[int], chosen: set[int]) -> d
 
 
 def _scores(
-    folder: Path,
+    folder: str | Path,
     pool: Sequence[Labelled],
     problems: dict[str, list[int]],
     reduce: Reduce,
     options: dict[str, Any],
 ) -> dict[str, list[float]]:
-    """What a round's model thinks of the solutions that are still open, by problem."""
+    """What a reward model thinks of the solutions that are still open, by problem."""
     format = options.get("head")
     prm = ProcessRewardModel.from_pretrained(
         folder, format=format, separator=options.get("separator")

@@ -43,6 +43,26 @@ def test_active_learning_is_beside_chance_and_begins_where_it_does(tmp_path, cap
     assert len(logs) == 2 and logs[0][0] == logs[1][0]
 
 
+def test_a_selector_that_learnt_answers_chooses_from_the_beginning(tmp_path, benchmark):
+    run = benchmark("supervision")
+    how = ["--selector", "1", "--rounds", "0", "--active", "2", "--uniform", "1"]
+    assert run.main(["active", "--out", str(tmp_path), *SMALL, *SHORT, *how]) == 0
+    rows = json.loads((tmp_path / "active.json").read_text())
+    assert [(row["way"], row["size"]) for row in rows] == [
+        ("answers alone", 0),
+        ("at random", 1),
+        ("at random", 2),
+        ("actively, 80% wrong", 2),
+    ]
+
+
+def test_a_dead_end_is_a_mistake_where_one_says_so(benchmark):
+    label = benchmark("supervision")._labelled
+    dead_end = "Make 36 from 4 5 6 10.\n", "10 / 4 = 5/2 (left: 5/2 5 6)\n6 - 5 = 2 (left: 2 5/2)"
+    assert label(*dead_end, neutral="positive").labels == (1, -1)
+    assert label(*dead_end, neutral="negative").labels == (-1, None)
+
+
 def test_the_last_line_alone_gives_the_answer(benchmark):
     answers = benchmark("supervision")._answers
     assert answers("((1 + 2) * (3 - 4)) =\n", ("A is 7.", "So the answer is -3."))

@@ -2,8 +2,15 @@ import json
 
 import pytest
 
-from reason_decode import tiny
-from reason_decode.training import Labelled, Recipe, active, learn_actively, select
+from reason_decode import ProcessRewardModel, tiny
+from reason_decode.training import (
+    Labelled,
+    Recipe,
+    active,
+    learn_actively,
+    select,
+    train_prm,
+)
 
 FAST = Recipe(epochs=1, batch=8, learning_rate=1e-3)
 
@@ -82,6 +89,31 @@ def test_equal_solutions_are_labelled_once(tmp_path, uniform):
     assert [row["solutions"] for row in rows] == [3, 9, 15]
     chosen = [twice[place] for row in rows for place in row["chosen"]]
     assert len(set(chosen)) == 15
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+def test_a_selector_chooses_what_it_is_convinced_by_from_the_first_round_on(tmp_path):
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    words, chooser = tiny.load().tokenizer, tmp_path / "chooser"
+    train_prm(tiny.WEIGHTS / "base", words, pool(), chooser, recipe=FAST)
+    how = {"per_problem": 2, "wrong_share": 0.5, "selector": chooser, "recipe": FAST}
+    (row,) = learn_actively(tiny.WEIGHTS / "base", words, pool(), tmp_path, rounds=0, **how)
+    scores = ProcessRewardModel.from_pretrained(chooser).score(
+        [x.prompt for x in pool()], [list(x.steps) for x in pool()]
+    )
+    right = [bool(x.correct) for x in pool()]
+    expected = []
+    for first in range(0, 15, 5):
+        each = slice(first, first + 5)
+        best = select([float(x[-1]) for x in scores[each]], right[each], 2, wrong_share=0.5)
+        expected += [first + place for place in best]
+    assert row["chosen"] == sorted(expected)
+
+
+def test_a_selector_cannot_choose_at_random(tmp_path):
+    how = {"uniform": True, "selector": tmp_path}
+    with pytest.raises(ValueError, match="got uniform=True and selector="):
+        learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, pool(), tmp_path, **how)
 
 
 def test_a_pool_that_nobody_graded_is_refused(tmp_path):
