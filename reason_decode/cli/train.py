@@ -63,6 +63,11 @@ def add(commands: Any) -> None:
         help="of those, whose answers are wrong (default: 0.8)",
     )
     active.add_argument("--uniform", action="store_true", help="choose at random, to compare with")
+    active.add_argument(
+        "--selector",
+        help="a process reward model that chooses in the first round, a folder or a Hub id "
+        "(default: one solution of each problem at random)",
+    )
 
 
 def _add_steps(parser: ArgumentParser) -> None:
@@ -171,7 +176,7 @@ def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]
     how |= {"head": args.head, "ratings": args.neutral == "keep"}
     if args.kind == "prm":
         return [train_prm(source, tokenizer, kept, args.out, **how)]
-    names = ("rounds", "per_problem", "wrong_share", "uniform")
+    names = ("rounds", "per_problem", "wrong_share", "uniform", "selector")
     how |= {name: getattr(args, name) for name in names}
     return learn_actively(source, tokenizer, kept, args.out, **how)
 

@@ -91,7 +91,8 @@ def learn_actively(
         per_problem: solutions to label, of each problem and in each round.
         wrong_share: see ``select``; of all that a round chooses, if not of each problem's.
         uniform: choose at random instead, to compare with.
-        selector: a reward model that chooses in the first round, ``per_problem`` of each problem.
+        selector: a process reward model, of the same format, that chooses in the first round,
+            ``per_problem`` of each problem.
         reduce: step scores as one number.
         recipe: how each round trains; its seed draws too.
         label: labels what was chosen, as people or a larger model do; ``None``: it has labels.

@@ -49,6 +49,11 @@ def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
     assert main([*arguments, "--rounds", "1", "--per-problem", "1"]) == 0
     assert "saved in" in capsys.readouterr().out
     assert ProcessRewardModel.from_pretrained(out / "round-1")
+    # From then on that model chooses, from the first round.
+    again = [*arguments[:5], str(tmp_path / "again"), *arguments[6:], "--rounds", "0"]
+    assert main([*again, "--per-problem", "2", "--selector", str(out / "round-1")]) == 0
+    (row,) = (tmp_path / "again" / "rounds.jsonl").read_text().splitlines()
+    assert json.loads(row)["solutions"] == 6
 
 
 def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
