@@ -36,3 +36,9 @@ def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark,
     printed = capsys.readouterr().out
     assert "12 problems, 12 steps, each judged twice" in printed
     assert printed.count("sum") == printed.count("mean") == 2
+
+
+def test_how_often_own_is_above_foreign(benchmark):
+    above = benchmark("filter_gsm8k")._above
+    assert above([(3.0, True), (2.0, False), (1.0, True), (0.0, False)]) == 0.75
+    assert above([(1.0, True), (1.0, False)]) == 0.5
