@@ -296,9 +296,10 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
         for share in args.wrong_share
     ]
     words, first, rows = load_tokenizer(str(BASE)), None, list[dict[str, Any]]()
+    load = partial(_loaded, ProcessRewardModel)
     selector = _answered(args, seed, pool) if args.selector else None
     if selector:
-        best = _best(selector / "best.json", tests, partial(_prm, selector, args))
+        best = _best(selector / "best.json", tests, partial(load, selector, args))
         rows.append({"way": "answers alone", "size": 0, "solutions": 0, **best})
     for way, count, rounds, share in settings:
         named = way if share is None else f"{way}, {share:.0%} wrong"
@@ -328,7 +329,7 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
             best = _best(
                 folder / f"best-{row['round']}.json",
                 tests,
-                partial(_prm, folder / f"round-{row['round']}", args),
+                partial(load, folder / f"round-{row['round']}", args),
             )
             size = {"solutions": row["solutions"], "labels": row["labels"]}
             right = mean(bool(pool[x].correct) for x in chosen)
@@ -341,17 +342,15 @@ def _answered(args: argparse.Namespace, seed: int, pool: Sequence[Labelled]) -> 
     """A model of the pool's final answers: of each step, whether its solution's is right."""
     folder = args.out / f"answers-{args.selector}-{seed}"
     if not (folder / "config.json").exists():
-        alike = {(x.prompt, x.steps): x for x in pool}
-        told = [replace(x, labels=(1 if x.correct else -1,) * len(x.steps)) for x in alike.values()]
+        # Equal solutions once.
+        told = [
+            replace(x, labels=(1 if x.correct else -1,) * len(x.steps)) for x in dict.fromkeys(pool)
+        ]
         random.Random(seed).shuffle(told)
         recipe = replace(_recipe(args, seed), epochs=1, min_updates=args.selector)
         words = load_tokenizer(str(BASE))
         train_prm(str(BASE), words, told[: args.selector * _UPDATE], folder, recipe=recipe)
     return folder
-
-
-def _prm(folder: Path, args: argparse.Namespace) -> Any:
-    return _loaded(ProcessRewardModel, folder, args)
 
 
 def _begin(first: Path, folder: Path) -> None:

@@ -124,11 +124,12 @@ def learn_actively(
     chosen = {place for row in done for place in row["chosen"]}
     for turn in range(len(done), rounds + 1):
         order = list(range(len(pool)))
-        judge = out / f"round-{turn - 1}" if turn else selector
-        if judge is None or uniform:
+        last = out / f"round-{turn - 1}" if turn else selector
+        judge = None if uniform else last
+        if judge is None:
             random.Random(f"{recipe.seed}/{turn}").shuffle(order)
         problems = _open(pool, order, chosen)
-        if judge is None or uniform:
+        if judge is None:
             count = 1 if turn == 0 else per_problem
             new = [place for each in problems.values() for place in each[:count]]
         else:
