@@ -7,8 +7,9 @@
 their case, and attention begins by passing on the words that it sees. First it learns steps by
 themselves, each behind a pseudo-rationale between tags: a question of words of that step, where
 little else tells what comes. Then the steps of whole problems, most of them behind such a
-rationale, of which one in four is of another problem, so that it learns when not to copy. Neither
-questions nor the words between tags are learnt.
+rationale. Questions and the words between tags are not learnt. Most of a problem's rarer words are
+exchanged, in each draw for others and everywhere in the problem alike: what comes is then to be
+read off, and cannot be known by heart.
 
 `test` takes test_socratic.jsonl: before each step its own sub-question, and in a second copy of the
 problem a sub-question of another problem. A threshold is calibrated on half of the problems, to be
@@ -24,6 +25,7 @@ import re
 import sys
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,14 +62,15 @@ from reason_decode.training.losses import class_loss
 SPECIAL = ("<pad>", "<bos>", "<eos>", TAGS.opening, TAGS.closing, "\n", "<unk>")
 _CALCULATION = re.compile(r"<<.*?>>")
 _WORD = re.compile(r"[A-Za-z]+|\d[\d.,]*")
-# Of a problem's steps, those with a pseudo-rationale; of these, those whose words are its own.
-_SAID, _OWN = 0.7, 0.75
+# How many of a problem's steps have a pseudo-rationale.
+_SAID = 0.7
 # How much of what a head attends to it passes on, before it has learnt anything.
 _PASSED_ON = 0.7
 _PRECISION, _CONFIDENCE = 0.95, 0.99
 _ASKING = ("How many", "How much", "What is")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _ENDING = re.compile(r"(?<=\w{3})(s|ed|ing)$")
+# The words that are never exchanged, the most frequent ones; and how many of the others are.
+_KEPT, _EXCHANGED = 300, 0.7
 
 
 class Problem(NamedTuple):
@@ -97,10 +100,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder of GSM8K")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
-    parser.add_argument(
-        "--epochs", type=float, default=1.5, help="of whole problems (default: 1.5)"
-    )
-    parser.add_argument("--short", type=int, default=19_200, help="short texts (default: 19,200)")
+    parser.add_argument("--epochs", type=float, default=5.0, help="of whole problems (default: 5)")
+    parser.add_argument("--short", type=int, default=6_400, help="short texts (default: 6,400)")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--seed", type=int, default=0, help="test: of the halves and the strangers")
@@ -144,13 +145,16 @@ def train(
     )
     model: Any = LlamaForCausalLM(config)
     _begin_by_copying(model)
-    rng = random.Random(0)
-    steps = [step for problem in problems for step in problem.steps[:-1]]
-    # Each is another draw of pseudo-rationales, so that none is met twice.
+    rng, rare = random.Random(0), _rare(problems)
+    solved = [problem for problem in problems if len(problem.steps) > 1]
+    # Each is another draw, so that none is met twice.
     draws = math.ceil(epochs)
+    some = (rng.choice(solved) for _ in range(short))
     parts = {
-        "short": [_short(rng.choice(steps), words, rng) for _ in range(short)],
-        "whole": [_whole(x, problems, words, rng) for _ in range(draws) for x in problems],
+        "short": [_short(_exchanged(x, rare, rng), words, rng) for x in some],
+        "whole": [
+            _whole(_exchanged(x, rare, rng), words, rng) for _ in range(draws) for x in solved
+        ],
     }
     began = time.perf_counter()
     for name, recipe in {
@@ -212,33 +216,50 @@ def _tokenizer(problems: Sequence[Problem]) -> PreTrainedTokenizerFast:
     )
 
 
-def _short(step: str, words: PreTrainedTokenizerFast, rng: random.Random) -> Example:
+def _rare(problems: Sequence[Problem]) -> dict[str, None]:
+    """The words that may be exchanged, in the order in which they come."""
+    found = Counter(
+        word.lower() for x in problems for text in (x.question, *x.steps) for word in _plain(text)
+    )
+    kept = {word for word, _ in found.most_common(_KEPT)}
+    return dict.fromkeys(word for word in found if word not in kept)
+
+
+def _plain(text: str) -> list[str]:
+    """Words of three letters and more."""
+    return [word for word in _WORD.findall(text) if len(word) > 2 and word.isalpha()]
+
+
+def _exchanged(problem: Problem, rare: dict[str, None], rng: random.Random) -> Problem:
+    """The same problem of other things: most of its rare words, each for one and the same."""
+    others: dict[str, str] = {}
+    choices = list(rare)
+
+    def other(found: re.Match[str]) -> str:
+        word = found.group().lower()
+        if word not in rare:
+            return found.group()
+        if word not in others:
+            others[word] = rng.choice(choices) if rng.random() < _EXCHANGED else word
+        return others[word]
+
+    texts = [_WORD.sub(other, text) for text in (problem.question, *problem.steps)]
+    return Problem(texts[0], tuple(texts[1:]))
+
+
+def _short(problem: Problem, words: PreTrainedTokenizerFast, rng: random.Random) -> Example:
     """A step behind a pseudo-rationale of its own, and nothing else."""
+    step = rng.choice(problem.steps[:-1])
     said = TAGS.around(_pseudo(step, 0.6, rng))
     return _ids([(f"<bos>{said}", False), (f"{step}\n", True)], words)
 
 
-def _whole(
-    problem: Problem,
-    others: Sequence[Problem],
-    words: PreTrainedTokenizerFast,
-    rng: random.Random,
-) -> Example:
-    """A problem with a pseudo-rationale before most of its steps, some of another problem's step.
-
-    Of the last step before the answer it is in half of them what the problem asks for: the one real
-    question of a step that train.jsonl has.
-    """
+def _whole(problem: Problem, words: PreTrainedTokenizerFast, rng: random.Random) -> Example:
+    """A problem with a pseudo-rationale before most of its steps."""
     pieces: list[tuple[str, bool]] = [(f"<bos>{problem.question}\n", False)]
-    for place, step in enumerate(problem.steps[:-1]):
+    for step in problem.steps[:-1]:
         if rng.random() < _SAID:
-            of, at = problem, place
-            if rng.random() >= _OWN:
-                of = rng.choice(others)
-                at = rng.randrange(len(of.steps) - 1)
-            asked = at == len(of.steps) - 2 and rng.random() < 0.5
-            said = _SENTENCE.split(of.question)[-1] if asked else _pseudo(of.steps[at], 0.3, rng)
-            pieces.append((TAGS.around(said), False))
+            pieces.append((TAGS.around(_pseudo(step, 0.3, rng)), False))
         pieces.append((f"{step}\n", True))
     return _ids(pieces, words)
 
@@ -295,7 +316,12 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
                 for x, own in judged
                 if x.delta is not None
             ]
-            lines.append({"discount": str(discount), "by": _NAMES[way], **_measured(scored)})
+            named = {"discount": str(discount), "by": _NAMES[way]}
+            try:
+                lines.append({**named, **_measured(scored)})
+            except ValueError as error:
+                print(f"{named}: {error}")
+                lines.append({**named, **_above(scored), **dict.fromkeys(_MEASURED, "-")})
     return lines
 
 
@@ -317,34 +343,39 @@ def strangers(problems: Sequence[Problem], own: int, rng: random.Random) -> list
     return chosen
 
 
+_MEASURED = ("threshold", "precision", "recall", "kept")
+
+
 def _measured(scored: Sequence[tuple[bool, float, bool]]) -> dict[str, str]:
-    """Calibrated on one half, measured on the other."""
+    """Calibrated on one half, measured on the other.
+
+    Raises:
+        ValueError: no threshold is as precise as asked for.
+    """
     chosen = [(value, own) for first, value, own in scored if first]
     rest = [(value, own) for first, value, own in scored if not first]
-    above = {"own above foreign": f"{100 * _above(rest):.1f} %"}
     how = {"precision": _PRECISION, "confidence": _CONFIDENCE}
-    try:
-        found = calibrate([x for x, _ in chosen], [own for _, own in chosen], **how)
-    except ValueError as error:
-        none = {"threshold": "-", "precision": str(error)[:40], "recall": "-", "kept": "0"}
-        return {**above, **none}
+    found = calibrate([x for x, _ in chosen], [own for _, own in chosen], **how)
     kept = [own for value, own in rest if value >= found.threshold]
     good = sum(own for _, own in rest)
-    return {
-        **above,
-        "threshold": f"{found.threshold:.3f}",
-        "precision": f"{100 * sum(kept) / max(1, len(kept)):.1f} %",
-        "recall": f"{100 * sum(kept) / max(1, good):.1f} %",
-        "kept": str(len(kept)),
-    }
+    told = (
+        f"{found.threshold:.3f}",
+        f"{100 * sum(kept) / max(1, len(kept)):.1f} %",
+        f"{100 * sum(kept) / max(1, good):.1f} %",
+        str(len(kept)),
+    )
+    return {**_above(scored), **dict(zip(_MEASURED, told, strict=True))}
 
 
-def _above(scored: Sequence[tuple[float, bool]]) -> float:
-    """How often an own question's delta is above a foreign one's, of all pairs; 0.5 is chance."""
-    foreign = sorted(value for value, own in scored if not own)
-    values = [value for value, own in scored if own]
-    pairs = max(1, len(values) * len(foreign))
-    return sum(bisect_left(foreign, x) + bisect_right(foreign, x) for x in values) / 2 / pairs
+def _above(scored: Sequence[tuple[bool, float, bool]]) -> dict[str, str]:
+    """How often an own question's delta is above a foreign one's, of all pairs of the second half.
+
+    Equal ones count half: 50 % is chance.
+    """
+    foreign = sorted(value for first, value, own in scored if not first and not own)
+    values = [value for first, value, own in scored if not first and own]
+    above = sum(bisect_left(foreign, x) + bisect_right(foreign, x) for x in values) / 2
+    return {"own above foreign": f"{100 * above / max(1, len(values) * len(foreign)):.1f} %"}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import json
+import random
 
 import pytest
 
@@ -35,10 +36,29 @@ def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark,
     assert run.main(["test", *common]) == 0
     printed = capsys.readouterr().out
     assert "12 problems, 12 steps, each judged twice" in printed
-    assert printed.count("sum") == printed.count("mean") == 2
+    ways = [line.split()[:2] for line in printed.splitlines()[-4:]]
+    assert ways == [[discount, by] for discount in ("0.9", "1.0") for by in ("sum", "mean")]
 
 
 def test_how_often_own_is_above_foreign(benchmark):
-    above = benchmark("filter_gsm8k")._above
-    assert above([(3.0, True), (2.0, False), (1.0, True), (0.0, False)]) == 0.75
-    assert above([(1.0, True), (1.0, False)]) == 0.5
+    run = benchmark("filter_gsm8k")
+
+    def above(*pairs):
+        return run._above([(False, *pair) for pair in pairs] + [(True, 9.0, False)])
+
+    (name,) = above((1.0, True))
+    assert above((3.0, True), (2.0, False), (1.0, True), (0.0, False)) == {name: "75.0 %"}
+    assert above((1.0, True), (1.0, False)) == {name: "50.0 %"}
+
+
+def test_rare_words_are_exchanged_everywhere_alike_and_numbers_never(benchmark):
+    run = benchmark("filter_gsm8k")
+    problem = run.Problem("Ann has 3 hats.", ("She has 3 hats.", "Hats: 4.", "#### 4"))
+    rare = dict.fromkeys(("hats", "ducks"))
+    met = {run._exchanged(problem, rare, random.Random(k)) for k in range(20)}
+    assert met == {
+        problem._replace(
+            question=f"Ann has 3 {x}.", steps=(f"She has 3 {x}.", f"{y}: 4.", "#### 4")
+        )
+        for x, y in (("hats", "hats"), ("ducks", "ducks"))
+    }
