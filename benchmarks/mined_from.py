@@ -1,23 +1,26 @@
 """What rationales are mined from, and whether they are filtered: the paper's data ablation, small.
 
     python -m reason_decode.tiny.train_rationalyst --out runs/rationalyst
-    python benchmarks/mined_from.py --run runs/rationalyst --gsm8k ../shared/data/gsm8k \
-        --data ../shared/data/game24/24.csv --rows 901:1001 --out runs/mined_from
+    python benchmarks/filter_gsm8k.py train --data ../shared/data/gsm8k --out runs/gsm8k
+    python benchmarks/mined_from.py --run runs/rationalyst --judge runs/gsm8k \
+        --gsm8k ../shared/data/gsm8k --data ../shared/data/game24/24.csv --rows 901:1001 \
+        --out runs/mined_from
 
 Four rationale models from the same reader, each with the same number of rationales and the same
 steps of training: from documents of the task alone, or one in three from general text (GSM8K's
-sub-questions, half of them of another problem); filtered by the delta that they lower the loss by,
-or as they were drawn. Each then guides the packaged generator implicitly. A random pick among the
-same candidates is beside them. Models that are done are not trained again.
+sub-questions, three in ten of them of another problem, as of the task's rationales); filtered by
+the delta that they lower the loss by, or as they were drawn. What is of the task the reader has
+judged, what is not a model of such text. Each then guides the packaged generator implicitly. A
+random pick among the same candidates is beside them. Models that are done are not trained again.
 
-Checked first: the filter lets a larger share of right rationales through than were drawn.
+Checked first: the filters let a larger share of right rationales through than were drawn.
 """
 
 import argparse
 import json
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from statistics import mean
@@ -25,18 +28,18 @@ from typing import Any
 
 from filter_gsm8k import marked, read, strangers
 from rationales import Chance
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, evaluate
 from reason_decode.mining import calibrate, judge
-from reason_decode.tiny.rationales import Drawn
 from reason_decode.tiny.train_rationalyst import all_mined, read_drawn
 from reason_decode.training import RationaleRow, Recipe, read_rationales, train_rationalyst
 
 GENERAL = 1 / 3
-PRECISION = 0.95
+# Of general text's rationales those that are right, as drawn and, at least, as kept.
+_OWN, _PRECISION = 0.7, 0.9
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     reader = args.run / "reader"
     words = AutoTokenizer.from_pretrained(reader)
-    sets = _sets(args, words)
+    sets = _sets(args)
     least = min(args.rationales, *(len(rows) for rows in sets.values()))
     task = TASKS[args.task]
     items = task.load(args.data, args.rows)[0][: args.limit]
@@ -69,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--run", type=Path, required=True, help="train_rationalyst's folder")
+    parser.add_argument(
+        "--judge", type=Path, required=True, help="the model that filter_gsm8k.py trained"
+    )
     parser.add_argument("--gsm8k", type=Path, required=True, help="the folder of GSM8K")
     parser.add_argument("--out", type=Path, required=True, help="the four models go here")
     parser.add_argument("--task", choices=TASKS, default="game24")
@@ -83,9 +89,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _sets(
-    args: argparse.Namespace, words: PreTrainedTokenizerBase
-) -> dict[str, list[RationaleRow]]:
+def _sets(args: argparse.Namespace) -> dict[str, list[RationaleRow]]:
     """The four training sets, larger than they need be."""
     shards = sorted((args.run / "mined").glob("*.jsonl"))
     drawn = chain.from_iterable(read_drawn(args.run / "drawn" / x.name) for x in shards)
@@ -97,12 +101,8 @@ def _sets(
         for x in documents
         for rationale, good in zip(x.document.rationales, x.right, strict=True)
     }
-    before = mean(right.values())
-    after = mean(right[row.id, row.rationale] for row in kept)
-    if not after > before:
-        raise AssertionError(f"the filter keeps {after:.3f} right, {before:.3f} were drawn right")
-    print(f"right: {100 * before:.1f} % as drawn, {100 * after:.1f} % as kept\n")
-    raw, filtered = _general(args.gsm8k / "test_socratic.jsonl", args.run / "reader", words)
+    _check_filter("task text", right.values(), [right[row.id, row.rationale] for row in kept])
+    raw, filtered = _general(args.gsm8k / "test_socratic.jsonl", args.judge)
     every = all_mined(documents)
     return {
         "task text, filtered": kept,
@@ -119,42 +119,49 @@ def _mixed(task: Sequence[RationaleRow], general: Sequence[RationaleRow]) -> lis
     return [*random.Random(1).sample(task, fewer), *random.Random(1).sample(general, count)]
 
 
-def _general(
-    path: Path, reader: Path, words: PreTrainedTokenizerBase
-) -> tuple[list[RationaleRow], list[RationaleRow]]:
-    """GSM8K's sub-questions, half of them strangers: all, and those that the filter keeps."""
+def _check_filter(name: str, drawn: Collection[bool], kept: Collection[bool]) -> None:
+    """Print which shares are right; raise unless a filter's is the larger."""
+    before, after = mean(drawn), mean(kept or [False])
+    if not after > before:
+        raise AssertionError(f"{name}: {after:.3f} right as kept, {before:.3f} as drawn")
+    print(
+        f"{name}: of {len(drawn)} drawn {100 * before:.1f} % right, "
+        f"of {len(kept)} kept {100 * after:.1f} %"
+    )
+
+
+def _general(path: Path, judge_at: Path) -> tuple[list[RationaleRow], list[RationaleRow]]:
+    """GSM8K's sub-questions, some of them strangers: all, and those that the filter keeps."""
     whole = [x for x in read(path) if len(x.asked) == len(x.steps) - 1]
     rng = random.Random(0)
-    drawn = []
+    drawn, own = [], dict[str, bool]()
     for k, problem in enumerate(whole):
-        own = rng.random() < 0.5
-        asked = problem.asked if own else strangers(whole, k, rng)
-        drawn.append(Drawn(marked(k, problem, asked), (own,) * len(asked)))
-    model = AutoModelForCausalLM.from_pretrained(reader).eval()
-    judged = list(judge((x.document for x in drawn), model, words, threshold=float("-inf")))
-    own = {x.document.id: x.right[0] for x in drawn if x.right}
-    told = [(x, own[x.document.id]) for x in judged if x.delta is not None]
-    labelled = told[: len(told) // 5]
-    deltas, good = [x.delta or 0.0 for x, _ in labelled], [y for _, y in labelled]
-    threshold = _threshold(deltas, good)
-    kept = {(x.document.id, x.place) for x, _ in told if (x.delta or 0.0) >= threshold}
-    rows = all_mined(drawn)
-    places: list[tuple[str, int]] = [
-        (x.document.id, k) for x in drawn for k in range(len(x.document.rationales))
-    ]
-    filtered = [row for row, place in zip(rows, places, strict=True) if place in kept]
-    share = mean(own[id] for id, _ in kept) if kept else 0.0
-    print(f"general text: {len(rows)} rationales, {len(filtered)} kept, {100 * share:.1f} % right")
-    return rows, filtered
-
-
-def _threshold(deltas: Iterable[float], good: Iterable[bool]) -> float:
-    """For 95 % precision; where a reader of other text has none, the middle of the deltas."""
-    deltas, good = list(deltas), list(good)
-    try:
-        return calibrate(deltas, good, precision=PRECISION).threshold
-    except ValueError:
-        return sorted(deltas)[len(deltas) // 2]
+        own[str(k)] = rng.random() < _OWN
+        asked = problem.asked if own[str(k)] else strangers(whole, k, rng)
+        drawn.append(marked(k, problem, asked))
+    model = AutoModelForCausalLM.from_pretrained(judge_at).eval()
+    words = AutoTokenizer.from_pretrained(judge_at)
+    judged = list(judge(drawn, model, words, threshold=float("-inf"), discount=1.0, batch=16))
+    labelled = [x for x in judged if x.delta is not None and int(x.document.id) % 3 == 0]
+    found = calibrate(
+        [x.delta or 0.0 for x in labelled],
+        [own[x.document.id] for x in labelled],
+        precision=_PRECISION,
+    )
+    rows = {
+        (x.document.id, x.place): RationaleRow(
+            x.document.id,
+            x.document.source,
+            x.document.preceding(x.place),
+            x.document.rationales[x.place],
+            x.document.texts[x.place + 1],
+            x.delta,
+        )
+        for x in judged
+    }
+    kept = [row for row in rows.values() if (row.delta or float("-inf")) >= found.threshold]
+    _check_filter("general text", [own[row.id] for row in rows.values()], [own[x.id] for x in kept])
+    return list(rows.values()), kept
 
 
 def _random(seed: int, n: int) -> StepSearch:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from reason_decode import tiny
+from reason_decode.mining import Judged
 from reason_decode.rows import write_rows
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import tokenizer
@@ -15,8 +16,17 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
 
 
-def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys):
+def by_number(documents, *_, **how):
+    """A judge of sub-questions that name their problem's number, as none of a tiny size can be."""
+    for x in documents:
+        for k, asked in enumerate(x.rationales):
+            delta = 1.0 if f" {x.id} " in asked else -1.0
+            yield Judged(x, k, delta, delta, 1, "")
+
+
+def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys, monkeypatch):
     run = benchmark("mined_from")
+    monkeypatch.setattr(run, "judge", by_number)
     folder, documents = tmp_path / "run", list(draw(0, 40))
     t = tiny.load()
     fast: Any = t.tokenizer
@@ -30,14 +40,25 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
         row for x in documents for row, good in zip(all_mined([x]), x.right, strict=True) if good
     ]
     write_rows(folder / "mined" / "0001.jsonl", (asdict(row) for row in right))
-    problem = {"question": "Q", "answer": "How? ** A.\nWhy? ** B.\n#### 1"}
-    (tmp_path / "test_socratic.jsonl").write_text(f"{json.dumps(problem)}\n" * 8)
+    problems = [
+        {"question": "Q", "answer": f"How is {k} so? ** A.\nWhy is {k} so? ** B.\n#### 1"}
+        for k in range(30)
+    ]
+    rows = "".join(f"{json.dumps(problem)}\n" for problem in problems)
+    (tmp_path / "test_socratic.jsonl").write_text(rows)
     (tmp_path / "24.csv").write_text("Rank,Puzzles\n1,1 1 4 6\n")
     arguments = {"run": folder, "gsm8k": tmp_path, "data": tmp_path / "24.csv"}
-    arguments |= {"out": tmp_path / "out", "rationales": 8, "seeds": 1, "n": 2}
+    arguments |= {
+        "judge": folder / "reader",
+        "out": tmp_path / "out",
+        "rationales": 8,
+        "seeds": 1,
+        "n": 2,
+    }
     given = [str(y) for name, x in arguments.items() for y in (f"--{name}", x)]
     assert run.main(given) == 0
     printed = capsys.readouterr().out
+    assert "general text: of 60 drawn" in printed and "kept 100.0 %" in printed
     assert printed.count("filtered (") == printed.count("as drawn (") == 2
     assert "random pick" in printed
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 5
