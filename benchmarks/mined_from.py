@@ -34,7 +34,7 @@ from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.cli.text import table
 from reason_decode.evaluation import TASKS, evaluate
 from reason_decode.mining import calibrate, judge
-from reason_decode.tiny.train_rationalyst import all_mined, read_drawn
+from reason_decode.tiny.train_rationalyst import all_mined, as_row, read_drawn
 from reason_decode.training import RationaleRow, Recipe, read_rationales, train_rationalyst
 
 GENERAL = 1 / 3
@@ -148,20 +148,10 @@ def _general(path: Path, judge_at: Path) -> tuple[list[RationaleRow], list[Ratio
         [own[x.document.id] for x in labelled],
         precision=_PRECISION,
     )
-    rows = {
-        (x.document.id, x.place): RationaleRow(
-            x.document.id,
-            x.document.source,
-            x.document.preceding(x.place),
-            x.document.rationales[x.place],
-            x.document.texts[x.place + 1],
-            x.delta,
-        )
-        for x in judged
-    }
-    kept = [row for row in rows.values() if (row.delta or float("-inf")) >= found.threshold]
-    _check_filter("general text", [own[row.id] for row in rows.values()], [own[x.id] for x in kept])
-    return list(rows.values()), kept
+    rows = [as_row(x) for x in judged]
+    kept = [row for row in rows if row.delta is not None and row.delta >= found.threshold]
+    _check_filter("general text", [own[row.id] for row in rows], [own[row.id] for row in kept])
+    return rows, kept
 
 
 def _random(seed: int, n: int) -> StepSearch:

@@ -168,7 +168,7 @@ def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibr
     """Write the rationales of a drawn shard that help the reader to predict what follows them."""
     documents = (x.document for x in read_drawn(drawn / path.name))
     kept = balanced([x for x in _judged(reader, documents) if _reaches(x, found)])
-    write_rows(path, (asdict(_mined(x)) for x in kept))
+    write_rows(path, (asdict(as_row(x)) for x in kept))
 
 
 def balanced(judged: Sequence[Judged]) -> list[Judged]:
@@ -190,7 +190,8 @@ def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
     return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
-def _mined(judged: Judged) -> RationaleRow:
+def as_row(judged: Judged) -> RationaleRow:
+    """A judged rationale with the text around it and its delta."""
     document, k = judged.document, judged.place
     texts = (document.preceding(k), document.rationales[k], document.texts[k + 1])
     return RationaleRow(document.id, document.source, *texts, judged.delta)
