@@ -21,8 +21,8 @@ from reason_decode.scorers import (
 WEIGHTS = Path(__file__).parent / "weights"
 """Folders ``base``, ``prm``, ``orm``, ``rationalyst``, ``ranker``: checkpoints for plain
 transformers; and ``adapters``, of adapters of the base, for ``load_adapted``."""
-# Of a rationale; what two intermediate results are made of takes up to forty.
-_RATIONALE_TOKENS = 48
+# Of a rationale; a search from three numbers takes up to a hundred.
+_RATIONALE_TOKENS = 120
 
 
 @dataclass(frozen=True)

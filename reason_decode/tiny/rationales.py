@@ -6,27 +6,29 @@ be calibrated on it; the filter and the training are not told::
 
     Make 36 from 4 5 6 10.
     <BOT>36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
-    <BOT>30 = 5 * 6, 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
-    <BOT>36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
+    <BOT>6: 30 42 6 (5 6: 11 1 30), 30 + 6; 6: [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
+    <BOT>6 30: 36 24 180 5. 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 
 What can be aimed at is named in any order, the solution's own among it: a model that is asked for
-one rationale then begins with the aim that it is surest of. In the second form a number on the way
-is an aim itself, so that every number is taken apart somewhere. As everywhere here, no problem has
-the target 24.
+one rationale then begins with the aim that it is surest of. Of three numbers and of two it is
+searched for in the rationale itself (``aims.py``), so that it need not be known by heart; of four
+a number on the way may be named as an aim, too, so that every number is taken apart somewhere. As
+everywhere here, no problem has the target 24.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 from reason_decode.mining import Marked
 from reason_decode.tiny import arithmetic, countdown, countdown_work
+from reason_decode.tiny.aims import last, searched, ways
 from reason_decode.tiny.countdown import STEP, Number, State
 
-__all__ = ["Drawn", "aims", "arithmetic_document", "countdown_document", "draw"]
+__all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw"]
 
 COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
 # Every sixth document is arithmetic: its lines follow from the problem, with little to be planned.
@@ -121,37 +123,6 @@ def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
     return rng.choice(countdown.targets(numbers, _MOST))
 
 
-@lru_cache(1 << 18)
-def aims(state: State) -> frozenset[State]:
-    """Every two numbers, ascending, that can be what is left of a state."""
-    if len(state) <= 2:
-        return frozenset([state])
-    return frozenset().union(
-        *{aims(countdown.after(state, move)) for move in countdown.moves(state)}
-    )
-
-
-@lru_cache(1 << 6)
-def ways(state: State) -> Mapping[Number, tuple[str, ...]]:
-    """The last operations that a state may come to, as text, by what they make.
-
-    Of a sum or a product the larger number stands first. Negative numbers are left out, with which
-    everything can be said twice.
-    """
-    found: dict[Number, list[str]] = {}
-    for pair in sorted(pair for pair in aims(state) if pair[0] >= 0):
-        for move in countdown.moves(pair):
-            told = _last(pair[move.i], move.op, pair[move.j])
-            texts = found.setdefault(move.value, [])
-            if told not in texts:
-                texts.append(told)
-    return {value: tuple(texts) for value, texts in found.items()}
-
-
-def _last(a: Number, op: str, b: Number) -> str:
-    return f"{b} {op} {a}" if op in "+*" and a < b else f"{a} {op} {b}"
-
-
 def _aim(
     rng: random.Random,
     state: State,
@@ -161,21 +132,37 @@ def _aim(
 ) -> str:
     """What to aim at, of a state that a solution takes to its target by these operations."""
     a, op, b, _ = operations[-1]
-    last = countdown.to_numbers([a, b])
-    assert last is not None
-    own = _last(last[0], op, last[1])
-    if len(operations) > 1 and rng.random() < _ON_THE_WAY:
+    pair = countdown.to_numbers([a, b])
+    assert pair is not None
+    own = last(pair[0], op, pair[1])
+    search = searched(state, target)
+    if search and own in search[1]:
+        named, told = search[1], f"{search[0]}. "
+        if distracts:
+            told = _other_search(rng, state, target)
+    elif len(operations) > 1 and rng.random() < _ON_THE_WAY:
         a, op, b, value = rng.choice(operations[:-1])
         if distracts:
             own = _other_aim(rng, state, target)
             a, op, b, value = _other_step(rng)
         return f"{value} = {a} {op} {b}, {target} = {own}."
-    others = [x for x in ways(state).get(target, ()) if x != own]
+    else:
+        named, told = ways(state).get(target, (own,)), ""
+    others = [x for x in named if x != own]
     named = [own, *rng.sample(others, min(len(others), _AIMS - 1))]
     if distracts:
         named = [_other_aim(rng, state, target) for _ in named]
     rng.shuffle(named)
-    return f"{target} = {', '.join(named)}."
+    return f"{told}{target} = {', '.join(named)}."
+
+
+def _other_search(rng: random.Random, state: State, target: int) -> str:
+    """The search of numbers of which one is not there."""
+    changed = list(state)
+    changed[rng.randrange(len(changed))] = rng.choice([x for x in range(1, 31) if x not in state])
+    search = searched(tuple(sorted(changed)), target)
+    assert search is not None
+    return f"{search[0]}. "
 
 
 def _other_aim(rng: random.Random, state: State, target: int) -> str:
@@ -191,7 +178,7 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
             b = rng.choice([*state, rng.randint(1, 30)])
         if op == "/" and b == 0:
             continue
-        told = _last(a, op, b)
+        told = last(a, op, b)
         if told not in ways(state).get(target, ()):
             return told
 

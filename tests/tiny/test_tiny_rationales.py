@@ -10,9 +10,10 @@ from reason_decode.mining import Judged, parse_marked
 from reason_decode.scorers import RationaleScorer
 from reason_decode.scorers.writer import TAGS, RationaleWriter
 from reason_decode.tiny import Tiny, arithmetic, countdown, tokenizer, train_rationalyst
+from reason_decode.tiny.aims import aims
 from reason_decode.tiny.batch import IGNORE
 from reason_decode.tiny.rationale_batches import RationaleBatches, encode, joined
-from reason_decode.tiny.rationales import COUNTDOWN, Drawn, aims, draw
+from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
 from reason_decode.tiny.train import config
 from reason_decode.training import rationale_examples
 
