@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             chosen = random.Random(0).sample(rows, least)
             train_rationalyst(reader, words, chosen, model, learn="both", recipe=recipe)
-        scorer = RationaleScorer.from_pretrained(model)
+        tokens = tiny.load().rationalyst.writer.how.max_new_tokens
+        scorer = RationaleScorer.from_pretrained(model, max_new_tokens=tokens)
         guided = RationaleGuided(scorer, tokenizer=tiny.load().tokenizer, n=args.n)
         lines.append(_measured(f"{name} ({least})", lambda _, x=guided: x, items, task, args))
     lines.append(_measured("random pick", lambda seed: _random(seed, args.n), items, task, args))

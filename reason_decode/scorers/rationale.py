@@ -98,7 +98,7 @@ class RationaleScorer(Reader):
         *,
         separator: str = "\n",
         chat: bool | None = None,
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
         discount: float = 1.0,
         subtract: bool = False,
         mean: bool = True,
@@ -112,7 +112,7 @@ class RationaleScorer(Reader):
             tokenizer: the model's own.
             separator: what ends a step in a solution.
             chat: whether to use chat templates; ``None``: each model's, if it has one.
-            max_new_tokens: of a rationale.
+            max_new_tokens: of a rationale; ``None``: see ``RationaleWriter``.
             discount: above 0, at most 1; 1 is the mean.
             subtract: whether to subtract the likelihood without the rationale.
             mean: whether to divide by the weights of all tokens.

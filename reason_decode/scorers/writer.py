@@ -27,6 +27,8 @@ class Tags(NamedTuple):
 
 
 TAGS = Tags()
+# Of a rationale, where nobody says how many.
+_TOKENS = 64
 
 
 class Rationale(str):
@@ -48,7 +50,8 @@ class RationaleWriter(Reader):
         separator: what ends a step in a solution.
         chat: whether to use the chat template; ``None``: if there is one.
         tags: what stands around a rationale.
-        max_new_tokens: of a rationale.
+        max_new_tokens: of a rationale; ``None``: as many as the model's ``generation_config`` says,
+            or 64.
         batch_tokens: at most this many tokens, padding included, go through one forward pass.
 
     Source: Jiang et al. 2024, 2410.01044, section 3.3.
@@ -62,7 +65,7 @@ class RationaleWriter(Reader):
         separator: str = "\n",
         chat: bool | None = None,
         tags: Tags = TAGS,
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
@@ -71,7 +74,7 @@ class RationaleWriter(Reader):
         own = model.generation_config or GenerationConfig()
         self.how = GenerationConfig(
             do_sample=False,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=max_new_tokens or own.max_new_tokens or _TOKENS,
             eos_token_id=own.eos_token_id,
             pad_token_id=own.pad_token_id if own.pad_token_id is not None else 0,
             bos_token_id=own.bos_token_id,

@@ -21,8 +21,6 @@ from reason_decode.scorers import (
 WEIGHTS = Path(__file__).parent / "weights"
 """Folders ``base``, ``prm``, ``orm``, ``rationalyst``, ``ranker``: checkpoints for plain
 transformers; and ``adapters``, of adapters of the base, for ``load_adapted``."""
-# Of a rationale; a search from three numbers takes up to a hundred.
-_RATIONALE_TOKENS = 120
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,7 @@ class Tiny:
             FileNotFoundError: the package was built without its weights.
         """
         _check("rationalyst", "train_rationalyst --out runs/rationalyst")
-        return RationaleScorer.from_pretrained(
-            WEIGHTS / "rationalyst", max_new_tokens=_RATIONALE_TOKENS
-        )
+        return RationaleScorer.from_pretrained(WEIGHTS / "rationalyst")
 
     @cached_property
     def ranker(self) -> RankingModel:

@@ -16,6 +16,8 @@ from reason_decode.tiny.batch import VERDICTS
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 # What peft needs to load LoRA; the rest is its defaults, which differ between its versions.
 _LORA = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "bias")
+# A search for aims from three numbers takes up to a hundred.
+_RATIONALE_TOKENS = 120
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -35,6 +37,7 @@ def rationalyst(out: Path, words: Path, model: PreTrainedModel) -> None:
     """
     config: Any = model.generation_config
     config.update(do_sample=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    config.max_new_tokens = _RATIONALE_TOKENS
     _save(model, out / "model", words)
 
 

@@ -117,3 +117,17 @@ def test_steps_fit_while_both_models_have_positions(tiny: Tiny) -> None:
 
 def test_a_saved_scorer_keeps_its_chat(tiny: Tiny) -> None:
     assert _scorer(tiny).settings()["chat"] is False
+
+
+def test_a_rationale_is_as_long_as_asked_for_or_as_the_model_says(tiny: Tiny, tmp_path: Any):
+    tiny.model.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+
+    def most(**how: Any) -> Any:
+        return RationaleScorer.from_pretrained(tmp_path, **how).settings()["max_new_tokens"]
+
+    assert (most(), most(max_new_tokens=7)) == (64, 7)
+    config = tiny.model.generation_config.__class__.from_pretrained(tmp_path)
+    config.max_new_tokens = 120
+    config.save_pretrained(tmp_path)
+    assert (most(), most(max_new_tokens=7)) == (120, 7)
