@@ -1,22 +1,23 @@
 """What can be aimed at from the numbers that are left, and how that is found.
 
 An aim is a last operation: two numbers that can be had, and make the target. Of three numbers each
-may be the one that is used last: what would have to be made of the other two stands beside what
-can be, and where both have a number in common there is an aim. To make 36 of 4 6 10::
+may be the one that is used last: what it and the target make is what the other two would have to
+make, and where both have a number in common there is an aim. To make 36 of 4 6 10::
 
-    10: 26 46 (4 6: 10 2 24); 6: 30 42 6 (4 10: 14 6 40), 6 * 6; 4: 32 40 9 144 (6 10: 16 4 60)
+    (10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6 40), 6 * 6;
+    (4 36: 40 32 144 9) (6 10: 16 4 60)
+
+All four lists are of the same kind (sum, difference, product and, if it is whole, the quotient), so
+that what was learnt of two numbers that are left holds for a target that was never seen.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from reason_decode.tiny import countdown
 from reason_decode.tiny.countdown import Number, State
 
 __all__ = ["aims", "last", "searched", "ways"]
-
-# What would have to be made, if it is larger, is not worth saying.
-_MOST = 200
 
 
 @lru_cache(1 << 18)
@@ -62,41 +63,36 @@ def searched(state: State, target: int) -> tuple[str, list[str]] | None:
     whole = [int(x) for x in state]
     if len(whole) == 2:
         b, a = whole
-        made = _made(a, b)
-        told = f"{b} {a}: {' '.join(map(str, made.values()))}"
-        return told, [last(a, op, b) for op, value in made.items() if value == target]
+        hits = [last(a, op, b) for op, value in _made(a, b).items() if value == target]
+        return _listed(a, b), hits
     parts: list[str] = []
-    found: dict[str, None] = {}
+    found: list[str] = []
     for k in reversed(range(3)):
         b, a = (x for place, x in enumerate(whole) if place != k)
-        wanted, made = dict(_wanted(target, whole[k])), _made(a, b).values()
-        hits = dict.fromkeys(wanted[value] for value in made if value in wanted)
-        found |= hits
-        told = f"{whole[k]}: {_listed(wanted)} ({b} {a}: {_listed(made)})"
-        parts.append(", ".join([told, *hits]))
-    return "; ".join(parts), list(found)
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return " ".join(map(str, numbers))
+        made = set(_made(a, b).values())
+        hits = [aim for value, aim in _wanted(target, whole[k]) if value in made]
+        found += hits
+        lists = f"{_listed(*sorted((whole[k], target), reverse=True))} {_listed(a, b)}"
+        parts.append(", ".join([lists, *hits]))
+    return "; ".join(parts), list(dict.fromkeys(found))
 
 
 def _wanted(target: int, x: int) -> Iterator[tuple[int, str]]:
     """What would have to be made of the others, so that one operation with x makes the target."""
-    if target >= x:
-        yield target - x, last(target - x, "+", x)
-    else:
-        yield x - target, last(x, "-", x - target)
-    yield target + x, last(target + x, "-", x)
-    if x and target % x == 0:
-        yield target // x, last(target // x, "*", x)
-    elif x and x % target == 0:
-        yield x // target, last(x, "/", x // target)
-    if x and target * x <= _MOST:
-        yield target * x, last(target * x, "/", x)
+    made = _made(max(x, target), min(x, target))
+    yield made["+"], last(made["+"], "-", x)
+    yield made["-"], last(made["-"], "+", x) if target >= x else last(x, "-", made["-"])
+    if x:
+        yield made["*"], last(made["*"], "/", x)
+    if "/" in made:
+        yield made["/"], last(made["/"], "*", x) if target >= x else last(x, "/", made["/"])
 
 
 def _made(a: int, b: int) -> dict[str, int]:
     """What the operations make of a number and another that is no larger, in whole numbers."""
     found = {"+": a + b, "-": a - b, "*": a * b}
     return {**found, "/": a // b} if b and a % b == 0 else found
+
+
+def _listed(a: int, b: int) -> str:
+    return f"({b} {a}: {' '.join(map(str, _made(a, b).values()))})"

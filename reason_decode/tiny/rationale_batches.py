@@ -69,6 +69,22 @@ def encode(
     return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), np.array(learnt))
 
 
+def encode_said(rows: Sequence[RationaleRow], words: PreTrainedTokenizerFast) -> Encoded:
+    """Rows as ids with the rationale as one more line of the text.
+
+    Args:
+        rows: as for ``encode``.
+        words: the tokenizer, as for ``encode``.
+    """
+    before = words([x.preceding for x in rows], add_special_tokens=False)["input_ids"]
+    lines = [f"{x.rationale}\n{x.following}" for x in rows]
+    after = words(lines, add_special_tokens=False)["input_ids"]
+    bos = as_id(words.bos_token_id)
+    ids = [np.array([bos, *a, *b], np.uint16) for a, b in zip(before, after, strict=True)]
+    learnt = np.array([1 + len(a) for a in before])
+    return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), learnt)
+
+
 def joined(parts: Sequence[Encoded]) -> Encoded:
     """All rows of all parts, in order."""
     offsets = np.cumsum([0, *(len(part.ids) for part in parts)])

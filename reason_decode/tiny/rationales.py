@@ -6,8 +6,8 @@ be calibrated on it; the filter and the training are not told::
 
     Make 36 from 4 5 6 10.
     <BOT>36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
-    <BOT>6: 30 42 6 (5 6: 11 1 30), 30 + 6; 6: [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
-    <BOT>6 30: 36 24 180 5. 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
+    <BOT>(6 36: 42 30 216 6) (5 6: 11 1 30), 30 + 6; [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
+    <BOT>(6 30: 36 24 180 5). 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 
 What can be aimed at is named in any order, the solution's own among it: a model that is asked for
@@ -51,7 +51,7 @@ class Drawn(NamedTuple):
     right: tuple[bool, ...]
 
 
-def draw(seed: int, count: int, wrong: float = 0.3, start: int = 0) -> Iterator[Drawn]:
+def draw(seed: int | str, count: int, wrong: float = 0.3, start: int = 0) -> Iterator[Drawn]:
     """Documents of both kinds.
 
     Args:
@@ -105,7 +105,7 @@ def _games() -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _numbers(seed: int, deal: int) -> tuple[int, ...]:
+def _numbers(seed: int | str, deal: int) -> tuple[int, ...]:
     """Numbers from which some target can be made: six times in ten the next game's, or others."""
     turn, place = divmod(deal, 10)
     if place < 10 * _GAMES:

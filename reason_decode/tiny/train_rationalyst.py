@@ -3,18 +3,21 @@
 From documents with candidate rationales (``rationales.py``) to a model, in stages that each leave
 their result in ``--out``; a run that was stopped goes on with the stage that it was in:
 
-1. ``drawn/``: documents in shards, some of their rationales right, some distracting.
-2. ``reader``: a tiny model has never seen a rationale, and any at all lowers the likelihood of
+1. ``exercised``: what a large model can do before it is asked for a rationale, the tiny one first
+   exercises: documents in which each plan is said aloud, as a line of the text. Most of them are
+   before a second operation, where there is most to be computed.
+2. ``drawn/``: documents in shards, some of their rationales right, some distracting.
+3. ``reader``: a tiny model has never seen a rationale, and any at all lowers the likelihood of
    what follows. So it first learns to read the first documents with all of the candidates in them.
    Nobody tells it which are right; those that are of use it learns to use.
-3. ``mined/``: of the documents after those, the candidates whose delta, by the reader, reaches a
+4. ``mined/``: of the documents after those, the candidates whose delta, by the reader, reaches a
    threshold that is calibrated on one shard of which it is known what is right; for each source,
    and each place from the end of a countdown solution, one of its own (``thresholds.json``). Of
    all such places as many: what is said before a first operation passes most seldom, and most is
    to be learnt from it.
-4. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
+5. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too.
-5. ``model``: that in half precision, as it is shipped.
+6. ``model``: that in half precision, as it is shipped.
 
 All begins with the verifier's weights, which still predict tokens: what can be had from which
 numbers is most of what there is to be said, and to learn it takes longer than all stages here.
@@ -22,6 +25,7 @@ numbers is most of what there is to be said, and to learn it takes longer than a
 
 import argparse
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -40,7 +44,13 @@ from reason_decode.rows import write_rows
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import export, tokenizer, train
 from reason_decode.tiny.batch import as_id
-from reason_decode.tiny.rationale_batches import Encoded, RationaleBatches, encode, joined
+from reason_decode.tiny.rationale_batches import (
+    Encoded,
+    RationaleBatches,
+    encode,
+    encode_said,
+    joined,
+)
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
 from reason_decode.training import RationaleRow, read_rationales
 
@@ -50,6 +60,15 @@ PRECISIONS = (0.95, 0.9, 0.85, 0.8, 0.01)
 LEAST_RECALL = 0.3
 # Of the shards, to learn to read with.
 READ = 0.15
+# How many of the plans of each kind are exercises.
+EXERCISED = {
+    "countdown 3": 1.0,
+    "countdown 2": 0.3,
+    "countdown 4": 0.2,
+    "countdown 1": 0.1,
+    "arithmetic": 0.15,
+}
+Item = TypeVar("Item")
 Shard = TypeVar("Shard")
 
 
@@ -57,6 +76,7 @@ class Recipe(NamedTuple):
     """How much is drawn and how long is learnt.
 
     Args:
+        exercises: documents that are exercised.
         documents: how many are drawn.
         shard: documents of a shard; there are at least three shards.
         epochs: over what was kept.
@@ -67,6 +87,7 @@ class Recipe(NamedTuple):
         workers: processes that draw and judge, each with a model of its own.
     """
 
+    exercises: int = 0
     documents: int = 30_000
     shard: int = 2048
     epochs: float = 4.0
@@ -100,11 +121,10 @@ def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
     ]
 
 
-def kind(judged: Judged) -> str:
+def kind(document: Marked, place: int) -> str:
     """What a rationale is calibrated with: its source, and of countdown how much is to come."""
-    document = judged.document
     if document.source == COUNTDOWN:
-        return f"{document.source} {len(document.rationales) - judged.place}"
+        return f"{document.source} {len(document.rationales) - place}"
     return document.source
 
 
@@ -121,7 +141,7 @@ def thresholds(judged: Sequence[Judged], right: Sequence[bool]) -> dict[str, Cal
     labelled: dict[str, list[tuple[float, bool]]] = {}
     for x, good in zip(judged, right, strict=True):
         if x.delta is not None:
-            labelled.setdefault(kind(x), []).append((x.delta, good))
+            labelled.setdefault(kind(x.document, x.place), []).append((x.delta, good))
     return {name: _threshold(pairs) for name, pairs in sorted(labelled.items())}
 
 
@@ -135,6 +155,22 @@ def _threshold(pairs: Sequence[tuple[float, bool]]) -> Calibrated:
         if found.recall >= LEAST_RECALL:
             return found
     return calibrate(deltas, good, precision=PRECISIONS[-1])
+
+
+def exercises(seed: int, count: int, start: int = 0) -> list[RationaleRow]:
+    """Right plans of so many documents, of each kind its share of ``EXERCISED``.
+
+    Args:
+        seed: of everything; the documents are none that ``draw`` makes of the same seed.
+        count: how many documents.
+        start: the number of the first document.
+    """
+    rows: list[RationaleRow] = []
+    for document, _ in draw(f"{seed}/exercises", count, wrong=0.0, start=start):
+        rng = random.Random(f"exercised/{seed}/{document.id}")
+        whole = all_mined([Drawn(document, ())])
+        rows += [x for k, x in enumerate(whole) if rng.random() < EXERCISED[kind(document, k)]]
+    return rows
 
 
 def draw_shard(path: Path, recipe: Recipe) -> None:
@@ -173,20 +209,20 @@ def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibr
 
 def balanced(judged: Sequence[Judged]) -> list[Judged]:
     """Of every kind of countdown rationale the first, as many as there are of the scarcest kind."""
-    games = [kind(x) for x in judged if x.document.source == COUNTDOWN]
+    games = [kind(x.document, x.place) for x in judged if x.document.source == COUNTDOWN]
     room = Counter(dict.fromkeys(games, min(Counter(games).values(), default=0)))
     kept: list[Judged] = []
     for x in judged:
         if x.document.source == COUNTDOWN:
-            room[kind(x)] -= 1
-            if room[kind(x)] < 0:
+            room[kind(x.document, x.place)] -= 1
+            if room[kind(x.document, x.place)] < 0:
                 continue
         kept.append(x)
     return kept
 
 
 def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
-    least = found.get(kind(judged))
+    least = found.get(kind(judged.document, judged.place))
     return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
@@ -205,7 +241,12 @@ def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
     return encode(read_rationales(path)[0], words, write=True)
 
 
-def _each(do: Callable[[Path], Shard], paths: Sequence[Path], pool: Executor | None) -> list[Shard]:
+def _exercised(start: int, recipe: Recipe, words: PreTrainedTokenizerFast) -> Encoded:
+    count = min(recipe.shard, recipe.exercises - start)
+    return encode_said(exercises(recipe.seed, count, start), words)
+
+
+def _each(do: Callable[[Item], Shard], paths: Sequence[Item], pool: Executor | None) -> list[Shard]:
     """Results for all paths, in order, by the processes of a pool or by this one."""
     told: dict[str, Any] = {"desc": do.func.__name__.strip("_") if isinstance(do, partial) else ""}
     results = pool.map(do, paths) if pool else map(do, paths)
@@ -261,12 +302,20 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
     drawn, reader, found = out / "drawn", out / "reader", out / "thresholds.json"
     _missing(partial(draw_shard, recipe=recipe), drawn, names, pool)
+    if recipe.exercises and not (out / "exercised" / "config.json").exists():
+        starts = range(0, recipe.exercises, recipe.shard)
+        rows = joined(_each(partial(_exercised, recipe=recipe, words=words), starts, pool))
+        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
+        _learn(model, rows, out / "exercised", as_id(words.pad_token_id), 1.0, recipe)
+        words.save_pretrained(out / "exercised")
+        model.save_pretrained(out / "exercised")
     read = names[: max(1, round(READ * len(names)))]
     if not (reader / "config.json").exists():
         encoded = partial(_encode_drawn, words=words)
         rows = joined(_each(encoded, [drawn / name for name in read], pool))
         # Its own labels are left behind.
-        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
+        start = out / "exercised" if recipe.exercises else base
+        model = LlamaForCausalLM.from_pretrained(start, num_labels=2)
         _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
         words.save_pretrained(reader)
         model.save_pretrained(reader)

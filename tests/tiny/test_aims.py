@@ -8,11 +8,11 @@ from reason_decode.tiny.aims import aims, searched, ways
 
 def test_a_search_shows_what_is_wanted_and_what_can_be_made():
     assert searched((4, 6, 10), 36) == (
-        "10: 26 46 (4 6: 10 2 24); 6: 30 42 6 (4 10: 14 6 40), 6 * 6; "
-        "4: 32 40 9 144 (6 10: 16 4 60)",
+        "(10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6 40), 6 * 6; "
+        "(4 36: 40 32 144 9) (6 10: 16 4 60)",
         ["6 * 6"],
     )
-    assert searched((6, 30), 36) == ("6 30: 36 24 180 5", ["30 + 6"])
+    assert searched((6, 30), 36) == ("(6 30: 36 24 180 5)", ["30 + 6"])
 
 
 @pytest.mark.parametrize("state", [(4,), (1, 2, 3, 4), (-1, 2, 3)])
@@ -31,7 +31,7 @@ def test_it_finds_all_that_can_be_had_in_whole_numbers():
         for a, op, b in found:
             assert countdown.apply(int(a), op, int(b)) == target
         whole = [aim.split(" ") for aim in ways(state).get(target, ())]
-        due = [x for x in whole if all(k.isdigit() and int(k) <= 200 for k in (x[0], x[2]))]
+        due = [x for x in whole if all(k.isdigit() for k in (x[0], x[2]))]
         assert {pair(x) for x in due} <= {pair(x) for x in found} <= aims(state)
 
 

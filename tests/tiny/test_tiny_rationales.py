@@ -12,7 +12,7 @@ from reason_decode.scorers.writer import TAGS, RationaleWriter
 from reason_decode.tiny import Tiny, arithmetic, countdown, tokenizer, train_rationalyst
 from reason_decode.tiny.aims import aims
 from reason_decode.tiny.batch import IGNORE
-from reason_decode.tiny.rationale_batches import RationaleBatches, encode, joined
+from reason_decode.tiny.rationale_batches import RationaleBatches, encode, encode_said, joined
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
 from reason_decode.tiny.train import config
 from reason_decode.training import rationale_examples
@@ -105,7 +105,9 @@ def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "base")
     tiny.tokenizer.save_pretrained(tmp_path / "base")
-    recipe = train_rationalyst.Recipe(documents=36, shard=12, epochs=0.5, read_epochs=0.5, size=8)
+    recipe = train_rationalyst.Recipe(
+        exercises=18, documents=36, shard=12, epochs=0.5, read_epochs=0.5, size=8
+    )
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(
             train_rationalyst, "label", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
@@ -113,9 +115,11 @@ def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
         with pytest.raises(KeyboardInterrupt):
             train_rationalyst.run(tmp_path / "out", tmp_path / "base", recipe)
     drawn = (tmp_path / "out" / "drawn" / "0002.jsonl").stat().st_mtime_ns
+    exercised = (tmp_path / "out" / "exercised" / "config.json").stat().st_mtime_ns
     told = train_rationalyst.run(tmp_path / "out", tmp_path / "base", recipe)
     assert told["rows"] > 0 and told["tokens"] > 0
     assert (tmp_path / "out" / "drawn" / "0002.jsonl").stat().st_mtime_ns == drawn
+    assert (tmp_path / "out" / "exercised" / "config.json").stat().st_mtime_ns == exercised
     rows = (tmp_path / "out" / "mined" / "0002.jsonl").read_text().splitlines()
     assert {"id", "source", "preceding", "rationale", "following", "delta"} == {
         *json.loads(rows[0])
@@ -143,6 +147,30 @@ def test_encoded_rows_are_what_the_scorer_reads(tiny: Tiny):
             ids = found.ids[start:end].tolist()
             assert ids == list(example.ids)[: len(ids)]
             assert ids[learnt:] == list(example.classes)
+
+
+def test_exercises_say_right_plans_as_a_line_of_the_text(tiny: Tiny):
+    rows = train_rationalyst.exercises(0, 40)
+    assert rows == [
+        *train_rationalyst.exercises(0, 25),
+        *train_rationalyst.exercises(0, 15, start=25),
+    ]
+    assert {x.id for x in rows if x.source == "arithmetic"} <= {f"{6 * k}" for k in range(7)}
+    found = encode_said(rows, tiny.tokenizer)
+    starts = [0, *found.ends[:-1]]
+    for row, start, end, learnt in zip(rows, starts, found.ends, found.learnt, strict=True):
+        ids = found.ids[start:end]
+        whole = f"{row.preceding}{row.rationale}\n{row.following}"
+        assert ids.tolist() == tiny.tokenizer(whole)["input_ids"]
+        assert tiny.tokenizer.decode(ids[learnt:]) == f"{row.rationale}\n{row.following}"
+        problem = countdown.parse_prompt(row.preceding.partition("\n")[0] + "\n")
+        if problem and countdown.STEP.fullmatch(row.following.strip()):
+            steps = row.preceding.splitlines()[1:]
+            state = tuple(sorted(problem[0]))
+            for line in steps:
+                state = countdown.follow(state, line)
+                assert state is not None
+            assert has_right_aims(state, problem[1], row.rationale)
 
 
 def test_every_row_comes_once_an_epoch_and_steps_follow_from_the_seed(tiny: Tiny):
