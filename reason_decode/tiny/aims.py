@@ -2,16 +2,16 @@
 
 An aim is a last operation: two numbers that can be had, and make the target. Of three numbers each
 may be the one that is used last: what it and the target make is what the other two would have to
-make, and where both have a number in common there is an aim. To make 36 of 4 6 10::
+make, and behind each number that they do make of those stands the aim. To make 36 of 4 6 10::
 
-    (10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6 40), 6 * 6;
+    (10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6, 6 * 6, 40);
     (4 36: 40 32 144 9) (6 10: 16 4 60)
 
-All four lists are of the same kind (sum, difference, product and, if it is whole, the quotient), so
-that what was learnt of two numbers that are left holds for a target that was never seen.
+All lists are of one kind (sum, difference, product and, if it is whole, the quotient), so that what
+was learnt of two numbers that are left holds for a target that was never seen.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from reason_decode.tiny import countdown
@@ -64,16 +64,17 @@ def searched(state: State, target: int) -> tuple[str, list[str]] | None:
     if len(whole) == 2:
         b, a = whole
         hits = [last(a, op, b) for op, value in _made(a, b).items() if value == target]
-        return _listed(a, b), hits
+        return _listed(a, b, {}), hits
     parts: list[str] = []
     found: list[str] = []
     for k in reversed(range(3)):
         b, a = (x for place, x in enumerate(whole) if place != k)
-        made = set(_made(a, b).values())
-        hits = [aim for value, aim in _wanted(target, whole[k]) if value in made]
-        found += hits
-        lists = f"{_listed(*sorted((whole[k], target), reverse=True))} {_listed(a, b)}"
-        parts.append(", ".join([lists, *hits]))
+        wanted: dict[int, list[str]] = {}
+        for value, aim in _wanted(target, whole[k]):
+            wanted.setdefault(value, []).append(aim)
+        found += [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
+        first = _listed(max(whole[k], target), min(whole[k], target), {})
+        parts.append(f"{first} {_listed(a, b, wanted)}")
     return "; ".join(parts), list(dict.fromkeys(found))
 
 
@@ -94,5 +95,8 @@ def _made(a: int, b: int) -> dict[str, int]:
     return {**found, "/": a // b} if b and a % b == 0 else found
 
 
-def _listed(a: int, b: int) -> str:
-    return f"({b} {a}: {' '.join(map(str, _made(a, b).values()))})"
+def _listed(a: int, b: int, aims: Mapping[int, Sequence[str]]) -> str:
+    """What two numbers make, with the aims behind each number that has any."""
+    told = [", ".join([str(x), *aims.get(x, ())]) for x in _made(a, b).values()]
+    shown = "".join(f"{x}, " if "," in x else f"{x} " for x in told)
+    return f"({b} {a}: {shown.rstrip(', ')})"

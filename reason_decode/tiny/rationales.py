@@ -6,7 +6,7 @@ be calibrated on it; the filter and the training are not told::
 
     Make 36 from 4 5 6 10.
     <BOT>36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
-    <BOT>(6 36: 42 30 216 6) (5 6: 11 1 30), 30 + 6; [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
+    <BOT>(6 36: 42 30 216 6) (5 6: 11 1 30, 30 + 6); [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
     <BOT>(6 30: 36 24 180 5). 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 

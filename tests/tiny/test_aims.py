@@ -8,7 +8,7 @@ from reason_decode.tiny.aims import aims, searched, ways
 
 def test_a_search_shows_what_is_wanted_and_what_can_be_made():
     assert searched((4, 6, 10), 36) == (
-        "(10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6 40), 6 * 6; "
+        "(10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6, 6 * 6, 40); "
         "(4 36: 40 32 144 9) (6 10: 16 4 60)",
         ["6 * 6"],
     )
