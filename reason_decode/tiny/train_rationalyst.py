@@ -76,7 +76,8 @@ class Recipe(NamedTuple):
     """How much is drawn and how long is learnt.
 
     Args:
-        exercises: documents that are exercised.
+        exercises: documents that are exercised, once; by default none, for long training on what
+            was mined teaches that, too.
         documents: how many are drawn.
         shard: documents of a shard; there are at least three shards.
         epochs: over what was kept.
@@ -301,21 +302,15 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     names = [f"{k:04}.jsonl" for k in range(-(-recipe.documents // recipe.shard))]
     words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
     drawn, reader, found = out / "drawn", out / "reader", out / "thresholds.json"
+    if recipe.exercises:
+        base = _exercise(out / "exercised", base, words, recipe, pool)
     _missing(partial(draw_shard, recipe=recipe), drawn, names, pool)
-    if recipe.exercises and not (out / "exercised" / "config.json").exists():
-        starts = range(0, recipe.exercises, recipe.shard)
-        rows = joined(_each(partial(_exercised, recipe=recipe, words=words), starts, pool))
-        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
-        _learn(model, rows, out / "exercised", as_id(words.pad_token_id), 1.0, recipe)
-        words.save_pretrained(out / "exercised")
-        model.save_pretrained(out / "exercised")
     read = names[: max(1, round(READ * len(names)))]
     if not (reader / "config.json").exists():
         encoded = partial(_encode_drawn, words=words)
         rows = joined(_each(encoded, [drawn / name for name in read], pool))
         # Its own labels are left behind.
-        start = out / "exercised" if recipe.exercises else base
-        model = LlamaForCausalLM.from_pretrained(start, num_labels=2)
+        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
         _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
         words.save_pretrained(reader)
         model.save_pretrained(reader)
@@ -326,10 +321,29 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
     mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
     rows = joined(_each(partial(_encode_mined, words=words), mined, pool))
-    model = LlamaForCausalLM.from_pretrained(reader)
+    # Distracting rationales cost the reader some of what it had exercised.
+    model = LlamaForCausalLM.from_pretrained(base if recipe.exercises else reader, num_labels=2)
     _learn(model, rows, out / "trained", as_id(words.pad_token_id), recipe.epochs, recipe)
     export.rationalyst(out, reader, model)
     return {"rows": len(rows.ends), "tokens": len(rows.ids)}
+
+
+def _exercise(
+    out: Path,
+    base: Path,
+    words: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    pool: Executor | None,
+) -> Path:
+    """Learn the exercises, if that is not done yet; where the model is."""
+    if not (out / "config.json").exists():
+        starts = range(0, recipe.exercises, recipe.shard)
+        rows = joined(_each(partial(_exercised, recipe=recipe, words=words), starts, pool))
+        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
+        _learn(model, rows, out, as_id(words.pad_token_id), 1.0, recipe)
+        words.save_pretrained(out)
+        model.save_pretrained(out)
+    return out
 
 
 def _missing(
