@@ -58,13 +58,15 @@ def searched(state: State, target: int) -> tuple[str, list[str]] | None:
     Returns:
         ``None`` for another state: a longer search, or one through fractions, is not written out.
     """
-    if not all(isinstance(x, int) and x >= 0 for x in state) or not 2 <= len(state) <= 3:
+    if not all(isinstance(x, int) and x >= 0 for x in state) or not 2 <= len(state) <= 4:
         return None
     whole = [int(x) for x in state]
     if len(whole) == 2:
         b, a = whole
         hits = [last(a, op, b) for op, value in _made(a, b).items() if value == target]
         return _listed(a, b, {}), hits
+    if len(whole) == 4:
+        return _paired(whole, target)
     parts: list[str] = []
     found: list[str] = []
     for k in reversed(range(3)):
@@ -75,6 +77,24 @@ def searched(state: State, target: int) -> tuple[str, list[str]] | None:
         found += [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
         first = _listed(max(whole[k], target), min(whole[k], target), {})
         parts.append(f"{first} {_listed(a, b, wanted)}")
+    return "; ".join(parts), list(dict.fromkeys(found))
+
+
+def _paired(whole: Sequence[int], target: int) -> tuple[str, list[str]]:
+    """The search for aims of what two pairs of four numbers make."""
+    parts: list[str] = []
+    found: list[str] = []
+    for partner in (3, 2, 1):
+        b, a = (x for place, x in enumerate(whole) if place not in (0, partner))
+        made = dict.fromkeys(_made(whole[partner], whole[0]).values())
+        wanted: dict[int, list[str]] = {}
+        for x in made:
+            for value, aim in _wanted(target, x):
+                wanted.setdefault(value, []).append(aim)
+        found += [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
+        lists = [_listed(max(x, target), min(x, target), {}) for x in made]
+        first = _listed(whole[partner], whole[0], {})
+        parts.append(" ".join([first, *lists, _listed(a, b, wanted)]))
     return "; ".join(parts), list(dict.fromkeys(found))
 
 

@@ -136,7 +136,7 @@ def _aim(
     assert pair is not None
     own = last(pair[0], op, pair[1])
     search = searched(state, target)
-    if search and own in search[1]:
+    if search and (own in search[1] or (len(state) == 4 and not search[1])):
         named, told = search[1], f"{search[0]}. "
         if distracts:
             told = _other_search(rng, state, target)

@@ -62,11 +62,11 @@ LEAST_RECALL = 0.3
 READ = 0.15
 # How many of the plans of each kind are exercises.
 EXERCISED = {
-    "countdown 3": 1.0,
-    "countdown 2": 0.3,
-    "countdown 4": 0.2,
-    "countdown 1": 0.1,
-    "arithmetic": 0.15,
+    "countdown 3": 0.4,
+    "countdown 2": 0.12,
+    "countdown 4": 1.0,
+    "countdown 1": 0.05,
+    "arithmetic": 0.08,
 }
 Item = TypeVar("Item")
 Shard = TypeVar("Shard")
@@ -170,7 +170,12 @@ def exercises(seed: int, count: int, start: int = 0) -> list[RationaleRow]:
     for document, _ in draw(f"{seed}/exercises", count, wrong=0.0, start=start):
         rng = random.Random(f"exercised/{seed}/{document.id}")
         whole = all_mined([Drawn(document, ())])
-        rows += [x for k, x in enumerate(whole) if rng.random() < EXERCISED[kind(document, k)]]
+        rows += [
+            x
+            for k, x in enumerate(whole)
+            if rng.random() < EXERCISED[kind(document, k)]
+            and (kind(document, k) != "countdown 4" or x.rationale[0] == "(")
+        ]
     return rows
 
 
