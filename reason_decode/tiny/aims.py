@@ -7,6 +7,12 @@ make, and behind each number that they do make of those stands the aim. To make 
     (10 36: 46 26 360) (4 6: 10 2 24); (6 36: 42 30 216 6) (4 10: 14 6, 6 * 6, 40);
     (4 36: 40 32 144 9) (6 10: 16 4 60)
 
+Of four numbers only what two pairs make is searched: what each number that a pair makes and the
+target make would have to be made of the other two. To make 36 of 4 5 6 10, with the pair 4 10
+first::
+
+    (4 10: 14 6 40) (14 36: 50 22 504) (6 36: 42 30 216 6) (36 40: 76 4 1440) (5 6: 11 1 30, 30 + 6)
+
 All lists are of one kind (sum, difference, product and, if it is whole, the quotient), so that what
 was learnt of two numbers that are left holds for a target that was never seen.
 """
@@ -53,7 +59,10 @@ def last(a: Number, op: str, b: Number) -> str:
 
 
 def searched(state: State, target: int) -> tuple[str, list[str]] | None:
-    """The search for aims from two or three whole numbers, as text, and the aims.
+    """The search for aims from two, three or four whole numbers, as text, and the aims.
+
+    Of two and three numbers all aims through whole numbers are found; of four those that take two
+    numbers and the other two.
 
     Returns:
         ``None`` for another state: a longer search, or one through fractions, is not written out.

@@ -16,8 +16,8 @@ from reason_decode.tiny.batch import VERDICTS
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 # What peft needs to load LoRA; the rest is its defaults, which differ between its versions.
 _LORA = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "bias")
-# A search for aims from three numbers takes most often 85, at most 160.
-_RATIONALE_TOKENS = 160
+# A search for aims from four numbers takes most often 210, at most 320.
+_RATIONALE_TOKENS = 330
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 

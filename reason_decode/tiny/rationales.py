@@ -5,16 +5,16 @@ or, with a given probability, one that distracts. Which is which is known, so th
 be calibrated on it; the filter and the training are not told::
 
     Make 36 from 4 5 6 10.
-    <BOT>36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
+    <BOT>(4 10: 14 6 40) (14 36: 50 22 504) (6 36: 42 30 216 6) [...] (5 6: 11 1 30, 30 + 6); [...].
+    36 = 30 + 6, 40 - 4.<EOT>10 - 4 = 6 (left: 5 6 6)
     <BOT>(6 36: 42 30 216 6) (5 6: 11 1 30, 30 + 6); [...]. 36 = 30 + 6.<EOT>5 * 6 = 30 (left: 6 30)
     <BOT>(6 30: 36 24 180 5). 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 
 What can be aimed at is named in any order, the solution's own among it: a model that is asked for
-one rationale then begins with the aim that it is surest of. Of three numbers and of two it is
-searched for in the rationale itself (``aims.py``), so that it need not be known by heart; of four
-a number on the way may be named as an aim, too, so that every number is taken apart somewhere. As
-everywhere here, no problem has the target 24.
+one rationale then begins with the aim that it is surest of. It is searched for in the rationale
+itself (``aims.py``), so that it need not be known by heart. Where no search is written a number on
+the way may be named as an aim, too. As everywhere here, no problem has the target 24.
 """
 
 import random
@@ -27,6 +27,7 @@ from reason_decode.mining import Marked
 from reason_decode.tiny import arithmetic, countdown, countdown_work
 from reason_decode.tiny.aims import last, searched, ways
 from reason_decode.tiny.countdown import STEP, Number, State
+from reason_decode.tiny.countdown_work import Work
 
 __all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw"]
 
@@ -40,8 +41,12 @@ _MOST = 100
 # So many aims a rationale names at most, and how often it names one number on the way instead.
 _AIMS = 3
 _ON_THE_WAY = 0.3
+# So many solutions are drawn at most to meet one that ends in an aim that is searched for.
+_TRIES = 6
 # Of an arithmetic document, how many lines at its end have rationales.
 _LINES = 3
+# Two numbers as text around their sign, and what they make.
+Operation = tuple[str, str, str, str]
 
 
 class Drawn(NamedTuple):
@@ -76,9 +81,7 @@ def countdown_document(
     An aim is a last operation: what the two numbers will be that make the target.
     """
     target = _target(rng, numbers)
-    work = countdown_work.write(rng, numbers, target)
-    matches = [STEP.fullmatch(line) for line in work.steps]
-    operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
+    work, operations = _solution(rng, numbers, target)
     states: list[State] = [tuple(sorted(numbers))]
     rationales: list[str] = []
     right: list[bool] = []
@@ -123,19 +126,40 @@ def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
     return rng.choice(countdown.targets(numbers, _MOST))
 
 
+def _solution(
+    rng: random.Random, numbers: tuple[int, ...], target: int
+) -> tuple[Work, list[Operation]]:
+    """A solution and its operations; if some tries meet one, one that a search for aims finds."""
+    search = searched(tuple(sorted(numbers)), target)
+    tries = 0
+    while True:
+        work = countdown_work.write(rng, numbers, target)
+        matches = [STEP.fullmatch(line) for line in work.steps]
+        operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
+        tries += 1
+        if tries == _TRIES or not search or not search[1] or _own(operations) in search[1]:
+            return work, operations
+
+
+def _own(operations: Sequence[Operation]) -> str:
+    """The last operation, as an aim."""
+    a, op, b, _ = operations[-1]
+    pair = countdown.to_numbers([a, b])
+    assert pair is not None
+    return last(pair[0], op, pair[1])
+
+
 def _aim(
     rng: random.Random,
     state: State,
     target: int,
-    operations: Sequence["Operation"],
+    operations: Sequence[Operation],
     distracts: bool,
 ) -> str:
     """What to aim at, of a state that a solution takes to its target by these operations."""
-    a, op, b, _ = operations[-1]
-    pair = countdown.to_numbers([a, b])
-    assert pair is not None
-    own = last(pair[0], op, pair[1])
+    own = _own(operations)
     search = searched(state, target)
+    # Four numbers may have no aim that their search finds; then it is known by heart, if at all.
     if search and (own in search[1] or (len(state) == 4 and not search[1])):
         named, told = search[1], f"{search[0]}. "
         if distracts:
@@ -183,13 +207,12 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
             return told
 
 
-def _other_step(rng: random.Random) -> "Operation":
+def _other_step(rng: random.Random) -> Operation:
     """An operation from nowhere."""
     a, b, op = rng.randint(1, 13), rng.randint(1, 13), rng.choice("+-*/")
     return str(a), op, str(b), str(countdown.apply(a, op, b))
 
 
-Operation = tuple[str, str, str, str]
 """Its two numbers with the sign between, and the result, as they are written."""
 
 

@@ -5,7 +5,8 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
 
 1. ``exercised``: what a large model can do before it is asked for a rationale, the tiny one first
    exercises: documents in which each plan is said aloud, as a line of the text. Most of them are
-   before a second operation, where there is most to be computed.
+   before a first or a second operation, where there is most to be computed. Then the tags of a
+   rationale are read as what stood around a plan.
 2. ``drawn/``: documents in shards, some of their rationales right, some distracting.
 3. ``reader``: a tiny model has never seen a rationale, and any at all lowers the likelihood of
    what follows. So it first learns to read the first documents with all of the candidates in them.
@@ -16,7 +17,9 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
    all such places as many: what is said before a first operation passes most seldom, and most is
    to be learnt from it.
 5. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
-   follows them, so that it can be the scorer, too.
+   follows them, so that it can be the scorer, too. Distracting rationales cost a reader some of
+   what it had exercised: where there were exercises, what was exercised goes on, not the reader,
+   and learns some of them once more beside.
 6. ``model``: that in half precision, as it is shipped.
 
 All begins with the verifier's weights, which still predict tokens: what can be had from which
@@ -33,9 +36,10 @@ from dataclasses import asdict
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
+from torch import nn
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -83,7 +87,8 @@ class Recipe(NamedTuple):
         epochs: over what was kept.
         read_epochs: over what the reader learns.
         size: rows of an update.
-        learning_rate: its peak.
+        learning_rate: its peak, in all stages but the exercises.
+        exercise_rate: its peak in the exercises.
         seed: of everything.
         workers: processes that draw and judge, each with a model of its own.
     """
@@ -95,6 +100,7 @@ class Recipe(NamedTuple):
     read_epochs: float = 1.0
     size: int = 256
     learning_rate: float = 1e-3
+    exercise_rate: float = 2e-3
     seed: int = 0
     workers: int = 1
 
@@ -170,12 +176,7 @@ def exercises(seed: int, count: int, start: int = 0) -> list[RationaleRow]:
     for document, _ in draw(f"{seed}/exercises", count, wrong=0.0, start=start):
         rng = random.Random(f"exercised/{seed}/{document.id}")
         whole = all_mined([Drawn(document, ())])
-        rows += [
-            x
-            for k, x in enumerate(whole)
-            if rng.random() < EXERCISED[kind(document, k)]
-            and (kind(document, k) != "countdown 4" or x.rationale[0] == "(")
-        ]
+        rows += [x for k, x in enumerate(whole) if rng.random() < EXERCISED[kind(document, k)]]
     return rows
 
 
@@ -247,8 +248,10 @@ def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
     return encode(read_rationales(path)[0], words, write=True)
 
 
-def _exercised(start: int, recipe: Recipe, words: PreTrainedTokenizerFast) -> Encoded:
-    count = min(recipe.shard, recipe.exercises - start)
+def _encode_exercises(
+    start: int, end: int, recipe: Recipe, words: PreTrainedTokenizerFast
+) -> Encoded:
+    count = min(recipe.shard, end - start)
     return encode_said(exercises(recipe.seed, count, start), words)
 
 
@@ -259,13 +262,20 @@ def _each(do: Callable[[Item], Shard], paths: Sequence[Item], pool: Executor | N
     return list(tqdm(results, total=len(paths), unit="shard", **told))
 
 
-def _learn(
-    model: LlamaForCausalLM, rows: Encoded, out: Path, pad: int, epochs: float, recipe: Recipe
-) -> None:
-    """Train in place, for so many epochs; goes on from what is in ``out``."""
+def _learnt(
+    base: Path,
+    rows: Encoded,
+    out: Path,
+    words: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    epochs: float,
+) -> LlamaForCausalLM:
+    """A checkpoint that learnt rows for so many epochs; goes on from what is in ``out``."""
+    # The labels of a verifier are left behind.
+    model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = RationaleBatches(rows, pad, recipe.size, recipe.seed)
+    data = RationaleBatches(rows, as_id(words.pad_token_id), recipe.size, recipe.seed)
     train.train(
         train.Learner(model).train(),
         data,
@@ -275,7 +285,7 @@ def _learn(
         weights=train.Weights(verdicts=0.0),
         workers=min(4, recipe.workers),
     )
-    model.eval()
+    return model.eval()
 
 
 def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
@@ -306,46 +316,76 @@ def run(out: Path, base: Path, recipe: Recipe) -> dict[str, int]:
 def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dict[str, int]:
     names = [f"{k:04}.jsonl" for k in range(-(-recipe.documents // recipe.shard))]
     words = tokenizer.with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
-    drawn, reader, found = out / "drawn", out / "reader", out / "thresholds.json"
+    drawn, found = out / "drawn", out / "thresholds.json"
     if recipe.exercises:
-        base = _exercise(out / "exercised", base, words, recipe, pool)
+        base = _exercised(out / "exercised", base, words, recipe, pool)
     _missing(partial(draw_shard, recipe=recipe), drawn, names, pool)
     read = names[: max(1, round(READ * len(names)))]
-    if not (reader / "config.json").exists():
-        encoded = partial(_encode_drawn, words=words)
-        rows = joined(_each(encoded, [drawn / name for name in read], pool))
-        # Its own labels are left behind.
-        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
-        _learn(model, rows, reader, as_id(words.pad_token_id), recipe.read_epochs, recipe)
-        words.save_pretrained(reader)
-        model.save_pretrained(reader)
+    reader = _reader(out / "reader", base, [drawn / name for name in read], words, recipe, pool)
     if not found.exists():
         told = label(reader, drawn / names[len(read)])
         found.write_text(json.dumps({k: x._asdict() for k, x in told.items()}, indent=1) + "\n")
     least = {name: Calibrated(**x) for name, x in json.loads(found.read_text()).items()}
     mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
     mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
-    rows = joined(_each(partial(_encode_mined, words=words), mined, pool))
-    # Distracting rationales cost the reader some of what it had exercised.
-    model = LlamaForCausalLM.from_pretrained(base if recipe.exercises else reader, num_labels=2)
-    _learn(model, rows, out / "trained", as_id(words.pad_token_id), recipe.epochs, recipe)
+    parts = _each(partial(_encode_mined, words=words), mined, pool)
+    if recipe.exercises:
+        parts += _exercises(recipe.exercises, len(mined) * recipe.shard, words, recipe, pool)
+    rows = joined(parts)
+    base = base if recipe.exercises else reader
+    model = _learnt(base, rows, out / "trained", words, recipe, recipe.epochs)
     export.rationalyst(out, reader, model)
     return {"rows": len(rows.ends), "tokens": len(rows.ids)}
 
 
-def _exercise(
+def _exercised(
+    out: Path, base: Path, words: PreTrainedTokenizerFast, recipe: Recipe, pool: Executor | None
+) -> Path:
+    """The base after its exercises."""
+    if not (out / "config.json").exists():
+        rows = joined(_exercises(0, recipe.exercises, words, recipe, pool))
+        at_first = recipe._replace(learning_rate=recipe.exercise_rate)
+        model = _learnt(base, rows, out, words, at_first, 1.0)
+        as_line_ends(model, words)
+        words.save_pretrained(out)
+        model.save_pretrained(out)
+    return out
+
+
+def _exercises(
+    start: int, count: int, words: PreTrainedTokenizerFast, recipe: Recipe, pool: Executor | None
+) -> list[Encoded]:
+    """So many documents of exercises from a number on."""
+    encode = partial(_encode_exercises, end=start + count, recipe=recipe, words=words)
+    return _each(encode, range(start, start + count, recipe.shard), pool)
+
+
+def as_line_ends(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
+    """Have the tags, which no text had yet, read as what stood around a plan: ends of lines.
+
+    The closing one is written as a line's end is, too. The opening one, which is put before a
+    rationale, must not be: half as long it is hardly ever the likeliest.
+    """
+    embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight.data
+    opening, closing, end = (
+        words(text, add_special_tokens=False)["input_ids"][0] for text in (*TAGS, "\n")
+    )
+    embeddings[closing] = embeddings[end]
+    embeddings[opening] = embeddings[end] / 2
+
+
+def _reader(
     out: Path,
     base: Path,
+    drawn: Sequence[Path],
     words: PreTrainedTokenizerFast,
     recipe: Recipe,
     pool: Executor | None,
 ) -> Path:
-    """Learn the exercises, if that is not done yet; where the model is."""
+    """The base after it learnt to read drawn documents."""
     if not (out / "config.json").exists():
-        starts = range(0, recipe.exercises, recipe.shard)
-        rows = joined(_each(partial(_exercised, recipe=recipe, words=words), starts, pool))
-        model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
-        _learn(model, rows, out, as_id(words.pad_token_id), 1.0, recipe)
+        rows = joined(_each(partial(_encode_drawn, words=words), drawn, pool))
+        model = _learnt(base, rows, out, words, recipe, recipe.read_epochs)
         words.save_pretrained(out)
         model.save_pretrained(out)
     return out

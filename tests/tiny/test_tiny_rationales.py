@@ -124,6 +124,8 @@ def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
     assert {"id", "source", "preceding", "rationale", "following", "delta"} == {
         *json.loads(rows[0])
     }
+    exercises = train_rationalyst.exercises(0, 12, start=18)
+    assert told["rows"] == len(rows) + int(len(rows) * 0.25) + len(exercises)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
     assert model.dtype == torch.float32
     assert (tmp_path / "out" / "model" / "tokenizer.json").exists()
@@ -156,13 +158,14 @@ def test_exercises_say_right_plans_as_a_line_of_the_text(tiny: Tiny):
         *train_rationalyst.exercises(0, 15, start=25),
     ]
     assert {x.id for x in rows if x.source == "arithmetic"} <= {f"{6 * k}" for k in range(7)}
-    found = encode_said(rows, tiny.tokenizer)
+    words = PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path)
+    found = encode_said(rows, words)
     starts = [0, *found.ends[:-1]]
     for row, start, end, learnt in zip(rows, starts, found.ends, found.learnt, strict=True):
         ids = found.ids[start:end]
         whole = f"{row.preceding}{row.rationale}\n{row.following}"
-        assert ids.tolist() == tiny.tokenizer(whole)["input_ids"]
-        assert tiny.tokenizer.decode(ids[learnt:]) == f"{row.rationale}\n{row.following}"
+        assert ids.tolist() == words(whole)["input_ids"]
+        assert words.decode(ids[learnt:]) == f"{row.rationale}\n{row.following}"
         problem = countdown.parse_prompt(row.preceding.partition("\n")[0] + "\n")
         if problem and countdown.STEP.fullmatch(row.following.strip()):
             steps = row.preceding.splitlines()[1:]
@@ -171,6 +174,24 @@ def test_exercises_say_right_plans_as_a_line_of_the_text(tiny: Tiny):
                 state = countdown.follow(state, line)
                 assert state is not None
             assert has_right_aims(state, problem[1], row.rationale)
+
+
+def test_after_the_exercises_tags_are_read_as_the_ends_of_lines(tiny: Tiny):
+    words = tokenizer.with_words(
+        PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS
+    )
+    shape = config(len(words))
+    shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 16, 16, 3
+    model = LlamaForCausalLM(shape).eval()
+    train_rationalyst.as_line_ends(model, words)
+
+    def logits(text: str) -> torch.Tensor:
+        return model(words(text, return_tensors="pt")["input_ids"]).logits[0, -1]
+
+    tagged, plain = logits("Make 36.\nSo 6.<EOT>10"), logits("Make 36.\nSo 6.\n10")
+    torch.testing.assert_close(tagged, plain)
+    opening, closing, end = (words(x)["input_ids"][-1] for x in (*TAGS, "\n"))
+    assert tagged[closing] == tagged[end] == 2 * tagged[opening]
 
 
 def test_every_row_comes_once_an_epoch_and_steps_follow_from_the_seed(tiny: Tiny):
