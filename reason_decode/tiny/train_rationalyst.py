@@ -19,7 +19,7 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
 5. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too. Distracting rationales cost a reader some of
    what it had exercised: where there were exercises, what was exercised goes on, not the reader,
-   and learns some of them once more beside.
+   and learns more of them beside, now between tags.
 6. ``model``: that in half precision, as it is shipped.
 
 All begins with the verifier's weights, which still predict tokens: what can be had from which
@@ -249,10 +249,10 @@ def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
 
 
 def _encode_exercises(
-    start: int, end: int, recipe: Recipe, words: PreTrainedTokenizerFast
+    start: int, end: int, said: bool, recipe: Recipe, words: PreTrainedTokenizerFast
 ) -> Encoded:
-    count = min(recipe.shard, end - start)
-    return encode_said(exercises(recipe.seed, count, start), words)
+    rows = exercises(recipe.seed, min(recipe.shard, end - start), start)
+    return encode_said(rows, words) if said else encode(rows, words, write=True, bare=0.0)
 
 
 def _each(do: Callable[[Item], Shard], paths: Sequence[Item], pool: Executor | None) -> list[Shard]:
@@ -330,7 +330,8 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
     parts = _each(partial(_encode_mined, words=words), mined, pool)
     if recipe.exercises:
-        parts += _exercises(recipe.exercises, len(mined) * recipe.shard, words, recipe, pool)
+        more = range(recipe.exercises, recipe.exercises + len(mined) * recipe.shard)
+        parts += _exercises(more, False, words, recipe, pool)
     rows = joined(parts)
     base = base if recipe.exercises else reader
     model = _learnt(base, rows, out / "trained", words, recipe, recipe.epochs)
@@ -343,7 +344,7 @@ def _exercised(
 ) -> Path:
     """The base after its exercises."""
     if not (out / "config.json").exists():
-        rows = joined(_exercises(0, recipe.exercises, words, recipe, pool))
+        rows = joined(_exercises(range(recipe.exercises), True, words, recipe, pool))
         at_first = recipe._replace(learning_rate=recipe.exercise_rate)
         model = _learnt(base, rows, out, words, at_first, 1.0)
         as_line_ends(model, words)
@@ -353,11 +354,15 @@ def _exercised(
 
 
 def _exercises(
-    start: int, count: int, words: PreTrainedTokenizerFast, recipe: Recipe, pool: Executor | None
+    documents: range,
+    said: bool,
+    words: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    pool: Executor | None,
 ) -> list[Encoded]:
-    """So many documents of exercises from a number on."""
-    encode = partial(_encode_exercises, end=start + count, recipe=recipe, words=words)
-    return _each(encode, range(start, start + count, recipe.shard), pool)
+    """Documents of exercises, their plans said as a line or between the tags of a rationale."""
+    encode = partial(_encode_exercises, end=documents.stop, said=said, recipe=recipe, words=words)
+    return _each(encode, documents[:: recipe.shard], pool)
 
 
 def as_line_ends(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
