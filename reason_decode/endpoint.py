@@ -132,9 +132,21 @@ class Endpoint:
         waiting: deque[Future[Any]] = deque()
         failed = 0
         pool = ThreadPoolExecutor(self.concurrency)
+        refused = threading.Event()
+
+        def ask(chat: Any) -> Any:
+            # Chats begin in order: one before this one ends the run, and nobody reads this answer.
+            if refused.is_set():
+                return None
+            try:
+                return self.ask(chat)
+            except ConnectionError:
+                refused.set()
+                raise
+
         try:
             for chat in chats:
-                waiting.append(pool.submit(self.ask, chat))
+                waiting.append(pool.submit(ask, chat))
                 # Beyond what is under way, as many answers may wait for a slow one before them.
                 while len(waiting) >= 4 * self.concurrency or (waiting and waiting[0].done()):
                     yield (answer := waiting.popleft().result())

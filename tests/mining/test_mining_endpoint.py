@@ -79,11 +79,12 @@ def test_a_chat_that_the_server_cannot_take_costs_the_others_nothing():
     ("status", "advice"), [(401, "variable MY_KEY"), (404, "/models"), (307, "redirects")]
 )
 def test_what_every_chat_would_meet_stops_the_run_and_says_what_to_do(status, advice):
+    """On a busy machine the chats that were asked for ahead went out behind the refused one."""
     headers = {"Location": "http://127.0.0.1:1/"} if status == 307 else {}
     with served(lambda *_: (status, headers, "")) as (url, got):
         with pytest.raises(ConnectionError, match=advice):
             list(Endpoint(url, "m", key="MY_KEY", concurrency=1)(chats(50)))
-    assert len(got) <= 3
+    assert len(got) == 1
 
 
 def test_a_server_that_stays_down_ends_the_run_and_nothing_counts_as_done():
