@@ -17,7 +17,7 @@ All lists are of one kind (sum, difference, product and, if it is whole, the quo
 was learnt of two numbers that are left holds for a target that was never seen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from reason_decode.tiny import countdown
@@ -74,37 +74,32 @@ def searched(state: State, target: int) -> tuple[str, list[str]] | None:
         b, a = whole
         hits = [last(a, op, b) for op, value in _made(a, b).items() if value == target]
         return _listed(a, b, {}), hits
-    if len(whole) == 4:
-        return _paired(whole, target)
+    three = len(whole) == 3
     parts: list[str] = []
     found: list[str] = []
-    for k in reversed(range(3)):
-        b, a = (x for place, x in enumerate(whole) if place != k)
-        wanted: dict[int, list[str]] = {}
-        for value, aim in _wanted(target, whole[k]):
+    for k in (2, 1, 0) if three else (3, 2, 1):
+        others = [x for place, x in enumerate(whole) if place != k]
+        if three:
+            shown, used = "", [whole[k]]
+        else:
+            b = others.pop(0)
+            shown, used = f"{_listed(whole[k], b, {})} ", [*_made(whole[k], b).values()]
+        part, hits = _part(dict.fromkeys(used), others[1], others[0], target)
+        parts.append(shown + part)
+        found += hits
+    return "; ".join(parts), list(dict.fromkeys(found))
+
+
+def _part(used: Iterable[int], a: int, b: int, target: int) -> tuple[str, list[str]]:
+    """What some numbers would want, each as the one used last, and what the other two make."""
+    lists: list[str] = []
+    wanted: dict[int, list[str]] = {}
+    for x in used:
+        lists.append(_listed(max(x, target), min(x, target), {}))
+        for value, aim in _wanted(target, x):
             wanted.setdefault(value, []).append(aim)
-        found += [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
-        first = _listed(max(whole[k], target), min(whole[k], target), {})
-        parts.append(f"{first} {_listed(a, b, wanted)}")
-    return "; ".join(parts), list(dict.fromkeys(found))
-
-
-def _paired(whole: Sequence[int], target: int) -> tuple[str, list[str]]:
-    """The search for aims of what two pairs of four numbers make."""
-    parts: list[str] = []
-    found: list[str] = []
-    for partner in (3, 2, 1):
-        b, a = (x for place, x in enumerate(whole) if place not in (0, partner))
-        made = dict.fromkeys(_made(whole[partner], whole[0]).values())
-        wanted: dict[int, list[str]] = {}
-        for x in made:
-            for value, aim in _wanted(target, x):
-                wanted.setdefault(value, []).append(aim)
-        found += [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
-        lists = [_listed(max(x, target), min(x, target), {}) for x in made]
-        first = _listed(whole[partner], whole[0], {})
-        parts.append(" ".join([first, *lists, _listed(a, b, wanted)]))
-    return "; ".join(parts), list(dict.fromkeys(found))
+    found = [aim for value in _made(a, b).values() for aim in wanted.get(value, ())]
+    return " ".join([*lists, _listed(a, b, wanted)]), found
 
 
 def _wanted(target: int, x: int) -> Iterator[tuple[int, str]]:

@@ -213,9 +213,6 @@ def _other_step(rng: random.Random) -> Operation:
     return str(a), op, str(b), str(countdown.apply(a, op, b))
 
 
-"""Its two numbers with the sign between, and the result, as they are written."""
-
-
 def _parts(operations: Sequence[Operation]) -> str:
     """What the numbers of the last operations were made of."""
     said = [f"{value} is {a} {op} {b}" for a, op, b, value in reversed(operations[:-1])]
