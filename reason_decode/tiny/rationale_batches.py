@@ -1,5 +1,6 @@
 """Rationales with the text around them as training batches, held as one array of ids."""
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from reason_decode.mining import Marked
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny.batch import IGNORE, Batch, as_id
 from reason_decode.training import RationaleRow
@@ -85,6 +87,32 @@ def encode_said(rows: Sequence[RationaleRow], words: PreTrainedTokenizerFast) ->
     return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), learnt)
 
 
+def encode_whole(documents: Sequence[Marked], words: PreTrainedTokenizerFast, seed: int) -> Encoded:
+    """Documents as ids, each with a share of its rationales, from none to all, between tags.
+
+    All that follows the prompt is learnt: so a document teaches as much as a row for each of its
+    steps would, which read the text before that step again each time.
+
+    Args:
+        documents: of which everything but the first text is learnt.
+        words: the tokenizer, as for ``encode``.
+        seed: of what is left out.
+    """
+    ids: list[np.ndarray] = []
+    learnt: list[int] = []
+    bos = as_id(words.bos_token_id)
+    for document in documents:
+        rng = random.Random(f"whole/{seed}/{document.id}")
+        share = rng.random()
+        prompt, *steps = document.texts
+        shown = [TAGS.around(x) if rng.random() < share else "" for x in document.rationales]
+        rest = "".join(f"{x}{step}" for x, step in zip(shown, steps, strict=True))
+        before, after = words([prompt, rest], add_special_tokens=False)["input_ids"]
+        ids.append(np.array([bos, *before, *after], np.uint16))
+        learnt.append(1 + len(before))
+    return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), np.array(learnt))
+
+
 def joined(parts: Sequence[Encoded]) -> Encoded:
     """All rows of all parts, in order."""
     offsets = np.cumsum([0, *(len(part.ids) for part in parts)])
@@ -100,13 +128,16 @@ class RationaleBatches(Dataset[list[Batch]]):
 
     Args:
         rows: what there is.
-        pad: the id to pad with.
+        words: the tokenizer of the rows.
         size: rows a step.
         seed: of the order.
     """
 
-    def __init__(self, rows: Encoded, pad: int, size: int, seed: int) -> None:
-        self.rows, self.pad, self.seed = rows, pad, seed
+    def __init__(self, rows: Encoded, words: PreTrainedTokenizerFast, size: int, seed: int) -> None:
+        self.rows, self.seed = rows, seed
+        self.pad = as_id(words.pad_token_id)
+        # It is there when a rationale is asked for, and never to be written.
+        self.asks = as_id(words.convert_tokens_to_ids(TAGS.opening))
         self.size = min(size, len(rows.ends))
         self.starts = rows.ends - np.diff(rows.ends, prepend=0)
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
@@ -133,6 +164,7 @@ class RationaleBatches(Dataset[list[Batch]]):
             own = self.rows.ids[self.starts[k] : self.rows.ends[k]]
             ids[row, : len(own)] = own
             labels[row, self.rows.learnt[k] : len(own)] = own[self.rows.learnt[k] :]
+        labels[labels == self.asks] = IGNORE
         return Batch(
             torch.from_numpy(ids),
             torch.from_numpy(labels),

@@ -29,7 +29,7 @@ from reason_decode.tiny.aims import last, searched, ways
 from reason_decode.tiny.countdown import STEP, Number, State
 from reason_decode.tiny.countdown_work import Work
 
-__all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw"]
+__all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw", "draw_whole"]
 
 COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
 # Every sixth document is arithmetic: its lines follow from the problem, with little to be planned.
@@ -71,6 +71,22 @@ def draw(seed: int | str, count: int, wrong: float = 0.3, start: int = 0) -> Ite
             yield arithmetic_document(rng, str(k), wrong)
         else:
             yield countdown_document(rng, str(k), wrong, _numbers(seed, k // _DEALT))
+
+
+def draw_whole(seed: int | str, count: int, start: int = 0) -> Iterator[Marked]:
+    """Solutions to their end, with right rationales before all of their steps; every other a sum.
+
+    Args:
+        seed: of everything, as for ``draw``.
+        count: how many.
+        start: the number of the first document.
+    """
+    for k in range(start, start + count):
+        rng = random.Random(f"rationales/{seed}/{k}")
+        if k % 2 == 0:
+            yield arithmetic_document(rng, str(k), 0.0, whole=True).document
+        else:
+            yield countdown_document(rng, str(k), 0.0, _numbers(seed, k // _DEALT)).document
 
 
 def countdown_document(
@@ -232,13 +248,13 @@ def _other_parts(rng: random.Random, operations: Sequence[Operation]) -> str:
     return _parts(spoiled)
 
 
-def arithmetic_document(rng: random.Random, id: str, wrong: float) -> Drawn:
-    """The beginning of a worked sum, with rationales before its last lines."""
+def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool = False) -> Drawn:
+    """The beginning of a worked sum, with rationales before its last lines; or before all lines."""
     brief = rng.random() < 0.3
     expression = arithmetic.brief(rng) if brief else arithmetic.problem(rng)
     lines = arithmetic.lines(expression)
-    stop = rng.randint(1, len(lines))
-    start = max(0, stop - _LINES)
+    stop = len(lines) if whole else rng.randint(1, len(lines))
+    start = 0 if whole else max(0, stop - _LINES)
     rationales: list[str] = []
     right: list[bool] = []
     for line in lines[start:stop]:

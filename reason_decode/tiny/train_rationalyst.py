@@ -18,8 +18,9 @@ their result in ``--out``; a run that was stopped goes on with the stage that it
    to be learnt from it.
 5. ``trained``: the reader goes on to learn to write the rationales that were kept, and what
    follows them, so that it can be the scorer, too. Distracting rationales cost a reader some of
-   what it had exercised: where there were exercises, what was exercised goes on, not the reader,
-   and learns more of them beside, now between tags.
+   what it had exercised: where there were exercises, what was exercised goes on, not the reader.
+   Beside them it learns documents whole, with more or fewer right rationales between tags: each
+   line of a sum, and texts that have several rationales.
 6. ``model``: that in half precision, as it is shipped.
 
 All begins with the verifier's weights, which still predict tokens: what can be had from which
@@ -47,15 +48,15 @@ from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
 from reason_decode.rows import write_rows
 from reason_decode.scorers.writer import TAGS
 from reason_decode.tiny import export, tokenizer, train
-from reason_decode.tiny.batch import as_id
 from reason_decode.tiny.rationale_batches import (
     Encoded,
     RationaleBatches,
     encode,
     encode_said,
+    encode_whole,
     joined,
 )
-from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
+from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.training import RationaleRow, read_rationales
 
 # The first of these that keeps enough of what is right: before a first operation little tells a
@@ -82,6 +83,7 @@ class Recipe(NamedTuple):
     Args:
         exercises: documents that are exercised, once; by default none, for long training on what
             was mined teaches that, too.
+        whole: documents that are learnt whole beside what was mined, once an epoch.
         documents: how many are drawn.
         shard: documents of a shard; there are at least three shards.
         epochs: over what was kept.
@@ -94,6 +96,7 @@ class Recipe(NamedTuple):
     """
 
     exercises: int = 0
+    whole: int = 0
     documents: int = 30_000
     shard: int = 2048
     epochs: float = 4.0
@@ -248,11 +251,14 @@ def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
     return encode(read_rationales(path)[0], words, write=True)
 
 
-def _encode_exercises(
-    start: int, end: int, said: bool, recipe: Recipe, words: PreTrainedTokenizerFast
-) -> Encoded:
-    rows = exercises(recipe.seed, min(recipe.shard, end - start), start)
-    return encode_said(rows, words) if said else encode(rows, words, write=True, bare=0.0)
+def _encode_exercises(start: int, recipe: Recipe, words: PreTrainedTokenizerFast) -> Encoded:
+    count = min(recipe.shard, recipe.exercises - start)
+    return encode_said(exercises(recipe.seed, count, start), words)
+
+
+def _encode_whole(start: int, recipe: Recipe, words: PreTrainedTokenizerFast) -> Encoded:
+    documents = draw_whole(f"{recipe.seed}/whole", min(recipe.shard, recipe.whole - start), start)
+    return encode_whole(list(documents), words, recipe.seed)
 
 
 def _each(do: Callable[[Item], Shard], paths: Sequence[Item], pool: Executor | None) -> list[Shard]:
@@ -275,7 +281,7 @@ def _learnt(
     model = LlamaForCausalLM.from_pretrained(base, num_labels=2)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    data = RationaleBatches(rows, as_id(words.pad_token_id), recipe.size, recipe.seed)
+    data = RationaleBatches(rows, words, recipe.size, recipe.seed)
     train.train(
         train.Learner(model).train(),
         data,
@@ -329,9 +335,8 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
     mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
     parts = _each(partial(_encode_mined, words=words), mined, pool)
-    if recipe.exercises:
-        more = range(recipe.exercises, recipe.exercises + len(mined) * recipe.shard)
-        parts += _exercises(more, False, words, recipe, pool)
+    whole = partial(_encode_whole, recipe=recipe, words=words)
+    parts += _each(whole, range(0, recipe.whole, recipe.shard), pool)
     rows = joined(parts)
     base = base if recipe.exercises else reader
     model = _learnt(base, rows, out / "trained", words, recipe, recipe.epochs)
@@ -344,25 +349,13 @@ def _exercised(
 ) -> Path:
     """The base after its exercises."""
     if not (out / "config.json").exists():
-        rows = joined(_exercises(range(recipe.exercises), True, words, recipe, pool))
+        said = partial(_encode_exercises, recipe=recipe, words=words)
+        rows = joined(_each(said, range(0, recipe.exercises, recipe.shard), pool))
         at_first = recipe._replace(learning_rate=recipe.exercise_rate)
         model = _learnt(base, rows, out, words, at_first, 1.0)
         as_line_ends(model, words)
-        words.save_pretrained(out)
-        model.save_pretrained(out)
+        _save(out, model, words)
     return out
-
-
-def _exercises(
-    documents: range,
-    said: bool,
-    words: PreTrainedTokenizerFast,
-    recipe: Recipe,
-    pool: Executor | None,
-) -> list[Encoded]:
-    """Documents of exercises, their plans said as a line or between the tags of a rationale."""
-    encode = partial(_encode_exercises, end=documents.stop, said=said, recipe=recipe, words=words)
-    return _each(encode, documents[:: recipe.shard], pool)
 
 
 def as_line_ends(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
@@ -390,10 +383,14 @@ def _reader(
     """The base after it learnt to read drawn documents."""
     if not (out / "config.json").exists():
         rows = joined(_each(partial(_encode_drawn, words=words), drawn, pool))
-        model = _learnt(base, rows, out, words, recipe, recipe.read_epochs)
-        words.save_pretrained(out)
-        model.save_pretrained(out)
+        _save(out, _learnt(base, rows, out, words, recipe, recipe.read_epochs), words)
     return out
+
+
+def _save(out: Path, model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
+    """A stage's checkpoint; the model comes last, for it says that the stage is done."""
+    words.save_pretrained(out)
+    model.save_pretrained(out)
 
 
 def _missing(

@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -11,9 +12,15 @@ from reason_decode.scorers import RationaleScorer
 from reason_decode.scorers.writer import TAGS, RationaleWriter
 from reason_decode.tiny import Tiny, arithmetic, countdown, tokenizer, train_rationalyst
 from reason_decode.tiny.aims import aims
-from reason_decode.tiny.batch import IGNORE
-from reason_decode.tiny.rationale_batches import RationaleBatches, encode, encode_said, joined
-from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw
+from reason_decode.tiny.batch import IGNORE, as_id
+from reason_decode.tiny.rationale_batches import (
+    RationaleBatches,
+    encode,
+    encode_said,
+    encode_whole,
+    joined,
+)
+from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.tiny.train import config
 from reason_decode.training import rationale_examples
 
@@ -106,7 +113,7 @@ def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "base")
     tiny.tokenizer.save_pretrained(tmp_path / "base")
     recipe = train_rationalyst.Recipe(
-        exercises=18, documents=36, shard=12, epochs=0.5, read_epochs=0.5, size=8
+        exercises=18, whole=14, documents=36, shard=12, epochs=0.5, read_epochs=0.5, size=8
     )
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(
@@ -124,8 +131,7 @@ def test_the_whole_recipe_runs_small_and_goes_on(tiny: Tiny, tmp_path: Path):
     assert {"id", "source", "preceding", "rationale", "following", "delta"} == {
         *json.loads(rows[0])
     }
-    exercises = train_rationalyst.exercises(0, 12, start=18)
-    assert told["rows"] == len(rows) + int(len(rows) * 0.25) + len(exercises)
+    assert told["rows"] == len(rows) + int(len(rows) * 0.25) + recipe.whole
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
     assert model.dtype == torch.float32
     assert (tmp_path / "out" / "model" / "tokenizer.json").exists()
@@ -176,6 +182,49 @@ def test_exercises_say_right_plans_as_a_line_of_the_text(tiny: Tiny):
             assert has_right_aims(state, problem[1], row.rationale)
 
 
+def test_whole_documents_have_a_right_rationale_before_each_step():
+    documents = list(draw_whole(0, 12))
+    assert list(draw_whole(0, 5, start=7)) == documents[7:]
+    for document in documents[::2]:
+        assert document.texts[-1].startswith("So the answer is ")
+        prompt, *lines = "".join(document.texts).splitlines()
+        assert lines == [str(x) for x in arithmetic.lines(prompt.removesuffix(" ="))]
+        equations = re.findall(r"(\S+ . \S+) = (\S+), so", "".join(document.texts))
+        assert equations == re.findall(r"(\S+ . \S+) = (\S+), [pf]", "\n".join(document.rationales))
+    for document in documents[1::2]:
+        problem = countdown.parse_prompt(document.texts[0])
+        assert problem is not None
+        state = tuple(sorted(problem[0]))
+        for rationale, step in zip(document.rationales[:-1], document.texts[1:], strict=False):
+            assert has_right_aims(state, problem[1], rationale)
+            state = countdown.follow(state, step.strip())
+            assert state is not None
+
+
+def test_whole_rows_are_documents_with_none_to_all_of_their_rationales(tiny: Tiny):
+    words = tokenizer.with_words(
+        PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS
+    )
+    documents = list(draw_whole(0, 24))
+    found = encode_whole(documents, words, seed=0)
+    shares = []
+    for document, ids, learnt in zip(
+        documents, np.split(found.ids, found.ends[:-1]), found.learnt, strict=True
+    ):
+        text = str(words.decode(ids[1:]))
+        assert words.decode(ids[1:learnt]) == document.texts[0]
+        marked, unclosed = parse_marked("1", "", text)
+        assert not unclosed and "".join(marked.texts) == "".join(document.texts)
+        said = iter(document.rationales)
+        assert all(x in said for x in marked.rationales)
+        shares.append(len(marked.rationales) / len(document.rationales))
+    assert min(shares) < 0.2 and max(shares) > 0.8
+    batches = RationaleBatches(found, words, 24, seed=0)[0]
+    opening = as_id(words.convert_tokens_to_ids(TAGS.opening))
+    assert any((x.ids == opening).any() for x in batches)
+    assert not any((x.labels == opening).any() for x in batches)
+
+
 def test_after_the_exercises_tags_are_read_as_the_ends_of_lines(tiny: Tiny):
     words = tokenizer.with_words(
         PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS
@@ -201,11 +250,13 @@ def test_every_row_comes_once_an_epoch_and_steps_follow_from_the_seed(tiny: Tiny
     rows = encode(train_rationalyst.all_mined(DRAWN[:8]), words, write=True)
     whole = joined([rows, rows])
     assert len(whole.ends) == 2 * len(rows.ends) and whole.ends[-1] == len(whole.ids)
-    data = RationaleBatches(rows, 0, 5, seed=1)
+    data = RationaleBatches(rows, words, 5, seed=1)
     epoch = [batch for k in range(data.steps(1)) for batch in data[k]]
     assert sum(len(batch.ids) for batch in epoch) == 5 * data.steps(1)
     learnt = [int((x.labels != IGNORE).sum()) for x in epoch]
-    again = [batch for k in range(data.steps(1)) for batch in RationaleBatches(rows, 0, 5, 1)[k]]
+    again = [
+        batch for k in range(data.steps(1)) for batch in RationaleBatches(rows, words, 5, 1)[k]
+    ]
     assert learnt == [int((x.labels != IGNORE).sum()) for x in again]
     for batch in epoch:
         kept = batch.labels != IGNORE
