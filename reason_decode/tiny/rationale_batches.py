@@ -78,13 +78,8 @@ def encode_said(rows: Sequence[RationaleRow], words: PreTrainedTokenizerFast) ->
         rows: as for ``encode``.
         words: the tokenizer, as for ``encode``.
     """
-    before = words([x.preceding for x in rows], add_special_tokens=False)["input_ids"]
     lines = [f"{x.rationale}\n{x.following}" for x in rows]
-    after = words(lines, add_special_tokens=False)["input_ids"]
-    bos = as_id(words.bos_token_id)
-    ids = [np.array([bos, *a, *b], np.uint16) for a, b in zip(before, after, strict=True)]
-    learnt = np.array([1 + len(a) for a in before])
-    return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), learnt)
+    return _learnt_after([x.preceding for x in rows], lines, words)
 
 
 def encode_whole(documents: Sequence[Marked], words: PreTrainedTokenizerFast, seed: int) -> Encoded:
@@ -98,19 +93,25 @@ def encode_whole(documents: Sequence[Marked], words: PreTrainedTokenizerFast, se
         words: the tokenizer, as for ``encode``.
         seed: of what is left out.
     """
-    ids: list[np.ndarray] = []
-    learnt: list[int] = []
-    bos = as_id(words.bos_token_id)
+    rests: list[str] = []
     for document in documents:
         rng = random.Random(f"whole/{seed}/{document.id}")
         share = rng.random()
-        prompt, *steps = document.texts
         shown = [TAGS.around(x) if rng.random() < share else "" for x in document.rationales]
-        rest = "".join(f"{x}{step}" for x, step in zip(shown, steps, strict=True))
-        before, after = words([prompt, rest], add_special_tokens=False)["input_ids"]
-        ids.append(np.array([bos, *before, *after], np.uint16))
-        learnt.append(1 + len(before))
-    return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), np.array(learnt))
+        steps = zip(shown, document.texts[1:], strict=True)
+        rests.append("".join(f"{x}{step}" for x, step in steps))
+    return _learnt_after([x.texts[0] for x in documents], rests, words)
+
+
+def _learnt_after(
+    texts: Sequence[str], rests: Sequence[str], words: PreTrainedTokenizerFast
+) -> Encoded:
+    """Rows as ids of which all that follows a first text is learnt."""
+    before, after = (words(list(x), add_special_tokens=False)["input_ids"] for x in (texts, rests))
+    bos = as_id(words.bos_token_id)
+    ids = [np.array([bos, *a, *b], np.uint16) for a, b in zip(before, after, strict=True)]
+    learnt = np.array([1 + len(a) for a in before])
+    return Encoded(np.concatenate(ids), np.cumsum([len(x) for x in ids]), learnt)
 
 
 def joined(parts: Sequence[Encoded]) -> Encoded:
