@@ -27,9 +27,9 @@ PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
 ROOMS := strategies scorers processors adapters training mining evaluation viewer kernels records steps \
     answers voting tiny
-LOWEST := tests/test_cache.py tests/test_host.py tests/scorers/test_formats.py \
+LOWEST := tests/generation/test_cache.py tests/generation/test_engine.py tests/scorers/test_prm_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \
-    tests/strategies/test_hosts.py tests/strategies/test_publish.py
+    tests/strategies/test_with_other_libraries.py tests/strategies/test_save_and_load.py
 
 ifneq ($(shell cat "$(CORE)" 2>/dev/null),$(PLACES))
 $(CORE): FORCE

@@ -27,23 +27,35 @@ The guides are the first pages of the rooms:
 - `reason_decode.tiny`: the embedded default
 """
 
-from reason_decode.answers import extract_answer, same_answer
-from reason_decode.processors import (
-    NegativeContrastLogitsProcessor,
-    RationaleGuidanceLogitsProcessor,
-    StepRewardLogitsProcessor,
-    StructuredStepsLogitsProcessor,
-)
-from reason_decode.records import Candidate, Cost, ReasoningOutput, Step, Trace
-from reason_decode.scorers import (
-    LikelihoodScorer,
-    OutcomeRewardModel,
-    ProcessRewardModel,
-    RankingModel,
-    RationaleScorer,
-)
-from reason_decode.steps import StepSplitter
-from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reason_decode.core.answers import extract_answer, same_answer
+    from reason_decode.core.records import Candidate, Cost, Step, Trace
+    from reason_decode.core.steps import StepSplitter
+    from reason_decode.generation.output import ReasoningOutput
+    from reason_decode.processors import (
+        NegativeContrastLogitsProcessor,
+        RationaleGuidanceLogitsProcessor,
+        StepRewardLogitsProcessor,
+        StructuredStepsLogitsProcessor,
+    )
+    from reason_decode.scorers import (
+        LikelihoodScorer,
+        OutcomeRewardModel,
+        ProcessRewardModel,
+        RankingModel,
+        RationaleScorer,
+        Scorer,
+    )
+    from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+
+try:
+    __version__ = version("reason-decode")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "0+unknown"
 
 __all__ = [
     "BestOfN",
@@ -58,6 +70,7 @@ __all__ = [
     "RationaleGuided",
     "RationaleScorer",
     "ReasoningOutput",
+    "Scorer",
     "SelfConsistency",
     "Step",
     "StepRewardLogitsProcessor",
@@ -65,6 +78,42 @@ __all__ = [
     "StepSplitter",
     "StructuredStepsLogitsProcessor",
     "Trace",
+    "__version__",
     "extract_answer",
     "same_answer",
 ]
+
+# Each public name is imported when it is first used, so that `import reason_decode` and
+# `reason-decode --help` load neither torch nor transformers.
+_MODULES = {
+    "reason_decode.core.answers": ("extract_answer", "same_answer"),
+    "reason_decode.core.records": ("Candidate", "Cost", "Step", "Trace"),
+    "reason_decode.core.steps": ("StepSplitter",),
+    "reason_decode.generation.output": ("ReasoningOutput",),
+    "reason_decode.processors": (
+        "NegativeContrastLogitsProcessor",
+        "RationaleGuidanceLogitsProcessor",
+        "StepRewardLogitsProcessor",
+        "StructuredStepsLogitsProcessor",
+    ),
+    "reason_decode.scorers": (
+        "LikelihoodScorer",
+        "OutcomeRewardModel",
+        "ProcessRewardModel",
+        "RankingModel",
+        "RationaleScorer",
+        "Scorer",
+    ),
+    "reason_decode.strategies": ("BestOfN", "RationaleGuided", "SelfConsistency", "StepSearch"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

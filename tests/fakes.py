@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reason_decode.records import Candidate, Cost, Trace
-from reason_decode.steps import StepSplitter
+from reason_decode.core.records import Candidate, Cost, Trace
+from reason_decode.core.steps import StepSplitter
 
 PAD, END = 0, 1
 

@@ -17,9 +17,9 @@ loader, another negative adapter or a merge is an error, never wrong logits. `wi
 rationale model, a verifier or a generator that shares the weights of another.
 """
 
+from reason_decode.adapters.active import wearing
 from reason_decode.adapters.nat import add_nat, load_nat
-from reason_decode.adapters.roles import with_adapter
 from reason_decode.adapters.saved import load_adapted, with_sum
-from reason_decode.adapters.switch import wearing
+from reason_decode.adapters.shared_base import with_adapter
 
 __all__ = ["add_nat", "load_adapted", "load_nat", "wearing", "with_adapter", "with_sum"]

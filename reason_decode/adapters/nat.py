@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from reason_decode.adapters.switch import need_peft
+from reason_decode.adapters.active import need_peft
 
 __all__ = ["NAT", "NEGATIVE", "add_nat", "load_nat"]
 

@@ -14,7 +14,7 @@ from peft import LoraConfig
 from peft.tuners.lora.layer import LoraLayer, LoraVariant
 from torch import Tensor, nn
 
-from reason_decode.adapters.unit import Branch, Unit, integrate
+from reason_decode.adapters.nat_unit import Branch, Unit, integrate
 
 __all__ = ["KIND", "NatConfig", "digest", "layers_with", "make_nat_layers"]
 

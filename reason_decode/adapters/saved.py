@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reason_decode.adapters.active import need_peft
 from reason_decode.adapters.nat import NAT, load_nat
-from reason_decode.adapters.switch import need_peft
 
 __all__ = ["load_adapted", "with_sum"]
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from reason_decode.cli.load import load_model, load_scorer
 from reason_decode.cli.options import GUIDED, add_decoding, check_decoding, make_strategy
-from reason_decode.cli.text import painted, printable
 from reason_decode.evaluation.complete import Completions, complete
-from reason_decode.evaluation.tasks import TASKS, Item, Task, arithmetic_item, countdown_item
+from reason_decode.io.console import painted, printable
+from reason_decode.models.loading import load_model
+from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import BestOfN
+from reason_decode.tasks.builtin import TASKS, Item, Task, arithmetic_item, countdown_item
 
 __all__ = ["add", "parse_problem", "run"]
 

@@ -5,7 +5,15 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import Any
 
-from reason_decode.cli.long_run import (
+from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
+from reason_decode.cli.served import add_served, check_served
+from reason_decode.cli.solve import make_solve
+from reason_decode.evaluation import TASKS, Item, Task
+from reason_decode.evaluation.runner import answered, summary
+from reason_decode.io.console import percent, table
+from reason_decode.io.jsonl import check_writable, write_json, write_text
+from reason_decode.runs.batches import WHOLE, Aside
+from reason_decode.runs.resumable import (
     GOES_ON,
     LongRun,
     add_long_run,
@@ -14,15 +22,7 @@ from reason_decode.cli.long_run import (
     settings,
     tell,
 )
-from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
-from reason_decode.cli.served import add_served, check_served
-from reason_decode.cli.solve import make_solve
-from reason_decode.cli.text import percent, table
-from reason_decode.cli.workers import run_workers
-from reason_decode.evaluation import TASKS, Item, Task
-from reason_decode.evaluation.batches import WHOLE, Aside
-from reason_decode.evaluation.files import check_writable, write_json, write_text
-from reason_decode.evaluation.runner import answered, summary
+from reason_decode.runs.workers import run_workers
 
 __all__ = ["add", "run"]
 

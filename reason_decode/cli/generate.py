@@ -7,7 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reason_decode.cli.long_run import (
+from reason_decode.cli.options import add_decoding, check_decoding
+from reason_decode.cli.served import add_served, check_served
+from reason_decode.cli.solve import make_solve
+from reason_decode.evaluation.complete import Completions
+from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
+from reason_decode.runs.batches import WHOLE, Aside, Batches
+from reason_decode.runs.resumable import (
     GOES_ON,
     LongRun,
     add_long_run,
@@ -15,13 +21,7 @@ from reason_decode.cli.long_run import (
     settings,
     tell,
 )
-from reason_decode.cli.options import add_decoding, check_decoding
-from reason_decode.cli.served import add_served, check_served
-from reason_decode.cli.solve import make_solve
-from reason_decode.cli.workers import run_workers
-from reason_decode.evaluation.batches import WHOLE, Aside, Batches
-from reason_decode.evaluation.complete import Completions
-from reason_decode.evaluation.files import Reject, check_writable, read_jsonl, write_text
+from reason_decode.runs.workers import run_workers
 from reason_decode.scorers.base import check_text
 
 __all__ = ["add", "run"]

@@ -9,9 +9,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.cli.load import load_model, load_scorer
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
-from reason_decode.evaluation.files import check_writable, read_jsonl, write_text
+from reason_decode.io.jsonl import check_writable, read_jsonl, write_text
+from reason_decode.models.loading import load_model
+from reason_decode.scorers.loading import load_scorer
 from reason_decode.training import (
     Labelled,
     Report,

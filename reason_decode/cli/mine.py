@@ -12,15 +12,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.cli.executors import EXECUTORS
-from reason_decode.cli.mine_distributed import run_distributed
-from reason_decode.cli.mine_stages import build, build_first, cut, pairs, write_references
-from reason_decode.cli.text import printable, table
-from reason_decode.evaluation.files import write_json
-from reason_decode.journal import begin
+from reason_decode.io.console import printable, table
+from reason_decode.io.journal import begin
+from reason_decode.io.jsonl import write_json
 from reason_decode.mining import Document, Dropped, Journal, Reading, mine, read_documents
+from reason_decode.mining.distributed import run_distributed
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
+from reason_decode.mining.stages import build, build_first, cut, pairs, write_references
+from reason_decode.runs.executors import EXECUTORS
 
 __all__ = ["add", "run"]
 

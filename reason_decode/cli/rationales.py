@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from reason_decode.cli.load import load_rationalyst
+from reason_decode.scorers.loading import load_rationalyst
 
 __all__ = ["OPTIONS", "add_rationales", "make_rationalyst"]
 

@@ -5,9 +5,9 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from reason_decode.cli.options import PLAIN, make_strategy
-from reason_decode.endpoint import TextEndpoint
 from reason_decode.evaluation.complete import Solve
-from reason_decode.evaluation.served import served
+from reason_decode.io.openai_client import TextEndpoint
+from reason_decode.serving.completion import served
 
 __all__ = ["add_served", "check_served", "make_served"]
 

@@ -3,10 +3,10 @@
 from argparse import Namespace
 from collections.abc import Callable, Hashable, Sequence
 
-from reason_decode.cli.load import load_model
 from reason_decode.cli.options import make_strategy
 from reason_decode.cli.served import make_served
 from reason_decode.evaluation.complete import Solve, local
+from reason_decode.models.loading import load_model
 
 __all__ = ["make_solve"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reason_decode.cli.text import painted, printable, table
-from reason_decode.evaluation.files import Reject, check_writable, write_text
-from reason_decode.records import Trace
+from reason_decode.core.records import Trace
+from reason_decode.io.console import painted, printable, table
+from reason_decode.io.jsonl import Reject, check_writable, write_text
 from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
 
 __all__ = ["add", "run"]

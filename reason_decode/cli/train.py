@@ -6,10 +6,10 @@ from typing import Any
 
 from reason_decode import tiny
 from reason_decode.cli import train_graded, train_ranker, train_rationalyst
-from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import add_suffix, read_all
-from reason_decode.cli.text import table
-from reason_decode.evaluation.files import check_writable, write_json
+from reason_decode.io.console import table
+from reason_decode.io.jsonl import check_writable, write_json
+from reason_decode.models.loading import load_tokenizer
 from reason_decode.training import (
     Labelled,
     Recipe,

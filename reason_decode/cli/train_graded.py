@@ -8,8 +8,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.adapters import load_adapted
-from reason_decode.cli.load import load_model, load_tokenizer
 from reason_decode.cli.prompts import read_all
+from reason_decode.models.loading import load_model, load_tokenizer
 from reason_decode.training import (
     Form,
     Labelled,

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from reason_decode.cli.load import load_tokenizer
 from reason_decode.cli.prompts import read_all
+from reason_decode.models.loading import load_tokenizer
 from reason_decode.training import (
     Compare,
     Recipe,

@@ -3,8 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
-from reason_decode.cli.load import load_tokenizer
-from reason_decode.cli.text import printable
+from reason_decode.io.console import printable
+from reason_decode.models.loading import load_tokenizer
 from reason_decode.training import (
     RationaleRow,
     Recipe,

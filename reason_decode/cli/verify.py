@@ -5,8 +5,15 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
-from reason_decode.cli.load import load_scorer
-from reason_decode.cli.long_run import (
+from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
+from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
+from reason_decode.evaluation.first_error import Maximise
+from reason_decode.evaluation.splits import Part, folds, held_out, share
+from reason_decode.evaluation.verify import Located, check_parts, located, scored
+from reason_decode.io.console import percent, printable, table
+from reason_decode.io.jsonl import check_writable, write_json
+from reason_decode.runs.batches import WHOLE, Aside
+from reason_decode.runs.resumable import (
     GOES_ON,
     LongRun,
     add_long_run,
@@ -15,18 +22,11 @@ from reason_decode.cli.long_run import (
     settings,
     tell,
 )
-from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
-from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
-from reason_decode.cli.text import percent, printable, table
-from reason_decode.cli.workers import run_workers
-from reason_decode.evaluation.batches import WHOLE, Aside
-from reason_decode.evaluation.files import check_writable, write_json
-from reason_decode.evaluation.first_error import Maximise
-from reason_decode.evaluation.parts import Part, folds, held_out, share
-from reason_decode.evaluation.verify import Located, check_parts, located, scored
+from reason_decode.runs.workers import run_workers
 from reason_decode.scorers import ProcessRewardModel, RationaleScorer, ServedVerifier
+from reason_decode.scorers.loading import load_scorer
 from reason_decode.training.data import Report, read_labelled
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.labelled import Labelled
 
 __all__ = ["add", "run"]
 

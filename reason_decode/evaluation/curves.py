@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from reason_decode.answers import same_answer
+from reason_decode.core.answers import same_answer
 from reason_decode.evaluation.metrics import pass_at_k
 
 __all__ = [

@@ -8,11 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.answers import extract_answer
-from reason_decode.evaluation.files import Reject, read_jsonl
-from reason_decode.evaluation.tasks import Task
+from reason_decode.core.answers import extract_answer
+from reason_decode.core.voting import weighted
+from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import Reduce, Scorer, check_text, reduce_scores
-from reason_decode.voting import weighted
+from reason_decode.tasks.builtin import Task
 
 __all__ = ["Sampled", "normal_text", "read_samples", "rerank"]
 

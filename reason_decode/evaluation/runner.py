@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.evaluation.batches import WHOLE, Aside, Batches, Shard
+from reason_decode.core.records import Cost, Trace
 from reason_decode.evaluation.complete import Solve, local
 from reason_decode.evaluation.metrics import accuracy_interval
-from reason_decode.evaluation.tasks import Item, Task
-from reason_decode.records import Cost, Trace
+from reason_decode.runs.batches import WHOLE, Aside, Batches, Shard
+from reason_decode.tasks.builtin import Item, Task
 
 __all__ = ["answered", "evaluate", "summary"]
 

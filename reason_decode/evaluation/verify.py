@@ -5,9 +5,9 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reason_decode.evaluation.batches import WHOLE, Batches, Shard
 from reason_decode.evaluation.first_error import Maximise, calibrate, first_below, location
-from reason_decode.evaluation.parts import Part
+from reason_decode.evaluation.splits import Part
+from reason_decode.runs.batches import WHOLE, Batches, Shard
 from reason_decode.scorers.base import NotFinite, Scorer, check_finite
 
 __all__ = ["Located", "check_parts", "located", "scored", "step_scores", "verify"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reason_decode.scorers.writer import TAGS, Tags
+from reason_decode.core.tags import TAGS, Tags
 
 __all__ = ["Document", "Dropped", "Marked", "parse_marked"]
 

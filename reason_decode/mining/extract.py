@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.cache import input_device
-from reason_decode.endpoint import Messages, Unanswered
-from reason_decode.memory import Failed, by_halves
+from reason_decode.core.tags import TAGS, Tags
+from reason_decode.io.oom import Failed, by_halves
+from reason_decode.io.openai_client import Messages, Unanswered
 from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
 from reason_decode.mining.prompt import messages
-from reason_decode.scorers.writer import TAGS, Tags
+from reason_decode.models.devices import input_device
 
 __all__ = ["ChatModel", "Complete", "extract", "given"]
 

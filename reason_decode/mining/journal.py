@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reason_decode import journal
+from reason_decode.io import journal
 from reason_decode.mining.documents import Document, Dropped
 from reason_decode.mining.records import Mined, to_row
 

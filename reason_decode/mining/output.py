@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from reason_decode.io.jsonl import replacing
 from reason_decode.mining.journal import read_journal
 from reason_decode.mining.report import Report, count
-from reason_decode.rows import replacing
 
 __all__ = ["Outputs", "check_parquet", "write_outputs"]
 

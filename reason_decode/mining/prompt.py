@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from reason_decode.endpoint import Messages
+from reason_decode.core.tags import TAGS, Tags
+from reason_decode.io.openai_client import Messages
 from reason_decode.mining.documents import Document, parse_marked
-from reason_decode.scorers.writer import TAGS, Tags
 
 __all__ = ["SHOTS", "messages", "without_tags"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
-from reason_decode.adapters.switch import wearing
+from reason_decode.adapters.active import wearing
 from reason_decode.processors.shadow import Shadow, unpadded
 
 

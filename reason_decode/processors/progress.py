@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.steps import StepBoundary, StepSplitter
+from reason_decode.core.steps import StepSplitter
+from reason_decode.generation.step_boundary import StepBoundary
 
 Ids = tuple[int, ...]
 

@@ -8,8 +8,8 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from reason_decode.processors.progress import Progress
 from reason_decode.processors.shadow import Shadow, pad_id, unpadded
-from reason_decode.scorers.reading import ReadingSession
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.cached_session import ReadingSession
+from reason_decode.scorers.rationale_writer import RationaleWriter
 
 
 class RationaleGuidanceLogitsProcessor(LogitsProcessor):

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.cache import (
+from reason_decode.generation.cache import (
     RowCache,
     check_branchable,
-    input_device,
     make_growing,
     new_cache,
     read_rows,
     stack_rows,
     take_row,
 )
+from reason_decode.models.devices import input_device
 
 
 class Shadow:

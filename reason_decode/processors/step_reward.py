@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
+from reason_decode.models.tokenization import decode
 from reason_decode.processors.progress import Place, Progress
 from reason_decode.processors.shadow import pad_id, unpadded
 from reason_decode.scorers.base import Scorer
-from reason_decode.steps import decode
 
 
 class StepRewardLogitsProcessor(LogitsProcessor):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
+from reason_decode.core.steps import StepSplitter
 from reason_decode.processors.progress import Ids, Progress
 from reason_decode.processors.shadow import pad_id, unpadded
 from reason_decode.processors.vocabulary import token_bytes
-from reason_decode.steps import StepSplitter
 
 _REPEATS = re.compile(r"\{(?:\d*,)?(\d+)\}")
 _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~])")

@@ -34,7 +34,7 @@ the name; `format=` overrides it.
   (Yes/No)?", `Yes` against `No`
 
 Each is tested on a random model of its architecture against a plain reading of one solution at a
-time (`tests/scorers/test_formats.py`); the weights themselves could not be fetched here.
+time (`tests/scorers/test_prm_formats.py`); the weights themselves could not be fetched here.
 
 ## The others
 
@@ -72,13 +72,13 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
-from reason_decode.scorers.ngrams import NGramRanker
+from reason_decode.scorers.ngram.ranker import NGramRanker
+from reason_decode.scorers.openai import ServedVerifier
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
-from reason_decode.scorers.served import ServedVerifier
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 
 __all__ = [
     "LikelihoodScorer",

@@ -6,7 +6,8 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from reason_decode.steps import StepSplitter
+from reason_decode.core.errors import NoScore
+from reason_decode.core.steps import StepSplitter
 
 Reduce = Literal["prod", "min", "last", "mean"]
 
@@ -104,10 +105,6 @@ def _reduced(scores: Tensor, how: Reduce) -> Tensor:
     if how == "last":
         return scores[-1]
     return {"prod": torch.prod, "min": torch.min, "mean": torch.mean}[how](scores)
-
-
-class NoScore(ValueError):
-    """Something has no score; among others it may stand in the way of theirs."""
 
 
 class NotFinite(NoScore):

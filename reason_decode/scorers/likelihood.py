@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.scorers.checkpoint import load_checkpoint, load_words
-from reason_decode.scorers.reader import Reader
-from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import output_layer, output_of
+from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.heads import output_layer, output_of
+from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.scorers.causal import Reader
 
 
 class LikelihoodScorer(Reader):
@@ -162,7 +162,7 @@ def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
         spans: hidden states (t, h) and the ids that follow them.
     """
     # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
-    from reason_decode.ops import linear_token_logprobs
+    from reason_decode.kernels import linear_token_logprobs
 
     output = output_of(model)
     hidden = output.scaled(torch.cat([span.features for span in spans]))

@@ -12,10 +12,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.scorers.checkpoint import load_checkpoint, load_words
-from reason_decode.scorers.reader import Reader
-from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.words import check_loaded
+from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.tokenization import check_loaded
+from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.scorers.causal import Reader
 
 
 class OutcomeRewardModel(Reader):

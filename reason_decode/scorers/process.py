@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.scorers.checkpoint import load_config, load_words
-from reason_decode.scorers.formats import by_name, detect
-from reason_decode.scorers.reading import ReadingSession, score_all
-from reason_decode.scorers.weights import source_of
+from reason_decode.models.checkpoint import load_config, load_words
+from reason_decode.models.heads import source_of
+from reason_decode.scorers.cached_session import ReadingSession, score_all
+from reason_decode.scorers.prm_formats import by_name, detect
 
 
 class ProcessRewardModel:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.models.checkpoint import load_words
+from reason_decode.models.heads import body_with_head, put_head, tensors_under, through_head
+from reason_decode.models.tokenization import check_loaded
 from reason_decode.scorers.base import Session, as_steps, check_pairs
-from reason_decode.scorers.checkpoint import load_words
-from reason_decode.scorers.encoding import EncodingSession, Pairs, auto_class, reads_ahead
-from reason_decode.scorers.reader import Reader
-from reason_decode.scorers.reading import Layout, Span
-from reason_decode.scorers.weights import body_with_head, put_head, tensors_under, through_head
-from reason_decode.scorers.words import check_loaded
+from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.scorers.causal import Reader
+from reason_decode.scorers.encoder_session import EncodingSession, Pairs, auto_class, reads_ahead
 
 _HEAD = "reward_head."
 

@@ -13,13 +13,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.heads import source_of
 from reason_decode.scorers.base import as_steps, check_finite, check_pairs
-from reason_decode.scorers.checkpoint import load_checkpoint, load_words
+from reason_decode.scorers.cached_session import WINDOW, Layout, Read, ReadingSession, Span
+from reason_decode.scorers.causal import Reader
 from reason_decode.scorers.likelihood import Text, token_logps
-from reason_decode.scorers.reader import Reader
-from reason_decode.scorers.reading import WINDOW, Layout, Read, ReadingSession, Span
-from reason_decode.scorers.weights import source_of
-from reason_decode.scorers.writer import (
+from reason_decode.scorers.rationale_writer import (
     Rationale,
     RationaleWriter,
     trajectory_text,

@@ -16,12 +16,14 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.host import Branch, Generation
-from reason_decode.records import Candidate, Cost, ReasoningOutput, Trace
+from reason_decode.core.records import Candidate, Cost, Trace
+from reason_decode.core.steps import StepSplitter
+from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.output import ReasoningOutput
+from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import Reduce, Session, reduce_scores
-from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.budget import Budget
-from reason_decode.strategies.publish import publish
+from reason_decode.strategies.save import publish
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from dataclasses import KW_ONLY, dataclass
 from torch import LongTensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.host import Generation
-from reason_decode.records import Cost, Trace
+from reason_decode.core.records import Cost, Trace
+from reason_decode.generation.engine import Generation
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
 from reason_decode.strategies.base import (
     Pool,

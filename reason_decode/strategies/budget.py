@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from reason_decode.host import Branch, Rows
+from reason_decode.generation.engine import Branch, Rows
 
 
 class Budget:

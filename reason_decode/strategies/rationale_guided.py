@@ -6,8 +6,8 @@ from typing import Literal
 from torch import LongTensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.host import Generation
-from reason_decode.records import Cost, Trace
+from reason_decode.core.records import Cost, Trace
+from reason_decode.generation.engine import Generation
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.strategies.base import Strategy, check_caps, check_parts, check_positive
 from reason_decode.strategies.budget import check_budget

@@ -7,13 +7,24 @@ from dataclasses import KW_ONLY, dataclass, replace
 from torch import LongTensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.answers import extract_answer
-from reason_decode.host import Branch, Generation
-from reason_decode.records import Candidate, Cost, Trace
+from reason_decode.core.answers import extract_answer
+from reason_decode.core.records import Candidate, Cost, Trace
+from reason_decode.core.steps import StepSplitter
+from reason_decode.core.voting import (
+    Form,
+    Stop,
+    check_form,
+    check_stop,
+    majority,
+    should_stop,
+    vote_weight,
+    weighted,
+)
+from reason_decode.generation.engine import Branch, Generation
+from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
-from reason_decode.scorers.ngrams import NGramRanker
+from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.ranking import RankingModel
-from reason_decode.steps import StepSplitter, decode
 from reason_decode.strategies.base import (
     Pool,
     Strategy,
@@ -28,16 +39,6 @@ from reason_decode.strategies.base import (
     side_by_side,
 )
 from reason_decode.strategies.budget import check_budget
-from reason_decode.voting import (
-    Form,
-    Stop,
-    check_form,
-    check_stop,
-    majority,
-    should_stop,
-    vote_weight,
-    weighted,
-)
 
 
 @dataclass(frozen=True, eq=False)

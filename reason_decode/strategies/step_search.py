@@ -8,11 +8,12 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.host import Branch, Generation
-from reason_decode.records import Cost, Step, Trace
+from reason_decode.core.records import Cost, Step, Trace
+from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.step_boundary import StepBoundary
+from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
 from reason_decode.scorers.rationale import RationaleSession
-from reason_decode.steps import StepBoundary, decode
 from reason_decode.strategies.base import (
     Strategy,
     check_caps,

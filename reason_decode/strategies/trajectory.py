@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reason_decode.host import Branch
-from reason_decode.records import Candidate
+from reason_decode.core.records import Candidate
+from reason_decode.generation.engine import Branch
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,7 +129,8 @@ def load() -> Tiny:
 def _adapted(name: str) -> Any:
     folder = WEIGHTS / "adapters"
     _found(
-        folder / name / "adapter_model.safetensors", f"python benchmarks/dust.py --ship {folder}"
+        folder / name / "adapter_model.safetensors",
+        f"python -m benchmarks.papers.dust --ship {folder}",
     )
     from reason_decode.adapters import load_adapted
 

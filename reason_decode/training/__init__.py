@@ -77,7 +77,6 @@ reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data tr
 from reason_decode.training.active import learn_actively, select
 from reason_decode.training.augment import augment, sample_solutions
 from reason_decode.training.baselines import Form, Method, train_baseline
-from reason_decode.training.contests import Compare, contest_loss
 from reason_decode.training.data import Report, read_labelled
 from reason_decode.training.examples import (
     Example,
@@ -86,8 +85,8 @@ from reason_decode.training.examples import (
     outcome_examples,
     step_examples,
 )
-from reason_decode.training.fit import Recipe
-from reason_decode.training.graded import Counts, Graded, grade_samples, solution_examples
+from reason_decode.training.grading import Counts, Graded, grade_samples, solution_examples
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.nat import train_nat, train_negative
 from reason_decode.training.nce import Weigh, train_nce
@@ -95,10 +94,11 @@ from reason_decode.training.ngram_ranker import train_ngram_ranker
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
 from reason_decode.training.ranker import train_ranker
+from reason_decode.training.ranking_batches import Compare, contest_loss
 from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
 from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.rollouts import Rolled, label_by_rollouts
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe
 
 __all__ = [
     "Compare",

@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.scorers.base import Reduce, reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.training.examples import is_right
-from reason_decode.training.fit import Recipe
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.prm import train_prm
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe
 
 __all__ = ["learn_actively", "select"]
 

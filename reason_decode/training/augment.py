@@ -9,11 +9,11 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.memory import Failed, by_halves
-from reason_decode.scorers.words import Words
-from reason_decode.steps import StepSplitter, decode
-from reason_decode.training.graded import grade_samples, prompt_ids
-from reason_decode.training.supervision import Labelled
+from reason_decode.core.steps import StepSplitter
+from reason_decode.io.oom import Failed, by_halves
+from reason_decode.models.tokenization import Words, decode
+from reason_decode.training.grading import grade_samples, prompt_ids
+from reason_decode.training.labelled import Labelled
 
 __all__ = ["augment", "sample_solutions"]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.training.examples import Example
-from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.graded import solution_examples
+from reason_decode.training.grading import solution_examples
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.lora import begin_lora
 from reason_decode.training.losses import token_loss
 from reason_decode.training.penalties import (
@@ -20,7 +20,7 @@ from reason_decode.training.penalties import (
     unlikelihood,
     unlikelihood_sequence,
 )
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe, fit
 
 __all__ = ["Form", "Method", "train_baseline"]
 

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reason_decode.rows import Reject, stream_rows
-from reason_decode.steps import StepSplitter
-from reason_decode.training import supervision
+from reason_decode.core.steps import StepSplitter
+from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.training import labelled as supervision
 from reason_decode.training.fields import Row
+from reason_decode.training.labelled import Labelled, Neutral
 from reason_decode.training.layouts import (
     bigbench_mistake,
     math_shepherd,
@@ -21,7 +22,6 @@ from reason_decode.training.layouts import (
     stepwise,
 )
 from reason_decode.training.prm800k import CHECKS, LeftOut, prm800k
-from reason_decode.training.supervision import Labelled, Neutral
 
 __all__ = ["LAYOUTS", "Layout", "Report", "detect", "read_labelled"]
 

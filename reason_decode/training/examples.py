@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from reason_decode.answers import extract_answer, same_answer
-from reason_decode.scorers.reading import Layout
-from reason_decode.training.supervision import Labelled
+from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.scorers.cached_session import Layout
+from reason_decode.training.labelled import Labelled
 
 __all__ = [
     "IGNORE",

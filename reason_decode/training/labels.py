@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from reason_decode.scorers.base import Scorer, check_finite
-from reason_decode.training.supervision import Label, Labelled, until_first_error
+from reason_decode.training.labelled import Label, Labelled, until_first_error
 
 __all__ = ["Checker", "label_by_checker", "label_by_scorer"]
 
@@ -18,13 +18,13 @@ def label_by_checker(solutions: Iterable[Labelled], check: Checker) -> Iterator[
 
     Args:
         solutions: whose labels are replaced.
-        check: such as ``reason_decode.tiny.sampled.grade``.
+        check: such as ``examples.tiny.sampled.grade``.
 
     Raises:
         ValueError: the checker says more than one thing a step.
 
     Example:
-        >>> from reason_decode.tiny.sampled import grade
+        >>> from examples.tiny.sampled import grade
         >>> from reason_decode.training import Labelled, label_by_checker
         >>> sums = Labelled("((1 + 2) * (3 + 4)) =", ("We need A * B.", "A is 3."), (None, None))
         >>> [solution.labels for solution in label_by_checker([sums], grade)]

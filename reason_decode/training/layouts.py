@@ -7,11 +7,11 @@ malformed. PRM800K, whose rows are trees, has a file of its own.
 import re
 from collections.abc import Sequence
 
-from reason_decode.answers import extract_answer
-from reason_decode.steps import StepSplitter
+from reason_decode.core.answers import extract_answer
+from reason_decode.core.steps import StepSplitter
 from reason_decode.training.fields import Row, boolean, index, items, optional_text, text, texts
+from reason_decode.training.labelled import Label, Labelled
 from reason_decode.training.prm800k import LeftOut
-from reason_decode.training.supervision import Label, Labelled
 
 __all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, set_seed
 
-from reason_decode.adapters.switch import need_peft
-from reason_decode.scorers.checkpoint import load_checkpoint
+from reason_decode.adapters.active import need_peft
+from reason_decode.models.checkpoint import load_checkpoint
 
 __all__ = ["begin_lora", "load_base", "lora_config", "merged", "with_lora"]
 

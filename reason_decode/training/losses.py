@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.ops import token_logprobs
+from reason_decode.kernels import token_logprobs
 from reason_decode.training.examples import IGNORE
 
 __all__ = ["class_loss", "outcome_loss", "tag_loss", "token_loss"]

@@ -7,13 +7,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
+from reason_decode.adapters.active import need_peft
 from reason_decode.adapters.nat import NAT, NEGATIVE, add_nat
-from reason_decode.adapters.switch import need_peft
-from reason_decode.training.fit import Recipe
-from reason_decode.training.graded import fit_solutions
+from reason_decode.training.grading import fit_solutions
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.lora import begin_lora, load_base
 from reason_decode.training.losses import token_loss
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe
 
 __all__ = ["train_nat", "train_negative"]
 

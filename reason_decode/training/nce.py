@@ -10,13 +10,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
+from reason_decode.adapters.active import wearing
 from reason_decode.adapters.nat import NAT, NEGATIVE, load_nat
-from reason_decode.adapters.switch import wearing
 from reason_decode.training.examples import IGNORE
-from reason_decode.training.fit import Recipe
-from reason_decode.training.graded import fit_solutions
+from reason_decode.training.grading import fit_solutions
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.lora import load_base, lora_config
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe
 
 __all__ = ["Told", "Weigh", "calibration", "distilled_loss", "mixed_loss", "teach", "train_nce"]
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.scorers.ngrams import BUCKETS, NGramRanker, features
+from reason_decode.scorers.ngram.ranker import BUCKETS, NGramRanker, features
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.ranker import pair_accuracy
-from reason_decode.training.supervision import Labelled
 
 __all__ = ["train_ngram_ranker"]
 

@@ -7,13 +7,13 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.scorers.checkpoint import load_checkpoint
+from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.examples import outcome_examples
-from reason_decode.training.fit import Recipe, fit
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe, fit
 
 __all__ = ["train_orm"]
 

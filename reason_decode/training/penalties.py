@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.ops import token_logprobs
+from reason_decode.kernels import token_logprobs
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.losses import token_loss
 

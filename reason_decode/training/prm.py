@@ -7,13 +7,13 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.scorers.checkpoint import load_checkpoint
-from reason_decode.scorers.formats import by_name
+from reason_decode.models.checkpoint import load_checkpoint
+from reason_decode.scorers.prm_formats import by_name
 from reason_decode.training.examples import step_examples
-from reason_decode.training.fit import Recipe, fit
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe, fit
 
 __all__ = ["HEADS", "train_prm"]
 

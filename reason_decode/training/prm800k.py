@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from reason_decode.training.fields import Row, boolean, index, items, mapping, optional_text, text
-from reason_decode.training.supervision import Label, Labelled
+from reason_decode.training.labelled import Label, Labelled
 
 __all__ = ["CHECKS", "LeftOut", "prm800k"]
 

@@ -9,9 +9,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.encoding import auto_class
+from reason_decode.scorers.encoder_session import auto_class
 from reason_decode.scorers.ranking import RankingModel, has_head, with_window
-from reason_decode.training.contests import (
+from reason_decode.training.labelled import Labelled
+from reason_decode.training.lora import with_lora
+from reason_decode.training.ranking_batches import (
     Compare,
     check_compare,
     contests,
@@ -19,9 +21,7 @@ from reason_decode.training.contests import (
     ranking_loss,
     tell,
 )
-from reason_decode.training.fit import Recipe, fit
-from reason_decode.training.lora import with_lora
-from reason_decode.training.supervision import Labelled
+from reason_decode.training.trainer import Recipe, fit
 
 __all__ = ["RECIPE", "WINDOW", "train_ranker"]
 

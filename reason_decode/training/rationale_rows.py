@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reason_decode.rows import Reject, stream_rows
+from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.training.examples import split_by
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]

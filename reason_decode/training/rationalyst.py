@@ -9,12 +9,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
 from reason_decode.scorers.rationale import RationaleScorer
-from reason_decode.scorers.writer import Rationale, RationaleWriter
+from reason_decode.scorers.rationale_writer import Rationale, RationaleWriter
 from reason_decode.training.examples import Example
-from reason_decode.training.fit import Recipe, fit
 from reason_decode.training.lora import load_base, with_lora
 from reason_decode.training.losses import class_loss
 from reason_decode.training.rationale_rows import RationaleRow
+from reason_decode.training.trainer import Recipe, fit
 
 __all__ = ["Learn", "rationale_examples", "train_rationalyst"]
 

@@ -9,13 +9,12 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.cache import crop_row
-from reason_decode.host import Branch, Generation
-from reason_decode.scorers.reading import Layout
-from reason_decode.scorers.words import Words
-from reason_decode.steps import decode
+from reason_decode.generation.cache import crop_row
+from reason_decode.generation.engine import Branch, Generation
+from reason_decode.models.tokenization import Words, decode
+from reason_decode.scorers.cached_session import Layout
 from reason_decode.training.examples import says
-from reason_decode.training.supervision import Label, Labelled
+from reason_decode.training.labelled import Label, Labelled
 
 __all__ = ["Rolled", "label_by_rollouts"]
 

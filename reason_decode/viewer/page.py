@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reason_decode.records import Trace
-from reason_decode.rows import Reject
+from reason_decode.core.records import Trace
+from reason_decode.io.jsonl import Reject
 from reason_decode.viewer.read import Shown
 from reason_decode.viewer.tree import tree, votes
 

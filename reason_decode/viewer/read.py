@@ -8,8 +8,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from reason_decode.records import Trace
-from reason_decode.rows import Reject, stream_rows
+from reason_decode.core.records import Trace
+from reason_decode.io.jsonl import Reject, stream_rows
 
 __all__ = ["Shown", "TraceFile", "read_traces"]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reason_decode.answers import same_answer
-from reason_decode.records import Candidate, Step, Trace
+from reason_decode.core.answers import same_answer
+from reason_decode.core.records import Candidate, Step, Trace
 
 __all__ = ["Node", "State", "Vote", "tree", "votes"]
 

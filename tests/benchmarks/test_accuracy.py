@@ -9,7 +9,7 @@ import pytest
 def test_the_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    accuracy = benchmark("accuracy")
+    accuracy = benchmark("papers.accuracy")
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n")
     out = tmp_path / "out.jsonl"

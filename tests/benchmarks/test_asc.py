@@ -25,7 +25,7 @@ def test_the_table_runs_small(
     capsys: pytest.CaptureFixture[str],
     model: str,
 ) -> None:
-    asc = benchmark("asc")
+    asc = benchmark("papers.asc")
     if model == "bert":
         model = str(save_bert(tmp_path / "bert"))
     rows = [
@@ -51,7 +51,7 @@ def test_the_table_runs_small(
 def test_ties_are_shared_and_who_says_nothing_does_not_vote(
     benchmark: Callable[[str], Any],
 ) -> None:
-    asc = benchmark("asc")
+    asc = benchmark("papers.asc")
     same = asc.Same(None)
     problem = asc._graded([*samples("1", "1122"), Labelled("p", ("Hm.",), (None,), "1")], same)
     assert problem.right == [True, True, False, False, False] and problem.mixed
@@ -68,7 +68,7 @@ def test_ties_are_shared_and_who_says_nothing_does_not_vote(
 def test_what_was_compared_is_not_compared_again(
     tmp_path: Path, benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asc = benchmark("asc")
+    asc = benchmark("papers.asc")
     asked: list[tuple[str, str]] = []
 
     def same_answer(a: str, b: str) -> bool:
@@ -88,5 +88,5 @@ def test_what_was_compared_is_not_compared_again(
 
 
 def test_a_problem_is_in_one_fold_however_it_is_led_in(benchmark: Callable[[str], Any]) -> None:
-    fold_of = benchmark("asc").fold_of
+    fold_of = benchmark("papers.asc").fold_of
     assert fold_of("Problem:\nHow many?", 97) == fold_of("How many?", 97) != fold_of("Why?", 97)

@@ -14,7 +14,7 @@ SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", 
 def test_both_tables_run_small(
     benchmark: Callable[[str], Any], capsys: Any, dtype: str, targets: str
 ) -> None:
-    assert benchmark("bench_nat").main([*SMALL, "--dtype", dtype, "--targets", targets]) == 0
+    assert benchmark("speed.bench_nat").main([*SMALL, "--dtype", dtype, "--targets", targets]) == 0
     printed = capsys.readouterr().out
     assert printed.count("two stock LoRAs") == printed.count("NCE") == 1
     assert f"tiny: 2 x 8 tokens, {dtype}, {targets}" in printed
@@ -23,7 +23,7 @@ def test_both_tables_run_small(
 def test_what_is_wrong_stops_the_benchmark(
     benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = benchmark("bench_nat")
+    module = benchmark("speed.bench_nat")
     monkeypatch.setattr(module, "distilled_loss", lambda output, *_, told: output.logits.sum())
     with pytest.raises(AssertionError, match="NCE: loss"):
         module.main(SMALL)

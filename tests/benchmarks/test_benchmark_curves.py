@@ -37,7 +37,7 @@ def test_a_pool_is_sampled_scored_and_drawn(
     options = ["--pool", "3", "--json", str(out)]
     if _has_matplotlib():
         options += ["--plot", *map(str, plots)]
-    assert benchmark("curves").main([*task, *options]) == 0
+    assert benchmark("papers.curves").main([*task, *options]) == 0
     printed = capsys.readouterr().out
     assert "2 problems, 3 samples each" in printed
     assert all(name in printed for name in ("pass@N", "majority", "PRM prod", "PRM prod vote"))
@@ -52,7 +52,7 @@ def test_a_pool_is_sampled_scored_and_drawn(
 def test_a_run_that_was_stopped_goes_on_and_a_larger_pool_adds(
     tmp_path: Path, benchmark: Benchmark, task: list[str]
 ) -> None:
-    curves, store = benchmark("curves"), tmp_path / "store.jsonl"
+    curves, store = benchmark("papers.curves"), tmp_path / "store.jsonl"
     run = [*task, "--chunk", "2"]
     assert curves.main([*run, "--pool", "4"]) == 0
     whole = store.read_bytes()
@@ -71,7 +71,7 @@ def test_other_models_samples_are_picked_among(
     tmp_path: Path, benchmark: Benchmark, capsys: pytest.CaptureFixture[str], given: list[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert benchmark("curves").main([*given, "--json", str(out)]) == 0
+    assert benchmark("papers.curves").main([*given, "--json", str(out)]) == 0
     assert "1 problems, 4 samples each" in capsys.readouterr().out
     result = json.loads(out.read_text())
     means = {name: [x[0] for x in rows] for name, rows in result["curves"].items()}
@@ -101,7 +101,7 @@ def test_two_reward_models_and_an_outcome_model_are_columns_of_one_pool(
     )
     outcome.save_pretrained(folder)
     models.tokenizer.save_pretrained(folder)
-    main = benchmark("curves").main
+    main = benchmark("papers.curves").main
     assert main([*given, "--prm", "tiny"]) == 0
     assert main([*given, "--prm", "tiny", str(tiny.WEIGHTS / "prm"), "--orm", str(folder)]) == 0
     header = capsys.readouterr().out.split("4 samples each")[2].splitlines()[2]
@@ -113,7 +113,7 @@ def test_two_reward_models_and_an_outcome_model_are_columns_of_one_pool(
 def test_a_store_of_other_samples_is_refused(
     benchmark: Benchmark, task: list[str], given: list[str]
 ) -> None:
-    curves = benchmark("curves")
+    curves = benchmark("papers.curves")
     assert curves.main([*given, "--limit", "1"]) == 0
     with pytest.raises(ValueError, match="name another --store"):
         curves.main([*task, "--pool", "2"])
@@ -126,7 +126,7 @@ def test_bad_options_are_refused_before_any_work(
     tmp_path: Path, benchmark: Benchmark, task: list[str], options: list[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        benchmark("curves").main([*task, *options])
+        benchmark("papers.curves").main([*task, *options])
     assert not (tmp_path / "store.jsonl").exists()
 
 

@@ -11,7 +11,7 @@ from reason_decode import tiny
 def test_the_table_of_rationales_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rationales = benchmark("rationales")
+    rationales = benchmark("papers.rationales")
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n3,1 1 3 8\n")
     out = tmp_path / "out.jsonl"

@@ -10,7 +10,7 @@ def test_the_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], sal_checkout: Path
 ) -> None:
     """Each token is read once; the loop that starts anew reads what it has again and again."""
-    cost = benchmark("cost")
+    cost = benchmark("speed.cost")
     small = ["--n", "4", "--steps", "2", "4", "--length", "8", "--rounds", "1"]
     assert cost.main([*small, "--search-and-learn", str(sal_checkout)]) == 0
     of_unique = _of_unique(capsys.readouterr().out)
@@ -25,7 +25,7 @@ def test_a_library_that_is_not_there_is_left_out_with_a_word(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cost = benchmark("cost")
+    cost = benchmark("speed.cost")
     monkeypatch.setattr(cost, "_runs", lambda _: {"reason-decode": cost.ours})
     assert cost.main(["--n", "2", "--steps", "1", "--length", "4", "--rounds", "1"]) == 0
     out = capsys.readouterr().out
@@ -43,7 +43,7 @@ def _of_unique(out: str) -> dict[tuple[str, int], float]:
 def test_sampling_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sampling = benchmark("sampling")
+    sampling = benchmark("speed.sampling")
     assert sampling.main(["--n", "2", "--rounds", "1", "--new-tokens", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5

@@ -14,12 +14,12 @@ def small(tmp_path, monkeypatch, benchmark):
     games.write_text("Rank,Puzzles\n801,1 1 4 6\n802,2 3 4 5\n")
     examples = [{"input": "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =", "target": "24"}]
     sums.write_text(json.dumps({"examples": examples}))
-    kinds = benchmark("dust_samples").KINDS
+    kinds = benchmark("papers.dust_samples").KINDS
     short = {name: kind._replace(tokens=8) for name, kind in kinds.items()}
-    monkeypatch.setattr(benchmark("dust_samples"), "KINDS", short)
+    monkeypatch.setattr(benchmark("papers.dust_samples"), "KINDS", short)
     for name in ("game24", "bbh-arithmetic"):
-        task = benchmark("dust").TASKS[name]
-        monkeypatch.setitem(benchmark("dust").TASKS, name, quick(task))
+        task = benchmark("papers.dust").TASKS[name]
+        monkeypatch.setitem(benchmark("papers.dust").TASKS, name, quick(task))
     folder = tmp_path / "samples"
     folder.mkdir()
     rows = [
@@ -43,7 +43,7 @@ def quick(task):
 
 
 def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, capsys, benchmark):
-    run = benchmark("dust")
+    run = benchmark("papers.dust")
     every = ["--seeds", "1", "--only", *run.METHODS, *run.EXTRA]
     assert run.main([*small, *every]) == 0
     path = tmp_path / "out" / "results.jsonl"
@@ -65,7 +65,7 @@ def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, c
 
 
 def test_a_run_that_was_cut_off_goes_on(small, tmp_path, benchmark):
-    run = benchmark("dust")
+    run = benchmark("papers.dust")
     only = ["--seeds", "1", "--only", "base", "--quiet"]
     assert run.main([*small, *only]) == 0
     path = tmp_path / "out" / "results.jsonl"
@@ -76,7 +76,7 @@ def test_a_run_that_was_cut_off_goes_on(small, tmp_path, benchmark):
 
 
 def test_what_is_tested_is_not_learnt_from(small, tmp_path, benchmark):
-    samples = benchmark("dust_samples")
+    samples = benchmark("papers.dust_samples")
     for prompt in ("Make 24 from 1 2 3.\n", "(1 + 2) =\n"):
         row = {"prompt": prompt, "solution": "3", "correct": True}
         (tmp_path / "samples" / "samples-arithmetic-001.jsonl").write_text(json.dumps(row) + "\n")
@@ -85,7 +85,7 @@ def test_what_is_tested_is_not_learnt_from(small, tmp_path, benchmark):
 
 
 def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchmark):
-    samples = benchmark("dust_samples")
+    samples = benchmark("papers.dust_samples")
     short = samples.KINDS["countdown"]._replace(tokens=100)
     monkeypatch.setattr(samples, "KINDS", {**samples.KINDS, "countdown": short})
     samples.draw(tmp_path, {"countdown": 2}, 4, set())
@@ -100,7 +100,7 @@ def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchma
 
 
 def test_parts_of_the_drawing_are_all_of_it(tmp_path, monkeypatch, benchmark):
-    samples = benchmark("dust_samples")
+    samples = benchmark("papers.dust_samples")
     short = {name: kind._replace(tokens=2) for name, kind in samples.KINDS.items()}
     monkeypatch.setattr(samples, "KINDS", short)
     monkeypatch.setattr(samples, "CHUNK", 1)
@@ -116,7 +116,7 @@ def test_parts_of_the_drawing_are_all_of_it(tmp_path, monkeypatch, benchmark):
 
 
 def test_overlap_is_the_share_of_the_union(benchmark):
-    overlap = benchmark("dust_table").overlap_rows
+    overlap = benchmark("papers.dust_table").overlap_rows
     right = {"cot-kd": [1, 1, 0, 0], "negative": [0, 1, 1, 0]}
     rows = {(name, 0): {"correct": {"game24": x}} for name, x in right.items()}
     (line,) = overlap(rows)
@@ -125,7 +125,7 @@ def test_overlap_is_the_share_of_the_union(benchmark):
 
 
 def test_gains_over_controls_are_of_seeds_that_both_have(benchmark):
-    gain_rows = benchmark("dust_table").gain_rows
+    gain_rows = benchmark("papers.dust_table").gain_rows
     right = {("nce", 0): [1, 1], ("nce", 1): [1, 1], ("kd", 1): [1, 0]}
     rows = {key: {"correct": {"game24": x}} for key, x in right.items()}
     (line,) = gain_rows(rows)

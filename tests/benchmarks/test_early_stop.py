@@ -11,7 +11,7 @@ def test_the_replay_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Six alike, then two others: certain enough after two, or four, decided after five."""
-    early_stop = benchmark("early_stop")
+    early_stop = benchmark("papers.early_stop")
     path = tmp_path / "samples.jsonl.gz"
     said = [f"The answer is {x}." for x in (7, 7, 7, 7, 7, 7, 8, 9)]
     with gzip.open(path, "wt") as file:
@@ -27,7 +27,7 @@ def test_the_replay_runs_small(
 def test_the_packaged_model_is_replayed_too(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    early_stop = benchmark("early_stop")
+    early_stop = benchmark("papers.early_stop")
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"examples": [{"input": "((1 + 2) * (3 - 4)) =", "target": "-3"}]}))
     arguments = ["--task", "bbh-arithmetic", "--data", str(path), "--n", "3"]

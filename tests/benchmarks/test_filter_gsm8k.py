@@ -12,7 +12,7 @@ def written(path, rows):
 
 
 def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark, capsys):
-    run = benchmark("filter_gsm8k")
+    run = benchmark("papers.filter_gsm8k")
     things = ("eggs", "cars", "hats", "coins", "books", "cups")
     question = "Ann has {a} {x} and buys {b} more {x}. How many {x} has she?"
     step = "Ann has {a}+{b} = <<{a}+{b}={c}>>{c} {x}."
@@ -41,7 +41,7 @@ def test_a_model_is_trained_and_the_filter_measured_with_it(tmp_path, benchmark,
 
 
 def test_how_often_own_is_above_foreign(benchmark):
-    run = benchmark("filter_gsm8k")
+    run = benchmark("papers.filter_gsm8k")
 
     def above(*pairs):
         return run._above([(False, *pair) for pair in pairs] + [(True, 9.0, False)])
@@ -52,7 +52,7 @@ def test_how_often_own_is_above_foreign(benchmark):
 
 
 def test_rare_words_are_exchanged_everywhere_alike_and_numbers_never(benchmark):
-    run = benchmark("filter_gsm8k")
+    run = benchmark("papers.filter_gsm8k")
     problem = run.Problem("Ann has 3 hats.", ("She has 3 hats.", "Hats: 4.", "#### 4"))
     rare = dict.fromkeys(("hats", "ducks"))
     met = {run._exchanged(problem, rare, random.Random(k)) for k in range(20)}

@@ -28,7 +28,7 @@ def test_every_table_runs_small(
 
 
 def test_a_way_that_is_wrong_stops_the_benchmark(benchmark: Callable[[str], Any]) -> None:
-    shared = benchmark("kernel_table")
+    shared = benchmark("speed.kernel_table")
     torch = shared.torch
     args = shared.parser("").parse_args(["--device", "cpu"])
     ways = [
@@ -41,7 +41,7 @@ def test_a_way_that_is_wrong_stops_the_benchmark(benchmark: Callable[[str], Any]
 
 def test_the_plot_is_drawn(benchmark: Callable[[str], Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    shared = benchmark("kernel_table")
+    shared = benchmark("speed.kernel_table")
     args = shared.parser("").parse_args(["--plot", str(tmp_path / "cost.svg")])
     rows = [{"way": name, "of floor": "1.00", "extra MiB": "3"} for name in ("floor", "ours")]
     shared.show(args, {"one": rows, "two": rows})

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from examples.tiny import tokenizer
+from examples.tiny.rationales import draw
+from examples.tiny.train_rationalyst import all_mined, write_drawn
 from reason_decode import tiny
+from reason_decode.core.tags import TAGS
+from reason_decode.io.jsonl import write_rows
 from reason_decode.mining import Judged
-from reason_decode.rows import write_rows
-from reason_decode.scorers.writer import TAGS
-from reason_decode.tiny import tokenizer
-from reason_decode.tiny.rationales import draw
-from reason_decode.tiny.train_rationalyst import all_mined, write_drawn
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
@@ -25,7 +25,7 @@ def by_number(documents, *_, **how):
 
 
 def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys, monkeypatch):
-    run = benchmark("mined_from")
+    run = benchmark("papers.mined_from")
     monkeypatch.setattr(run, "judge", by_number)
     folder, documents = tmp_path / "run", list(draw(0, 40))
     t = tiny.load()

@@ -10,13 +10,13 @@ def test_the_filter_is_measured_small(
 ) -> None:
     small = ["--documents", "3", "--rationales", "2", "--segment", "5", "--vocabulary", "300"]
     small += ["--width", "64", "--layers", "1", "--rounds", "1", "--batch", "2"]
-    assert benchmark("bench_keep").main([*small, "--device", "cpu"]) == 0
+    assert benchmark("speed.bench_mining_filter").main([*small, "--device", "cpu"]) == 0
     title, _, *naive, one, more = capsys.readouterr().out.strip().splitlines()
     assert title.startswith("3 documents, 2 rationales each")
     assert len(naive) == 2 and all(row.startswith("naive") for row in naive)
     assert one.startswith("ours") and more.startswith("ours, 2 documents")
     with pytest.raises(AssertionError, match="the ways differ"):
-        benchmark("bench_keep").main([*small, "--device", "cpu", "--tolerance", "0"])
+        benchmark("speed.bench_mining_filter").main([*small, "--device", "cpu", "--tolerance", "0"])
 
 
 @pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
@@ -24,7 +24,7 @@ def test_executors_are_compared_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("datatrove", reason="datatrove is not installed")
-    module = benchmark("mine_many")
+    module = benchmark("speed.mine_many")
     many = ["--out", str(tmp_path), "--documents", "60", "--executors", "here", "local"]
     many += ["--judge", "small"]
     assert module.main([*many, "--tasks", "2", "--workers", "1"]) == 0

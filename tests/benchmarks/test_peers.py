@@ -20,7 +20,7 @@ def test_the_table_runs_small(
     sal_checkout: Path,
 ) -> None:
     """Without any peer there is our row alone, and the peers that are missing are named."""
-    peers = benchmark("peers")
+    peers = benchmark("papers.peers")
     monkeypatch.setattr(peers, "MODULES", dict.fromkeys(peers.MODULES, "no_such_library"))
     data = tmp_path / "24.csv"
     with data.open("w", newline="") as file:
@@ -43,7 +43,7 @@ def test_the_table_runs_small(
 def test_peers_are_charged_for_what_they_make_the_models_read(
     benchmark: Callable[[str], Any],
 ) -> None:
-    peers = benchmark("peers")
+    peers = benchmark("papers.peers")
     bench = peers.Bench(tiny.load(), TASKS["game24"], n=3, steps=4)
     said = bench.write([PROMPT] * 3, line=True)
     words = bench.models.tokenizer

@@ -16,7 +16,7 @@ def test_a_search_asks_for_lines_and_in_the_end_for_the_rest(
         asked.append((list(texts), line))
         return [f"{row}\n" if line else f"{row}" for row in range(len(texts))]
 
-    search = benchmark("search_and_learn").load(sal_checkout)
+    search = benchmark("speed.search_and_learn").load(sal_checkout)
     found = search(name, "Why?\n", write, lambda whole: [int(x[-2:]) for x in whole], n=3, steps=2)
     assert found == "2\n2"
     assert asked == [(["Why?\n"] * 3, True), (["Why?\n2\n"] * 3, False)]
@@ -25,7 +25,7 @@ def test_a_search_asks_for_lines_and_in_the_end_for_the_rest(
 def test_a_sample_that_ends_by_itself_ends_the_search(
     benchmark: Callable[[str], Any], sal_checkout: Path
 ) -> None:
-    search = benchmark("search_and_learn").load(sal_checkout)
+    search = benchmark("speed.search_and_learn").load(sal_checkout)
     done = search(
         "dvts",
         "",
@@ -41,7 +41,7 @@ def test_what_stands_in_is_gone_once_the_searches_are_loaded(
     benchmark: Callable[[str], Any], sal_checkout: Path
 ) -> None:
     before, path = set(sys.modules), [*sys.path]
-    module = benchmark("search_and_learn")
+    module = benchmark("speed.search_and_learn")
     module.load(sal_checkout)
     with pytest.raises(ModuleNotFoundError, match="sal"):
         module.load(sal_checkout / "src")

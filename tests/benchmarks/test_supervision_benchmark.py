@@ -10,7 +10,7 @@ SHORT = ["--epochs", "0.2", "--min-updates", "1", "--device", "cpu"]
 
 
 def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys, benchmark):
-    run = benchmark("supervision")
+    run = benchmark("papers.supervision")
     plot = tmp_path / "teachers.svg"
     arguments = ["teachers", "--out", str(tmp_path), *SMALL, *SHORT, "--sizes", "6"]
     assert run.main([*arguments, "--plot", str(plot)]) == 0
@@ -28,7 +28,7 @@ def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys,
 
 
 def test_active_learning_is_beside_chance_and_begins_where_it_does(tmp_path, capsys, benchmark):
-    run = benchmark("supervision")
+    run = benchmark("papers.supervision")
     arguments = ["active", "--out", str(tmp_path), *SMALL, *SHORT, "--uniform", "1"]
     assert run.main(arguments) == 0
     printed = capsys.readouterr().out
@@ -44,7 +44,7 @@ def test_active_learning_is_beside_chance_and_begins_where_it_does(tmp_path, cap
 
 
 def test_a_selector_that_learnt_answers_chooses_from_the_beginning(tmp_path, benchmark):
-    run = benchmark("supervision")
+    run = benchmark("papers.supervision")
     how = ["--selector", "1", "--rounds", "0", "--active", "2", "--uniform", "1"]
     assert run.main(["active", "--out", str(tmp_path), *SMALL, *SHORT, *how]) == 0
     rows = json.loads((tmp_path / "active.json").read_text())
@@ -57,14 +57,14 @@ def test_a_selector_that_learnt_answers_chooses_from_the_beginning(tmp_path, ben
 
 
 def test_a_dead_end_is_a_mistake_where_one_says_so(benchmark):
-    label = benchmark("supervision")._labelled
+    label = benchmark("papers.supervision")._labelled
     dead_end = "Make 36 from 4 5 6 10.\n", "10 / 4 = 5/2 (left: 5/2 5 6)\n6 - 5 = 2 (left: 2 5/2)"
     assert label(*dead_end, neutral="positive").labels == (1, -1)
     assert label(*dead_end, neutral="negative").labels == (-1, None)
 
 
 def test_the_last_line_alone_gives_the_answer(benchmark):
-    answers = benchmark("supervision")._answers
+    answers = benchmark("papers.supervision")._answers
     assert answers("((1 + 2) * (3 - 4)) =\n", ("A is 7.", "So the answer is -3."))
     assert not answers("((1 + 2) * (3 - 4)) =\n", ("So the answer is 3.",))
     assert answers("Make 36 from 4 5 6 10.\n", ("Answer: (10 - 4) * 6 - 5 + 5 = 36",)) is False

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import main, mine_distributed
+from reason_decode.cli import main
+from reason_decode.mining import distributed as mine_distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 60

@@ -16,8 +16,8 @@ import pytest
 
 from reason_decode import tiny
 from reason_decode.cli import main, solve
+from reason_decode.core.errors import NoScore
 from reason_decode.scorers import ServedVerifier
-from reason_decode.scorers.base import NoScore
 
 for needed in ("fastapi", "openai", "uvicorn"):
     pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")

@@ -69,7 +69,7 @@ def test_candidates_come_from_the_server_and_the_choice_from_here(tmp_path: Path
 def test_every_third_connection_that_is_dropped_costs_nothing_but_a_second_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("reason_decode.endpoint.random.uniform", lambda low, high: 0.0)
+    monkeypatch.setattr("reason_decode.io.openai_client.random.uniform", lambda low, high: 0.0)
     for folder in ("well", "dropped"):
         (tmp_path / folder).mkdir()
     more = ("--strategy", "self-consistency", "--concurrency", "1")
@@ -88,7 +88,7 @@ def test_every_third_connection_that_is_dropped_costs_nothing_but_a_second_attem
 def test_a_server_that_goes_down_ends_the_run_which_goes_on_when_it_is_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("reason_decode.endpoint.random.uniform", lambda low, high: 0.0)
+    monkeypatch.setattr("reason_decode.io.openai_client.random.uniform", lambda low, high: 0.0)
     more = ("--strategy", "sample", "--concurrency", "1")
 
     def down(prompt: str, _: int) -> str | None:

@@ -1,8 +1,8 @@
 import torch
 from transformers import LlamaForCausalLM
 
+from reason_decode.core.records import Cost
 from reason_decode.evaluation.complete import complete
-from reason_decode.records import Cost
 from tests.fakes import END, ByteTokenizer, Guided, ScriptedModel
 
 

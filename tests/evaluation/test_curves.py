@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reason_decode.core.voting import weighted
 from reason_decode.evaluation.curves import (
     Samples,
     accuracy_curves,
@@ -19,7 +20,6 @@ from reason_decode.evaluation.curves import (
 )
 from reason_decode.evaluation.metrics import bootstrap, gains
 from reason_decode.evaluation.rerank import Sampled, rerank
-from reason_decode.voting import weighted
 from tests.fakes import TableScorer
 
 ALL = [1, 2, 3, 4, 5, 6]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from reason_decode.evaluation.parts import Part, folds, share
+from reason_decode.evaluation.splits import Part, folds, share
 from reason_decode.evaluation.verify import Located, step_scores, verify
 from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer

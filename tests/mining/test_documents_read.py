@@ -4,7 +4,7 @@ import pytest
 
 from reason_decode import tiny
 from reason_decode.mining import Document, Reading, read_documents, segment
-from reason_decode.mining.read import read_texts
+from reason_decode.mining.readers import read_texts
 
 
 def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reason_decode import tiny
+from reason_decode.core.tags import Tags
 from reason_decode.mining import ChatModel, Document, Marked, Unanswered, extract, faithful, through
 from reason_decode.mining.prompt import SHOTS, messages, without_tags
-from reason_decode.scorers.writer import Tags
 
 TEMPLATE = "{{ messages[-1]['content'] }}"
 

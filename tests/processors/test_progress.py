@@ -1,5 +1,5 @@
+from reason_decode.core.steps import StepSplitter
 from reason_decode.processors.progress import Place, Progress
-from reason_decode.steps import StepSplitter
 from reason_decode.tiny import Tiny
 
 

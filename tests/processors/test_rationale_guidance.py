@@ -3,7 +3,7 @@ import torch
 from run_processor import generate
 
 from reason_decode import RationaleGuidanceLogitsProcessor, StepSearch
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]

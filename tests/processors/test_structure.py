@@ -7,8 +7,9 @@ import torch
 from run_processor import generate
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from examples.tiny import tokenizer
 from reason_decode import StepSearch, StructuredStepsLogitsProcessor
-from reason_decode.tiny import Tiny, tokenizer
+from reason_decode.tiny import Tiny
 
 pytest.importorskip("outlines_core", reason="pip install 'reason-decode[structured]'")
 

@@ -24,7 +24,7 @@ from reason_decode import (
     RationaleScorer,
 )
 from reason_decode.scorers import Scorer
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]

@@ -2,9 +2,10 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from examples.tiny import tokenizer
+from examples.tiny.batch import VERDICTS
 from reason_decode import ProcessRewardModel
-from reason_decode.tiny import WEIGHTS, Tiny, tokenizer
-from reason_decode.tiny.batch import VERDICTS
+from reason_decode.tiny import WEIGHTS, Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 SOLUTIONS = [

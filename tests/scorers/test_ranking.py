@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from reason_decode import RankingModel
-from reason_decode.scorers.encoding import auto_class
+from reason_decode.scorers.encoder_session import auto_class
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]

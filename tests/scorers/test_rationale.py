@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reason_decode import RationaleScorer
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "Make 11 from 1 2.\n"]

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
+from reason_decode.core.steps import StepSplitter
 from reason_decode.scorers.base import Reduce, as_steps, check_finite, reduce_scores
-from reason_decode.steps import StepSplitter
 
 
 @pytest.mark.parametrize(

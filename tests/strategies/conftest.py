@@ -2,7 +2,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reason_decode.tiny import Tiny, tokenizer
+from examples.tiny import tokenizer
+from reason_decode.tiny import Tiny
 
 
 @pytest.fixture(scope="session")

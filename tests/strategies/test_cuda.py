@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from examples.tiny.rationales import draw
 from reason_decode import (
     BestOfN,
     LikelihoodScorer,
@@ -19,7 +20,6 @@ from reason_decode import (
 )
 from reason_decode.mining import judge
 from reason_decode.scorers import RationaleWriter
-from reason_decode.tiny.rationales import draw
 
 pytestmark = [
     pytest.mark.gpu,

@@ -14,7 +14,7 @@ from reason_decode import (
     SelfConsistency,
     StepSearch,
 )
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 

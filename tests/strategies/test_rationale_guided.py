@@ -5,7 +5,7 @@ import torch
 from run_strategy import generate, total, traces
 
 from reason_decode import RationaleGuided, RationaleScorer
-from reason_decode.scorers.writer import RationaleWriter
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((-1 + 2 + 9 * 5) - (-2 + -4)) =\n"]

@@ -6,9 +6,9 @@ from run_strategy import generate, total, traces
 from transformers import LlamaModel
 
 from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
-from reason_decode.records import Trace
+from reason_decode.core.records import Trace
+from reason_decode.core.voting import majority, vote_weight
 from reason_decode.tiny import Tiny
-from reason_decode.voting import majority, vote_weight
 
 PROMPT = "((1 + 2 * -3) - (4 * 5)) =\n"
 

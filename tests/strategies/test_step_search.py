@@ -7,9 +7,9 @@ import torch
 from run_strategy import generate, total, traces
 
 from reason_decode import StepSearch
-from reason_decode.records import Step
+from reason_decode.core.records import Step
+from reason_decode.tasks.countdown import state_key
 from reason_decode.tiny import Tiny
-from reason_decode.tiny.countdown import state_key
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 1 1 4 5.\n"]
 

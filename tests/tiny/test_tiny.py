@@ -9,9 +9,9 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from examples.tiny.batch import VERDICTS
 from reason_decode import tiny as package
 from reason_decode.tiny import WEIGHTS, Tiny
-from reason_decode.tiny.batch import VERDICTS
 
 
 def test_all_weights_fit_the_package() -> None:

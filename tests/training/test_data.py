@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.rows import Reject
+from reason_decode.io.jsonl import Reject
 from reason_decode.training.data import Report, read_labelled
 
 STEPWISE = {"prompt": "p", "completions": ["a", "b", "c"], "labels": [True, False, True]}
@@ -183,7 +183,7 @@ def test_people_s_labels_of_palm_s_traces(shared_data: Path):
 
 @pytest.mark.parametrize("name", ["data", "fields", "layouts", "prm800k", "supervision"])
 def test_every_public_function_has_an_example_that_runs(name: str):
-    for module in ("reason_decode.rows", f"reason_decode.training.{name}"):
+    for module in ("reason_decode.io.jsonl", f"reason_decode.training.{name}"):
         loaded = import_module(module)
         finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
         for public in loaded.__all__:

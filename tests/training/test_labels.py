@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from examples.tiny.sampled import grade
 from reason_decode import tiny
-from reason_decode.steps import StepSplitter
-from reason_decode.tiny.sampled import grade
+from reason_decode.core.steps import StepSplitter
 from reason_decode.training import Labelled, label_by_checker, label_by_scorer
 
 SUMS = Labelled("p\n", ("a", "b", "c"), (None, None, None))

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from reason_decode.training.labelled import Labelled
 from reason_decode.training.layouts import (
     bigbench_mistake,
     math_shepherd,
@@ -9,7 +10,6 @@ from reason_decode.training.layouts import (
     processbench,
     stepwise,
 )
-from reason_decode.training.supervision import Labelled
 
 STEPWISE = {"prompt": "p", "completions": ["a", "b"], "labels": [True, False]}
 BENCH = {"id": "math-3", "problem": "p", "steps": ["a", "b", "c"], "label": 1}

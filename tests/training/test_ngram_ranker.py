@@ -5,7 +5,7 @@ import torch
 
 from reason_decode.scorers import NGramRanker
 from reason_decode.training import Labelled, Recipe, train_ngram_ranker
-from reason_decode.training import fit as fitting
+from reason_decode.training import trainer as fitting
 from reason_decode.training.ngram_ranker import _minimised, _pairs, _Rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's own

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from reason_decode.training.labelled import Labelled, once
 from reason_decode.training.prm800k import LeftOut, prm800k
-from reason_decode.training.supervision import Labelled, once
 
 
 def done(text: str, rating: Any, flagged: bool | None = None) -> dict[str, Any]:

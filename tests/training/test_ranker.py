@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from reason_decode import RankingModel, tiny
-from reason_decode.scorers.encoding import fitted
-from reason_decode.scorers.reading import Layout
+from reason_decode.scorers.cached_session import Layout
+from reason_decode.scorers.encoder_session import fitted
 from reason_decode.training import Labelled, Recipe, contest_loss, train_ranker
-from reason_decode.training.contests import contests, tell
 from reason_decode.training.ranker import pair_accuracy
+from reason_decode.training.ranking_batches import contests, tell
 from tests.random_models import save_bert
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from examples.tiny.train import config
 from reason_decode import RationaleScorer, tiny
 from reason_decode.scorers import RationaleWriter
-from reason_decode.scorers.writer import Rationale
+from reason_decode.scorers.rationale_writer import Rationale
 from reason_decode.tiny import Tiny
-from reason_decode.tiny.train import config
 from reason_decode.training import (
     RationaleRow,
     Recipe,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reason_decode import tiny
-from reason_decode.tiny import arithmetic
+from reason_decode.tasks import arithmetic
 from reason_decode.training import Labelled, label_by_rollouts
 
 EXPRESSION = "((1 + 2 + 3 + 4) - (5 + 2 + 1 + 3))"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.rows import Reject
+from reason_decode.io.jsonl import Reject
 from reason_decode.viewer import Shown, inline, page
 from tests.viewer.traces import HOSTILE, best_of, search, vote
 

@@ -1,6 +1,6 @@
 """Traces for the tests of the viewer, and texts that mean harm to it."""
 
-from reason_decode.records import Candidate, Step, Trace
+from reason_decode.core.records import Candidate, Step, Trace
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",

@@ -1,0 +1,161 @@
+"""What stopping a vote early saves, replayed on solutions that were sampled before.
+
+    python -m benchmarks.papers.early_stop --samples ../shared/data/math_samples/gpt4.jsonl.gz
+    python -m benchmarks.papers.early_stop --task bbh-arithmetic --data multistep_arithmetic_two.json
+
+The second samples the packaged model's own solutions first, 16 of each problem.
+Each problem's samples are asked one after the other in their order. Each row is one rule: how many
+samples it asked for, how often the winner is right, both beside the vote of all. "hold" is what
+``SelfConsistency(stop=...)`` does; "lead" is adaptive consistency's published rule (Aggarwal et al.
+2023, 2305.11860), which does not know how many are left. Checked first: a rule that waits until the
+vote is decided must elect whom all would have elected.
+"""
+
+import argparse
+import gzip
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from reason_decode import SelfConsistency, tiny
+from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.core.voting import Stop, Votes, decided, majority, should_stop
+from reason_decode.evaluation import TASKS, Item, Task
+from reason_decode.evaluation.complete import complete
+from reason_decode.io.console import table
+
+Rule = Callable[[Sequence[float], int], bool]
+
+
+def hold(counts: Sequence[float], left: int, stop: Stop | None) -> bool:
+    """Ours, as it is called while decoding."""
+    return should_stop(counts, left, stop)
+
+
+def lead(counts: Sequence[float], left: int, least: float) -> bool:
+    """P(p > 1/2) >= least for p ~ Beta(first + 1, second + 1)."""
+    first, second = (int(x) for x in sorted([*counts, 0.0, 0.0], reverse=True)[:2])
+    coins = first + second + 1
+    chance = sum(math.comb(coins, heads) for heads in range(first + 1)) / 2**coins
+    return decided(counts, left) or (first > 0 and chance >= least)
+
+
+RULES: dict[str, Rule] = {
+    "all": partial(hold, stop=None),
+    "decided": partial(hold, stop="decided"),
+    **{f"hold {p}": partial(hold, stop=p) for p in (0.99, 0.95, 0.93, 0.9, 0.85)},
+    **{f"lead {p}": partial(lead, least=p) for p in (0.95, 0.9, 0.8)},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Replay every rule on every problem and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--samples", type=Path, help="problems with their samples, .jsonl.gz")
+    source.add_argument("--task", choices=TASKS, help="a task, for the packaged model to sample")
+    parser.add_argument("--data", help="the task's file")
+    parser.add_argument("--n", type=int, default=16, help="samples of each of the task's items")
+    parser.add_argument("--limit", type=int, help="problems to read")
+    args = parser.parse_args(argv)
+    if args.task:
+        torch.manual_seed(0)
+        items = TASKS[args.task].load(args.data, None)[0][: args.limit]
+        problems = _sampled(TASKS[args.task], items, args.n)
+    else:
+        problems = _problems(args.samples, args.limit)
+    asked = dict.fromkeys(RULES, 0)
+    right = dict.fromkeys(RULES, 0)
+    count = 0
+    for truth, answers in tqdm(problems, unit="problem", disable=None):
+        count += 1
+        votes = [majority(answers[:k], _same) for k in range(1, len(answers) + 1)]
+        winners: dict[str, str | None] = {}
+        for name, rule in RULES.items():
+            voters = _voters(votes, rule)
+            winner = winners[name] = votes[voters - 1].answer
+            asked[name] += voters
+            right[name] += winner is not None and winner in truth
+        if winners["decided"] != winners["all"]:
+            raise AssertionError(f"problem {count}: {winners['decided']!r} != {winners['all']!r}")
+    rows = [
+        {
+            "rule": name,
+            "samples": f"{100 * asked[name] / asked['all']:.1f} %",
+            "accuracy": f"{100 * right[name] / count:.2f} %",
+            "change": f"{100 * (right[name] - right['all']) / count:+.2f}",
+        }
+        for name in RULES
+    ]
+    print(table(rows))
+    print(f"{count} problems, {asked['all'] // count} samples each")
+    return 0
+
+
+def _voters(votes: Sequence[Votes], rule: Rule) -> int:
+    """How many samples the rule asks for, given the votes after each of them."""
+    for k, vote in enumerate(votes[:-1], 1):
+        if rule([*vote.weights.values()], len(votes) - k):
+            return k
+    return len(votes)
+
+
+def _problems(path: Path, limit: int | None) -> Iterator[tuple[set[str], list[str | None]]]:
+    """The right answers and every sample's answer; problems without a stated one are left out."""
+    with gzip.open(path, "rt") as lines:
+        for k, line in enumerate(lines):
+            if limit is not None and k >= limit:
+                return
+            row = json.loads(line)
+            truth = extract_answer(row["answer"])
+            if truth is None:
+                continue
+            answers = _spelled([extract_answer(text) for text in row["generated_answer"]])
+            yield {x for x in set(answers) - {None} if same_answer(x, truth)}, answers
+
+
+def _sampled(
+    task: Task, items: Sequence[Item], n: int
+) -> Iterator[tuple[set[str], list[str | None]]]:
+    """The same of what the packaged model says, eight items at a time."""
+    models = tiny.load()
+    vote = SelfConsistency(tokenizer=models.tokenizer, n=n)
+    for start in range(0, len(items), 8):
+        batch = items[start : start + 8]
+        done = complete(
+            models.model,
+            models.tokenizer,
+            vote,
+            [item.prompt for item in batch],
+            max_new_tokens=task.max_new_tokens,
+            temperature=1.0,
+        )
+        for item, trace in zip(batch, done.traces or (), strict=True):
+            texts = [candidate.text for candidate in trace.candidates]
+            answers = _spelled([extract_answer(text) for text in texts])
+            graded = zip(answers, texts, strict=True)
+            yield {x for x, text in graded if x is not None and task.grade(item, text)}, answers
+
+
+def _spelled(answers: Sequence[str | None]) -> list[str | None]:
+    """Each answer as the first that says the same was written."""
+    heads: dict[str, str] = {}
+    for answer in answers:
+        if answer is not None and answer not in heads:
+            known = dict.fromkeys(heads.values())
+            heads[answer] = next((x for x in known if same_answer(x, answer)), answer)
+    return [None if answer is None else heads[answer] for answer in answers]
+
+
+def _same(a: str, b: str) -> bool:
+    return a == b
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Rationales as supervision: a step picked by them, against the same number of candidates without.
+
+    python -m benchmarks.papers.rationales --data ../shared/data/game24/24.csv --rows 901:1001
+
+Every setting but greedy decoding samples 3 next steps a round from the same generator and keeps
+one of them: a random one (the paper's baseline), the likeliest by the generator or by the rationale
+model, both without a rationale, or the likeliest given the rationale that was written (implicit
+supervision). Explicit supervision lets the generator read the rationale before it samples; "by the
+rationalyst" has the rationale model generate, which knows rationales. The process reward model,
+trained on labels that the others do without, is beside them as a mark.
+
+Each row is the mean and the range over the seeds, with tokens sampled and read an item. Checked
+first: the rationale model writes something, and what it writes changes what is likely.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from reason_decode import LikelihoodScorer, RationaleGuided, RationaleScorer, StepSearch, tiny
+from reason_decode.core.steps import StepSplitter
+from reason_decode.evaluation import TASKS, Item, evaluate
+from reason_decode.io.console import table
+from reason_decode.scorers.loading import load_rationalyst
+
+# The first seven are run if none are named.
+SETTINGS = (
+    "greedy",
+    "random",
+    "likelihood",
+    "likelihood by the rationalyst",
+    "implicit",
+    "explicit",
+    "process reward model",
+    "likelihood, summed",
+    "likelihood by the rationalyst, summed",
+    "implicit, summed",
+    "implicit, subtracted",
+    "implicit, discounted",
+    "implicit, judged by the generator",
+    "explicit by the rationalyst",
+    "greedy by the rationalyst",
+)
+
+
+class Chance:
+    """A scorer, and its session, that finds any candidate as good as any other."""
+
+    splitter = StepSplitter()
+    tokens = 0
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+
+    def open(self, prompts: Sequence[str]) -> "Chance":
+        """Itself."""
+        return self
+
+    def score(self, candidates: Any, remember: bool = True) -> Any:
+        """A random number for every new step of each candidate."""
+        return [
+            [torch.tensor([self.rng.random() for _ in x]) for x in group] for group in candidates
+        ]
+
+    def keep(self, choice: Any) -> None:
+        """Nothing to keep."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the settings, print the table, write every result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--task", choices=TASKS, default="game24")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--rows")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS[:7]))
+    parser.add_argument("--rationalyst", default="tiny", help="tiny, a folder or a Hub id")
+    parser.add_argument("--n", type=int, default=3, help="candidates a step")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--json", type=Path, help="write every result here, one a line")
+    args = parser.parse_args(argv)
+    task = TASKS[args.task]
+    items = task.load(args.data, args.rows)[0][: args.limit]
+    models = tiny.load()
+    rationalyst = load_rationalyst(args.rationalyst)
+    _check_reading(rationalyst, items[0])
+    rows: list[dict[str, str]] = []
+    for setting in tqdm(args.settings, unit="setting", disable=None):
+        runs: list[dict[str, Any]] = []
+        greedy = setting.startswith("greedy")
+        for seed in range(1 if greedy else args.seeds):
+            by_rationalyst = setting.endswith("by the rationalyst") and "likel" not in setting
+            result = evaluate(
+                rationalyst.writer.model if by_rationalyst else models.model,
+                rationalyst.writer.tokenizer if by_rationalyst else models.tokenizer,
+                _strategy(setting, models, rationalyst, args.n, seed),
+                items,
+                task,
+                batch_size=args.batch_size,
+                temperature=0.0 if greedy else args.temperature,
+                seed=seed,
+            )
+            del result["rows"]
+            runs.append(result)
+            if args.json:
+                with args.json.open("a") as file:
+                    file.write(json.dumps({"setting": setting, **result}) + "\n")
+        rows.append(_row(setting, runs))
+    print(table(rows))
+    return 0
+
+
+def _strategy(
+    setting: str, models: tiny.Tiny, rationalyst: RationaleScorer, n: int, seed: int
+) -> Any:
+    words, writer = models.tokenizer, rationalyst.writer
+    own: dict[str, Any] = {"tokenizer": words, "n": n}
+    chance: Any = Chance(seed)
+    judged = RationaleScorer(writer, models.model, words, chat=False)
+
+    def implicit(**how: Any) -> RationaleGuided:
+        return RationaleGuided(RationaleScorer(writer, **how), **own)
+
+    return {
+        "greedy": lambda: None,
+        "greedy by the rationalyst": lambda: None,
+        "random": lambda: StepSearch(chance, **own),
+        "likelihood": lambda: StepSearch(LikelihoodScorer(models.model, words, chat=False), **own),
+        "likelihood by the rationalyst": lambda: StepSearch(
+            LikelihoodScorer(writer.model, writer.tokenizer), **own
+        ),
+        "likelihood, summed": lambda: StepSearch(
+            LikelihoodScorer(models.model, words, chat=False, mean=False), **own
+        ),
+        "likelihood by the rationalyst, summed": lambda: StepSearch(
+            LikelihoodScorer(writer.model, writer.tokenizer, mean=False), **own
+        ),
+        "implicit": implicit,
+        "implicit, summed": lambda: implicit(mean=False),
+        "implicit, subtracted": lambda: implicit(subtract=True),
+        "implicit, discounted": lambda: implicit(discount=0.9),
+        "implicit, judged by the generator": lambda: RationaleGuided(judged, **own),
+        "explicit": lambda: RationaleGuided(rationalyst, **own, supervision="explicit"),
+        "explicit by the rationalyst": lambda: RationaleGuided(
+            rationalyst, tokenizer=writer.tokenizer, n=n, supervision="explicit"
+        ),
+        "process reward model": lambda: StepSearch(models.prm, **own),
+    }[setting]()
+
+
+def _check_reading(rationalyst: RationaleScorer, item: Item) -> None:
+    """Raise unless there is a rationale and it is read."""
+    session = rationalyst.open([item.prompt])
+    (rationale,) = session.rationales()
+    step = [["1 + 1 = 2 (left: 2)"]]
+    ((told,),) = session.score([step], remember=False)
+    plain = LikelihoodScorer(rationalyst.model, rationalyst.tokenizer, chat=rationalyst.chat)
+    (untold,) = plain.score([item.prompt], step)
+    if not rationale or torch.allclose(told, untold.log(), atol=1e-4):
+        raise AssertionError(f"the rationale {rationale!r} changes nothing")
+
+
+def _row(setting: str, runs: Sequence[dict[str, Any]]) -> dict[str, str]:
+    values = [100 * run["accuracy"] for run in runs]
+    items = runs[0]["items"]
+    return {
+        "pick": setting,
+        "accuracy": f"{mean(values):.1f} %",
+        "range": f"{min(values):.1f}-{max(values):.1f}",
+        "sampled": f"{mean(run['cost']['generator']['sampled'] for run in runs) / items:.0f}",
+        "read to score": f"{mean(run['cost']['scorer']['read'] for run in runs) / items:.0f}",
+        "s/item": f"{mean(run['seconds'] for run in runs) / items:.3f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

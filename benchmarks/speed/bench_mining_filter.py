@@ -1,0 +1,173 @@
+"""The filter of mined rationales: documents a second and memory, beside the naive two passes.
+
+    python -m benchmarks.speed.bench_mining_filter --documents 16 --device cuda --dtype bfloat16
+
+The naive way reads, for each rationale, the text with it and the text without it in a row each, and
+builds all logits: one row at a time, or those of all the documents of a batch in two whole passes.
+Ours is ``reason_decode.mining.judge``, a document at a time and by the same batches. The same
+random model and the same documents in the same run; checked first: all give the same deltas.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from benchmarks.speed.kernel_table import DTYPES, peak, time_of
+from reason_decode.core.tags import TAGS
+from reason_decode.io.console import table
+from reason_decode.mining import Marked, judge
+
+DISCOUNT = 0.9
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, time, print."""
+    args = _parser().parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    tokenizer = _tokenizer(args.vocabulary)
+    model: Any = _model(args)
+    documents = _documents(args)
+
+    def naive(rows: int) -> list[float]:
+        pairs = [(x, k) for x in documents for k in range(len(x.rationales))]
+        groups = (pairs[start : start + rows] for start in range(0, len(pairs), rows))
+        return [delta for group in groups for delta in _naive(model, tokenizer, group)]
+
+    def ours(batch: int) -> list[float]:
+        judged = judge(documents, model, tokenizer, discount=DISCOUNT, batch=batch)
+        return [float("nan") if x.delta is None else x.delta for x in judged]
+
+    count = args.batch
+    ways = {
+        "naive, a row at a time": partial(naive, 1),
+        f"naive, two passes for {count} documents": partial(naive, count * args.rationales),
+        "ours, a document at a time": partial(ours, 1),
+        f"ours, {count} documents at a time": partial(ours, count),
+    }
+    deltas = torch.tensor([way() for way in ways.values()])
+    apart = float((deltas - deltas[0]).abs().max())
+    if not apart < args.tolerance:
+        raise AssertionError(f"the ways differ by {apart} nats; at most {args.tolerance}")
+    extra = {name: peak(way, args.device) for name, way in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(args.rounds):
+        for name, way in ways.items():
+            seconds[name].append(time_of(way, args.device))
+    best = {name: min(taken) for name, taken in seconds.items()}
+    _, naive_batch, *_ = best
+    size = sum(x.numel() for x in model.parameters()) / 1e6
+    print(
+        f"{len(documents)} documents, {args.rationales} rationales each, {size:.1f} M parameters, "
+        f"vocabulary {args.vocabulary}, {args.dtype}, {args.device}; deltas differ by {apart:.1e}"
+    )
+    rows = [
+        {
+            "way": name,
+            "documents/s": f"{len(documents) / taken:.2f}",
+            "times faster": f"{best[naive_batch] / taken:.2f}",
+            "extra MiB": f"{extra[name] / 2**20:.0f}",
+            "times less": f"{extra[naive_batch] / max(1, extra[name]):.1f}",
+        }
+        for name, taken in best.items()
+    ]
+    print(table(rows))
+    return 0
+
+
+@torch.inference_mode()
+def _naive(model: Any, tokenizer: Any, pairs: Sequence[tuple[Marked, int]]) -> list[float]:
+    """Deltas of rationales from a row each with it and without, and all their logits."""
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    sums = []
+    for told in (True, False):
+        rows, lengths = [], []
+        for document, index in pairs:
+            row = [token for text in document.texts[: index + 1] for token in ids(text)]
+            row += ids(TAGS.around(document.rationales[index])) if told else []
+            behind = ids(document.texts[index + 1])
+            rows.append(torch.tensor(row + behind))
+            lengths.append(len(behind))
+        # Padding stands behind, where nothing sees it.
+        whole = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(model.device)
+        logp = model(whole, use_cache=False).logits[:, :-1].float().log_softmax(-1)
+        taken = logp.gather(-1, whole[:, 1:, None])[..., 0].cpu()
+        for k, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            weights = DISCOUNT ** torch.arange(length)
+            sums.append(float((weights * taken[k, len(row) - 1 - length : len(row) - 1]).sum()))
+        del logp
+    return [a - b for a, b in zip(sums[: len(pairs)], sums[len(pairs) :], strict=True)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    for name, number in {
+        "documents": 16,
+        "rationales": 6,
+        "segment": 24,
+        "rationale": 25,
+        "vocabulary": 32_000,
+        "width": 256,
+        "layers": 4,
+        "batch": 8,
+        "rounds": 3,
+        "threads": 0,
+    }.items():
+        parser.add_argument(f"--{name}", type=int, default=number, help=f"(default: {number})")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="nats; more for bfloat16")
+    return parser
+
+
+def _tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """A word a token: w0, w1, ..."""
+    vocabulary = {"[UNK]": 0} | {f"w{k}": k for k in range(1, size)}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+
+
+def _model(args: argparse.Namespace) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=args.vocabulary,
+        hidden_size=args.width,
+        intermediate_size=4 * args.width,
+        num_hidden_layers=args.layers,
+        num_attention_heads=max(args.width // 64, 1),
+        max_position_embeddings=8192,
+    )
+    model: Any = LlamaForCausalLM(config).eval()
+    return model.to(args.device, DTYPES[args.dtype])
+
+
+def _documents(args: argparse.Namespace) -> list[Marked]:
+    generator = random.Random(0)
+
+    def words(count: int) -> str:
+        return " ".join(f"w{generator.randrange(1, args.vocabulary)}" for _ in range(count)) + " "
+
+    return [
+        Marked(
+            str(k),
+            "made",
+            tuple(words(args.segment) for _ in range(args.rationales + 1)),
+            tuple(f" {words(args.rationale)}" for _ in range(args.rationales)),
+        )
+        for k in range(args.documents)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

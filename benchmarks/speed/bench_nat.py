@@ -1,0 +1,263 @@
+"""What NAT costs beside two stock LoRAs, and NCE beside plain distillation with one base.
+
+    python -m benchmarks.speed.bench_nat --preset 1b 7b
+
+Time is of a forward pass, the best of some rounds in which all ways take turns. Memory is what a
+training step holds at its peak beside the model, and that with the model. The models are random,
+of the shapes of real ones and with few layers: what an adapter costs beside its layer does not
+depend on how many there are.
+
+Checked first, or the benchmark stops: NAT's layers are the paper's closed form, in float64; the
+losses and gradients of both distillations are those of the formula written out.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.speed.kernel_table import DTYPES, peak, time_of
+from reason_decode.adapters import add_nat, nat_layer
+from reason_decode.adapters.nat_unit import Branch, Unit
+from reason_decode.io.console import table
+from reason_decode.training.examples import IGNORE
+from reason_decode.training.lora import lora_config
+from reason_decode.training.nce import distilled_loss, teach
+
+
+class Shape(NamedTuple):
+    """Of a model, and of the batch that it reads."""
+
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    key_heads: int
+    vocabulary: int
+    rows: int
+    tokens: int
+
+
+PRESETS = {
+    "tiny": Shape(32, 48, 1, 4, 2, 64, 2, 8),
+    "small": Shape(1024, 2816, 2, 16, 4, 8192, 2, 128),
+    "1b": Shape(2048, 8192, 2, 32, 8, 32000, 2, 128),
+    "7b": Shape(4096, 11008, 1, 32, 32, 32000, 1, 256),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, measure and print every preset that was asked for."""
+    args = _arguments(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    for preset in args.preset:
+        for targets in args.targets:
+            shape = PRESETS[preset]
+            names: Any = targets if targets == "all-linear" else targets.split(",")
+            torch.manual_seed(0)
+            model = _model(shape, names, args)
+            ids = torch.randint(3, shape.vocabulary, (shape.rows, shape.tokens)).to(args.device)
+            _check_layers(model)
+            print(f"\n{preset}: {shape.rows} x {shape.tokens} tokens, {args.dtype}, {targets}")
+            print(table(_times(model, ids, args)))
+            print(table(_memory(model, ids, args)))
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--preset", choices=PRESETS, nargs="+", default=["small"])
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        default=["q_proj,v_proj", "all-linear"],
+        help="layers with adapters; the first default is the paper's",
+    )
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--unit", type=int, default=128)
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    return parser.parse_args(argv)
+
+
+def _model(shape: Shape, targets: Any, args: argparse.Namespace) -> Any:
+    """With a stock pair of adapters, and NAT beside the first of them; none is zero."""
+    from peft import get_peft_model
+
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_heads,
+    )
+    # Untyped, since the host's annotation of `to` accepts no device.
+    base: Any = LlamaForCausalLM(config)
+    base = base.to(args.device, DTYPES[args.dtype]).eval()
+    model = get_peft_model(base, lora_config(args.rank, targets=targets), adapter_name="negative")
+    model.add_adapter("second", lora_config(args.rank, targets=targets))
+    add_nat(model, rank=args.rank, dim=args.unit)
+    model.add_adapter("student", lora_config(args.rank, targets=targets))
+    with torch.no_grad():
+        for name, x in model.named_parameters():
+            if "lora_" in name:
+                x.normal_(std=0.02)
+    return model.eval()
+
+
+def written_out(base: Tensor, x: Tensor, positive: Branch, negative: Branch, unit: Unit) -> Tensor:
+    """``integrate`` as the paper writes it."""
+    h = torch.stack([base + each.low @ each.up.T for each in (positive, negative)], dim=-2)
+    h = h.to(unit.query.dtype)
+    logits = (F.linear(h, unit.key) @ F.linear(x, unit.query)[..., None])[..., 0]
+    weight = 2 * unit.beta * logits.softmax(dim=-1)[..., 1:] - unit.beta
+    values = F.linear(F.gelu(F.linear(h, unit.inner)), unit.outer)
+    return base + (1 - weight) * values[..., 0, :] + weight * values[..., 1, :]
+
+
+def _check_layers(model: Any) -> None:
+    for name, layer in model.named_modules():
+        if not hasattr(layer, "lora_nat_q"):
+            continue
+        unit = Unit(
+            *(
+                getattr(layer, f"lora_nat_{x}")["nat"].weight.double()
+                for x in ("q", "k", "v1", "v2")
+            )
+        )
+        x = torch.randn(5, layer.in_features, device=unit.query.device, dtype=torch.float64)
+        weight = layer.base_layer.weight.double()
+        branches = [
+            Branch(
+                x @ layer.lora_A[each].weight.double().T * layer.scaling[each],
+                layer.lora_B[each].weight.double(),
+            )
+            for each in ("nat", "negative")
+        ]
+        expected = written_out(x @ weight.T, x, *branches, unit)
+        found = nat_layer.integrate(x @ weight.T, x, *branches, unit)
+        if not torch.allclose(found, expected, atol=1e-9, rtol=1e-9):
+            raise AssertionError(f"{name}: not the closed form by {(found - expected).abs().max()}")
+        break
+
+
+def _times(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str, str]]:
+    inner: Any = model.base_model  # of one adapter or several
+
+    @torch.no_grad()
+    def read(adapters: list[str]) -> Tensor:
+        return model(ids).logits
+
+    def plain() -> Tensor:
+        with model.disable_adapter():
+            return read([])
+
+    def literal() -> Tensor:
+        with patch.object(nat_layer, "integrate", written_out):
+            return read(["nat"])
+
+    ways: dict[str, tuple[list[str], Callable[[], Any]]] = {
+        "two stock LoRAs": (["negative", "second"], partial(read, ["negative", "second"])),
+        "base alone": (["nat"], plain),
+        "NAT written out": (["nat"], literal),
+        "NAT": (["nat"], partial(read, ["nat"])),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    # The first round is not counted.
+    for _ in tqdm(range(args.rounds + 1), desc="timing", unit="round", disable=None):
+        for name, (adapters, call) in ways.items():
+            inner.set_adapter(adapters)
+            seconds[name].append(time_of(call, args.device))
+    best = {name: min(each[1:]) for name, each in seconds.items()}
+    floor = best["two stock LoRAs"]
+    return [
+        {"forward": name, "ms": f"{1e3 * x:.1f}", "of two LoRAs": f"{x / floor:.2f}"}
+        for name, x in best.items()
+    ]
+
+
+def _memory(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str, str]]:
+    labels = ids.roll(-1, dims=1).clone()
+    labels[:, : ids.shape[1] // 4] = labels[:, -1] = IGNORE
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    model.set_adapter("student")
+    weights = sum(x.numel() * x.element_size() for x in model.parameters())
+    steps = {
+        "plain KD, written out": partial(_literal_step, model, batch, False),
+        "plain KD": partial(_step, model, batch, "none"),
+        "NCE": partial(_step, model, batch, "sequence"),
+    }
+    literal = _literal_step(model, batch, True), _literal_step(model, batch, False)
+    for name, expected in zip(("NCE", "plain KD"), literal, strict=True):
+        _check_step(name, steps[name](), expected, 1e-3 if args.dtype == "float32" else 0.05)
+    # The gradients' own memory is there before the first is measured.
+    extra = {name: min(peak(call, args.device) for _ in range(2)) for name, call in steps.items()}
+    floor = extra["plain KD"]
+    return [
+        {
+            "step": name,
+            "extra MiB": f"{x / 2**20:.1f}",
+            "of plain KD": f"{x / max(1, floor):.2f}",
+            "with the model": f"{(x + weights) / (floor + weights):.2f}",
+        }
+        for name, x in extra.items()
+    ]
+
+
+Step = tuple[float, list[Tensor]]
+
+
+def _step(model: Any, batch: dict[str, Tensor], weigh: Any) -> Step:
+    told = teach(model, batch, weigh=weigh)
+    given = {name: x for name, x in batch.items() if name != "labels"}
+    return _backward(model, distilled_loss(model(**given), batch["labels"], told=told))
+
+
+def _literal_step(model: Any, batch: dict[str, Tensor], calibrated: bool) -> Step:
+    """The formulas of the paper's code, but for padding and prompts, in plain torch."""
+    given = {name: x for name, x in batch.items() if name != "labels"}
+    mask = batch["labels"] != IGNORE
+    weight: Any = 1.0
+    with torch.no_grad():
+        model.set_adapter("nat", inference_mode=True)
+        teacher = model(**given).logits.float().softmax(dim=-1)
+        if calibrated:
+            model.set_adapter("negative", inference_mode=True)
+            negative = model(**given).logits.float().softmax(dim=-1)
+            divergence = (negative * (negative / teacher).log()).sum(dim=-1) * mask
+            weight = 0.5 + torch.tanh(divergence.sum(dim=1) / mask.sum(dim=1))[:, None]
+    model.set_adapter("student")
+    logp = model(**given).logits.float().log_softmax(dim=-1)
+    soft = (-(teacher * logp).sum(dim=-1) * mask * weight).sum() / mask.sum()
+    return _backward(model, 0.5 * F.nll_loss(logp[mask], batch["labels"][mask]) + 0.5 * soft)
+
+
+def _backward(model: Any, loss: Tensor) -> Step:
+    for x in model.parameters():
+        x.grad = None
+    loss.backward()
+    return loss.item(), [x.grad for x in model.parameters() if x.grad is not None]
+
+
+def _check_step(name: str, found: Step, expected: Step, rounding: float) -> None:
+    """Raise if losses or gradients differ by more than so large a share of the largest."""
+    scale = max(float(x.abs().max()) for x in expected[1])
+    wrong = max(float((a - b).abs().max()) for a, b in zip(found[1], expected[1], strict=True))
+    if abs(found[0] - expected[0]) > rounding * expected[0] or wrong > rounding * scale:
+        raise AssertionError(f"{name}: loss {found[0]} is not {expected[0]}, or gradients differ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Seconds of sampling n candidates through a strategy, beside plain ``generate``.
+
+    python -m benchmarks.speed.sampling
+
+``BestOfN`` with a scorer that costs nothing against ``generate(num_return_sequences=n)`` on the
+same prompts, in turns; the ratio is that of the medians. Checked first: one candidate is what plain
+``generate`` samples. Rows differ in how long the prompts are and in whether candidates end at
+different places, for what is saved by reading a prompt once depends on the former, and by dropping
+finished candidates on the latter.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from reason_decode import BestOfN, tiny
+from reason_decode.core.steps import StepSplitter
+from reason_decode.io.console import table
+
+PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
+SHOTS = "Make 12 from 2 3 2.\n2 * 3 = 6 (left: 2 6)\n2 * 6 = 12 (left: 12)\n"
+
+
+class Nothing:
+    """A scorer, and its session, that gives each solution 0 and reads nothing."""
+
+    splitter = StepSplitter()
+    tokens = 0
+
+    def score(self, candidates: Any, solutions: Any = None, remember: bool = True) -> Any:
+        """A zero for each candidate, or for each solution."""
+        if solutions is not None:
+            return [torch.zeros(1) for _ in solutions]
+        return [[torch.zeros(1) for _ in group] for group in candidates]
+
+    def open(self, prompts: Sequence[str]) -> "Nothing":
+        """Itself."""
+        return self
+
+    def keep(self, choice: Any) -> None:
+        """Nothing to keep."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time both and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--n", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--new-tokens", type=int, default=120)
+    args = parser.parse_args(argv)
+    models = tiny.load()
+    nothing: Any = Nothing()
+    best = BestOfN(nothing, tokenizer=models.tokenizer, n=args.n)
+    rows: list[dict[str, str]] = []
+    cases = [(shots, ends) for shots in (0, 8) for ends in (True, False)]
+    for shots, ends in tqdm(cases, unit="case", disable=None):
+        inputs = models.tokenizer(
+            [SHOTS * shots + prompt for prompt in PROMPTS], return_tensors="pt", padding=True
+        )
+        how: dict[str, Any] = {**inputs, "do_sample": True, "max_new_tokens": args.new_tokens}
+        if not ends:
+            how["min_new_tokens"] = args.new_tokens
+        _check(models, how)
+        taken: dict[str, list[float]] = {"plain": [], "ours": []}
+        for seed in range(args.rounds):
+            taken["plain"].append(_time(models, seed, num_return_sequences=args.n, **how))
+            taken["ours"].append(_time(models, seed, custom_generate=best, **how))
+        plain, ours = (statistics.median(times) for times in taken.values())
+        rows.append(
+            {
+                "prompt tokens": str(inputs["input_ids"].shape[1]),
+                "candidates": "end by themselves" if ends else f"all {args.new_tokens} tokens",
+                "generate": f"{plain:.2f} s",
+                "BestOfN": f"{ours:.2f} s",
+                "ratio": f"{ours / plain:.2f}",
+            }
+        )
+    print(table(rows))
+    return 0
+
+
+def _time(models: tiny.Tiny, seed: int, **how: Any) -> float:
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    models.model.generate(**how)
+    return time.perf_counter() - start
+
+
+def _check(models: tiny.Tiny, how: dict[str, Any]) -> None:
+    """Raise unless one candidate, which nothing is chosen from, is what plain sampling says."""
+    nothing: Any = Nothing()
+    one = BestOfN(nothing, tokenizer=models.tokenizer, n=1)
+    said: list[Tensor] = []
+    for strategy in (None, one):
+        torch.manual_seed(0)
+        said.append(models.model.generate(**how, custom_generate=strategy))
+    if not torch.equal(*said):
+        raise AssertionError("BestOfN(n=1) does not sample as plain generate does")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

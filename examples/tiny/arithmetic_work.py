@@ -1,0 +1,95 @@
+"""Worked arithmetic solutions, right ones and ones with a flaw, each step with its verdict."""
+
+import random
+import re
+
+from examples.tiny.countdown_work import Work
+from reason_decode.tasks.arithmetic import Line, lines, prompt
+
+_NUMBER = re.compile(r"-?\d+")
+_TRIPLE = re.compile(r"(-?\d+) ([-+*]) (-?\d+)")
+# A carry that is lost or made up, ten off, is what the base gets wrong most often.
+_SLIP_WEIGHTS = (1, 2, 3, 2)
+
+
+def write(rng: random.Random, expression: str, flaw_at: float | None = None) -> Work:
+    """The worked solution; with ``flaw_at`` one step is wrong and is the last.
+
+    Args:
+        rng: the only source of chance.
+        expression: what to work out.
+        flaw_at: where the flaw is, as a fraction in [0, 1) of the solution; ``None`` for none.
+    """
+    work = lines(expression)
+    texts = [str(line) for line in work]
+    if flaw_at is not None:
+        k = int(flaw_at * len(work))
+        before = work[k - 1].rest if k else expression
+        texts = [*texts[:k], _flawed(rng, work[k], before)]
+    right = [True] * len(texts)
+    right[-1] = flaw_at is None
+    return Work(prompt(expression), tuple(texts), tuple(right))
+
+
+def _flawed(rng: random.Random, line: Line, before: str) -> str:
+    """The line with a wrong result, a wrong copy, or the wrong operation."""
+    while True:
+        chance = rng.random()
+        if line.value is None or chance < 0.2:
+            spoiled = line._replace(rest=_miscopied(rng, line.rest))
+        elif chance < 0.9:
+            wrong = _slip(rng, line.value)
+            spoiled = line._replace(value=wrong, rest=_swap(line.rest, line.value, wrong))
+        else:
+            spoiled = _wrong_operation(rng, line, before)
+        if spoiled != line:
+            return str(spoiled)
+
+
+def _slip(rng: random.Random, x: int) -> int:
+    """A wrong value near the right one: a sign, a digit, a ten, or a small amount off."""
+    (way,) = rng.choices(("sign", "digit", "tens", "small"), _SLIP_WEIGHTS)
+    if way == "sign" and x:
+        return -x
+    if way == "digit" and abs(x) >= 10:
+        digits = list(str(abs(x)))
+        k = rng.randrange(len(digits))
+        digits[k] = str(rng.randrange(10))
+        wrong = int("".join(digits)) * (-1 if x < 0 else 1)
+        return wrong if wrong != x else x + 1
+    if way == "tens":
+        return x + rng.choice((-1, 1)) * rng.choice((10, 10, 10 * rng.randint(2, 9), 100))
+    return x + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, rng.randint(2, 12)))
+
+
+def _swap(rest: str, old: int, new: int) -> str:
+    return re.sub(rf"(?<!\d){re.escape(str(old))}(?!\d)", str(new), rest, count=1)
+
+
+def _miscopied(rng: random.Random, rest: str) -> str:
+    """The rest with one number changed, an operator changed, or the last term lost."""
+    numbers = list(_NUMBER.finditer(rest))
+    signs = list(re.finditer(r" [-+*] ", rest))
+    way = rng.random()
+    if signs and way < 0.3:
+        at = rng.choice(signs)
+        return rest[: at.start()] + rng.choice((" + ", " - ", " * ")) + rest[at.end() :]
+    if signs and way < 0.4 and "(" not in rest:
+        return rest[: signs[-1].start()]
+    if not numbers:
+        return rest
+    at = rng.choice(numbers)
+    return rest[: at.start()] + str(_slip(rng, int(at[0]))) + rest[at.end() :]
+
+
+def _wrong_operation(rng: random.Random, line: Line, before: str) -> Line:
+    """Right arithmetic on a pair that is not next, or the right pair under another operator."""
+    pairs = list(_TRIPLE.finditer(before))
+    if not pairs:
+        return line
+    at = rng.choice(pairs)
+    op = at[2] if rng.random() < 0.6 else rng.choice("+-*")
+    a, b = int(at[1]), int(at[3])
+    value = {"+": a + b, "-": a - b, "*": a * b}[op]
+    rest = before[: at.start()] + str(value) + before[at.end() :]
+    return line._replace(operation=f"{a} {op} {b}", value=value, rest=rest)

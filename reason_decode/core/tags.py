@@ -1,0 +1,20 @@
+"""The tags around a rationale in a text."""
+
+from typing import NamedTuple
+
+
+class Tags(NamedTuple):
+    """What stands before and behind a rationale in a text.
+
+    Source: RATIONALYST's samplers and filter (JHU-CLSP/RATIONALYST at be0b1cf).
+    """
+
+    opening: str = "<BOT>"
+    closing: str = "<EOT>"
+
+    def around(self, rationale: str) -> str:
+        """The rationale between its tags."""
+        return f"{self.opening}{rationale}{self.closing}"
+
+
+TAGS = Tags()

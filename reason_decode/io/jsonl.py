@@ -1,0 +1,228 @@
+"""JSON Lines with rows that may be malformed, and files that are written whole or not at all."""
+
+import gzip
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "Reject",
+    "check_writable",
+    "read_jsonl",
+    "replacing",
+    "stream_rows",
+    "write_json",
+    "write_rows",
+    "write_text",
+]
+
+MAX_LINE = 2**26
+"""Bytes of a line. What is longer is no row but a device, another kind of file, or a gzip bomb, and
+what is behind it is not looked for."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that was set aside.
+
+    Args:
+        row: its line in the file, from 1; in a JSON document its place in the list, from 1.
+        reason: what is wrong with it.
+    """
+
+    row: int
+    reason: str
+
+
+def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    r"""The objects of a JSON Lines file with their line numbers, and what holds none, in order.
+
+    No more than one line is in memory. A file called ``.json`` that begins with ``[`` is one
+    document instead, read whole: the form in which small benchmarks are published.
+
+    Args:
+        path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
+            the lines before the break; one with bad bytes in it also those, if any, that they seem
+            to hold until the fault shows. A line of more than 64 MiB ends the reading too.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     file.writelines(['{"a": 1}\n', '[2]\n'])
+        ...     file.flush()
+        ...     list(stream_rows(file.name))
+        [(1, {'a': 1}), Reject(row=2, reason='got a JSON list; need an object')]
+    """
+    opener = gzip.open if str(path).endswith(".gz") else open
+    number = 0
+    with opener(path, "rb") as file:
+        try:
+            if str(path).removesuffix(".gz").endswith(".json"):
+                document = file.read(64).lstrip().startswith(b"[")
+                file.seek(0)
+                if document:
+                    yield from _elements(file.read())
+                    return
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+                if len(line) > MAX_LINE:
+                    yield Reject(number, f"a line of more than {MAX_LINE} bytes")
+                    return
+                yield _row(number, line)
+        except EOFError as error:
+            yield Reject(number + 1, f"the gzip file is broken from here on: {error}")
+        except (zlib.error, gzip.BadGzipFile) as error:
+            reason = f"the gzip file is broken from here on, or from before: {error}"
+            yield Reject(number + 1, reason)
+
+
+def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:
+    if not line.strip():
+        return Reject(number, "blank line")
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Reject(number, f"no JSON: {error}")
+    return _object(number, row)
+
+
+def _elements(document: bytes) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    try:
+        rows = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        yield Reject(1, f"no JSON: {error}")
+        return
+    for place, row in enumerate(rows, start=1):
+        yield _object(place, row)
+
+
+def _object(number: int, row: Any) -> tuple[int, dict[str, Any]] | Reject:
+    if isinstance(row, dict):
+        return number, row
+    return Reject(number, f"got a JSON {type(row).__name__}; need an object")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON Lines, as they come; the file appears only once it is whole.
+
+    Args:
+        path: see ``replacing``.
+        rows: any number.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_rows(Path(folder, "rows.jsonl"), [{"a": 1}])
+        ...     list(stream_rows(Path(folder, "rows.jsonl")))
+        [(1, {'a': 1})]
+    """
+    with replacing(path) as name, name.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file, the whole of it or nothing: see ``replacing``.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_text(Path(folder, "note"), "all")
+        ...     Path(folder, "note").read_text()
+        'all'
+    """
+    with replacing(path) as name:
+        name.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name beside a file to write to, which takes the file's place if all goes well.
+
+    Raises:
+        OSError: it cannot be written; the file that was there before is left as it was.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "note")) as name:
+        ...         written = name.write_text("all")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['note']
+    """
+    path = Path(path)
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    name = Path(made)
+    try:
+        yield name
+        # mkstemp keeps others from reading; a result is as readable as any file written here.
+        mask = os.umask(0)
+        os.umask(mask)
+        name.chmod(0o666 & ~mask)
+        name.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        name.unlink(missing_ok=True)
+
+
+def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:
+    """The objects of a JSON Lines file with their line numbers, and the lines that hold none.
+
+    Args:
+        path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
+            the lines before the break.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    rows: list[tuple[int, dict[str, Any]]] = []
+    rejected: list[Reject] = []
+    for row in stream_rows(path):
+        if isinstance(row, Reject):
+            rejected.append(row)
+        else:
+            rows.append(row)
+    return rows, rejected
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write data as indented JSON, the whole file or nothing; see ``write_text``.
+
+    Raises:
+        ValueError: the data hold NaN or infinity, which JSON has no word for.
+        OSError: the file cannot be written.
+    """
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise now, before any work is spent, if a file could not be written later.
+
+    Raises:
+        ValueError: the path is a folder or a device, or its folder is missing or read-only.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"got the folder {path} as an output file; name a file in it")
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the device's place.
+        raise ValueError(f"got {path} as an output file, which is a device or a pipe; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"cannot write {path}: the folder {path.parent} does not exist; mkdir -p {path.parent}"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: the folder {path.parent} is read-only")

@@ -1,0 +1,50 @@
+"""Models and tokenizers by name: ``tiny``, a local folder, or a Hub id."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.devices import default_device
+
+__all__ = ["load_model", "load_tokenizer", "packaged"]
+
+WEIGHTS = Path(__file__).parents[1] / "tiny" / "weights"
+
+
+def packaged(name: str) -> Path:
+    """Folder of a packaged model: ``base``, ``prm``, ``orm``, ``rationalyst`` or ``ranker``."""
+    return WEIGHTS / name
+
+
+def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load a causal language model in evaluation mode and its tokenizer, on the default device.
+
+    Args:
+        name: ``tiny``, a folder written by ``save_pretrained``, or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: the checkpoint cannot be read, or lacks weights.
+    """
+    name = str(packaged("base")) if name == "tiny" else name
+    tokenizer = load_tokenizer(name)
+    # Untyped, since the host's annotation of `to` accepts no device.
+    model: Any = load_checkpoint(AutoModelForCausalLM, name, dtype="auto")
+    return model.to(default_device()).eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer; one without a padding token gets its end of sequence for one, to batch with.
+
+    Args:
+        name: a folder or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+    """
+    tokenizer = load_words(name)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

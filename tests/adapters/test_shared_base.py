@@ -1,0 +1,66 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from reason_decode import RationaleGuided, RationaleScorer
+from reason_decode.adapters import with_adapter
+from reason_decode.models.heads import source_of
+from reason_decode.scorers import RationaleWriter
+from reason_decode.tiny import WEIGHTS, Tiny, load
+from reason_decode.training.lora import with_lora
+
+pytest.importorskip("peft", reason="LoRA needs peft")
+pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """A folder with an adapter that changes what the tiny base says."""
+    learner = with_lora(load().model, rank=2)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, x in learner.named_parameters():
+            if "lora_B" in name:
+                x.normal_(std=0.1)
+    learner.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_roles_share_their_weights_and_keep_apart(tiny: Tiny, adapter):
+    ids = torch.tensor([tiny.tokenizer("Make 36 from 4 5 6 10.\n")["input_ids"]])
+    with torch.no_grad():
+        plain = tiny.model(ids).logits
+        adapted = with_adapter(tiny.model, adapter)
+        alone = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
+        alone.load_adapter(str(adapter))
+        torch.testing.assert_close(adapted(ids).logits, alone(ids).logits)
+        assert not torch.allclose(adapted(ids).logits, plain, atol=1e-2)
+        assert torch.equal(tiny.model(ids).logits, plain)
+    assert source_of(adapted) == str(adapter) and source_of(tiny.model) != str(adapter)
+    own = {x.data_ptr() for x in tiny.model.parameters()}
+    fresh = [x for x in adapted.parameters() if x.data_ptr() not in own]
+    assert sum(x.numel() for x in fresh) < 0.05 * sum(x.numel() for x in tiny.model.parameters())
+
+
+def test_writer_judge_and_generator_are_roles_of_one_base(tiny: Tiny, adapter):
+    """With a rationale of each writer, the same as with models that share nothing."""
+    words = tiny.tokenizer
+    inputs = words(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+    how = {"do_sample": True, "max_new_tokens": 40, "return_dict_in_generate": True}
+    apart = load().model
+    apart.load_adapter(str(adapter))
+    said = []
+    for writes in (with_adapter(tiny.model, adapter), apart.eval()):
+        writer = RationaleWriter(writes, words, chat=False, max_new_tokens=4)
+        rationalyst = RationaleScorer(writer, tiny.model, words, chat=False)
+        guided = RationaleGuided(rationalyst, tokenizer=words, n=2, max_steps=2)
+        torch.manual_seed(0)
+        out = tiny.model.generate(**inputs, **how, custom_generate=guided)
+        rounds = out.traces[0].rounds
+        said.append([(step.text, step.rationale) for steps in rounds for step in steps])
+    assert said[0] == said[1] and all(rationale for _, rationale in said[0])
+
+
+def test_an_adapter_goes_on_a_model_without_one(tiny: Tiny, adapter):
+    with pytest.raises(ValueError, match="that both adapters were trained on"):
+        with_adapter(with_adapter(tiny.model, adapter), adapter)

@@ -1,0 +1,138 @@
+"""Votes: who wins, who ties, who never wins, what is refused."""
+
+import math
+
+import pytest
+
+from reason_decode.core.voting import (
+    Votes,
+    check_stop,
+    decided,
+    hold_probability,
+    majority,
+    should_stop,
+    weighted,
+)
+
+
+def test_majority_counts_equal_answers_together():
+    votes = majority(["2", "1/2", "0.5", "2", "50%"])
+    assert votes == Votes("1/2", {"2": 2.0, "1/2": 3.0}, (1, 2, 4), 1)
+
+
+def test_a_tie_goes_to_the_answer_that_appeared_first():
+    assert majority(["b", "a", "a", "b"]).answer == "b"
+    assert weighted(["b", "a"], [0.0, 0.0]).answer == "b"
+
+
+def test_none_wins_only_when_nobody_answers():
+    assert majority([None, None, "7"]) == Votes("7", {"7": 1.0}, (2,), 2)
+    assert weighted([None, "7"], [9.0, 0.0]).answer == "7"
+    assert weighted([None, None], [0.1, 0.2]) == Votes(None, {}, (0, 1), 1)
+
+
+def test_weights_decide_and_the_heaviest_voter_represents():
+    votes = weighted(["1", "2", "1", "2", "2"], [0.9, 0.5, 0.9, 0.6, 0.6])
+    assert votes.answer == "1"
+    assert weighted(["1", "2", "2", "2"], [0.9, 0.25, 0.5, 0.5]).representative == 2
+
+
+def test_equal_weights_are_a_majority():
+    answers = ["3", None, "4", "8/2", "3", "4"]
+    assert weighted(answers, [1.0] * 6) == majority(answers)
+
+
+def test_the_sum_does_not_depend_on_the_order_of_voters():
+    weights = [0.1] * 10 + [1e16, 1.0]
+    forward = weighted(["a"] * 12, weights).weights["a"]
+    assert forward == weighted(["a"] * 12, weights[::-1]).weights["a"] == math.fsum(weights)
+
+
+def test_the_equality_may_be_the_callers():
+    assert majority(["Cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights == {
+        "Cat": 1.0,
+        "car": 1.0,
+        "dog": 1.0,
+    }
+    assert majority(["cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights["cat"] == 2.0
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -0.5])
+def test_a_bad_weight_is_named(weight: float):
+    with pytest.raises(ValueError, match="candidate 1 has the weight"):
+        weighted(["a", None], [1.0, weight])
+
+
+def test_lengths_are_checked():
+    with pytest.raises(ValueError, match="got 1 weights for 2 answers"):
+        weighted(["a", "b"], [1.0])
+    with pytest.raises(ValueError, match="got no answers"):
+        majority([])
+
+
+def test_a_vote_is_decided_when_the_rest_cannot_change_it():
+    assert decided([3.0, 1.0], left=1)
+    assert not decided([3.0, 1.0], left=2)
+    assert decided([1.0], left=0)
+    assert not decided([], left=0)
+
+
+def _held(counts: tuple[int, ...], left: int) -> float:
+    """The leader's chance, by every way in which the votes to come may be given."""
+    if left == 0:
+        return float(counts[0] >= max(counts))
+    # The last is an answer that nobody has named so far.
+    weights = [v - 0.5 for v in counts] + [0.5 + 0.5 * len(counts)]
+    futures = [(*counts[:k], v + 1, *counts[k + 1 :]) for k, v in enumerate(counts)]
+    futures.append((*counts, 1))
+    ways = zip(weights, futures, strict=True)
+    return sum(weight * _held(after, left - 1) for weight, after in ways) / sum(weights)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 5])
+@pytest.mark.parametrize("counts", [(4,), (5, 2), (2, 2), (2, 1, 1, 1), (7, 3, 1)])
+def test_the_probability_to_hold_is_the_sum_over_all_that_voters_may_say(
+    counts: tuple[int, ...], left: int
+) -> None:
+    found = hold_probability([float(v) for v in counts[::-1]], left)
+    assert found == pytest.approx(_held(counts, left), abs=1e-12)
+
+
+@pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0]])
+def test_of_many_voters_it_is_the_integral_over_how_two_answers_share_them(
+    counts: list[float],
+) -> None:
+    left = 30
+    first, second = sorted([*counts, 0.0, 0.0])[-1:-3:-1]
+    total = held = 0.0
+    for k in range(1, 2000):
+        p = k / 2000
+        density = p**first * (1 - p) ** second
+        total += density
+        held += density * sum(
+            math.comb(left, x) * p**x * (1 - p) ** (left - x)
+            for x in range(left + 1)
+            if first + x >= second + left - x
+        )
+    assert hold_probability(counts, left) == pytest.approx(held / total, abs=1e-3)
+
+
+def test_without_voters_left_a_lead_holds_and_without_end_it_is_the_published_one() -> None:
+    assert hold_probability([3.0, 1.0], left=0) == 1.0
+    # P(p > 1/2) for p ~ Beta(4, 2), by 5 coins of which at most 3 show heads.
+    assert hold_probability([3.0, 1.0], left=2000) == pytest.approx(26 / 32, abs=1e-3)
+    assert hold_probability([], left=3) == 0.0
+
+
+def test_each_rule_stops_where_it_says() -> None:
+    assert not should_stop([9.0], left=0, stop=None)
+    assert should_stop([2.0], left=6, stop=0.9)
+    assert not should_stop([1.0], left=7, stop=0.9)
+    assert not should_stop([2.0], left=6, stop="decided")
+    assert should_stop([2.0, 1.0], left=0, stop=0.9)
+
+
+@pytest.mark.parametrize("stop", [0.5, 1.0, 1, "soon", True])
+def test_other_rules_are_refused(stop: object):
+    with pytest.raises(ValueError, match="allowed are 'decided', a probability"):
+        check_stop(stop)

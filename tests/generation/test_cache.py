@@ -1,0 +1,81 @@
+import pytest
+import torch
+from transformers import LlamaForCausalLM, StaticCache
+from transformers.cache_utils import DynamicCache
+
+from reason_decode.generation.cache import (
+    check_branchable,
+    keep_history,
+    make_growing,
+    new_cache,
+    stack_rows,
+    take_row,
+)
+
+
+def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
+    """Three rows of unequal length, stacked with padding, give the logits of a full pass each."""
+    rows = [torch.randint(3, 64, (length,)) for length in (4, 9, 6)]
+    caches = []
+    for ids in rows:
+        cache = DynamicCache(config=tiny_llama.config)
+        tiny_llama(ids[None, :-1], past_key_values=cache)
+        caches.append(take_row(cache, 0, 0))
+    assert [row[0][0].shape[1] for row in caches] == [3, 8, 5]
+    lengths = torch.tensor([3, 8, 5])
+    mask = torch.arange(9) >= 8 - torch.cat([lengths])[:, None]
+    logits = tiny_llama(
+        torch.stack([ids[-1:] for ids in rows]),
+        attention_mask=mask.long(),
+        position_ids=lengths[:, None],
+        past_key_values=stack_rows(caches, tiny_llama.config),
+    ).logits
+    for k, ids in enumerate(rows):
+        torch.testing.assert_close(logits[k, -1], tiny_llama(ids[None]).logits[0, -1])
+
+
+def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) -> None:
+    cache = DynamicCache(config=tiny_llama.config)
+    tiny_llama(torch.randint(3, 64, (8, 5)), past_key_values=cache)
+    keys, _ = take_row(cache, 3, 1)[0]
+    assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
+
+
+def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCausalLM) -> None:
+    """Through tokens past its spare room, rows picked, rows repeated and positions cropped."""
+    plain, growing = (DynamicCache(config=tiny_llama.config) for _ in range(2))
+    ids = torch.randint(3, 64, (4, 5))
+    for cache in (plain, growing):
+        tiny_llama(ids, past_key_values=cache)
+    make_growing(growing)
+    for k in range(60):
+        count = 4 if k <= 10 else 2 if k <= 20 else 6
+        token = torch.randint(3, 64, (count, 1))
+        one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, growing))
+        assert torch.equal(one, two)
+        for cache in (plain, growing):
+            if k == 10:
+                cache.batch_select_indices(torch.tensor([0, 2]))
+            elif k == 20:
+                cache.batch_repeat_interleave(3)
+            elif k == 30:
+                cache.crop(-7)
+    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(growing, 1, 2), strict=True):
+        assert torch.equal(a, c) and torch.equal(b, d)
+
+
+def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) -> None:
+    check_branchable(DynamicCache(config=tiny_llama.config), "StepSearch")
+    static = StaticCache(config=tiny_llama.config, max_cache_len=8)
+    with pytest.raises(ValueError, match="StepSearch branches .* got StaticCache"):
+        check_branchable(static, "StepSearch")
+    with pytest.raises(ValueError, match="got NoneType"):
+        check_branchable(None, "StepSearch")
+    windows = {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}
+    sliding = tiny_llama.config.__class__.from_dict({**tiny_llama.config.to_dict(), **windows})
+    lost = DynamicCache(config=sliding)
+    LlamaForCausalLM(sliding)(torch.tensor([[5, 6, 7, 8, 9]]), past_key_values=lost)
+    keep_history(lost)
+    with pytest.raises(ValueError, match="DynamicSlidingWindowLayer"):
+        check_branchable(lost, "StepSearch")
+    check_branchable(new_cache(sliding), "StepSearch")

@@ -1,0 +1,32 @@
+import pytest
+
+from reason_decode.io import console as text
+
+
+def test_a_table_is_aligned_numbers_to_the_right():
+    rows = [{"pick": "a", "right": "7"}, {"pick": "best of n", "right": "123"}]
+    assert text.table(rows) == "pick       right\na              7\nbest of n    123"
+
+
+def test_shares_are_percentages():
+    assert (text.percent(0.125), text.percent(None)) == ("12.5 %", "-")
+
+
+def test_model_text_cannot_steer_the_terminal():
+    assert text.printable("a\x1b[2J\x07\u202eé") == "a\\x1b[2J\\x07\\u202eé"
+
+
+@pytest.mark.parametrize(
+    ("tty", "no_color", "expected"),
+    [
+        (True, "", "\x1b[31mx\x1b[0m"),
+        (True, "1", "x"),
+        (False, "", "x"),
+    ],
+)
+def test_colour_is_for_terminals(
+    monkeypatch: pytest.MonkeyPatch, tty: bool, no_color: str, expected: str
+):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert text.painted("x", "red") == expected

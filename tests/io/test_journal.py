@@ -1,0 +1,77 @@
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reason_decode.io.journal import Journal, begin, read_rows
+from reason_decode.io.jsonl import write_text
+
+
+def names(row: Any) -> list[int]:
+    return [int(row["id"])]
+
+
+class Full:
+    """A file on a disk that has room for so many bytes more."""
+
+    def __init__(self, file: Any, room: int):
+        self.file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = self.file.write(data[: self.room])
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_leaves_the_rows_before_it_whole_and_says_what_to_do(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    with Journal(path, names) as journal:
+        journal.append({"id": 1}, {"id": 2})
+        whole = path.read_bytes()
+        file: Any = journal.file
+        journal.file = Full(file, 12)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left on device.*before is whole.*Make room"):
+            journal.append({"id": 3}, {"id": 4})
+        assert path.read_bytes() == whole and journal.done == {1, 2}
+        journal.file = file
+        journal.append({"id": 3})
+    assert [row["id"] for row in read_rows(path, names)] == [1, 2, 3]
+
+
+def test_a_file_that_is_replaced_is_left_alone_by_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "result.json"
+    write_text(path, "before")
+
+    def full(self: Path, data: str, encoding: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="cannot write .*result.json: No space left"):
+        write_text(path, "after")
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_row_with_a_number_that_is_none_is_not_begun(tmp_path: Path):
+    with Journal(tmp_path / "rows.jsonl", names) as journal:
+        with pytest.raises(ValueError, match="JSON compliant"):
+            journal.append({"id": 1}, {"id": 2, "score": float("nan")})
+    assert (tmp_path / "rows.jsonl").read_bytes() == b""
+
+
+def test_a_run_goes_on_with_the_options_it_was_begun_with_only(tmp_path: Path):
+    path = tmp_path / "settings.json"
+    for _ in range(2):
+        begin(path, {"n": 8, "rows": (1, 2)}, "take another --out")
+    with pytest.raises(ValueError, match=r"\(n: 8, now 16\); take another --out"):
+        begin(path, {"n": 16, "rows": (1, 2)}, "take another --out")
+    assert json.loads(path.read_text())["n"] == 8

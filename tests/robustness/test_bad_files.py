@@ -1,0 +1,258 @@
+"""Files that are damaged, endless, devices or of another kind, and commands that are given them.
+
+The table's rows that stand elsewhere: malformed and blank lines, an output of another input, a run
+cut off (test_cli_generate.py), a missing file (test_cli_options.py), a gzip file that ends early
+(test_files.py), rubbish of a million rows (test_data.py), wrong columns and rows (test_tasks.py).
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reason_decode.cli import main, solve
+from reason_decode.evaluation import TASKS
+from reason_decode.io import jsonl as rows
+from reason_decode.io.jsonl import Reject, check_writable, stream_rows, write_json
+from tests.fakes import ByteTokenizer, Guided, ScriptedModel
+
+GOOD = b'{"prompt": "a"}\n'
+LINES: dict[str, tuple[str, bytes, list[str], str | None]] = {
+    # what the file is called, what it holds, the prompts that are read, why the other is not
+    "a byte order mark": ("x.jsonl", b"\xef\xbb\xbf" + GOOD, ["a"], None),
+    "ends of Windows": ("x.jsonl", GOOD.replace(b"\n", b"\r\n") * 2, ["a", "a"], None),
+    "no end at all": ("x.jsonl", GOOD.strip(), ["a"], None),
+    "a key twice": ("x.jsonl", b'{"prompt": "z", "prompt": "a"}\n', ["a"], None),
+    "NaN beside it": ("x.jsonl", b'{"prompt": "a", "x": [NaN, Infinity]}\n', ["a"], None),
+    "a list in JSON": ("x.json", b'[{"prompt": "a"}, {"prompt": 1}]', ["a"], "got the prompt 1"),
+    "no UTF-8": ("x.jsonl", b'{"prompt": "\xff\xfe"}\n' + GOOD, ["a"], "'utf-8' codec can't"),
+    "half a character": ("x.jsonl", b'{"prompt": "\\ud800"}\n' + GOOD, ["a"], "half a character"),
+    "deep nesting": ("x.jsonl", b"[" * 200_000 + b"\n" + GOOD, ["a"], "no JSON: .*recursion"),
+    "a number of 6,000 digits": (
+        "x.jsonl",
+        b'{"prompt": "z", "x": ' + b"9" * 6000 + b"}\n" + GOOD,
+        ["a"],
+        "no JSON: .*digits",
+    ),
+    "a line of 10 MB": (
+        "x.jsonl",
+        b'{"x": "' + b"y" * 10**7 + b'"}\n' + GOOD,
+        ["a"],
+        "got the prompt None; need a text",
+    ),
+    "a prompt of nothing": ("x.jsonl", b'{"prompt": ""}\n' + GOOD, ["a"], "got the prompt ''"),
+    "a prompt that is a list": ("x.jsonl", b'{"prompt": ["a"]}\n' + GOOD, ["a"], "need a text"),
+    "a gzip file cut off": (
+        "x.jsonl.gz",
+        gzip.compress(b"".join(b'{"prompt": "%d"}\n' % k for k in range(5000)))[:-9],
+        [str(k) for k in range(5000)],
+        "the gzip file is broken from here on",
+    ),
+}
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
+    scripted = ScriptedModel(str.upper)
+    monkeypatch.setattr(solve, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(solve, "make_strategy", lambda *_: Guided(lambda prompt: [prompt.upper()]))
+    return scripted
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_what_can_be_read_is_and_the_rest_is_set_aside(
+    tmp_path: Path, model: ScriptedModel, case: str
+):
+    name, data, prompts, reason = LINES[case]
+    source, out = tmp_path / name, tmp_path / "out.jsonl"
+    source.write_bytes(data)
+    argv = ["generate", "--input", str(source), "--output", str(out), "--batch-size", "5000"]
+    assert main(argv) == 0
+    made = [json.loads(line) for line in out.read_text().splitlines()]
+    read = [row["prompt"] for row in made]
+    # Of a gzip file that was cut off, what its last block held is lost.
+    assert read == prompts[: len(read)] and (len(read) == len(prompts) or case.startswith("a gzip"))
+    aside = Path(f"{out}.rejected.jsonl")
+    assert aside.exists() == (reason is not None)
+    if reason is not None:
+        (row,) = map(json.loads, aside.read_text().splitlines())
+        assert re.search(reason, row["reason"])
+
+
+def written(name: str, data: bytes) -> Callable[[Path], str]:
+    """Makes the file and names it."""
+
+    def make(folder: Path) -> str:
+        (folder / name).write_bytes(data)
+        return str(folder / name)
+
+    return make
+
+
+def folder(path: Path) -> str:
+    return str(path)
+
+
+ROW = b'{"prompt": "p", "completions": ["a"], "labels": [true]}\n'
+GAME = b"Rank,Puzzles\n1,1 4 4 8\n"
+COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
+    # the command, the file that it is given, more options, the line that it ends with
+    "a folder as prompts": (["generate", "--input"], folder, [], "Is a directory"),
+    "no prompts": (["generate", "--input"], written("x", b""), [], "has no .*line .0 malformed"),
+    "blank lines": (["generate", "--input"], written("x", b"\n\n"), [], "line 1: blank line"),
+    "UTF-16": (["generate", "--input"], written("x", GOOD.decode().encode("utf-16")), [], "codec"),
+    "bytes": (["generate", "--input"], written("x", bytes(range(256))), [], "no JSON"),
+    "no gzip file": (["generate", "--input"], written("x.gz", GOOD), [], "Not a gzipped file"),
+    "a folder as output": (
+        ["generate", "--output", "/tmp", "--input"], written("x", GOOD), [], "name a file in it"
+    ),
+    "a device as output": (
+        ["generate", "--output", "/dev/full", "--input"], written("x", GOOD), [], "device or a pipe"
+    ),
+    "no folder for the output": (
+        ["generate", "--output", "/no/x", "--input"], written("x", GOOD), [], "mkdir -p /no"
+    ),
+    "a seed of 100 bits": (
+        ["generate", "--input"], written("x", GOOD), ["--seed", str(2**100)], "at most 63 bits"
+    ),
+    "a vote that stops at 2": (
+        ["generate", "--input"],
+        written("x", GOOD),
+        ["--strategy", "self-consistency", "--stop", "2"],
+        "got stop=2.0; allowed",
+    ),
+    "a table of bytes": (["eval", "--task", "game24", "--data"], written("x", b"\xff" * 99), [],
+        "has no column"),
+    "a field of 200,000 digits": (
+        ["eval", "--task", "game24", "--data"],
+        written("x", b"Rank,Puzzles\n1," + b"9" * 200_000 + b"\n"),
+        [],
+        "no usable rows .*field larger than field limit",
+    ),
+    "no four numbers": (
+        ["eval", "--task", "game24", "--data"], written("x", b"Rank,Puzzles\n1,\x00\n"), [],
+        "need four whole numbers",
+    ),
+    "nested examples": (
+        ["eval", "--task", "bbh-arithmetic", "--data"],
+        written("x", b'{"examples": ' + b"[" * 200_000),
+        [],
+        "is no JSON: maximum recursion",
+    ),
+    "examples of nothing": (
+        ["eval", "--task", "bbh-arithmetic", "--data"],
+        written("x", b'{"examples": [1, null, {"input": "1 + 1", "target": 2}]}'),
+        [],
+        "3 malformed; row 1: the example has no text",
+    ),
+    "a result in a device": (
+        ["eval", "--task", "game24", "--json", "/dev/null", "--data"], written("x", GAME), [],
+        "device or a pipe",
+    ),
+    "a threshold that is no number": (
+        ["verify", "--threshold", "nan", "--data"], written("x", ROW), [], "got threshold=nan"
+    ),
+    "one fold": (["verify", "--folds", "1", "--data"], written("x", ROW), [], "got 1 folds"),
+    "a share of 2": (
+        ["verify", "--calibrate-share", "2", "--data"], written("x", ROW), [], "a share of 2.0"
+    ),
+    "half a character in a sample": (
+        ["rerank", "--task", "game24", "--input"],
+        written("x", b'{"puzzle": "1 4 4 8", "samples": ["\\ud800"]}\n'),
+        [],
+        "line 1: got sample 0 with half a character",
+    ),
+    "no samples": (
+        ["rerank", "--task", "game24", "--input"],
+        written("x", b'{"puzzle": "1 4 4 8", "samples": []}\n'),
+        [],
+        "no list of texts, or an empty one",
+    ),
+    "labels by no number": (
+        ["label", "--prm", "tiny", "--threshold", "nan", "--out", "OUT", "--data"],
+        written("x", ROW), [], "need a finite threshold",
+    ),
+    "labels by two": (
+        ["label", "--prm", "tiny", "--model", "tiny", "--out", "OUT", "--data"],
+        written("x", ROW), [], "pass one of --prm P and --model M",
+    ),
+    "a rate that is no number": (
+        ["train", "prm", "--learning-rate", "nan", "--out", "OUT", "--data"],
+        written("x", ROW), [], "got learning_rate=nan; it must be positive",
+    ),
+    "a file as the folder of a model": (
+        ["train", "prm", "--model", "no/such/model", "--out", "OUT", "--data"],
+        written("x", ROW), [], "there is no folder no/such/model",
+    ),
+    "mined by no number": (
+        ["mine", "--writer", "given", "--threshold", "nan", "--out", "OUT", "--data"],
+        written("x", b'{"text": "a"}\n'), [], "got --threshold nan; need finite numbers",
+    ),
+    "options that are a list": (
+        ["mine", "--writer", "given", "--executor-options", "[1]", "--out", "OUT", "--data"],
+        written("x", b'{"text": "a"}\n'), [], "need an object",
+    ),
+    "a writer that is no function": (
+        ["mine", "--writer", "os:nothing", "--out", "OUT", "--data"],
+        written("x", b'{"text": "a"}\n'), [], "the module os has no function 'nothing'",
+    ),
+    "a writer of no module": (
+        ["mine", "--writer", "nomodule:f", "--out", "OUT", "--data"],
+        written("x", b'{"text": "a"}\n'), [], "No module named 'nomodule'",
+    ),
+    "a problem that is none": (["demo", "--problem"], lambda path: "9^9^9^9", [], "got the probl"),
+    "a problem of nothing": (["demo", "--problem"], lambda path: "1 / 0", [], "write four whole"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_command_that_cannot_ends_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+):
+    # Regression: half characters, deep nesting, long fields and devices were tracebacks or had no
+    # end; NaN was a threshold that nothing reached.
+    argv, given, more, message = COMMANDS[case]
+    argv = [str(tmp_path / "out") if word == "OUT" else word for word in argv]
+    argv = [*argv, given(tmp_path), *more]
+    if argv[0] == "generate" and "--output" not in argv:
+        argv += ["--output", str(tmp_path / "out.jsonl")]
+    if argv[0] == "eval":
+        argv += ["--strategy", "greedy"]
+    assert main(argv) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "reason-decode" in line]
+    assert len(said) == 1 and said[0].startswith(f"reason-decode {argv[0]}: ")
+    assert re.search(message, said[0]), said[0]
+
+
+def test_a_mark_of_byte_order_hides_no_column(tmp_path: Path):
+    # Regression: a table that a spreadsheet had saved had no column Rank, but \ufeffRank.
+    path = tmp_path / "24.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + GAME)
+    items, rejected = TASKS["game24"].load(path, None)
+    assert [item.id for item in items] == [1] and not rejected
+    path = tmp_path / "bbh.json"
+    path.write_bytes(b'\xef\xbb\xbf{"examples": [{"input": "1 + 1 =", "target": "2"}]}')
+    assert len(TASKS["bbh-arithmetic"].load(path, None)[0]) == 1
+
+
+def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Regression: /dev/zero, or a gzip bomb of one line, was read into memory until there was none.
+    monkeypatch.setattr(rows, "MAX_LINE", 1000)
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(GOOD + b"0" * 10**6 + b"\n" + GOOD))
+    found = list(stream_rows(path))
+    assert found == [(1, {"prompt": "a"}), Reject(2, "a line of more than 1000 bytes")]
+    assert list(stream_rows("/dev/zero")) == [Reject(1, "a line of more than 1000 bytes")]
+
+
+def test_a_result_never_takes_a_device_s_place(tmp_path: Path):
+    # Regression: for root, --json /dev/null put a file in the place of the device.
+    with pytest.raises(ValueError, match="got /dev/null as an output file, which is a device"):
+        check_writable("/dev/null")
+    (tmp_path / "there.json").write_text("{}")
+    check_writable(tmp_path / "there.json")
+    write_json(tmp_path / "there.json", [1])
+    assert json.loads((tmp_path / "there.json").read_text()) == [1]

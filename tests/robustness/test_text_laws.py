@@ -1,0 +1,221 @@
+"""Laws of steps, answers and votes over inputs that nobody thought of."""
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reason_decode import StepSplitter, extract_answer, same_answer
+from reason_decode.core.answers import answer_value, evaluate
+from reason_decode.core.voting import decided, hold_probability, majority, should_stop, weighted
+from reason_decode.generation.step_boundary import StepBoundary
+from reason_decode.tiny import Tiny
+
+# The same examples every time, and no clock: what fails here fails everywhere.
+laws = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+few = settings(laws, max_examples=40)
+
+LINES = st.text(st.sampled_from("ab 1=+\n\n\té\r"), max_size=40)
+ANY = st.text(max_size=60)
+SEPARATORS = st.sampled_from(["\n", "\n\n"])
+PIECES = ["\\boxed{", "{", "}", "#### ", "the answer is ", "Answer: ", "\n", "=", "1", "2/3", " "]
+PIECES += ["$", "*", ".", "%", ",", "\\frac", "\\%", "x", "(", ")", "٣", "²", "\ud800", "\x00"]
+SAID = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+
+
+@laws
+@given(LINES, SEPARATORS)
+def test_joined_steps_are_the_text_again_and_split_alike(text: str, separator: str):
+    splitter = StepSplitter(separator)
+    steps = splitter.split(text)
+    assert "".join("".join(steps).split()) == "".join(text.split())
+    assert splitter.split(separator.join(steps)) == steps
+
+
+@laws
+@given(ANY, st.text(min_size=1, max_size=3))
+def test_steps_are_never_blank_whatever_separates_them(text: str, separator: str):
+    steps = StepSplitter(separator).split(text)
+    assert all(step and step == step.strip() for step in steps)
+    assert "".join(steps) == "" or any(c in text for c in steps[0])
+
+
+@laws
+@given(LINES, SEPARATORS, st.lists(st.integers(0, 40), max_size=6))
+def test_what_is_complete_of_a_growing_text_stays_so(text: str, separator: str, cuts: list[int]):
+    splitter = StepSplitter(separator)
+    before: list[str] = []
+    for cut in sorted(cuts):
+        now = splitter.complete(text[:cut])
+        assert now[: len(before)] == before
+        before = now
+    assert splitter.split(text)[: len(before)] == before
+
+
+@few
+@given(text=LINES, separator=SEPARATORS, count=st.integers(1, 3))
+def test_a_stream_of_tokens_pauses_at_the_steps_of_the_whole(
+    tiny: Tiny, text: str, separator: str, count: int
+):
+    splitter = StepSplitter(separator)
+    boundary = StepBoundary(tiny.tokenizer, splitter, count)
+    ids = tiny.tokenizer.encode(text, add_special_tokens=False)
+    steps: list[str] = []
+    pending: list[int] = []
+    for token in ids:
+        pending.append(token)
+        if boundary(pending):
+            paused = splitter.complete(str(tiny.tokenizer.decode(pending)))
+            assert len(paused) >= count
+            steps += paused
+            pending = []
+    whole = str(tiny.tokenizer.decode(ids))
+    assert [*steps, *splitter.split(str(tiny.tokenizer.decode(pending)))] == splitter.split(whole)
+
+
+@laws
+@given(st.one_of(ANY, SAID))
+def test_an_answer_is_text_that_equals_itself(text: str):
+    answer = extract_answer(text)
+    if answer is not None:
+        assert answer and same_answer(answer, answer)
+        assert extract_answer(f"{text}\n#### ") == answer
+
+
+@laws
+@given(st.one_of(ANY, SAID), st.sampled_from(["#### {}", "Answer: {}", "The answer is {}."]))
+def test_the_last_statement_of_a_form_is_the_answer(text: str, form: str):
+    stated = form.format("17")
+    plain = text.replace("\\boxed", "").replace("#", "").replace("answer is", "")
+    assert extract_answer(f"{plain}\n{stated}") == "17"
+
+
+# Without a backslash nothing is asked of math-verify.
+BARE = st.text(st.characters(blacklist_characters="\\"), max_size=30)
+
+
+@laws
+@given(BARE, BARE, st.sampled_from(["", " ", "\n", "\t "]))
+def test_sameness_is_symmetric_and_blind_to_space_around(a: str, b: str, space: str):
+    assert same_answer(a, a)
+    assert same_answer(a, b) == same_answer(b, a)
+    assert same_answer(f"{space}{a}{space}", a)
+
+
+NUMBERS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=1000)
+
+
+def spellings(value: Fraction) -> list[str]:
+    """Ways to write a number, all of them exact."""
+    p, q = value.numerator, value.denominator
+    sign = "-" if p < 0 else ""
+    ways = [
+        f"{p}/{q}",
+        rf"{sign}\frac{{{abs(p)}}}{{{q}}}",
+        f"{sign}({abs(p)} ÷ {q})",
+        f"$ {p} / {q} $",
+    ]
+    if q == 1:
+        ways += [f"{p:,}", f"{p}.0", f"x = {p}", f"{100 * p}%", rf"\text{{{p}}}"]
+    return ways
+
+
+@laws
+@given(NUMBERS, NUMBERS)
+def test_numbers_are_the_same_however_written_and_only_if_they_are(a: Fraction, b: Fraction):
+    for way in spellings(a):
+        assert answer_value(way) == a, way
+        assert same_answer(way, spellings(a)[0])
+        assert same_answer(way, spellings(b)[0]) == (a == b)
+
+
+@laws
+@given(st.text(st.sampled_from("0123456789+-*/(). "), max_size=30))
+def test_arithmetic_is_a_number_or_nothing_and_brackets_change_neither(text: str):
+    value = evaluate(text)
+    assert value is None or isinstance(value, Fraction)
+    assert evaluate(f"({text})") == value
+    if value is not None:
+        assert evaluate(f"-({text})") == -value and evaluate(str(value)) == value
+
+
+VOTES = st.lists(
+    st.tuples(st.sampled_from(["1", "1.0", "2/2", "2", "3", None]), st.integers(0, 5)),
+    min_size=1,
+    max_size=12,
+)
+Vote = tuple[str | None, int]
+
+
+def sums(votes: list[Vote]) -> dict[Fraction | None, float]:
+    """Weight by value, however the answers are written and in whichever order they came."""
+    answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
+    return {answer_value(a): w for a, w in weighted(answers, weights).weights.items()}
+
+
+@laws
+@given(VOTES, st.randoms(use_true_random=False))
+def test_the_order_of_samples_changes_nothing_but_ties(votes: list[Vote], random):  # pyright: ignore
+    shuffled = random.sample(votes, len(votes))
+    assert sums(shuffled) == sums(votes)
+    answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
+    first = weighted(answers, weights)
+    best = [value for value, w in sums(votes).items() if w == max(sums(votes).values())]
+    if len(best) == 1:
+        again = weighted([a for a, _ in shuffled], [float(w) for _, w in shuffled])
+        assert answer_value(str(again.answer)) == answer_value(str(first.answer)) == best[0]
+    elif best:
+        # Of equal groups the one that appeared first.
+        seen = [answer_value(a) for a in answers if a is not None]
+        assert answer_value(str(first.answer)) == min(best, key=seen.index)
+
+
+@laws
+@given(VOTES, st.sampled_from([0.125, 0.5, 2.0, 1024.0]))
+def test_weights_times_a_constant_elect_the_same(votes: list[Vote], factor: float):
+    answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
+    one, other = weighted(answers, weights), weighted(answers, [w * factor for w in weights])
+    assert (one.answer, one.members, one.representative) == (
+        other.answer,
+        other.members,
+        other.representative,
+    )
+    assert {a: w * factor for a, w in one.weights.items()} == other.weights
+
+
+@laws
+@given(VOTES)
+def test_a_winner_s_voters_gave_its_answer_and_one_of_them_stands_for_it(votes: list[Vote]):
+    answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
+    vote = weighted(answers, weights)
+    assert vote.representative in vote.members
+    if vote.answer is None:
+        assert not vote.weights and len(vote.members) == len(votes)
+    else:
+        assert all(same_answer(str(answers[k]), vote.answer) for k in vote.members)
+        total = math.fsum(weights[k] for k in vote.members)
+        assert total == vote.weights[vote.answer] == max(vote.weights.values())
+
+
+@laws
+@given(st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=16))
+def test_a_vote_that_is_decided_elects_no_other(answers: list[str | None]):
+    for asked in range(1, len(answers) + 1):
+        so_far = majority(answers[:asked])
+        if should_stop([*so_far.weights.values()], len(answers) - asked, "decided"):
+            assert so_far.answer == majority(answers).answer
+            break
+
+
+@laws
+@given(st.lists(st.integers(0, 20).map(float), max_size=5), st.integers(0, 20))
+def test_the_leader_s_chance_is_a_probability_and_certain_once_decided(
+    counts: list[float], left: int
+):
+    chance = hold_probability(counts, left)
+    assert 0.0 <= chance <= 1.0 + 1e-12
+    if decided(counts, left):
+        assert chance == pytest.approx(1.0)
+    assert hold_probability(counts[::-1], left) == chance

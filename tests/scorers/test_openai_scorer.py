@@ -1,0 +1,108 @@
+"""A chat model at a server that is asked whether steps are right."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from reason_decode import StepSearch
+from reason_decode.core.errors import NoScore
+from reason_decode.scorers import ServedVerifier
+from reason_decode.scorers.prm_formats import QUESTION, Generative
+from reason_decode.tiny import Tiny
+from tests.server import served
+
+PROMPTS = ["p\n", "q\n"]
+SOLUTIONS = [["good", "bad"], ["good"]]
+
+
+def told(yes: float) -> dict[str, Any]:
+    """The odds of an answer's first token, beside something else that it could be."""
+    logprobs = {"Yes": 0.9 * yes, " no": 0.9 * (1 - yes), "Well": 0.1}
+    top = [{"token": x, "logprob": math.log(p)} for x, p in logprobs.items() if p]
+    return {"logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
+
+
+def odds(chat: str) -> dict[str, Any]:
+    return told(0.75 if "good" in chat else 0.25)
+
+
+@pytest.fixture
+def verifier() -> Iterator[tuple[ServedVerifier, list[dict[str, Any]]]]:
+    with served(lambda *_: None, choice=lambda body: odds(body["messages"][-1]["content"])) as (
+        url,
+        got,
+    ):
+        yield ServedVerifier(url, "m", concurrency=2), got
+
+
+def test_scores_are_the_odds_of_yes(verifier: Any):
+    judge, got = verifier
+    first, second = judge.score(PROMPTS, SOLUTIONS)
+    torch.testing.assert_close(first, torch.tensor([0.75, 0.25]))
+    torch.testing.assert_close(second, torch.tensor([0.75]))
+    chats = [[turn["content"] for turn in body["messages"]] for body in got]
+    assert [f"p\n\n\ngood\n\n{QUESTION}", "Yes", f"bad\n\n{QUESTION}"] in chats and len(chats) == 3
+    assert {body["max_tokens"] for body in got} == {1} and got[0]["logprobs"] is True
+
+
+def test_the_chat_is_that_of_the_generative_format():
+    assert Generative.question == QUESTION
+    judge = ServedVerifier("http://localhost:1/v1", "m")
+    turns = [turn["content"] for turn in judge.chat("p", ["a", "b"]) if turn["role"] == "user"]
+    assert turns == Generative.turns(Generative, "p", ["a", "b"])  # pyright: ignore[reportArgumentType]
+
+
+def test_a_session_asks_of_each_new_step_once_and_scores_as_without_one(verifier: Any):
+    judge, got = verifier
+    session = judge.open(PROMPTS)
+    session.score([[["good"], ["bad"], ["good"]], [["good"]]])
+    assert len(got) == 3
+    session.keep([(0, 2), (0, 0)])
+    (first,), (second,) = session.score([[["bad", "good"]], [[]]])
+    assert len(got) == 5 and session.tokens == 3 * len(got) and not len(second)
+    (alone,) = judge.score(["p\n"], [["good", "bad", "good"]])
+    torch.testing.assert_close(first, alone[1:])
+
+
+def test_a_search_is_guided_by_it(verifier: Any, tiny: Tiny):
+    judge, got = verifier
+    inputs = tiny.tokenizer(["Make 24 from 4 5 6 10.\n"], return_tensors="pt")
+    torch.manual_seed(0)
+    search = StepSearch(judge, tokenizer=tiny.tokenizer, n=3, max_steps=2)
+    out: Any = tiny.model.generate(
+        **inputs,
+        do_sample=True,
+        max_new_tokens=60,
+        custom_generate=search,
+        return_dict_in_generate=True,
+    )
+    assert out.cost.scorer == 3 * len(got) > 0
+
+
+def test_a_server_without_log_probabilities_is_taken_at_its_word():
+    def behave(chat: str, count: int) -> Any:
+        return (422, {}, "stop") if count == 1 else None
+
+    def say(body: dict[str, Any]) -> dict[str, Any]:
+        said = "Yes." if "good" in body["messages"][-1]["content"] else " no, it is not"
+        return {"message": {"role": "assistant", "content": said}}
+
+    with served(behave, choice=say) as (url, got):
+        judge = ServedVerifier(url, "m")
+        with pytest.warns(UserWarning, match="steps are scored 1 or 0, by its word"):
+            first, second = judge.score(PROMPTS, SOLUTIONS)
+        assert first.tolist() == [1.0, 0.0] and second.tolist() == [1.0]
+        assert "top_logprobs" in got[0] and "top_logprobs" not in got[-1]
+
+
+def test_what_is_no_verdict_is_no_score():
+    with served(lambda *_: None) as (url, _), pytest.raises(NoScore, match="neither yes nor no"):
+        ServedVerifier(url, "m").score(["p"], [["a"]])
+    judge = ServedVerifier("http://127.0.0.1:9/v1", "m", attempts=1)
+    with pytest.raises(ConnectionError, match="give the same command again"):
+        judge.score(["p"], [["a"]])
+    with pytest.raises(ValueError, match="must begin with http"):
+        ServedVerifier("localhost", "m")

@@ -1,0 +1,96 @@
+import copy
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("peft", reason="adapters need peft")
+
+from examples.tiny import export
+from reason_decode import tiny as package
+from reason_decode.adapters import load_adapted
+from reason_decode.tiny import WEIGHTS, Tiny
+from tests.nat_models import filled, with_nat
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+IDS = torch.arange(3, 19).reshape(2, 8)
+NAMES = ("negative", "nat", "nce")
+SAY = """
+import sys, torch
+from reason_decode import tiny
+t = tiny.load()
+ids = torch.tensor(eval(sys.argv[2]))
+with torch.no_grad():
+    torch.save([getattr(t, name)(ids).logits for name in ("negative", "nat", "nce")], sys.argv[1])
+"""
+
+
+@torch.no_grad()
+def says(model: Any) -> torch.Tensor:
+    return model(IDS).logits
+
+
+def test_exported_adapters_are_what_half_precision_makes_of_them(
+    tiny_llama: Any, tmp_path: Path
+) -> None:
+    model = with_nat(tiny_llama)
+    model.save_pretrained(tmp_path / "trained")
+    folders = {name: tmp_path / "trained" / name for name in ("negative", "nat")}
+    export.adapters(tmp_path / "out", folders)
+    halves = load_file(tmp_path / "out" / "nat" / "adapter_model.safetensors")
+    assert {x.dtype for x in halves.values()} == {torch.float16}
+    for name, x in model.named_parameters():
+        if "lora_" in name:
+            x.data.copy_(x.data.half())
+    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out")
+    assert torch.equal(says(found), says(model))
+    model.set_adapter("negative")
+    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out" / "negative")
+    assert torch.equal(says(found), says(model))
+    # Nothing of the machine that trained them, nor of its version of peft.
+    kept = json.loads((tmp_path / "out" / "negative" / "adapter_config.json").read_text())
+    assert kept["base_model_name_or_path"] == "reason-decode tiny base" and len(kept) < 10
+
+
+def test_shipped_adapters_are_the_same_in_a_fresh_process(tiny: Tiny, tmp_path: Path) -> None:
+    before = says(tiny.model)
+    kept = [says(getattr(tiny, name)) for name in NAMES]
+    command = [sys.executable, "-c", SAY, str(tmp_path / "logits.pt"), str(IDS.tolist())]
+    subprocess.run(command, check=True)
+    for name, x, fresh in zip(NAMES, kept, torch.load(tmp_path / "logits.pt"), strict=True):
+        assert torch.equal(x, fresh), name
+        assert (x - before).abs().max() > 0.1, name
+    assert torch.equal(says(tiny.model), before)
+
+
+def test_shipped_adapters_write_answers(tiny: Tiny) -> None:
+    words = tiny.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+    for name in ("nat", "nce"):
+        told = getattr(tiny, name).generate(**words, max_new_tokens=64)
+        assert "Answer: (10 - 5 + 4) * 6 = 36\n" in tiny.tokenizer.decode(told[0])
+
+
+def test_shipped_nat_is_refused_beside_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
+    other = filled(
+        load_adapted(copy.deepcopy(tiny.model), WEIGHTS / "adapters" / "nce"), "default", 0
+    )
+    other.save_pretrained(tmp_path)
+    from reason_decode.adapters import load_nat
+
+    with pytest.raises(ValueError, match="NAT was trained with"):
+        load_nat(copy.deepcopy(tiny.model), WEIGHTS / "adapters", negative=tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_adapters_say_how_to_get_them(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(package, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"benchmarks/dust\.py --ship"):
+        getattr(replace(tiny), name)
