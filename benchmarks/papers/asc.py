@@ -34,8 +34,8 @@ from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
 from reason_decode.training import (
     Compare,
-    Labelled,
-    Recipe,
+    LabelledSolution,
+    TrainingConfig,
     read_labelled,
     train_ngram_ranker,
     train_ranker,
@@ -86,7 +86,7 @@ class Same:
 class Problem(NamedTuple):
     """A problem's samples; each one's answer, and whether it is right."""
 
-    samples: list[Labelled]
+    samples: list[LabelledSolution]
     answers: list[str | None]
     right: list[bool]
 
@@ -96,7 +96,7 @@ class Problem(NamedTuple):
         said = [r for a, r in zip(self.answers, self.right, strict=True) if a is not None]
         return any(said) and not all(said)
 
-    def side(self, right: bool) -> list[Labelled]:
+    def side(self, right: bool) -> list[LabelledSolution]:
         """Its right samples, or its wrong ones, each text once."""
         rows = zip(self.samples, self.answers, self.right, strict=True)
         return list({x.steps: x for x, a, r in rows if a is not None and r == right}.values())
@@ -143,7 +143,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compare", choices=get_args(Compare), default="cubic")
     parser.add_argument("--window", type=int, default=WINDOW)
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples of an interval")
-    for field in fields(Recipe):
+    for field in fields(TrainingConfig):
         value = getattr(RECIPE, field.name)
         if not isinstance(value, bool):
             parser.add_argument(
@@ -158,9 +158,9 @@ def fold_of(prompt: str, folds: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % folds
 
 
-def _problems(path: Path, limit: int | None) -> list[list[Labelled]]:
+def _problems(path: Path, limit: int | None) -> list[list[LabelledSolution]]:
     """The samples of each row."""
-    rows: dict[str, list[Labelled]] = {}
+    rows: dict[str, list[LabelledSolution]] = {}
     for sample in read_labelled(path):
         if limit is not None and len(rows) == limit and sample.source not in rows:
             break
@@ -168,7 +168,7 @@ def _problems(path: Path, limit: int | None) -> list[list[Labelled]]:
     return [samples for samples in rows.values() if samples[0].answer is not None]
 
 
-def _graded(samples: list[Labelled], same: Same) -> Problem:
+def _graded(samples: list[LabelledSolution], same: Same) -> Problem:
     truth = samples[0].answer
     assert truth is not None
     answers = [extract_answer("\n".join(x.steps)) for x in samples]
@@ -184,7 +184,7 @@ def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) ->
             print(train_ngram_ranker(right, wrong, out))
         return NGramRanker.from_pretrained(out)
     if not (out / "model.safetensors").exists():
-        names = [x.name for x in fields(Recipe) if hasattr(args, x.name)]
+        names = [x.name for x in fields(TrainingConfig) if hasattr(args, x.name)]
         mixed = [x for x in problems if x.mixed or args.compare == "pointwise"]
         right, wrong = ([x for p in mixed for x in p.side(side)] for side in (True, False))
         told = train_ranker(

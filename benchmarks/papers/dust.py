@@ -40,14 +40,14 @@ from benchmarks.papers.dust_samples import DEVICE, KINDS, SEPARATOR, Samples, dr
 from benchmarks.papers.dust_table import accuracy_rows, gain_rows, overlap_rows
 from examples.tiny import export
 from reason_decode import tiny
-from reason_decode.adapters import load_adapted, with_sum
+from reason_decode.adapters import load_adapted, sum_adapters
 from reason_decode.evaluation import TASKS, Item, evaluate
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import Reject, stream_rows
-from reason_decode.models.loading import load_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
-    Labelled,
-    Recipe,
+    LabelledSolution,
+    TrainingConfig,
     augment,
     train_baseline,
     train_nat,
@@ -113,12 +113,12 @@ class Run:
         """Where its adapter is."""
         return self.args.out / f"{method}-{seed}"
 
-    def recipe(self, count: int, seed: int, steps: int | None = None) -> Recipe:
+    def recipe(self, count: int, seed: int, steps: int | None = None) -> TrainingConfig:
         """As many updates for every method, however many examples there are."""
         a = self.args
         epochs = (steps or a.steps) * a.batch / count
-        how: dict[str, Any] = {"learning_rate": a.learning_rate, "save_every": 10**6}
-        return Recipe(epochs=epochs, batch=a.batch, seed=seed, **how)
+        how: dict[str, Any] = {"learning_rate": a.learning_rate, "save_steps": 10**6}
+        return TrainingConfig(epochs=epochs, batch=a.batch, seed=seed, **how)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -256,7 +256,7 @@ def need(run: Run, method: str, seed: int) -> Path:
     row["correct"] = {}
     for name, items in run.tests.items():
         how: dict[str, Any] = {"batch_size": run.args.eval_batch, "temperature": 0.0}
-        result = evaluate(model, load_tokenizer(str(BASE)), None, items, TASKS[name], **how)
+        result = evaluate(model, load_padded_tokenizer(str(BASE)), None, items, TASKS[name], **how)
         row["correct"][name] = [int(x["correct"]) for x in result["rows"]]
     row["seconds"] = time.perf_counter() - start - others
     run.rows[method, seed] = row
@@ -268,7 +268,7 @@ def need(run: Run, method: str, seed: int) -> Path:
 
 def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
     """Train a method and what it builds on; what ``fit`` tells."""
-    words, (reference, right, wrong, _) = load_tokenizer(str(BASE)), run.samples
+    words, (reference, right, wrong, _) = load_padded_tokenizer(str(BASE)), run.samples
     how: dict[str, Any] = {"lora": run.args.lora, "recipe": run.recipe(len(right), seed)}
     listed = run.args.targets
     targets = listed[0] if listed == ["all-linear"] else listed
@@ -312,18 +312,18 @@ def _matching_rank(run: Run, seed: int) -> int:
 def _sum(run: Run, seed: int, out: Path) -> dict[str, Any]:
     """``2 pos - neg``, of what was trained already."""
     parts = need(run, "cot-kd", seed), need(run, "negative", seed)
-    with_sum(base(), dict(zip(parts, (2.0, -1.0), strict=True))).save_pretrained(out)
+    sum_adapters(base(), dict(zip(parts, (2.0, -1.0), strict=True))).save_pretrained(out)
     rows = [run.rows[name, seed] for name in ("cot-kd", "negative")]
     return {"trained": sum(row["trained"] for row in rows), "updates": 0}
 
 
-def _augmented(run: Run, folder: Path, seed: int) -> list[Labelled]:
+def _augmented(run: Run, folder: Path, seed: int) -> list[LabelledSolution]:
     """The right samples and new ones of an adapter, by the same check."""
     model = load_adapted(base(), folder)
     problems = run.samples.reference[:: max(1, len(run.samples.reference) // run.args.augment)]
     tokens = max(kind.tokens for kind in KINDS.values())
     how: dict[str, Any] = {"n": run.args.n, "max_new_tokens": tokens, "separator": SEPARATOR}
-    words = load_tokenizer(str(BASE))
+    words = load_padded_tokenizer(str(BASE))
     return augment(model, words, run.samples.right, problems, judge=is_right, seed=seed, **how)
 
 

@@ -21,7 +21,13 @@ from reason_decode.evaluation import TASKS, Item
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tasks.builtin import arithmetic_item, countdown_item
-from reason_decode.training import Counts, Labelled, grade_samples, read_labelled, sample_solutions
+from reason_decode.training import (
+    Counts,
+    LabelledSolution,
+    grade_samples,
+    read_labelled,
+    sample_solutions,
+)
 
 CHUNK = 128
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,9 +48,9 @@ class Kind(NamedTuple):
 class Samples(NamedTuple):
     """What is learnt from."""
 
-    reference: list[Labelled]
-    right: list[Labelled]
-    wrong: list[Labelled]
+    reference: list[LabelledSolution]
+    right: list[LabelledSolution]
+    wrong: list[LabelledSolution]
     counts: Counts
 
 
@@ -79,7 +85,7 @@ def kind_of(prompt: str) -> Kind:
     return KINDS["arithmetic" if countdown.parse_prompt(prompt) is None else "countdown"]
 
 
-def is_right(problem: Labelled, text: str) -> bool:
+def is_right(problem: LabelledSolution, text: str) -> bool:
     """Whether a solution's final answer is right, by the task's own grader."""
     kind = kind_of(problem.prompt)
     return TASKS[kind.task].grade(kind.item(problem.prompt), text)
@@ -146,12 +152,12 @@ def read(folder: Path, right: int, wrong: int, tested: Collection[str]) -> Sampl
     return Samples(found["reference"], _capped(good, right), _capped(bad, wrong), counts)
 
 
-def _made(name: str, chunk: int, count: int, tested: Collection[str]) -> Iterator[Labelled]:
+def _made(name: str, chunk: int, count: int, tested: Collection[str]) -> Iterator[LabelledSolution]:
     """Problems with their references; a chunk's depend on its number only."""
     rng = random.Random(f"dust/{name}/{chunk}")
     while count:
         prompt, steps = KINDS[name].draw(rng)
-        made = Labelled(prompt, tuple(steps), (None,) * len(steps), correct=True)
+        made = LabelledSolution(prompt, tuple(steps), (None,) * len(steps), correct=True)
         if not is_right(made, SEPARATOR.join(steps)) or is_right(made, SEPARATOR.join(steps[:-1])):
             raise AssertionError(f"{prompt!r} is graded wrongly")
         if prompt not in tested:
@@ -159,14 +165,14 @@ def _made(name: str, chunk: int, count: int, tested: Collection[str]) -> Iterato
             yield made
 
 
-def _rows(solutions: Iterable[Labelled]) -> Iterator[dict[str, Any]]:
+def _rows(solutions: Iterable[LabelledSolution]) -> Iterator[dict[str, Any]]:
     for x in solutions:
         yield {"prompt": x.prompt, "solution": SEPARATOR.join(x.steps), "correct": x.correct}
 
 
-def _capped(solutions: Iterable[Labelled], most: int) -> list[Labelled]:
+def _capped(solutions: Iterable[LabelledSolution], most: int) -> list[LabelledSolution]:
     seen: Counter[str] = Counter()
-    kept: list[Labelled] = []
+    kept: list[LabelledSolution] = []
     for x in solutions:
         seen[x.prompt] += 1
         if seen[x.prompt] <= most:

@@ -53,8 +53,8 @@ from transformers import (
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import read_jsonl
-from reason_decode.mining import Marked, calibrate, judge
-from reason_decode.training import Example, Recipe
+from reason_decode.mining import AnnotatedDocument, calibrate, judge
+from reason_decode.training import Example, TrainingConfig
 from reason_decode.training.examples import IGNORE, collate
 from reason_decode.training.losses import class_loss
 from reason_decode.training.trainer import fit
@@ -158,8 +158,8 @@ def train(
     }
     began = time.perf_counter()
     for name, recipe in {
-        "short": Recipe(batch=32, learning_rate=2e-3, weight_decay=0.1),
-        "whole": Recipe(
+        "short": TrainingConfig(batch=32, learning_rate=2e-3, weight_decay=0.1),
+        "whole": TrainingConfig(
             batch=4, accumulate=2, learning_rate=2e-3, weight_decay=0.1, epochs=epochs / draws
         ),
     }.items():
@@ -328,10 +328,10 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
 _NAMES = {"delta": "sum", "mean": "mean"}
 
 
-def marked(number: int, problem: Problem, asked: Sequence[str]) -> Marked:
+def marked(number: int, problem: Problem, asked: Sequence[str]) -> AnnotatedDocument:
     """A problem with a question before each step."""
     lines = [f"{step}\n" for step in problem.steps[:-1]]
-    return Marked(str(number), "gsm8k", (f"{problem.question}\n", *lines), tuple(asked))
+    return AnnotatedDocument(str(number), "gsm8k", (f"{problem.question}\n", *lines), tuple(asked))
 
 
 def strangers(problems: Sequence[Problem], own: int, rng: random.Random) -> list[str]:

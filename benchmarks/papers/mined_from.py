@@ -35,7 +35,7 @@ from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.evaluation import TASKS, evaluate
 from reason_decode.io.console import table
 from reason_decode.mining import calibrate, judge
-from reason_decode.training import RationaleRow, Recipe, read_rationales, train_rationalyst
+from reason_decode.training import RationaleRow, TrainingConfig, read_rationales, train_rationalyst
 
 GENERAL = 1 / 3
 # Of general text's rationales those that are right, as drawn and, at least, as kept.
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, rows in sets.items():
         model = args.out / name.replace(", ", "-").replace(" ", "_")
         if not (model / "config.json").exists():
-            recipe = Recipe(
+            recipe = TrainingConfig(
                 batch=16, accumulate=4, learning_rate=1e-3, bfloat16=True, epochs=args.epochs
             )
             chosen = random.Random(0).sample(rows, least)

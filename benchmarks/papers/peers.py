@@ -46,7 +46,7 @@ from reason_decode.scorers.base import Reduce, reduce_scores
 NEWLINE = "\n"
 # Begins the last line of the packaged generator's solutions.
 LAST = "Answer:"
-Solve = Callable[["Bench", str], str]
+Completer = Callable[["Bench", str], str]
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Bench:
         """One number a solution: the score of its last step, or the product over all steps."""
         prm = self.models.prm
         steps = [prm.splitter.split(text) for text in solutions]
-        self.scored += sum(len(prm.format.lay_out(prompt, x).ids) for x in steps)
+        self.scored += sum(len(prm.format.encode(prompt, x).ids) for x in steps)
         return reduce_scores(prm.score([prompt] * len(steps), steps), how).tolist()
 
 
@@ -190,7 +190,7 @@ def reasoners_search(bench: Bench, prompt: str) -> str:
     return NEWLINE.join(found.terminal_state)
 
 
-def search_and_learns(search: Callable[..., str]) -> Solve:
+def search_and_learns(search: Callable[..., str]) -> Completer:
     """search-and-learn's ``beam_search`` that keeps one beam; see `search_and_learn.load`."""
 
     def solve(bench: Bench, prompt: str) -> str:
@@ -205,7 +205,7 @@ def search_and_learns(search: Callable[..., str]) -> Solve:
     return solve
 
 
-PEERS: dict[str, dict[str, Solve]] = {
+PEERS: dict[str, dict[str, Completer]] = {
     "best of n": {"its_hub": its_best, "optillm": optillm_best},
     "step search": {"its_hub": its_search, "llm-reasoners": reasoners_search},
     "majority": {"its_hub": its_vote, "optillm": optillm_vote},
@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _rows(
     args: argparse.Namespace,
-    contests: Sequence[tuple[str, str, Solve | None]],
+    contests: Sequence[tuple[str, str, Completer | None]],
     models: tiny.Tiny,
     items: Sequence[Item],
     task: Task,
@@ -333,7 +333,7 @@ def _ours(
     }
 
 
-def _theirs(bench: Bench, items: Sequence[Item], solve: Solve, seed: int) -> dict[str, Any]:
+def _theirs(bench: Bench, items: Sequence[Item], solve: Completer, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     start = time.perf_counter()
     said = [solve(bench, item.prompt) for item in items]

@@ -47,15 +47,15 @@ from reason_decode.evaluation.curves import best_of_n_curve, pass_curve
 from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import write_json, write_text
-from reason_decode.models.loading import load_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.scorers.base import reduce_scores
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.training import (
-    Labelled,
-    Recipe,
+    LabelledSolution,
+    TrainingConfig,
+    active_learning,
     label_by_checker,
     label_by_scorer,
-    learn_actively,
     train_orm,
     train_prm,
 )
@@ -67,7 +67,7 @@ _TOKENS = {"countdown": 100, "arithmetic": 256}
 # Solutions of an update; of a forward pass on a CPU fewer, each of like lengths.
 _UPDATE = 32
 TEACHERS = ("PRM from PRM_large", "ORM from PRM_large", "ORM from answers")
-Pools = list[list[Labelled]]
+Pools = list[list[LabelledSolution]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,16 +153,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _recipe(args: argparse.Namespace, seed: int) -> Recipe:
+def _recipe(args: argparse.Namespace, seed: int) -> TrainingConfig:
     batch = _UPDATE if args.device.type == "cuda" else _UPDATE // 4
-    return Recipe(
+    return TrainingConfig(
         epochs=args.epochs,
-        min_updates=args.min_updates,
+        min_steps=args.min_steps,
         batch=batch,
         accumulate=_UPDATE // batch,
         learning_rate=args.learning_rate,
         seed=seed,
-        save_every=10**6,
+        save_steps=10**6,
     )
 
 
@@ -215,10 +215,10 @@ def _made(kind: str, count: int, seed: str) -> list[str]:
     return [countdown.prompt(*problem) for problem in problems][:count]
 
 
-def _labelled(prompt: str, text: str, *, neutral: str) -> Labelled:
+def _labelled(prompt: str, text: str, *, neutral: str) -> LabelledSolution:
     steps = tuple(StepSplitter(SEPARATOR).split(text))
     follows = partial(_follows, reach=neutral == "negative")
-    (found,) = label_by_checker([Labelled(prompt, steps, (None,) * len(steps))], follows)
+    (found,) = label_by_checker([LabelledSolution(prompt, steps, (None,) * len(steps))], follows)
     return replace(found, correct=_answers(prompt, steps))
 
 
@@ -273,7 +273,7 @@ def _teachers(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[st
 def _learnt(
     args: argparse.Namespace,
     name: str,
-    teacher: Callable[[], list[Labelled]],
+    teacher: Callable[[], list[LabelledSolution]],
     size: int,
     folder: Path,
     seed: int,
@@ -282,7 +282,7 @@ def _learnt(
     kind = ProcessRewardModel if name.startswith("PRM") else OutcomeRewardModel
     train = train_prm if kind is ProcessRewardModel else train_orm
     if not (folder / "config.json").exists():
-        words = load_tokenizer(str(BASE))
+        words = load_padded_tokenizer(str(BASE))
         train(str(BASE), words, teacher()[:size], folder, recipe=_recipe(args, seed))
     return _loaded(kind, folder, args)
 
@@ -296,7 +296,7 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
         for count in args.active
         for share in args.wrong_share
     ]
-    words, first, rows = load_tokenizer(str(BASE)), None, list[dict[str, Any]]()
+    words, first, rows = load_padded_tokenizer(str(BASE)), None, list[dict[str, Any]]()
     load = partial(_loaded, ProcessRewardModel)
     selector = _answered(args, seed, pool) if args.selector else None
     if selector:
@@ -309,7 +309,7 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
         if by is None and first and not folder.exists() and (first / "round-0").exists():
             _begin(first, folder)
         first = first or (None if by else folder)
-        told = learn_actively(
+        told = active_learning(
             str(BASE),
             words,
             pool,
@@ -339,7 +339,7 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
     return rows
 
 
-def _answered(args: argparse.Namespace, seed: int, pool: Sequence[Labelled]) -> Path:
+def _answered(args: argparse.Namespace, seed: int, pool: Sequence[LabelledSolution]) -> Path:
     """A model of the pool's final answers: of each step, whether its solution's is right."""
     folder = args.out / f"answers-{args.selector}-{seed}"
     if not (folder / "config.json").exists():
@@ -348,8 +348,8 @@ def _answered(args: argparse.Namespace, seed: int, pool: Sequence[Labelled]) -> 
             replace(x, labels=(1 if x.correct else -1,) * len(x.steps)) for x in dict.fromkeys(pool)
         ]
         random.Random(seed).shuffle(told)
-        recipe = replace(_recipe(args, seed), epochs=1, min_updates=args.selector)
-        words = load_tokenizer(str(BASE))
+        recipe = replace(_recipe(args, seed), epochs=1, min_steps=args.selector)
+        words = load_padded_tokenizer(str(BASE))
         train_prm(str(BASE), words, told[: args.selector * _UPDATE], folder, recipe=recipe)
     return folder
 

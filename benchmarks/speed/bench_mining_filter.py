@@ -22,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from benchmarks.speed.kernel_table import DTYPES, peak, time_of
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
-from reason_decode.mining import Marked, judge
+from reason_decode.mining import AnnotatedDocument, judge
 
 DISCOUNT = 0.9
 
@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @torch.inference_mode()
-def _naive(model: Any, tokenizer: Any, pairs: Sequence[tuple[Marked, int]]) -> list[float]:
+def _naive(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[AnnotatedDocument, int]]
+) -> list[float]:
     """Deltas of rationales from a row each with it and without, and all their logits."""
 
     def ids(text: str) -> list[int]:
@@ -152,14 +154,14 @@ def _model(args: argparse.Namespace) -> LlamaForCausalLM:
     return model.to(args.device, DTYPES[args.dtype])
 
 
-def _documents(args: argparse.Namespace) -> list[Marked]:
+def _documents(args: argparse.Namespace) -> list[AnnotatedDocument]:
     generator = random.Random(0)
 
     def words(count: int) -> str:
         return " ".join(f"w{generator.randrange(1, args.vocabulary)}" for _ in range(count)) + " "
 
     return [
-        Marked(
+        AnnotatedDocument(
             str(k),
             "made",
             tuple(words(args.segment) for _ in range(args.rationales + 1)),

@@ -288,7 +288,7 @@ def _judged(models: tiny.Tiny, prompt: str, solutions: Sequence[str], spent: Spe
     """P(right) of the last step of each solution by one pass over all of its text."""
     start = time.perf_counter()
     layouts = [
-        models.prm.format.lay_out(prompt, models.prm.splitter.split(solution))
+        models.prm.format.encode(prompt, models.prm.splitter.split(solution))
         for solution in solutions
     ]
     spent.scored += sum(len(layout.ids) for layout in layouts)
@@ -303,7 +303,7 @@ def _judged(models: tiny.Tiny, prompt: str, solutions: Sequence[str], spent: Spe
 
 
 def _length(models: tiny.Tiny, text: str) -> int:
-    return len(models.prm.format.lay_out(text, ()).ids)
+    return len(models.prm.format.encode(text, ()).ids)
 
 
 def _peer(module: str) -> Any:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from examples.tiny.batch import IGNORE, Batch, as_id
 from reason_decode.core.tags import TAGS
-from reason_decode.mining import Marked
+from reason_decode.mining import AnnotatedDocument
 from reason_decode.training import RationaleRow
 
 # The rows of a step go through the model in so many batches, each of like lengths.
@@ -82,7 +82,9 @@ def encode_said(rows: Sequence[RationaleRow], words: PreTrainedTokenizerFast) ->
     return _learnt_after([x.preceding for x in rows], lines, words)
 
 
-def encode_whole(documents: Sequence[Marked], words: PreTrainedTokenizerFast, seed: int) -> Encoded:
+def encode_whole(
+    documents: Sequence[AnnotatedDocument], words: PreTrainedTokenizerFast, seed: int
+) -> Encoded:
     """Documents as ids, each with a share of its rationales, from none to all, between tags.
 
     All that follows the prompt is learnt: so a document teaches as much as a row for each of its

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from examples.tiny import countdown_problems, countdown_work
 from examples.tiny.aims import last, searched, ways
 from examples.tiny.countdown_work import Work
-from reason_decode.mining import Marked
+from reason_decode.mining import AnnotatedDocument
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tasks.countdown import STEP, Number, State
 
@@ -53,7 +53,7 @@ Operation = tuple[str, str, str, str]
 class Drawn(NamedTuple):
     """A document with candidate rationales, and which of them are right."""
 
-    document: Marked
+    document: AnnotatedDocument
     right: tuple[bool, ...]
 
 
@@ -74,7 +74,7 @@ def draw(seed: int | str, count: int, wrong: float = 0.3, start: int = 0) -> Ite
             yield countdown_document(rng, str(k), wrong, _numbers(seed, k // _DEALT))
 
 
-def draw_whole(seed: int | str, count: int, start: int = 0) -> Iterator[Marked]:
+def draw_whole(seed: int | str, count: int, start: int = 0) -> Iterator[AnnotatedDocument]:
     """Solutions to their end, with right rationales before all of their steps; every other a sum.
 
     Args:
@@ -114,7 +114,7 @@ def countdown_document(
             rationales.append(_other_parts(rng, operations) if distracts else _parts(operations))
         right.append(not distracts)
     texts = (work.prompt, *(f"{line}\n" for line in work.steps))
-    return Drawn(Marked(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
+    return Drawn(AnnotatedDocument(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
 
 
 @lru_cache(1)
@@ -265,7 +265,7 @@ def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool =
         rationales.append(said if right[-1] else other)
     shown = "".join(f"{line}\n" for line in lines[:start])
     texts = (arithmetic.prompt(expression) + shown, *(f"{x}\n" for x in lines[start:stop]))
-    return Drawn(Marked(id, ARITHMETIC, texts, tuple(rationales)), tuple(right))
+    return Drawn(AnnotatedDocument(id, ARITHMETIC, texts, tuple(rationales)), tuple(right))
 
 
 _KINDS = ("We need", "is", "Now", "So the answer")

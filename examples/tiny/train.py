@@ -35,7 +35,7 @@ from examples.tiny.batch import (
 )
 from examples.tiny.muon import Muon
 from examples.tiny.stream import Mixture, Stream
-from reason_decode.models.devices import computes_bfloat16
+from reason_decode.models.devices import has_native_bf16
 
 SAVE_EVERY = 250
 # Of the hidden states; two layers are above it.
@@ -237,7 +237,7 @@ def _step(
     row: dict[str, Tensor] = {}
     device = learner.verdict.weight.device
     for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
-        with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16()):
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_native_bf16()):
             losses = learner(Batch(*(x.to(device) for x in batch)))
         parts = [w * x / n for w, x, n in zip(weights, losses, totals, strict=True)]
         torch.stack(parts).sum().backward()

@@ -25,14 +25,14 @@ from examples.tiny import countdown_problems, countdown_work, export, sampled
 from examples.tiny import surface_variation as rough
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import countdown
-from reason_decode.training import Labelled, Recipe, train_orm
+from reason_decode.training import LabelledSolution, TrainingConfig, train_orm
 
 # Of the made solutions: rewritten as other models write.
 _ROUGH = 0.4
 _DEALT, _MOST = 12, 200
 
 
-def made(seed: int, count: int) -> Iterator[Labelled]:
+def made(seed: int, count: int) -> Iterator[LabelledSolution]:
     """Whole countdown solutions, every other one with an answer that is wrong.
 
     The base's own are seldom right, and only of its own kind of problem.
@@ -60,11 +60,13 @@ def _numbers(rng: random.Random) -> countdown.State:
             return numbers
 
 
-def _labelled(prompt: str, steps: Sequence[str], right: bool) -> Labelled:
-    return Labelled(prompt, tuple(steps), (None,) * len(steps), None, right)
+def _labelled(prompt: str, steps: Sequence[str], right: bool) -> LabelledSolution:
+    return LabelledSolution(prompt, tuple(steps), (None,) * len(steps), None, right)
 
 
-def run(out: Path, base: Path, start: Path, *, batches: int, count: int, recipe: Recipe) -> None:
+def run(
+    out: Path, base: Path, start: Path, *, batches: int, count: int, recipe: TrainingConfig
+) -> None:
     """Sample and grade, once; train; write ``out/model``.
 
     Args:
@@ -111,7 +113,7 @@ def main() -> None:
     weights = Path(__file__).parent / "weights"
     base, start = args.base or weights / "base", args.start or weights / "prm"
     how: dict[str, Any] = {"batch": 16, "accumulate": 4, "learning_rate": 5e-4}
-    recipe = Recipe(epochs=args.epochs, seed=args.seed, **how)
+    recipe = TrainingConfig(epochs=args.epochs, seed=args.seed, **how)
     run(args.out, base, start, batches=args.batches, count=args.made, recipe=recipe)
 
 

@@ -56,7 +56,7 @@ from examples.tiny.rationale_batches import (
 from examples.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.core.tags import TAGS
 from reason_decode.io.jsonl import write_rows
-from reason_decode.mining import Calibrated, Judged, Marked, calibrate, judge
+from reason_decode.mining import AnnotatedDocument, Calibrated, ScoredRationale, calibrate, judge
 from reason_decode.training import RationaleRow, read_rationales
 
 # The first of these that keeps enough of what is right: before a first operation little tells a
@@ -119,7 +119,9 @@ def read_drawn(path: Path) -> Iterator[Drawn]:
         for line in file:
             row = json.loads(line)
             texts, rationales = tuple(row["texts"]), tuple(row["rationales"])
-            yield Drawn(Marked(row["id"], row["source"], texts, rationales), tuple(row["right"]))
+            yield Drawn(
+                AnnotatedDocument(row["id"], row["source"], texts, rationales), tuple(row["right"])
+            )
 
 
 def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
@@ -131,14 +133,14 @@ def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
     ]
 
 
-def kind(document: Marked, place: int) -> str:
+def kind(document: AnnotatedDocument, place: int) -> str:
     """What a rationale is calibrated with: its source, and of countdown how much is to come."""
     if document.source == COUNTDOWN:
         return f"{document.source} {len(document.rationales) - place}"
     return document.source
 
 
-def thresholds(judged: Sequence[Judged], right: Sequence[bool]) -> dict[str, Calibrated]:
+def thresholds(judged: Sequence[ScoredRationale], right: Sequence[bool]) -> dict[str, Calibrated]:
     """A threshold for each kind of rationale.
 
     Args:
@@ -198,7 +200,7 @@ def _loaded(reader: Path) -> tuple[Any, PreTrainedTokenizerFast]:
     return model, PreTrainedTokenizerFast.from_pretrained(reader)
 
 
-def _judged(reader: Path, documents: Iterable[Marked]) -> Iterator[Judged]:
+def _judged(reader: Path, documents: Iterable[AnnotatedDocument]) -> Iterator[ScoredRationale]:
     model, words = _loaded(reader)
     yield from judge(documents, model, words, threshold=float("-inf"), batch=64)
 
@@ -217,11 +219,11 @@ def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibr
     write_rows(path, (asdict(as_row(x)) for x in kept))
 
 
-def balanced(judged: Sequence[Judged]) -> list[Judged]:
+def balanced(judged: Sequence[ScoredRationale]) -> list[ScoredRationale]:
     """Of every kind of countdown rationale the first, as many as there are of the scarcest kind."""
     games = [kind(x.document, x.place) for x in judged if x.document.source == COUNTDOWN]
     room = Counter(dict.fromkeys(games, min(Counter(games).values(), default=0)))
-    kept: list[Judged] = []
+    kept: list[ScoredRationale] = []
     for x in judged:
         if x.document.source == COUNTDOWN:
             room[kind(x.document, x.place)] -= 1
@@ -231,12 +233,12 @@ def balanced(judged: Sequence[Judged]) -> list[Judged]:
     return kept
 
 
-def _reaches(judged: Judged, found: Mapping[str, Calibrated]) -> bool:
+def _reaches(judged: ScoredRationale, found: Mapping[str, Calibrated]) -> bool:
     least = found.get(kind(judged.document, judged.place))
     return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
-def as_row(judged: Judged) -> RationaleRow:
+def as_row(judged: ScoredRationale) -> RationaleRow:
     """A judged rationale with the text around it and its delta."""
     document, k = judged.document, judged.place
     texts = (document.preceding(k), document.rationales[k], document.texts[k + 1])

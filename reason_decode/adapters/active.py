@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["need_peft", "wearing"]
+__all__ = ["active_adapter", "need_peft"]
 
 
 def need_peft() -> None:
@@ -24,7 +24,7 @@ def need_peft() -> None:
 
 
 @contextmanager
-def wearing(model: nn.Module, adapter: str) -> Iterator[None]:
+def active_adapter(model: nn.Module, adapter: str) -> Iterator[None]:
     """Within, the model is what one LoRA adapter makes of its base; afterwards as it was before.
 
     Nothing is copied, and nothing learns that did not: ``requires_grad`` is restored. Not for
@@ -41,10 +41,10 @@ def wearing(model: nn.Module, adapter: str) -> Iterator[None]:
 
     Example:
         >>> from reason_decode import tiny
-        >>> from reason_decode.adapters import wearing
+        >>> from reason_decode.adapters import active_adapter
         >>> from reason_decode.training.lora import with_lora
         >>> model = with_lora(tiny.load().model, rank=2)
-        >>> with model.disable_adapter(), wearing(model, "default"):
+        >>> with model.disable_adapter(), active_adapter(model, "default"):
         ...     layer = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj")
         ...     layer.disable_adapters
         False

@@ -7,7 +7,7 @@ from typing import Any
 from reason_decode.adapters.active import need_peft
 from reason_decode.adapters.nat import NAT, load_nat
 
-__all__ = ["load_adapted", "with_sum"]
+__all__ = ["load_adapted", "sum_adapters"]
 
 _SUM = "default"
 """peft's own name for the only adapter: it is saved where stock loaders look."""
@@ -43,7 +43,7 @@ def load_adapted(model: Any, folder: str | Path) -> Any:
     return PeftModel.from_pretrained(model, str(folder)).eval()
 
 
-def with_sum(model: Any, weights: Mapping[str | Path, float]) -> Any:
+def sum_adapters(model: Any, weights: Mapping[str | Path, float]) -> Any:
     """A model with one LoRA adapter that is a weighted sum of others: ``sum_k w_k B_k A_k``.
 
     Exact, since ranks are added up. ``{positive: 2.0, negative: -1.0}`` is the plainest way to use
@@ -69,7 +69,7 @@ def with_sum(model: Any, weights: Mapping[str | Path, float]) -> Any:
         >>> from reason_decode.training.lora import with_lora
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with_lora(tiny.load().model, rank=2).save_pretrained(folder)
-        ...     summed = with_sum(tiny.load().model, {folder: 2.0})
+        ...     summed = sum_adapters(tiny.load().model, {folder: 2.0})
         >>> summed.peft_config["default"].r
         2
     """

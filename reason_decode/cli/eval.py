@@ -12,10 +12,10 @@ from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.runner import answered, summary
 from reason_decode.io.console import percent, table
 from reason_decode.io.jsonl import check_writable, write_json, write_text
-from reason_decode.runs.batches import WHOLE, Aside
+from reason_decode.runs.batches import SINGLE_SHARD, FailedItem
 from reason_decode.runs.resumable import (
-    GOES_ON,
-    LongRun,
+    RESUME_EPILOG,
+    ResumableRun,
     add_long_run,
     check_long_run,
     done_items,
@@ -30,7 +30,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "eval", help="measure a strategy on a task", description=__doc__, epilog=GOES_ON
+        "eval", help="measure a strategy on a task", description=__doc__, epilog=RESUME_EPILOG
     )
     parser.add_argument("--data", required=True, help="the task's public file")
     parser.add_argument("--task", required=True, choices=TASKS)
@@ -73,9 +73,9 @@ def run(args: Namespace) -> int:
         args, args.json, begun, done_items, len(items), option="--json"
     ):
         return 0
-    with LongRun(args.json, begun, done_items, len(items), args, "--json") as kept:
-        aside: list[Aside] = _solve(args, task, items, kept) if kept.left else []
-        if args.shard != WHOLE:
+    with ResumableRun(args.json, begun, done_items, len(items), args, "--json") as kept:
+        aside: list[FailedItem] = _solve(args, task, items, kept) if kept.left else []
+        if args.shard != SINGLE_SHARD:
             print(kept.told())
             return 1 if aside else 0
         named = {"strategy": args.strategy, "n": 1 if args.strategy in PLAIN else args.n}
@@ -102,7 +102,7 @@ def _write(args: Namespace, result: dict[str, Any]) -> None:
         write_json(args.json, {**result, "rows": rows})
 
 
-def _solve(args: Namespace, task: Task, items: list[Item], kept: LongRun) -> list[Aside]:
+def _solve(args: Namespace, task: Task, items: list[Item], kept: ResumableRun) -> list[FailedItem]:
     """Do what is not done yet; the items that could not be done, which are printed."""
     budget = args.max_new_tokens or task.max_new_tokens
     solve = make_solve(args, budget, task.distinct)

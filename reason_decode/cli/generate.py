@@ -12,10 +12,10 @@ from reason_decode.cli.served import add_served, check_served
 from reason_decode.cli.solve import make_solve
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
-from reason_decode.runs.batches import WHOLE, Aside, Batches
+from reason_decode.runs.batches import SINGLE_SHARD, Batches, FailedItem
 from reason_decode.runs.resumable import (
-    GOES_ON,
-    LongRun,
+    RESUME_EPILOG,
+    ResumableRun,
     add_long_run,
     check_long_run,
     settings,
@@ -30,7 +30,7 @@ __all__ = ["add", "run"]
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser: ArgumentParser = commands.add_parser(
-        "generate", help="continue the prompts of a file", description=__doc__, epilog=GOES_ON
+        "generate", help="continue the prompts of a file", description=__doc__, epilog=RESUME_EPILOG
     )
     parser.add_argument(
         "--input", required=True, metavar="PROMPTS", help='JSON Lines of {"prompt": text}'
@@ -68,10 +68,10 @@ def run(args: Namespace) -> int:
         args, args.output, begun, _names, len(prompts), **where
     ):
         return 0
-    with LongRun(args.output, begun, _names, len(prompts), args, **where) as kept:
+    with ResumableRun(args.output, begun, _names, len(prompts), args, **where) as kept:
         before = len(kept.done)
         aside = _complete(args, prompts, kept) if kept.left else []
-        if args.shard != WHOLE:
+        if args.shard != SINGLE_SHARD:
             print(kept.told())
             return 1 if aside else 0
         kept.gather(out, list(prompts))
@@ -84,7 +84,7 @@ def run(args: Namespace) -> int:
     return 1 if aside else 0
 
 
-def _complete(args: Namespace, prompts: dict[int, str], kept: LongRun) -> list[Aside]:
+def _complete(args: Namespace, prompts: dict[int, str], kept: ResumableRun) -> list[FailedItem]:
     """Do what is not done yet; the lines that could not be done, which are printed."""
     solve = make_solve(args, args.max_new_tokens)
 

@@ -14,7 +14,7 @@ from reason_decode.io.jsonl import check_writable, read_jsonl, write_text
 from reason_decode.models.loading import load_model
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.training import (
-    Labelled,
+    LabelledSolution,
     Report,
     label_by_rollouts,
     label_by_scorer,
@@ -114,7 +114,7 @@ def _by_scorer(args: Namespace) -> Any:
     scorer = load_scorer(args.prm)
     threshold = 0.5 if args.threshold is None else args.threshold
 
-    def label(solutions: list[Labelled], start: int) -> Iterator[dict[str, Any]]:
+    def label(solutions: list[LabelledSolution], start: int) -> Iterator[dict[str, Any]]:
         return _rows(label_by_scorer(solutions, scorer, threshold=threshold))
 
     return label
@@ -123,7 +123,7 @@ def _by_scorer(args: Namespace) -> Any:
 def _by_rollouts(args: Namespace) -> Any:
     model, tokenizer = load_model(args.model)
 
-    def label(solutions: list[Labelled], start: int) -> Iterator[dict[str, Any]]:
+    def label(solutions: list[LabelledSolution], start: int) -> Iterator[dict[str, Any]]:
         found = label_by_rollouts(
             model,
             tokenizer,
@@ -142,7 +142,7 @@ def _by_rollouts(args: Namespace) -> Any:
     return label
 
 
-def _rows(solutions: Iterable[Labelled]) -> Iterator[dict[str, Any]]:
+def _rows(solutions: Iterable[LabelledSolution]) -> Iterator[dict[str, Any]]:
     """Solutions in the stepwise format."""
     for x in solutions:
         labels = [None if label is None else label == 1 for label in x.labels]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from reason_decode.io.console import printable, table
 from reason_decode.io.journal import begin
 from reason_decode.io.jsonl import write_json
-from reason_decode.mining import Document, Dropped, Journal, Reading, mine, read_documents
+from reason_decode.mining import Document, Dropped, Journal, ReadReport, mine, read_documents
 from reason_decode.mining.distributed import run_distributed
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
@@ -25,7 +25,7 @@ from reason_decode.runs.executors import EXECUTORS
 __all__ = ["add", "run"]
 
 # What does not change the records: a run that is taken up again may have these otherwise.
-FREE = {
+IGNORED_IN_SETTINGS = {
     *(
         "command",
         "run",
@@ -145,7 +145,7 @@ def run(args: Namespace) -> int:
     out = Path(args.out)
     settings = _settings(args, out)
     write_references(settings)
-    reading, again = Reading(), Counter()
+    reading, again = ReadReport(), Counter()
     documents = cut(islice(read_documents(args.data, reading), args.limit), settings)
     if args.executor == "here":
         again = _run_here(documents, settings, out)
@@ -183,7 +183,7 @@ def _run_here(documents: Iterable[Document], settings: str, out: Path) -> Counte
 
 def _settings(args: Namespace, out: Path) -> str:
     """The options as text; those that a run of this folder began with must be the same."""
-    fixed = {name: value for name, value in vars(args).items() if name not in FREE}
+    fixed = {name: value for name, value in vars(args).items() if name not in IGNORED_IN_SETTINGS}
     out.mkdir(parents=True, exist_ok=True)
     begin(out / "settings.json", fixed, "take another --out")
     options = {name: x for name, x in vars(args).items() if name not in ("run", "argv")}

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import Any
 
-from reason_decode.training import Labelled, Report, read_labelled
+from reason_decode.training import LabelledSolution, Report, read_labelled
 
 __all__ = ["add_suffix", "read_all", "suffix_for", "with_suffix"]
 
@@ -37,7 +37,7 @@ def with_suffix(prompt: str, suffix: str) -> str:
     return prompt if prompt.endswith(suffix) else prompt + suffix
 
 
-def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[Labelled]:
+def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[LabelledSolution]:
     """All solutions of all files; what became of each file's rows is printed.
 
     Args:
@@ -45,7 +45,7 @@ def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[Labelled]
         one_text: see ``suffix_for``.
         settings: passed to ``read_labelled``.
     """
-    found: list[Labelled] = []
+    found: list[LabelledSolution] = []
     suffix = suffix_for(one_text, args.separator, args.prompt_suffix)
     for path in args.data:
         report = Report()

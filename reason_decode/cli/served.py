@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from reason_decode.cli.options import PLAIN, make_strategy
-from reason_decode.evaluation.complete import Solve
+from reason_decode.evaluation.complete import Completer
 from reason_decode.io.openai_client import TextEndpoint
 from reason_decode.serving.completion import served
 
@@ -71,7 +71,7 @@ def check_served(args: Namespace) -> None:
             )
 
 
-def make_served(args: Namespace, max_new_tokens: int, temperature: float) -> Solve:
+def make_served(args: Namespace, max_new_tokens: int, temperature: float) -> Completer:
     """What continues prompts by the server.
 
     Raises:

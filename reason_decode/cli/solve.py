@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from reason_decode.cli.options import make_strategy
 from reason_decode.cli.served import make_served
-from reason_decode.evaluation.complete import Solve, local
+from reason_decode.evaluation.complete import Completer, local
 from reason_decode.models.loading import load_model
 
 __all__ = ["make_solve"]
@@ -15,7 +15,7 @@ def make_solve(
     args: Namespace,
     max_new_tokens: int,
     distinct: Callable[[Sequence[str]], Hashable] | None = None,
-) -> Solve:
+) -> Completer:
     """What the options ask for.
 
     Args:

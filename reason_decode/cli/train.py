@@ -9,12 +9,12 @@ from reason_decode.cli import train_graded, train_ranker, train_rationalyst
 from reason_decode.cli.prompts import add_suffix, read_all
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.models.loading import load_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
-    Labelled,
-    Recipe,
+    LabelledSolution,
+    TrainingConfig,
+    active_learning,
     hold_out,
-    learn_actively,
     train_orm,
     train_prm,
 )
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     ranker: ArgumentParser = kinds.add_parser("ranker", help=train_ranker.HELP)
     for kind in (prm, orm, active, rationalyst, ranker, *graded.values()):
         _add_data(kind)
-        _add_recipe(kind, train_ranker.RECIPE if kind is ranker else Recipe())
+        _add_recipe(kind, train_ranker.RECIPE if kind is ranker else TrainingConfig())
         kind.set_defaults(run=run)
     for kind in (prm, orm, active, ranker, *graded.values()):
         _add_format(kind)
@@ -130,9 +130,9 @@ def _add_format(parser: ArgumentParser) -> None:
     )
 
 
-def _add_recipe(parser: ArgumentParser, recipe: Recipe) -> None:
-    """An option for each field of ``Recipe``, with the defaults of this one."""
-    for field in fields(Recipe):
+def _add_recipe(parser: ArgumentParser, recipe: TrainingConfig) -> None:
+    """An option for each field of ``TrainingConfig``, with the defaults of this one."""
+    for field in fields(TrainingConfig):
         name, default = "--" + field.name.replace("_", "-"), getattr(recipe, field.name)
         if isinstance(default, bool):
             parser.add_argument(name, action=BooleanOptionalAction, default=default)
@@ -144,7 +144,9 @@ def _add_recipe(parser: ArgumentParser, recipe: Recipe) -> None:
 
 def run(args: Namespace) -> int:
     """Read, split, train, save; print what became of the data and the losses."""
-    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
+    recipe = TrainingConfig(
+        **{field.name: getattr(args, field.name) for field in fields(TrainingConfig)}
+    )
     if args.json:
         check_writable(args.json)
     source = str(tiny.WEIGHTS / "base") if args.model == "tiny" else args.model
@@ -161,9 +163,9 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+def _train(args: Namespace, source: str, recipe: TrainingConfig) -> list[dict[str, Any]]:
     """Train a reward model, or one a round."""
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_padded_tokenizer(source)
     kept, held = hold_out(_solutions(args), args.hold_out)
     how: dict[str, Any] = {
         "separator": args.separator,
@@ -178,10 +180,10 @@ def _train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]
         return [train_prm(source, tokenizer, kept, args.out, **how)]
     names = ("rounds", "per_problem", "wrong_share", "uniform", "selector")
     how |= {name: getattr(args, name) for name in names}
-    return learn_actively(source, tokenizer, kept, args.out, **how)
+    return active_learning(source, tokenizer, kept, args.out, **how)
 
 
-def _solutions(args: Namespace) -> list[Labelled]:
+def _solutions(args: Namespace) -> list[LabelledSolution]:
     if args.kind == "orm":
         # It has the tokenizer's chat template to tell the prompt from the answer.
         return read_all(args, one_text=False)

@@ -9,13 +9,13 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.adapters import load_adapted
 from reason_decode.cli.prompts import read_all
-from reason_decode.models.loading import load_model, load_tokenizer
+from reason_decode.models.loading import load_model, load_padded_tokenizer
 from reason_decode.training import (
+    CalibrationLevel,
     Form,
-    Labelled,
+    LabelledSolution,
     Method,
-    Recipe,
-    Weigh,
+    TrainingConfig,
     augment,
     grade_samples,
     hold_out,
@@ -66,7 +66,7 @@ def add_options(parser: ArgumentParser, kind: str) -> None:
         parser.add_argument("--nat", required=True, metavar="DIR", help="what `train nat` wrote")
         parser.add_argument(
             "--weigh",
-            choices=get_args(Weigh),
+            choices=get_args(CalibrationLevel),
             default="sequence",
             help="a weight a sequence, a token, or none: plain distillation (default: sequence)",
         )
@@ -114,11 +114,11 @@ def _add_augment(parser: ArgumentParser) -> None:
     )
 
 
-def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+def train(args: Namespace, source: str, recipe: TrainingConfig) -> list[dict[str, Any]]:
     """Read and sort the samples, and train on the right or on the wrong ones."""
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_padded_tokenizer(source)
     solutions = read_all(args, one_text=not args.chat)
-    right, wrong = solutions, list[Labelled]()
+    right, wrong = solutions, list[LabelledSolution]()
     if getattr(args, "method", None) != "ft":
         graded = grade_samples(
             tqdm(solutions, desc="grading", disable=None), unanswered_wrong=args.unanswered_wrong
@@ -156,9 +156,9 @@ def _augmented(
     args: Namespace,
     source: str,
     tokenizer: Tokenizer,
-    solutions: Sequence[Labelled],
-    right: Sequence[Labelled],
-) -> list[Labelled]:
+    solutions: Sequence[LabelledSolution],
+    right: Sequence[LabelledSolution],
+) -> list[LabelledSolution]:
     """The right samples and new ones of the model in ``args.augment``."""
     # Without an answer no sample can be graded.
     problems = {x.prompt: x for x in solutions if x.answer is not None}

@@ -6,10 +6,10 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from reason_decode.cli.prompts import read_all
-from reason_decode.models.loading import load_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
     Compare,
-    Recipe,
+    TrainingConfig,
     grade_samples,
     hold_out,
     train_ngram_ranker,
@@ -55,9 +55,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
 
 
-def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+def train(args: Namespace, source: str, recipe: TrainingConfig) -> list[dict[str, Any]]:
     """Read and sort the samples, and train on problems with right and wrong ones."""
-    tokenizer = None if source == NGRAMS else load_tokenizer(source)
+    tokenizer = None if source == NGRAMS else load_padded_tokenizer(source)
     # Text in front of a pair is the same for all solutions of a problem; a turn needs no suffix.
     solutions = read_all(args, one_text=tokenizer is None or tokenizer.chat_template is None)
     right, wrong, counts = grade_samples(

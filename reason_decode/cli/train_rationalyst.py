@@ -4,10 +4,10 @@ from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
 from reason_decode.io.console import printable
-from reason_decode.models.loading import load_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
     RationaleRow,
-    Recipe,
+    TrainingConfig,
     read_rationales,
     split_documents,
     train_rationalyst,
@@ -38,11 +38,11 @@ def add_options(parser: ArgumentParser) -> None:
     )
 
 
-def train(args: Namespace, source: str, recipe: Recipe) -> list[dict[str, Any]]:
+def train(args: Namespace, source: str, recipe: TrainingConfig) -> list[dict[str, Any]]:
     """Read, split by document, train; say what could not be read."""
     if args.adapter and args.lora is None:
         raise ValueError("got --adapter without --lora RANK; there is nothing else to keep apart")
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_padded_tokenizer(source)
     kept, held = split_documents(_records(args.data), args.hold_out)
     return [
         train_rationalyst(

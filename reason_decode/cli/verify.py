@@ -9,13 +9,13 @@ from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.splits import Part, folds, held_out, share
-from reason_decode.evaluation.verify import Located, check_parts, located, scored
+from reason_decode.evaluation.verify import AnnotatedSolution, check_parts, located, scored
 from reason_decode.io.console import percent, printable, table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.runs.batches import WHOLE, Aside
+from reason_decode.runs.batches import SINGLE_SHARD, FailedItem
 from reason_decode.runs.resumable import (
-    GOES_ON,
-    LongRun,
+    RESUME_EPILOG,
+    ResumableRun,
     add_long_run,
     check_long_run,
     done_items,
@@ -23,10 +23,10 @@ from reason_decode.runs.resumable import (
     tell,
 )
 from reason_decode.runs.workers import run_workers
-from reason_decode.scorers import ProcessRewardModel, RationaleScorer, ServedVerifier
+from reason_decode.scorers import EndpointVerifier, ProcessRewardModel, RationaleScorer
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.training.data import Report, read_labelled
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 
 __all__ = ["add", "run"]
 
@@ -34,7 +34,14 @@ FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "m
 FOLDS = 5
 SCORERS = ("prm", "rationale")
 # What is done with scores, but does not change them (a batch's size does in the last bits only).
-FREE = ("folds", "calibrate", "calibrate_share", "threshold", "maximise", "batch_size")
+IGNORED_IN_SETTINGS = (
+    "folds",
+    "calibrate",
+    "calibrate_share",
+    "threshold",
+    "maximise",
+    "batch_size",
+)
 
 
 def add(commands: Any) -> None:
@@ -43,7 +50,7 @@ def add(commands: Any) -> None:
         "verify",
         help="find the first wrong step of given solutions",
         description=__doc__,
-        epilog=GOES_ON,
+        epilog=RESUME_EPILOG,
     )
     parser.add_argument(
         "--scorer",
@@ -113,17 +120,17 @@ def run(args: Namespace) -> int:
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
     check_parts([*found, *others], parts, args.threshold)
     solutions, count = [*found, *others], len(found) + len(others)
-    begun = settings(args, solutions, FREE)
+    begun = settings(args, solutions, IGNORED_IN_SETTINGS)
     if args.workers > 1 and not run_workers(
         args, args.json, begun, done_items, count, option="--json"
     ):
         return 0
-    with LongRun(args.json, begun, done_items, count, args, "--json") as kept:
+    with ResumableRun(args.json, begun, done_items, count, args, "--json") as kept:
         scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
         suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
         solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
         aside = _score(args, solutions, scorer, kept)
-        if args.shard != WHOLE:
+        if args.shard != SINGLE_SHARD:
             print(kept.told())
             return 1 if aside else 0
         scores: list[Any] = [None] * count
@@ -145,7 +152,9 @@ def run(args: Namespace) -> int:
     return 1 if aside else 0
 
 
-def _score(args: Namespace, solutions: list[Located], scorer: Any, kept: LongRun) -> list[Aside]:
+def _score(
+    args: Namespace, solutions: list[AnnotatedSolution], scorer: Any, kept: ResumableRun
+) -> list[FailedItem]:
     """Score what is not scored yet; the solutions that could not be, which are printed."""
     batches = scored(
         solutions,
@@ -185,10 +194,10 @@ def _print(result: dict[str, Any]) -> None:
         )
 
 
-def _read(path: str, format: str, neutral: Any) -> tuple[list[Located], Report]:
+def _read(path: str, format: str, neutral: Any) -> tuple[list[AnnotatedSolution], Report]:
     """The solutions whose first wrong step is known; the report counts the others by reason."""
     report = Report()
-    found: list[Located] = []
+    found: list[AnnotatedSolution] = []
     ids: Counter[str] = Counter()
     for solution in read_labelled(path, format, neutral=neutral, repeat=True, report=report):
         if why := _unusable(solution):
@@ -198,13 +207,13 @@ def _read(path: str, format: str, neutral: Any) -> tuple[list[Located], Report]:
         count = ids[solution.source]
         id = solution.source if count == 1 else f"{solution.source}#{count}"
         wrong = solution.labels.index(-1) if -1 in solution.labels else None
-        found.append(Located(id, solution.prompt, solution.steps, wrong))
+        found.append(AnnotatedSolution(id, solution.prompt, solution.steps, wrong))
     if not found:
         raise ValueError(f"{path} has no solution with a known first error: {report}")
     return found, report
 
 
-def _unusable(solution: Labelled) -> str | None:
+def _unusable(solution: LabelledSolution) -> str | None:
     wrong = -1 in solution.labels
     judged = solution.labels[: solution.labels.index(-1)] if wrong else solution.labels
     if not any(step.strip() for step in solution.steps):
@@ -226,10 +235,10 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     return folds(tested, args.folds)
 
 
-def _one_text(scorer: ProcessRewardModel | ServedVerifier | RationaleScorer) -> bool:
+def _one_text(scorer: ProcessRewardModel | EndpointVerifier | RationaleScorer) -> bool:
     if isinstance(scorer, RationaleScorer):
         return not scorer.chat
-    return not isinstance(scorer, ServedVerifier) and scorer.name == "token-classification"
+    return not isinstance(scorer, EndpointVerifier) and scorer.name == "token-classification"
 
 
 def _said(report: Report) -> dict[str, Any]:

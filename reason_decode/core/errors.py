@@ -1,9 +1,9 @@
 """Errors of single items that a run sets aside and goes on without."""
 
 
-class NoScore(ValueError):
+class ScoringError(ValueError):
     """A solution cannot be scored, such as one with a NaN score."""
 
 
-class Unfit(ValueError):
+class ItemError(ValueError):
     """An item of a batch cannot be done; halves of the batch show which."""

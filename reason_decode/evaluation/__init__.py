@@ -33,13 +33,13 @@ from reason_decode.evaluation.curves import Samples, accuracy_curves
 from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
 from reason_decode.evaluation.rerank import rerank
 from reason_decode.evaluation.runner import evaluate
-from reason_decode.evaluation.verify import Located, verify
+from reason_decode.evaluation.verify import AnnotatedSolution, verify
 from reason_decode.tasks.builtin import TASKS, Item, Task
 
 __all__ = [
     "TASKS",
+    "AnnotatedSolution",
     "Item",
-    "Located",
     "Samples",
     "Task",
     "accuracy_curves",

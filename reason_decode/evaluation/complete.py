@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Trace
 
-__all__ = ["Completions", "Solve", "complete", "local"]
+__all__ = ["Completer", "Completions", "complete", "local"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Completions:
     cost: Cost
 
 
-Solve = Callable[[Sequence[str], Sequence[int]], Completions]
+Completer = Callable[[Sequence[str], Sequence[int]], Completions]
 """Continues prompts; each has a number, which what is random depends on."""
 
 
@@ -40,8 +40,8 @@ def local(
     max_new_tokens: int,
     temperature: float,
     seed: int | None,
-) -> Solve:
-    """``complete`` as a ``Solve``, for a model in this process.
+) -> Completer:
+    """``complete`` as a ``Completer``, for a model in this process.
 
     Args:
         model: see ``complete``, as for what is not told of here.

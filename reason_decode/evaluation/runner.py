@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Trace
-from reason_decode.evaluation.complete import Solve, local
+from reason_decode.evaluation.complete import Completer, local
 from reason_decode.evaluation.metrics import accuracy_interval
-from reason_decode.runs.batches import WHOLE, Aside, Batches, Shard
+from reason_decode.runs.batches import SINGLE_SHARD, Batches, FailedItem, Shard
 from reason_decode.tasks.builtin import Item, Task
 
 __all__ = ["answered", "evaluate", "summary"]
@@ -72,13 +72,13 @@ def evaluate(
 
 
 def answered(
-    solve: Solve,
+    solve: Completer,
     items: Sequence[Item],
     task: Task,
     batch_size: int = 8,
     *,
     done: Container[int] = (),
-    shard: Shard = WHOLE,
+    shard: Shard = SINGLE_SHARD,
     trace: bool = False,
     desc: str | None = None,
 ) -> Batches[dict[str, Any]]:
@@ -123,7 +123,7 @@ def answered(
 def summary(
     items: Sequence[Item],
     lines: Iterable[Mapping[str, Any]],
-    aside: Sequence[Aside],
+    aside: Sequence[FailedItem],
     *,
     task: str,
     strategy: str,

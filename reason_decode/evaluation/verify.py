@@ -7,17 +7,17 @@ from typing import Any
 
 from reason_decode.evaluation.first_error import Maximise, calibrate, first_below, location
 from reason_decode.evaluation.splits import Part
-from reason_decode.runs.batches import WHOLE, Batches, Shard
+from reason_decode.runs.batches import SINGLE_SHARD, Batches, Shard
 from reason_decode.scorers.base import NotFinite, Scorer, check_finite
 
-__all__ = ["Located", "check_parts", "located", "scored", "step_scores", "verify"]
+__all__ = ["AnnotatedSolution", "check_parts", "located", "scored", "step_scores", "verify"]
 
 Fits = Callable[[str, Sequence[str]], int]
 """How many of the first steps behind a prompt a scorer can read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class AnnotatedSolution:
     """A solution of which it is known where it first goes wrong.
 
     Args:
@@ -34,7 +34,7 @@ class Located:
 
 
 def verify(
-    solutions: Sequence[Located],
+    solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
     parts: Sequence[Part],
     *,
@@ -74,7 +74,7 @@ def verify(
 
 
 def check_parts(
-    solutions: Sequence[Located], parts: Sequence[Part], threshold: float | None
+    solutions: Sequence[AnnotatedSolution], parts: Sequence[Part], threshold: float | None
 ) -> None:
     """Raise unless there is something to test, and no prompt is calibrated on and tested.
 
@@ -101,7 +101,7 @@ def check_parts(
 
 
 def located(
-    solutions: Sequence[Located],
+    solutions: Sequence[AnnotatedSolution],
     scores: Sequence[list[float | None] | None],
     parts: Sequence[Part],
     *,
@@ -153,7 +153,7 @@ def located(
 
 
 def step_scores(
-    solutions: Sequence[Located],
+    solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
     batch_size: int = 32,
     fits: Fits | None = None,
@@ -178,13 +178,13 @@ def step_scores(
 
 
 def scored(
-    solutions: Sequence[Located],
+    solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
     batch_size: int = 32,
     fits: Fits | None = None,
     *,
     done: Container[int] = (),
-    shard: Shard = WHOLE,
+    shard: Shard = SINGLE_SHARD,
 ) -> Batches[dict[str, Any]]:
     """The step scores of solutions batch by batch: see ``Batches`` and ``step_scores``.
 
@@ -215,7 +215,7 @@ def scored(
 
 
 def _scored(
-    batch: Sequence[Located], scorer: Scorer, fits: Fits | None
+    batch: Sequence[AnnotatedSolution], scorer: Scorer, fits: Fits | None
 ) -> list[list[float | None]]:
     rows: list[list[float | None]] = []
     texts = [_readable(solution, fits) for solution in batch]
@@ -232,6 +232,6 @@ def _scored(
     return rows
 
 
-def _readable(solution: Located, fits: Fits | None) -> list[str]:
+def _readable(solution: AnnotatedSolution, fits: Fits | None) -> list[str]:
     steps = [step for step in solution.steps if step.strip()]
     return steps if fits is None else steps[: fits(solution.prompt, steps)]

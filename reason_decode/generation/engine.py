@@ -33,7 +33,7 @@ from reason_decode.generation.cache import (
     take_row,
 )
 from reason_decode.generation.streaming import Stream
-from reason_decode.generation.validation import check_call, check_logits
+from reason_decode.generation.validation import check_logits, validate_generate_call
 
 Boundary = Callable[[Sequence[int]], bool]
 
@@ -103,7 +103,7 @@ class Generation:
         kwargs: dict[str, Any],
         streamer: BaseStreamer | None = None,
     ) -> None:
-        check_call(need, model, input_ids, config, kwargs)
+        validate_generate_call(need, model, input_ids, config, kwargs)
         self.need, self.config = need, config
         # Any: transformers' models are typed without the generation methods that they have.
         self.model: Any = model
@@ -347,7 +347,7 @@ class _Sampling:
         generation = self.generation
         while True:
             self._append(self._draw())
-            self._drop_ended()
+            self._remove_finished()
             if not self.live:
                 return [branch for branch in self.done if branch is not None]
             self.logits, self.kwargs = generation.read(self.ids[self.live], self.kwargs)
@@ -379,7 +379,7 @@ class _Sampling:
         for row, token in zip(self.live, column[self.live].tolist(), strict=True):
             self.new[row].append(token)
 
-    def _drop_ended(self) -> None:
+    def _remove_finished(self) -> None:
         """Set aside the rows that ended with this token; the cache keeps only the others."""
         finished, timed_out = self._judge()
         going: list[int] = []
@@ -434,7 +434,7 @@ class _Sampling:
         )
 
 
-def takes_any_mask(model: PreTrainedModel) -> bool:
+def supports_4d_mask(model: PreTrainedModel) -> bool:
     """Whether a mask (b, 1, t, t) decides what a token sees, and position ids where it stands."""
     config: Any = model.config.get_text_config()
     window = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)

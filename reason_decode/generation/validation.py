@@ -13,7 +13,7 @@ from transformers.cache_utils import Cache
 
 from reason_decode.generation.cache import position_table
 
-__all__ = ["check_call", "check_logits"]
+__all__ = ["check_logits", "validate_generate_call"]
 
 # Ways of decoding of the host's own, and what stands for each here.
 _OTHER_WAYS = {
@@ -28,7 +28,7 @@ _OTHER_WAYS = {
 _KEPT = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")
 
 
-def check_call(
+def validate_generate_call(
     need: str,
     model: PreTrainedModel,
     input_ids: Tensor,

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib import error, request
 
-__all__ = ["Continued", "Endpoint", "Messages", "TextEndpoint", "Unanswered"]
+__all__ = ["Completion", "Endpoint", "Messages", "RequestFailed", "TextEndpoint"]
 
 Messages = list[dict[str, str]]
 
@@ -29,7 +29,7 @@ REFUSALS = {
 LARGEST = 16 * 2**20  # bytes of an answer
 
 
-class Unanswered(NamedTuple):
+class RequestFailed(NamedTuple):
     """Why a chat has no answer.
 
     Attributes:
@@ -37,8 +37,8 @@ class Unanswered(NamedTuple):
         again: whether to ask again in the next run.
 
     Example:
-        >>> from reason_decode.mining import Unanswered
-        >>> Unanswered("cut off: the answer has more than 9 tokens").again
+        >>> from reason_decode.mining import RequestFailed
+        >>> RequestFailed("cut off: the answer has more than 9 tokens").again
         False
     """
 
@@ -46,7 +46,7 @@ class Unanswered(NamedTuple):
     again: bool = False
 
 
-class Continued(NamedTuple):
+class Completion(NamedTuple):
     """How a server continued a text.
 
     Attributes:
@@ -171,7 +171,7 @@ class Endpoint:
 
     def _failed(self, before: int, answer: Any) -> int:
         """How many chats in a row have failed for the server's sake."""
-        if not (isinstance(answer, Unanswered) and answer.again):
+        if not (isinstance(answer, RequestFailed) and answer.again):
             return 0
         if before + 1 >= self.give_up:
             raise ConnectionError(
@@ -199,7 +199,7 @@ class Endpoint:
                 reason = f"HTTP {failure.code}: {said or failure.reason}"
                 self._stop_if_refused(failure.code, reason)
                 if failure.code not in PASSING:
-                    return Unanswered(reason)
+                    return RequestFailed(reason)
                 if failure.code == 429 and pause:
                     self.pace.hold(pause)
             except (OSError, HTTPException, ValueError) as failure:
@@ -207,7 +207,7 @@ class Endpoint:
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
                 self.sleep(backoff if pause is None else max(pause, backoff / 10))
-        return Unanswered(f"{reason} ({self.attempts} attempts)", again=True)
+        return RequestFailed(f"{reason} ({self.attempts} attempts)", again=True)
 
     def _post(self, body: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -241,7 +241,7 @@ class TextEndpoint(Endpoint):
     def _asked(self, chat: tuple[str, int]) -> dict[str, Any]:
         return {"prompt": chat[0], "seed": chat[1]}
 
-    def _read(self, answer: Any) -> Continued:
+    def _read(self, answer: Any) -> Completion:
         try:
             choice, usage = answer["choices"][0], answer.get("usage") or {}
             text, end = choice["text"], choice.get("finish_reason")
@@ -250,10 +250,10 @@ class TextEndpoint(Endpoint):
             raise ValueError(f"no text completion: {str(answer)[:200]}") from None
         if not isinstance(text, str):
             raise ValueError(f"no text in the answer: {str(answer)[:200]}")
-        return Continued(text, end != "length", *counts)
+        return Completion(text, end != "length", *counts)
 
 
-def _content(answer: Any) -> str | Unanswered:
+def _content(answer: Any) -> str | RequestFailed:
     """The text of an answer that is whole.
 
     Raises:
@@ -265,9 +265,9 @@ def _content(answer: Any) -> str | Unanswered:
     except (AttributeError, IndexError, KeyError, TypeError):
         raise ValueError(f"no chat completion: {str(answer)[:200]}") from None
     if end == "length":
-        return Unanswered("cut off: the answer has more than max_tokens")
+        return RequestFailed("cut off: the answer has more than max_tokens")
     if not isinstance(text, str):
-        return Unanswered(f"no text in the answer: {end}")
+        return RequestFailed(f"no text in the answer: {end}")
     return text
 
 

@@ -20,33 +20,33 @@ in one pass, without its logits. `calibrate` finds the threshold that gives a pr
 pairs.
 """
 
-from reason_decode.io.openai_client import Endpoint, Unanswered
+from reason_decode.io.openai_client import Endpoint, RequestFailed
 from reason_decode.mining.calibrate import Calibrated, calibrate
 from reason_decode.mining.dedup import decontaminate, dedup
-from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped, parse_marked
 from reason_decode.mining.extract import ChatModel, extract, given
 from reason_decode.mining.faithful import faithful, leak
 from reason_decode.mining.journal import Journal
-from reason_decode.mining.loss_delta_filter import Judged, judge, keep
+from reason_decode.mining.loss_delta_filter import ScoredRationale, judge, keep
 from reason_decode.mining.pipeline import mine, through
 from reason_decode.mining.prefilter import prefilter, reference, sentence_embedder
-from reason_decode.mining.readers import Reading, read_documents
-from reason_decode.mining.records import Mined, Record
+from reason_decode.mining.readers import ReadReport, read_documents
+from reason_decode.mining.records import MiningResult, Record
 from reason_decode.mining.segment import segment
 
 __all__ = [
+    "AnnotatedDocument",
     "Calibrated",
     "ChatModel",
     "Document",
     "Dropped",
     "Endpoint",
     "Journal",
-    "Judged",
-    "Marked",
-    "Mined",
-    "Reading",
+    "MiningResult",
+    "ReadReport",
     "Record",
-    "Unanswered",
+    "RequestFailed",
+    "ScoredRationale",
     "calibrate",
     "decontaminate",
     "dedup",

@@ -42,7 +42,7 @@ def calibrate(
     numbers are dropped at any threshold.
 
     Args:
-        deltas: of judged rationales, in nats; see ``Judged.delta``.
+        deltas: of judged rationales, in nats; see ``ScoredRationale.delta``.
         good: whether each is worth learning from.
         precision: the share asked for, in (0, 1].
         confidence: how sure it is to be that share of new rationales too, in (0, 1), such as 0.95:

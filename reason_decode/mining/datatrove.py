@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from reason_decode.mining.documents import Document, Dropped, Marked
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.journal import Journal
 from reason_decode.mining.pipeline import Stage, mine
-from reason_decode.mining.records import Mined
+from reason_decode.mining.records import MiningResult
 
 try:
     from datatrove.data import Document as Datum
@@ -40,7 +40,7 @@ class MiningStep(PipelineStep):
         build: settings -> stages; called once a process, for models are loaded there. It must be
             importable, so that other processes have it too.
         settings: whatever it needs, as text; the same text gives the same stages.
-        journal: folder for a file a rank, where the last stage gives ``Mined``; else ``None``.
+        journal: folder for a file a rank, where the last stage gives ``MiningResult``; else ``None``.
     """
 
     name = "reason-decode"
@@ -78,7 +78,7 @@ def _built(build: Build, settings: str) -> Sequence[Stage]:
     return build(settings)
 
 
-def from_datum(datum: Any) -> Document | Marked:
+def from_datum(datum: Any) -> Document | AnnotatedDocument:
     """A document of datatrove's as one of ours: what ``to_data`` made, or what a reader read.
 
     Args:
@@ -93,22 +93,22 @@ def from_datum(datum: Any) -> Document | Marked:
         return document
     rejected = tuple((rationale, reason) for rationale, reason in told.get("rejected", ()))
     texts, rationales = tuple(told["texts"]), tuple(told["rationales"])
-    return Marked(document.id, source, texts, rationales, document, rejected)
+    return AnnotatedDocument(document.id, source, texts, rationales, document, rejected)
 
 
-def to_data(result: Document | Marked | Mined | Dropped) -> Iterator[Any]:
+def to_data(result: Document | AnnotatedDocument | MiningResult | Dropped) -> Iterator[Any]:
     """A result as documents of datatrove's: one, or one for each rationale that is kept.
 
     Args:
         result: of a stage. Of a rationale the text is the text before it, and the metadata are the
             fields of its ``Record``.
     """
-    if isinstance(result, Mined):
+    if isinstance(result, MiningResult):
         for record in result.records:
             if record.kept:
                 id = f"{record.source}/{record.id}#{record.place}"
                 yield Datum(text=record.preceding or "", id=id, metadata=asdict(record))
-    elif isinstance(result, Marked):
+    elif isinstance(result, AnnotatedDocument):
         document = result.document or Document(result.id, result.source, "".join(result.texts))
         names = ("texts", "rationales", "rejected")
         marked = {name: list(getattr(result, name)) for name in names}

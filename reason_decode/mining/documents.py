@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reason_decode.core.tags import TAGS, Tags
 
-__all__ = ["Document", "Dropped", "Marked", "parse_marked"]
+__all__ = ["AnnotatedDocument", "Document", "Dropped", "parse_marked"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Marked:
+class AnnotatedDocument:
     """A text and the rationales that were put into it.
 
     Attributes:
@@ -71,8 +71,8 @@ class Marked:
         ValueError: the pieces and the rationales do not alternate.
 
     Example:
-        >>> from reason_decode.mining import Marked
-        >>> Marked("1", "web", ("2 + 3", " is 5."), ("Add them.",)).preceding(0)
+        >>> from reason_decode.mining import AnnotatedDocument
+        >>> AnnotatedDocument("1", "web", ("2 + 3", " is 5."), ("Add them.",)).preceding(0)
         '2 + 3'
     """
 
@@ -95,7 +95,9 @@ class Marked:
         return "".join(self.texts[: index + 1])
 
 
-def parse_marked(id: str, source: str, text: str, tags: Tags = TAGS) -> tuple[Marked, int]:
+def parse_marked(
+    id: str, source: str, text: str, tags: Tags = TAGS
+) -> tuple[AnnotatedDocument, int]:
     """A text whose rationales stand between tags, and how many opening tags nothing closes.
 
     What follows such a tag up to the next one is text, and the tag is dropped.
@@ -125,4 +127,4 @@ def parse_marked(id: str, source: str, text: str, tags: Tags = TAGS) -> tuple[Ma
         else:
             texts[-1] += part
             unclosed += 1
-    return Marked(id, source, tuple(texts), tuple(rationales)), unclosed
+    return AnnotatedDocument(id, source, tuple(texts), tuple(rationales)), unclosed

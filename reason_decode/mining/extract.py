@@ -11,8 +11,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.io.oom import Failed, by_halves
-from reason_decode.io.openai_client import Messages, Unanswered
-from reason_decode.mining.documents import Document, Dropped, Marked, parse_marked
+from reason_decode.io.openai_client import Messages, RequestFailed
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped, parse_marked
 from reason_decode.mining.prompt import messages
 from reason_decode.models.devices import input_device
 
@@ -20,7 +20,7 @@ __all__ = ["ChatModel", "Complete", "extract", "given"]
 
 
 # Answers to chats, in their order; it may take chats ahead of what it has answered.
-Complete = Callable[[Iterable[Messages]], Iterator[str | Unanswered]]
+Complete = Callable[[Iterable[Messages]], Iterator[str | RequestFailed]]
 
 
 def extract(
@@ -29,7 +29,7 @@ def extract(
     *,
     domain: str | Mapping[str, str] = "general",
     tags: Tags = TAGS,
-) -> Iterator[Marked | Dropped]:
+) -> Iterator[AnnotatedDocument | Dropped]:
     """Each document with the rationales that a chat model put into it.
 
     What cannot be read is set aside as malformed: no rationale, or tags that do not pair.
@@ -66,14 +66,16 @@ def extract(
         yield from _without_answer(asked)
         document = asked.popleft()
         assert isinstance(document, Document)
-        if isinstance(answer, Unanswered):
+        if isinstance(answer, RequestFailed):
             yield Dropped(document, "extract", answer.reason, answer.again)
         else:
             yield _marked(document, answer, tags)
     yield from _without_answer(asked)
 
 
-def given(documents: Iterable[Document], *, tags: Tags = TAGS) -> Iterator[Marked | Dropped]:
+def given(
+    documents: Iterable[Document], *, tags: Tags = TAGS
+) -> Iterator[AnnotatedDocument | Dropped]:
     """Documents whose text has rationales between tags already.
 
     Args:
@@ -87,7 +89,7 @@ def given(documents: Iterable[Document], *, tags: Tags = TAGS) -> Iterator[Marke
     """
     for document in documents:
         marked = _marked(document, document.text, tags)
-        if isinstance(marked, Marked):
+        if isinstance(marked, AnnotatedDocument):
             bare = replace(document, text="".join(marked.texts))
             marked = replace(marked, document=bare)
         yield marked
@@ -100,7 +102,7 @@ def _without_answer(asked: deque[Document | Dropped]) -> Iterator[Dropped]:
         yield front
 
 
-def _marked(document: Document, text: str, tags: Tags) -> Marked | Dropped:
+def _marked(document: Document, text: str, tags: Tags) -> AnnotatedDocument | Dropped:
     marked, unclosed = parse_marked(document.id, document.source, text, tags)
     stray = sum(piece.count(tags.closing) for piece in marked.texts)
     if unclosed or stray:
@@ -132,7 +134,7 @@ class ChatModel:
         >>> tokenizer.chat_template = "{{ messages[-1]['content'] }}"
         >>> complete = ChatModel(models.model, tokenizer, max_new_tokens=2)
         >>> list(complete([[{"role": "user", "content": "Make 24 from 4 6."}]]))
-        [Unanswered(reason='cut off: the answer has more than 2 tokens', again=False)]
+        [RequestFailed(reason='cut off: the answer has more than 2 tokens', again=False)]
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class ChatModel:
         )
         self.model, self.tokenizer, self.batch = model, tokenizer, batch
 
-    def __call__(self, chats: Iterable[Messages]) -> Iterator[str | Unanswered]:
+    def __call__(self, chats: Iterable[Messages]) -> Iterator[str | RequestFailed]:
         """The answers, in order."""
         waiting = iter(chats)
         while group := list(islice(waiting, self.batch)):
@@ -169,23 +171,23 @@ class ChatModel:
             answers = self._answers([row for row, over in zip(ids, long, strict=True) if not over])
             for row, over in zip(ids, long, strict=True):
                 reason = f"too long: {len(row)} tokens, and the model reads {room}"
-                yield Unanswered(reason) if over else next(answers)
+                yield RequestFailed(reason) if over else next(answers)
 
     def _ids(self, chat: Messages) -> list[int]:
         tokenizer: Any = self.tokenizer
         told = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
         return list(told["input_ids"])
 
-    def _answers(self, rows: list[list[int]]) -> Iterator[str | Unanswered]:
+    def _answers(self, rows: list[list[int]]) -> Iterator[str | RequestFailed]:
         """By halves where memory runs out."""
         for _, found in by_halves(self._answer, rows) if rows else ():
             if isinstance(found, Failed):
-                yield Unanswered(found.reason, again=True)
+                yield RequestFailed(found.reason, again=True)
             else:
                 yield from found
 
     @torch.no_grad()
-    def _answer(self, rows: Sequence[list[int]]) -> list[str | Unanswered]:
+    def _answer(self, rows: Sequence[list[int]]) -> list[str | RequestFailed]:
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), int(self.how.pad_token_id or 0))
         mask = torch.zeros_like(ids)
@@ -198,8 +200,8 @@ class ChatModel:
         )[:, width:].tolist()
         return [self._said(row) for row in written]
 
-    def _said(self, row: list[int]) -> str | Unanswered:
+    def _said(self, row: list[int]) -> str | RequestFailed:
         end = next((k for k, token in enumerate(row) if token in self.ends), None)
         if end is None:
-            return Unanswered(f"cut off: the answer has more than {len(row)} tokens")
+            return RequestFailed(f"cut off: the answer has more than {len(row)} tokens")
         return str(self.tokenizer.decode(row[:end], skip_special_tokens=True))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from reason_decode.mining.documents import Document, Dropped, Marked
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 
 __all__ = ["faithful", "leak"]
 
@@ -17,8 +17,8 @@ SHORTEST = 3  # of what follows; "is 5" is hardly a quotation
 
 
 def faithful(
-    documents: Iterable[Marked], *, similarity: float = 0.9, ngram: int = 8
-) -> Iterator[Marked | Dropped]:
+    documents: Iterable[AnnotatedDocument], *, similarity: float = 0.9, ngram: int = 8
+) -> Iterator[AnnotatedDocument | Dropped]:
     """Each document with its own text under the rationales, without those that leak.
 
     Set aside if ``1 - edits(document, text without rationales) / longer length`` is too low. Else
@@ -53,8 +53,8 @@ def faithful(
 
 
 def _faithful(
-    documents: Iterable[Marked], least: float, ngram: int, edits: Any
-) -> Iterator[Marked | Dropped]:
+    documents: Iterable[AnnotatedDocument], least: float, ngram: int, edits: Any
+) -> Iterator[AnnotatedDocument | Dropped]:
     for marked in documents:
         document = marked.document
         if document is None:
@@ -70,7 +70,7 @@ def _faithful(
         yield _without_leaks(marked, document, ngram)
 
 
-def _placed(marked: Marked, text: str, opcodes: Any) -> Marked:
+def _placed(marked: AnnotatedDocument, text: str, opcodes: Any) -> AnnotatedDocument:
     """The rationales at the same places of another text, by the edits that lead to it."""
     spans = [(code.src_start, code.src_end, code.dest_start, code.dest_end) for code in opcodes]
     starts = [span[0] for span in spans]
@@ -87,7 +87,7 @@ def _placed(marked: Marked, text: str, opcodes: Any) -> Marked:
     return replace(marked, texts=(*pieces, text[end:]))
 
 
-def _without_leaks(marked: Marked, document: Document, ngram: int) -> Marked:
+def _without_leaks(marked: AnnotatedDocument, document: Document, ngram: int) -> AnnotatedDocument:
     texts, rationales, rejected = [marked.texts[0]], [], list(marked.rejected)
     for k, rationale in enumerate(marked.rationales):
         following = marked.texts[k + 1]

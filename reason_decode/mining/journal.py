@@ -6,7 +6,7 @@ from typing import Any
 
 from reason_decode.io import journal
 from reason_decode.mining.documents import Document, Dropped
-from reason_decode.mining.records import Mined, to_row
+from reason_decode.mining.records import MiningResult, to_row
 
 __all__ = ["Journal", "read_journal"]
 
@@ -28,10 +28,10 @@ class Journal(journal.Journal):
 
     Example:
         >>> import tempfile
-        >>> from reason_decode.mining import Document, Journal, Mined
+        >>> from reason_decode.mining import Document, Journal, MiningResult
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with Journal(f"{folder}/journal.jsonl") as journal:
-        ...         journal.write(Mined("1", "web", similarity=None, records=()))
+        ...         journal.write(MiningResult("1", "web", similarity=None, records=()))
         ...     with Journal(f"{folder}/journal.jsonl") as journal:
         ...         Document("1", "web", "text") in journal
         True
@@ -44,7 +44,7 @@ class Journal(journal.Journal):
         document = item.document if isinstance(item, Dropped) else item
         return isinstance(document, Document) and (document.source, document.id) in self.done
 
-    def write(self, result: Mined | Dropped) -> None:
+    def write(self, result: MiningResult | Dropped) -> None:
         """Add a line; when this returns, a kill of the process no longer loses it."""
         self.append(to_row(result))
 

@@ -10,18 +10,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import TAGS, Tags
-from reason_decode.generation.engine import takes_any_mask
+from reason_decode.generation.engine import supports_4d_mask
 from reason_decode.io.oom import Failed, by_halves
 from reason_decode.kernels import LossDelta, loss_delta
-from reason_decode.mining.documents import Document, Dropped, Marked
-from reason_decode.mining.records import Mined, Record
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
+from reason_decode.mining.records import MiningResult, Record
 from reason_decode.models.devices import input_device
-from reason_decode.models.heads import output_of
+from reason_decode.models.heads import lm_head_of
 
-__all__ = ["Judged", "judge", "keep"]
+__all__ = ["ScoredRationale", "judge", "keep"]
 
 
-class Judged(NamedTuple):
+class ScoredRationale(NamedTuple):
     """A rationale and what it does for the text behind it.
 
     Attributes:
@@ -34,13 +34,13 @@ class Judged(NamedTuple):
         reason: why it is not kept; ``""`` if it is.
 
     Example:
-        >>> from reason_decode.mining import Judged, parse_marked
+        >>> from reason_decode.mining import ScoredRationale, parse_marked
         >>> marked, _ = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
-        >>> Judged(marked, 0, delta=1.5, mean=0.4, tokens=4, reason="").kept
+        >>> ScoredRationale(marked, 0, delta=1.5, mean=0.4, tokens=4, reason="").kept
         True
     """
 
-    document: Marked
+    document: AnnotatedDocument
     place: int
     delta: float | None
     mean: float | None
@@ -65,14 +65,14 @@ class _Branch(NamedTuple):
 class _Laid(NamedTuple):
     """A document as ids: bare of rationales, and a branch for each rationale."""
 
-    document: Marked
+    document: AnnotatedDocument
     ids: list[int]
     branches: list[_Branch]
     rejected: dict[int, str]
 
 
 def judge(
-    documents: Iterable[Marked],
+    documents: Iterable[AnnotatedDocument],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -80,7 +80,7 @@ def judge(
     threshold: float | Mapping[str, float] = 0.0,
     tags: Tags = TAGS,
     batch: int = 8,
-) -> Iterator[Judged]:
+) -> Iterator[ScoredRationale]:
     r"""Say of each rationale how much it lowers the loss of the piece of text behind it.
 
     A document is read once: bare, and behind it, in the same pass, each rationale with the piece
@@ -99,7 +99,7 @@ def judge(
         batch: documents to a forward pass.
 
     Yields:
-        A ``Judged`` for every rationale, in order.
+        A ``ScoredRationale`` for every rationale, in order.
 
     Raises:
         KeyError: a document's source has no threshold.
@@ -116,14 +116,14 @@ def judge(
         >>> [found.tokens > 0 for found in judge([marked], models.model, models.tokenizer)]
         [True]
     """
-    forked = takes_any_mask(model)
+    forked = supports_4d_mask(model)
     waiting = iter(documents)
     while group := list(islice(waiting, batch)):
         laid = [_lay_out(document, tokenizer, tags, _room(model)) for document in group]
-        found: dict[tuple[int, int], Judged] = {}
+        found: dict[tuple[int, int], ScoredRationale] = {}
         for k, each in enumerate(laid):
             for place, reason in each.rejected.items():
-                found[k, place] = Judged(each.document, place, None, None, 0, reason)
+                found[k, place] = ScoredRationale(each.document, place, None, None, 0, reason)
         places = [(k, branch) for k, each in enumerate(laid) for branch in each.branches]
         if places:
             least = [_threshold(laid[k].document.source, threshold) for k, _ in places]
@@ -133,14 +133,14 @@ def judge(
                 reason = "" if keep else "the loss falls by less than the threshold"
                 if math.isnan(delta):
                     reason = "the loss is not a number"
-                found[k, branch.place] = Judged(
+                found[k, branch.place] = ScoredRationale(
                     laid[k].document, branch.place, delta, mean, len(branch.following), reason
                 )
         yield from (found[key] for key in sorted(found))
 
 
 def keep(
-    documents: Iterable[Marked],
+    documents: Iterable[AnnotatedDocument],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -148,7 +148,7 @@ def keep(
     threshold: float | Mapping[str, float] = 0.0,
     tags: Tags = TAGS,
     batch: int = 8,
-) -> Iterator[Mined | Dropped]:
+) -> Iterator[MiningResult | Dropped]:
     """The last stage: each document with a record of every rationale, kept or not and why.
 
     A batch for which there is no memory is judged by halves; a document for which alone there is
@@ -178,7 +178,7 @@ def keep(
     """
     how: dict[str, Any] = {"discount": discount, "threshold": threshold, "tags": tags}
 
-    def do(group: Sequence[Marked]) -> list[Mined]:
+    def do(group: Sequence[AnnotatedDocument]) -> list[MiningResult]:
         judged = judge(group, model, tokenizer, **how, batch=len(group))
         # One for every rationale, in order.
         return [_mined(marked, list(islice(judged, len(marked.rationales)))) for marked in group]
@@ -192,11 +192,11 @@ def keep(
                 yield from found
 
 
-def _document(marked: Marked) -> Document:
+def _document(marked: AnnotatedDocument) -> Document:
     return marked.document or Document(marked.id, marked.source, "".join(marked.texts))
 
 
-def _mined(marked: Marked, judged: Sequence[Judged]) -> Mined:
+def _mined(marked: AnnotatedDocument, judged: Sequence[ScoredRationale]) -> MiningResult:
     similarity = marked.document.similarity if marked.document else None
     name = {"id": marked.id, "source": marked.source, "similarity": similarity}
     # JSON has no word for what is not a number.
@@ -220,11 +220,11 @@ def _mined(marked: Marked, judged: Sequence[Judged]) -> Mined:
         Record(**name, rationale=rationale, stage="faithful", reason=reason)
         for rationale, reason in marked.rejected
     ]
-    return Mined(marked.id, marked.source, similarity, tuple(records))
+    return MiningResult(marked.id, marked.source, similarity, tuple(records))
 
 
 def _lay_out(
-    document: Marked, tokenizer: PreTrainedTokenizerBase, tags: Tags, room: int | None
+    document: AnnotatedDocument, tokenizer: PreTrainedTokenizerBase, tags: Tags, room: int | None
 ) -> _Laid:
     """The document's ids; its pieces are tokenised apart, so that both contexts have the same."""
     ids = list(tokenizer("")["input_ids"])
@@ -298,7 +298,7 @@ def _deltas(
     ]
     ids = [token for each in laid for branch in each.branches for token in branch.following]
     lengths = [len(branch.following) for each in laid for branch in each.branches]
-    output = output_of(model)
+    output = lm_head_of(model)
     device = output.weight.device
     return loss_delta(
         output.scaled(torch.cat(told)),

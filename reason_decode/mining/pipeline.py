@@ -6,7 +6,7 @@ from typing import Any
 
 from reason_decode.mining.documents import Document, Dropped
 from reason_decode.mining.journal import Journal
-from reason_decode.mining.records import Mined
+from reason_decode.mining.records import MiningResult
 
 __all__ = ["Stage", "mine", "through"]
 
@@ -20,7 +20,7 @@ def mine(
     journal: Journal | None = None,
     *,
     first: Sequence[Stage] = (),
-) -> Iterator[Mined | Dropped]:
+) -> Iterator[MiningResult | Dropped]:
     """The result of every document that the journal does not have yet, written into it.
 
     Killed at any moment and run again, it has given each document's result to the journal once. A
@@ -28,7 +28,7 @@ def mine(
 
     Args:
         documents: any number, the same in every run.
-        stages: of which the last gives ``Mined``, as ``keep`` does.
+        stages: of which the last gives ``MiningResult``, as ``keep`` does.
         journal: what is done; ``None`` to begin afresh and write nothing.
         first: stages before these that must see all documents, done or not, such as ``dedup``.
 
@@ -41,7 +41,7 @@ def mine(
         >>> documents = [Document(name, "web", "2 + 3<BOT>Add.<EOT> is 5.") for name in "ab"]
         >>> found = mine(documents, [given, faithful, judged], first=[dedup])
         >>> [type(x).__name__ for x in found]
-        ['Mined', 'Dropped']
+        ['MiningResult', 'Dropped']
     """
     met = through(documents, first)
     if journal is not None:

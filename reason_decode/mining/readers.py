@@ -9,7 +9,7 @@ from typing import Any
 from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.mining.documents import Document
 
-__all__ = ["Reading", "read_documents", "read_texts"]
+__all__ = ["ReadReport", "read_documents", "read_texts"]
 
 MAX_REJECTS = 1_000
 # Where published sets of problems keep their texts.
@@ -20,7 +20,7 @@ FINAL = re.compile(r"####[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
 
 @dataclass
-class Reading:
+class ReadReport:
     """What became of the rows of some files; complete when the reading has ended.
 
     Args:
@@ -30,8 +30,8 @@ class Reading:
         rejected: which and why, by file; the first 1,000.
 
     Example:
-        >>> from reason_decode.mining import Reading
-        >>> print(Reading(rows=9, documents=8, malformed=1))
+        >>> from reason_decode.mining import ReadReport
+        >>> print(ReadReport(rows=9, documents=8, malformed=1))
         9 rows: 8 documents; malformed: 1
     """
 
@@ -55,7 +55,7 @@ class Reading:
 
 
 def read_documents(
-    paths: Iterable[str | Path], reading: Reading | None = None
+    paths: Iterable[str | Path], reading: ReadReport | None = None
 ) -> Iterator[Document]:
     r"""The documents of files, in order, one row in memory at a time.
 
@@ -80,7 +80,7 @@ def read_documents(
         ...     [(x.text, x.answer) for x in read_documents([file.name])]
         [('1 + 2?\nIt is 3.\n#### 3', '3')]
     """
-    reading = Reading() if reading is None else reading
+    reading = ReadReport() if reading is None else reading
     seen: set[tuple[str, str]] = set()
     for path in paths:
         name = Path(path).name
@@ -102,7 +102,7 @@ def read_documents(
             yield document
 
 
-def read_texts(path: str | Path, reading: Reading | None = None) -> Iterator[str]:
+def read_texts(path: str | Path, reading: ReadReport | None = None) -> Iterator[str]:
     """The texts of a reference set or an evaluation set, whatever the layout of its rows.
 
     Args:
@@ -113,7 +113,7 @@ def read_texts(path: str | Path, reading: Reading | None = None) -> Iterator[str
     Raises:
         OSError: when its first row is asked for: the file cannot be read.
     """
-    reading = Reading() if reading is None else reading
+    reading = ReadReport() if reading is None else reading
     for row in stream_rows(path):
         reading.rows += 1
         if isinstance(row, Reject):

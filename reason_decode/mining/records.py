@@ -5,7 +5,7 @@ from typing import Any
 
 from reason_decode.mining.documents import Dropped
 
-__all__ = ["Mined", "Record", "to_row"]
+__all__ = ["MiningResult", "Record", "to_row"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Record:
             record. ``None`` if it was taken out before they were counted, as for the next ones.
         preceding: the document before it.
         following: the document behind it, up to the next rationale.
-        delta: see ``Judged``, in nats.
-        mean: see ``Judged``, in nats.
+        delta: see ``ScoredRationale``, in nats.
+        mean: see ``ScoredRationale``, in nats.
         tokens: of ``following``.
 
     Example:
@@ -53,7 +53,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Mined:
+class MiningResult:
     """A document that went through all stages.
 
     Attributes:
@@ -63,8 +63,8 @@ class Mined:
         records: of its rationales, in order; those taken out by earlier stages in the end.
 
     Example:
-        >>> from reason_decode.mining import Mined
-        >>> Mined("1", "web", similarity=None, records=()).records
+        >>> from reason_decode.mining import MiningResult
+        >>> MiningResult("1", "web", similarity=None, records=()).records
         ()
     """
 
@@ -74,7 +74,7 @@ class Mined:
     records: tuple[Record, ...]
 
 
-def to_row(result: Mined | Dropped) -> dict[str, Any]:
+def to_row(result: MiningResult | Dropped) -> dict[str, Any]:
     """A document's result as one JSON object.
 
     Returns:
@@ -82,8 +82,8 @@ def to_row(result: Mined | Dropped) -> dict[str, Any]:
         why the whole document was set aside, and are ``""`` for those that were not.
 
     Example:
-        >>> from reason_decode.mining import Mined
-        >>> to_row(Mined("1", "web", similarity=None, records=()))["reason"]
+        >>> from reason_decode.mining import MiningResult
+        >>> to_row(MiningResult("1", "web", similarity=None, records=()))["reason"]
         ''
     """
     if isinstance(result, Dropped):

@@ -26,8 +26,8 @@ from reason_decode.mining import (
 from reason_decode.mining import loss_delta_filter as keep
 from reason_decode.mining.documents import Document
 from reason_decode.mining.pipeline import Stage
-from reason_decode.mining.readers import Reading, read_texts
-from reason_decode.models.loading import load_model, load_tokenizer
+from reason_decode.mining.readers import ReadReport, read_texts
+from reason_decode.models.loading import load_model, load_padded_tokenizer
 
 __all__ = ["build", "build_first", "cut", "pairs", "write_references"]
 
@@ -78,7 +78,9 @@ def cut(documents: Iterable[Document], settings: str) -> Iterable[Document]:
     if options["writer"] == "given":
         return documents
     name = options["segment_tokenizer"]
-    return segment(documents, options["segment_tokens"], load_tokenizer(name) if name else None)
+    return segment(
+        documents, options["segment_tokens"], load_padded_tokenizer(name) if name else None
+    )
 
 
 def write_references(settings: str) -> None:
@@ -116,7 +118,7 @@ def pairs(
 
 def _texts(path: str) -> list[str]:
     """The texts of a file that is compared to; what could not be read of it is printed."""
-    reading = Reading()
+    reading = ReadReport()
     texts = list(read_texts(path, reading))
     if not texts:
         raise ValueError(f"{path} has no text to compare to: {reading}")

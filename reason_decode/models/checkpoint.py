@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-__all__ = ["load_checkpoint", "load_config", "load_words", "readable"]
+__all__ = ["checkpoint_errors", "load_checkpoint", "load_config", "load_tokenizer"]
 
 _ADAPTER = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -38,7 +38,7 @@ def load_checkpoint(
         OSError: there is no such folder and no such id.
         ValueError: the checkpoint is damaged, pickled, or of another model than ``kind`` makes.
     """
-    with readable(path_or_id):
+    with checkpoint_errors(path_or_id):
         _check_weights(Path(path_or_id))
         safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
         model, found = kind.from_pretrained(
@@ -82,11 +82,11 @@ def load_config(path_or_id: str | Path) -> Any:
             f"{folder} holds a LoRA adapter of {_base_of(folder)!r}; a whole model is needed here: "
             "fold it in (peft's merge_and_unload, then save_pretrained) and pass that folder"
         )
-    with readable(path_or_id):
+    with checkpoint_errors(path_or_id):
         return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
 
 
-def load_words(path_or_id: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint.
 
     Args:
@@ -96,7 +96,7 @@ def load_words(path_or_id: str | Path) -> PreTrainedTokenizerBase:
         OSError: there is no such folder and no such id.
         ValueError: it has no tokenizer that can be read.
     """
-    with readable(path_or_id):
+    with checkpoint_errors(path_or_id):
         try:
             return AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
         except (OSError, ImportError):
@@ -109,7 +109,7 @@ def load_words(path_or_id: str | Path) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def readable(path_or_id: str | Path) -> Iterator[None]:
+def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
     """Within, what goes wrong in reading a checkpoint is said with its name and what to do.
 
     Raises:

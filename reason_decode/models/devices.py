@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 
-def computes_bfloat16() -> bool:
+def has_native_bf16() -> bool:
     """Whether what trains here multiplies in bfloat16, and does not imitate it, many times slower.
 
     torch tells of processors only privately.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from reason_decode.models.checkpoint import load_checkpoint, readable
+from reason_decode.models.checkpoint import checkpoint_errors, load_checkpoint
 from reason_decode.models.devices import input_device
 
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -27,7 +27,7 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
         ValueError: the checkpoint has no safetensors, damaged ones, or no such tensor.
     """
     found: dict[str, Tensor] = {}
-    with readable(path_or_id):
+    with checkpoint_errors(path_or_id):
         for file in _files(str(path_or_id), prefix):
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():  # it is no dict
@@ -59,17 +59,17 @@ def body_with_head(
     """
     model = load_checkpoint(auto, path_or_id, **kwargs)
     head.load_state_dict(weights)
-    put_head(model, head.eval())
+    attach_head(model, head.eval())
     return model
 
 
-def put_head(model: PreTrainedModel, head: nn.Module) -> None:
+def attach_head(model: PreTrainedModel, head: nn.Module) -> None:
     """Put a head on a body, one module so that both move to a device together."""
     model.add_module("reward_head", head.to(input_device(model), model.dtype))
 
 
-def through_head(model: PreTrainedModel, features: Tensor) -> Tensor:
-    """What the head that ``put_head`` put on a body says of features (k, h)."""
+def apply_head(model: PreTrainedModel, features: Tensor) -> Tensor:
+    """What the head that ``attach_head`` put on a body says of features (k, h)."""
     head = model.get_submodule("reward_head")
     # Of a body on several devices the last layer need not be where the head is.
     return head(features.to(next(head.parameters()).device))
@@ -117,7 +117,7 @@ class Output(NamedTuple):
         return hidden if self.scale == 1.0 else hidden * self.scale
 
 
-def output_of(model: PreTrainedModel) -> Output:
+def lm_head_of(model: PreTrainedModel) -> Output:
     """What stands between a language model's last hidden states and its logits.
 
     Raises:
@@ -130,7 +130,7 @@ def output_of(model: PreTrainedModel) -> Output:
     return Output(weight, bias, getattr(config, "final_logit_softcapping", None), scale)
 
 
-def source_of(model: PreTrainedModel) -> str:
+def hub_id_or_path(model: PreTrainedModel) -> str:
     """Where a model was loaded from: a folder, as an absolute path, or a Hub id.
 
     Raises:

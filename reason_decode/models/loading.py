@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.devices import default_device
 
-__all__ = ["load_model", "load_tokenizer", "packaged"]
+__all__ = ["load_model", "load_padded_tokenizer", "packaged"]
 
 WEIGHTS = Path(__file__).parents[1] / "tiny" / "weights"
 
@@ -29,13 +29,13 @@ def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
         ValueError: the checkpoint cannot be read, or lacks weights.
     """
     name = str(packaged("base")) if name == "tiny" else name
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_padded_tokenizer(name)
     # Untyped, since the host's annotation of `to` accepts no device.
     model: Any = load_checkpoint(AutoModelForCausalLM, name, dtype="auto")
     return model.to(default_device()).eval(), tokenizer
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_padded_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load a tokenizer; one without a padding token gets its end of sequence for one, to batch with.
 
     Args:
@@ -44,7 +44,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         OSError: there is no such folder and no such id.
     """
-    tokenizer = load_words(name)
+    tokenizer = load_tokenizer(name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class Layout(NamedTuple):
+class EncodedSolution(NamedTuple):
     """A trajectory as token ids, and the places where it is judged.
 
     Each judgement ends at a place; it begins there too, unless ``starts`` says where. The tokens'
@@ -28,7 +28,7 @@ class Layout(NamedTuple):
         return [range(start, end + 1) for start, end in zip(starts, self.ends, strict=True)]
 
 
-class Words:
+class CachedTokenizer:
     """Text as token ids, each piece tokenised by itself and remembered.
 
     Args:
@@ -71,10 +71,10 @@ class Words:
             )
         return ids[-1]
 
-    def plain(self, prompt: str, steps: Sequence[str], separator: str) -> Layout:
+    def plain(self, prompt: str, steps: Sequence[str], separator: str) -> EncodedSolution:
         """``[bos] prompt (step separator)*``, each step judged where its separator ends."""
         bos = self.tokenizer.bos_token_id
-        layout = Layout([*([bos] if isinstance(bos, int) else []), *self.ids(prompt)], [])
+        layout = EncodedSolution([*([bos] if isinstance(bos, int) else []), *self.ids(prompt)], [])
         for step in steps:
             layout.ids.extend([*self.ids(step), *self.ids(separator)])
             layout.ends.append(len(layout.ids) - 1)

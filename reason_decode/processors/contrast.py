@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
-from reason_decode.adapters.active import wearing
-from reason_decode.processors.shadow import Shadow, unpadded
+from reason_decode.adapters.active import active_adapter
+from reason_decode.processors.shadow import CachedSideModel, unpadded
 
 
 class NegativeContrastLogitsProcessor(LogitsProcessor):
@@ -67,7 +67,7 @@ class NegativeContrastLogitsProcessor(LogitsProcessor):
         with self._worn():
             # peft's own model does what the one in it does; that one has a decoder to read with.
             inner = getattr(negative, "get_base_model", lambda: negative)()
-        self.shadow = Shadow(inner, type(self).__name__)
+        self.shadow = CachedSideModel(inner, type(self).__name__)
         self.pad = negative.config.pad_token_id if pad_token_id is None else pad_token_id
 
     @torch.no_grad()
@@ -96,4 +96,6 @@ class NegativeContrastLogitsProcessor(LogitsProcessor):
         return contrasted.masked_fill((logp < floor) | logp.isneginf(), -math.inf)
 
     def _worn(self) -> Any:
-        return nullcontext() if self.adapter is None else wearing(self.negative, self.adapter)
+        return (
+            nullcontext() if self.adapter is None else active_adapter(self.negative, self.adapter)
+        )

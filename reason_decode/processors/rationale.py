@@ -7,8 +7,8 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.processors.progress import Progress
-from reason_decode.processors.shadow import Shadow, pad_id, unpadded
-from reason_decode.scorers.cached_session import ReadingSession
+from reason_decode.processors.shadow import CachedSideModel, pad_id, unpadded
+from reason_decode.scorers.cached_session import CachedSession
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 
@@ -59,7 +59,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
             raise ValueError(f"got weight={weight}; need a finite number")
         self.writer, self.tokenizer, self.weight = writer, tokenizer, weight
         name = type(self).__name__
-        self.told, self.untold = Shadow(model, name), Shadow(model, name)
+        self.told, self.untold = CachedSideModel(model, name), CachedSideModel(model, name)
         self.pad = pad_id(tokenizer, pad_token_id)
         self._progress = Progress(tokenizer, writer.splitter)
         self._rationales: dict[tuple[int, ...], str] = {}
@@ -93,7 +93,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
         if not new:
             return
         texts = self.tokenizer.batch_decode([list(ids) for ids in new], skip_special_tokens=True)
-        session = ReadingSession(self.writer, texts)
+        session = CachedSession(self.writer, texts)
         written, _ = self.writer.write(session.trajectories)
         known = {ids: self._rationales[ids] for ids in befores if ids in self._rationales}
         self._rationales = known | dict(zip(new, written, strict=True))

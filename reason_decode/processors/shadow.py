@@ -19,7 +19,7 @@ from reason_decode.generation.cache import (
 from reason_decode.models.devices import input_device
 
 
-class Shadow:
+class CachedSideModel:
     """Next-token logits of a causal model for rows that mostly grow by a token a call.
 
     What a row shares with any row of the call before is not read again: rows may be added, dropped,

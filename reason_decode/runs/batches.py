@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 from tqdm import tqdm
 
 from reason_decode.io.oom import attempt, halves
-from reason_decode.core.errors import NoScore, Unfit
+from reason_decode.core.errors import ScoringError, ItemError
 
-__all__ = ["WHOLE", "Aside", "Batches", "Shard"]
+__all__ = ["SINGLE_SHARD", "FailedItem", "Batches", "Shard"]
 
 Result = TypeVar("Result")
 # torch.multinomial's words for logits that are no numbers.
@@ -29,11 +29,11 @@ class Shard:
     count: int
 
 
-WHOLE = Shard(1, 1)
+SINGLE_SHARD = Shard(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class FailedItem:
     """An item that could not be done.
 
     Args:
@@ -53,7 +53,7 @@ class Batches(Generic[Result]):
     Batches are cut before anything is known of what is done, so that a run that goes on, and the
     shards of a run together, form those of an unbroken run. A batch is done if all of it is; where
     a part of it is missing, the whole batch runs again. One that runs out of memory, whose scores
-    or probabilities are no finite numbers, that gets no score, or that is ``Unfit``, is run by
+    or probabilities are no finite numbers, that gets no score, or that is ``ItemError``, is run by
     halves; an item that fails alone goes to ``aside``. Later batches begin whole again: what comes
     out does not depend on what ran before.
 
@@ -74,14 +74,14 @@ class Batches(Generic[Result]):
         do: Callable[[Sequence[int]], Result],
         *,
         done: Container[int] = (),
-        shard: Shard = WHOLE,
+        shard: Shard = SINGLE_SHARD,
         desc: str | None = None,
         unit: str = "item",
     ) -> None:
         cut = [list(places[at : at + size]) for at in range(0, len(places), size)]
         self.batches = cut[shard.index - 1 :: shard.count]
         self.do, self.done, self.desc, self.unit = do, done, desc, unit
-        self.aside: list[Aside] = []
+        self.aside: list[FailedItem] = []
         self.halved = 0
 
     @property
@@ -107,11 +107,11 @@ class Batches(Generic[Result]):
                     waiting += halves(batch)[::-1]
                     continue
                 else:
-                    self.aside.append(Aside(batch[0], *failed))
+                    self.aside.append(FailedItem(batch[0], *failed))
                 bar.update(new)
 
 
 def _unfit(error: Exception) -> bool:
-    return isinstance(error, NoScore | Unfit) or (
+    return isinstance(error, ScoringError | ItemError) or (
         isinstance(error, RuntimeError) and NO_NUMBERS in str(error)
     )

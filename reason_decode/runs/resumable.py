@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from reason_decode.runs.executors import EXECUTORS
 from reason_decode.io.console import printable
-from reason_decode.runs.batches import WHOLE, Batches, Shard
+from reason_decode.runs.batches import SINGLE_SHARD, Batches, Shard
 from reason_decode.io.journal import Journal, Names, begin, lock, read_rows
 from reason_decode.io.jsonl import replacing
 
 __all__ = [
-    "GOES_ON",
-    "LongRun",
+    "RESUME_EPILOG",
+    "ResumableRun",
     "add_long_run",
     "check_long_run",
     "digest",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Of no matter to the results, whatever the command.
-FREE = {
+IGNORED_IN_SETTINGS = {
     *("command", "run", "argv", "json", "input", "output", "data", "shard", "workers", "restart"),
     *("executor", "executor_options", "endpoint", "key", "concurrency", "attempts"),
 }
@@ -36,7 +36,7 @@ FREE = {
 MODELS = ("model", "prm", "rationalyst", "judge")
 MEBIBYTE = 2**20
 TOLD = 10  # items that could not be done, of which each is told
-GOES_ON = "A run that was stopped, however it was, goes on when the same command is given again."
+RESUME_EPILOG = "A run that was stopped, however it was, goes on when the same command is given again."
 
 
 def add_long_run(parser: ArgumentParser, out: str) -> None:
@@ -44,7 +44,7 @@ def add_long_run(parser: ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--shard",
         type=_shard,
-        default=WHOLE,
+        default=SINGLE_SHARD,
         metavar="I/N",
         help="run only every N-th batch, from the I-th (1/N to N/N), as in a Slurm array job: "
         '--shard "$SLURM_ARRAY_TASK_ID/16"; the results are kept beside the output, and the same '
@@ -94,7 +94,7 @@ def check_long_run(args: Namespace, out: str | None, option: str) -> None:
     """
     if args.workers < 1:
         raise ValueError(f"got --workers {args.workers}; need at least 1")
-    if args.executor is not None and args.workers == 1 and args.shard == WHOLE:
+    if args.executor is not None and args.workers == 1 and args.shard == SINGLE_SHARD:
         raise ValueError(f"got --executor {args.executor}; give the number of tasks as --workers N")
     several = args.workers > 1 or args.shard.count > 1
     if several and out is None:
@@ -104,7 +104,7 @@ def check_long_run(args: Namespace, out: str | None, option: str) -> None:
         raise ValueError(f"got --shard with {which}; give {which} without --shard")
 
 
-class LongRun(AbstractContextManager["LongRun"]):
+class ResumableRun(AbstractContextManager["ResumableRun"]):
     """What a command has done of its items, in journals that are kept until it is finished.
 
     Beside the output OUT there is the folder ``OUT.run``: ``settings.json`` and a journal a shard,
@@ -150,7 +150,7 @@ class LongRun(AbstractContextManager["LongRun"]):
         advice = f"take another {option}, or --restart to forget what that run has done"
         begin(self.folder / "settings.json", begun, advice)
         mine = self.folder / f"part-{self.shard.index}-of-{self.shard.count}.jsonl"
-        if own is not None and self.shard == WHOLE:
+        if own is not None and self.shard == SINGLE_SHARD:
             mine = own
         found = {*self.folder.glob("part-*.jsonl"), *([own] if own and own.exists() else [])}
         others = sorted(found - {mine})
@@ -158,7 +158,7 @@ class LongRun(AbstractContextManager["LongRun"]):
         try:
             self.journal = self.files.enter_context(Journal(mine, names))
             # A shard leaves the others alone, which may be at work.
-            for path in others if self.shard == WHOLE else ():
+            for path in others if self.shard == SINGLE_SHARD else ():
                 self.files.enter_context(Journal(path, names))
         except BaseException:
             self.files.close()
@@ -252,7 +252,7 @@ def settings(args: Namespace, items: Any, free: Sequence[str] = ()) -> dict[str,
         items: anything of which ``repr`` tells all.
         free: further options that do not change results.
     """
-    fixed = {name: x for name, x in vars(args).items() if name not in FREE and name not in free}
+    fixed = {name: x for name, x in vars(args).items() if name not in IGNORED_IN_SETTINGS and name not in free}
     if hasattr(args, "endpoint"):
         fixed["served"] = args.endpoint is not None  # where does not matter
     weights = {name: digest(fixed[name]) for name in MODELS if fixed.get(name)}

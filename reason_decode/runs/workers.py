@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from reason_decode.runs.executors import run_shards
-from reason_decode.runs.resumable import LongRun
+from reason_decode.runs.resumable import ResumableRun
 from reason_decode.io.journal import Names
 
 __all__ = ["run_workers"]
@@ -35,7 +35,7 @@ def run_workers(
 
     Args:
         args: the command's; ``--restart`` is done with when this returns.
-        out: see ``LongRun``, as for the other arguments.
+        out: see ``ResumableRun``, as for the other arguments.
         begun: the settings.
         names: places of items that a row says are done.
         total: how many items there are.
@@ -45,7 +45,7 @@ def run_workers(
         OSError: a process failed; what it has done is kept.
         KeyboardInterrupt: the user stopped them.
     """
-    with LongRun(out, begun, names, total, args, **where) as kept:
+    with ResumableRun(out, begun, names, total, args, **where) as kept:
         done, left, folder = len(kept.done), kept.left, kept.folder
     args.restart = False
     if not left:

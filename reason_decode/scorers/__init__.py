@@ -46,7 +46,7 @@ time (`tests/scorers/test_prm_formats.py`); the weights themselves could not be 
 - `NGramRanker.from_pretrained(folder)`: the same without a network, trained in two minutes
   (`SelfConsistency(weigh=ranker)`); it sees words, the form of the answer, and which of a
   solution's own equations hold (`scorers.equations`)
-- `ServedVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
+- `EndpointVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
   of each step whether it is right
 - `RationaleScorer`: how likely a step is under the rationale that was written for it
 
@@ -73,7 +73,7 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
-from reason_decode.scorers.openai import ServedVerifier
+from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
@@ -81,6 +81,7 @@ from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 __all__ = [
+    "EndpointVerifier",
     "LikelihoodScorer",
     "NGramRanker",
     "OutcomeRewardModel",
@@ -89,7 +90,6 @@ __all__ = [
     "RationaleScorer",
     "RationaleWriter",
     "Scorer",
-    "ServedVerifier",
     "Session",
     "reduce_scores",
 ]

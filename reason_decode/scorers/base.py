@@ -6,7 +6,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from reason_decode.core.errors import NoScore
+from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
 
 Reduce = Literal["prod", "min", "last", "mean"]
@@ -107,7 +107,7 @@ def _reduced(scores: Tensor, how: Reduce) -> Tensor:
     return {"prod": torch.prod, "min": torch.min, "mean": torch.mean}[how](scores)
 
 
-class NotFinite(NoScore):
+class NotFinite(ScoringError):
     """A score is NaN or infinite."""
 
 
@@ -164,7 +164,7 @@ def check_text(text: object, name: str) -> None:
         ) from error
 
 
-def as_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
+def to_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
     """The steps of each solution: text is split, lists are taken as they are.
 
     Raises:

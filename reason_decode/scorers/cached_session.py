@@ -24,8 +24,8 @@ from reason_decode.generation.cache import (
     take_row,
 )
 from reason_decode.models.devices import input_device
-from reason_decode.models.tokenization import Layout
-from reason_decode.scorers.base import as_steps, check_finite, check_pairs, check_text
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.base import check_finite, check_pairs, check_text, to_steps
 
 # Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
 WINDOW = 512
@@ -48,7 +48,7 @@ class Judge(Protocol):
     per_step: bool
     """Whether each step is judged, or the trajectory as a whole."""
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids of a prompt with its first steps, and the places where it is judged."""
         ...
 
@@ -68,7 +68,7 @@ class Read(NamedTuple):
     """
 
     steps: tuple[str, ...]
-    layout: Layout
+    layout: EncodedSolution
     scores: Tensor
     cache: RowCache | None = None
     edge: Tensor | None = None
@@ -78,7 +78,7 @@ class _Task(NamedTuple):
     """A trajectory to be read from ``start`` on, behind a past that gave its first scores."""
 
     steps: tuple[str, ...]
-    layout: Layout
+    layout: EncodedSolution
     scores: Tensor
     past: RowCache | None
     edge: Tensor | None
@@ -102,10 +102,10 @@ class _Task(NamedTuple):
         ]
 
 
-_UNREAD = Read((), Layout([], []), torch.zeros(0))
+_UNREAD = Read((), EncodedSolution([], []), torch.zeros(0))
 
 
-class ReadingSession:
+class CachedSession:
     """What a judge has read of each trajectory; see ``Session``.
 
     Args:
@@ -122,7 +122,7 @@ class ReadingSession:
             check_text(prompt, f"prompt {k}")
         self.positions = position_table(judge.model)
         self.judge, self.prompts, self.tokens = judge, list(prompts), 0
-        tasks = [_task(_UNREAD, (), judge.lay_out(prompt, ())) for prompt in prompts]
+        tasks = [_task(_UNREAD, (), judge.encode(prompt, ())) for prompt in prompts]
         for prompt, task in zip(prompts, tasks, strict=True):
             if not task.new:
                 raise ValueError(f"got the prompt {prompt!r}, which has no tokens; pass some text")
@@ -137,7 +137,7 @@ class ReadingSession:
         Raises:
             ValueError: a blank step, or a score that is not finite.
         """
-        groups = [as_steps(group, self.judge.splitter) for group in candidates]
+        groups = [to_steps(group, self.judge.splitter) for group in candidates]
         places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
         reads = self.read_behind([(i, groups[i][j]) for i, j in places], remember)
         fresh = [
@@ -164,7 +164,7 @@ class ReadingSession:
         for i, new in candidates:
             past = self.trajectories[i]
             steps = (*past.steps, *new)
-            layout = self.judge.lay_out(self.prompts[i], steps) if new else past.layout
+            layout = self.judge.encode(self.prompts[i], steps) if new else past.layout
             tasks.append(_task(past, steps, layout))
         return self._read(tasks, remember)
 
@@ -218,7 +218,7 @@ class ReadingSession:
         return reads
 
 
-def _task(past: Read, steps: tuple[str, ...], layout: Layout) -> _Task:
+def _task(past: Read, steps: tuple[str, ...], layout: EncodedSolution) -> _Task:
     """What is left to read of a trajectory, given one that shares its beginning."""
     shared = _shared(past.layout.ids, layout.ids)
     known, spans = 0, layout.spans
@@ -256,12 +256,12 @@ def score_all(
         ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
     """
     check_pairs(prompts, solutions)
-    steps = as_steps(solutions, judge.splitter)
+    steps = to_steps(solutions, judge.splitter)
     scores: list[Tensor] = []
     for start in range(0, len(steps), WINDOW):
         window = slice(start, start + WINDOW)
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts[window]))}
-        session = ReadingSession(judge, list(places))
+        session = CachedSession(judge, list(places))
         behind = [(places[p], x) for p, x in zip(prompts[window], steps[window], strict=True)]
         scores += [read.scores for read in session.read_behind(behind, remember=False)]
     check_finite(scores, [f"solution {k}" for k in range(len(scores))])

@@ -7,10 +7,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.models.heads import source_of
-from reason_decode.models.tokenization import Words, check_batch
+from reason_decode.models.heads import hub_id_or_path
+from reason_decode.models.tokenization import CachedTokenizer, check_batch
 from reason_decode.scorers.base import Session
-from reason_decode.scorers.cached_session import Layout, ReadingSession, Span, score_all
+from reason_decode.scorers.cached_session import CachedSession, EncodedSolution, Span, score_all
 
 
 class Reader:
@@ -39,7 +39,7 @@ class Reader:
         chat: bool | None,
         batch_tokens: int,
     ) -> None:
-        self.words = Words(tokenizer, model)
+        self.words = CachedTokenizer(tokenizer, model)
         check_batch(batch_tokens)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.splitter = StepSplitter(separator)
@@ -54,7 +54,7 @@ class Reader:
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of."""
         return {
-            "path_or_id": source_of(self.model),
+            "path_or_id": hub_id_or_path(self.model),
             "separator": self.splitter.separator,
             "chat": self.chat,
         }
@@ -79,9 +79,9 @@ class Reader:
 
     def open(self, prompts: Sequence[str]) -> Session:
         """A session that reads each prompt and each step once."""
-        return ReadingSession(self, prompts)
+        return CachedSession(self, prompts)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids of a prompt with its first steps, and the places where it is judged."""
         raise NotImplementedError
 

@@ -14,11 +14,18 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from reason_decode.models.devices import input_device
-from reason_decode.models.tokenization import Words
-from reason_decode.scorers.base import as_steps, check_finite
-from reason_decode.scorers.cached_session import Judge, Layout, Span
+from reason_decode.models.tokenization import CachedTokenizer
+from reason_decode.scorers.base import check_finite, to_steps
+from reason_decode.scorers.cached_session import EncodedSolution, Judge, Span
 
-__all__ = ["EncodingSession", "Pairs", "auto_class", "encoded", "fitted", "reads_ahead"]
+__all__ = [
+    "EncodingSession",
+    "PairEncoder",
+    "auto_class",
+    "encoded",
+    "is_bidirectional",
+    "truncate_pair",
+]
 
 LEAST = 8
 # A tokenizer that knows no limit says so with a number like 1e30.
@@ -28,7 +35,7 @@ _NO_LIMIT = 1 << 24
 class _Task(NamedTuple):
     place: tuple[int, int]
     steps: tuple[str, ...]
-    layout: Layout
+    layout: EncodedSolution
 
 
 class EncodingSession:
@@ -52,13 +59,13 @@ class EncodingSession:
         Raises:
             ValueError: a blank step, or a score that is not finite.
         """
-        groups = [as_steps(group, self.judge.splitter) for group in candidates]
+        groups = [to_steps(group, self.judge.splitter) for group in candidates]
         self._candidates = [
             [(*self.trajectories[i], *new) for new in group] for i, group in enumerate(groups)
         ]
         scores = [[torch.zeros(0) for _ in group] for group in groups]
         tasks = [
-            _Task((i, j), steps, self.judge.lay_out(self.prompts[i], steps))
+            _Task((i, j), steps, self.judge.encode(self.prompts[i], steps))
             for i, group in enumerate(self._candidates)
             for j, steps in enumerate(group)
             if steps
@@ -98,7 +105,7 @@ class EncodingSession:
         return list(self.judge.judge(spans).float().cpu().split(1))
 
 
-def encoded(layouts: Sequence[Layout], pad: int, model: Any) -> dict[str, Tensor]:
+def encoded(layouts: Sequence[EncodedSolution], pad: int, model: Any) -> dict[str, Tensor]:
     """Layouts as a batch padded on the right, on the model's device.
 
     Returns:
@@ -125,16 +132,18 @@ def encoded(layouts: Sequence[Layout], pad: int, model: Any) -> dict[str, Tensor
     return {name: x.to(device) for name, x in inputs.items()}
 
 
-def fitted(prompt: Sequence[int], solution: Sequence[int], room: int) -> tuple[list[int], ...]:
+def truncate_pair(
+    prompt: Sequence[int], solution: Sequence[int], room: int
+) -> tuple[list[int], ...]:
     """The ends of a prompt and of a solution, together at most ``room`` tokens.
 
     What asks stands at a prompt's end, and the answer at a solution's. Where both do not fit, the
     prompt has a third of the room, and more where the solution leaves it.
 
     Example:
-        >>> fitted(range(9), range(20), 9)
+        >>> truncate_pair(range(9), range(20), 9)
         ([6, 7, 8], [14, 15, 16, 17, 18, 19])
-        >>> fitted(range(9), range(2), 9)
+        >>> truncate_pair(range(9), range(2), 9)
         ([2, 3, 4, 5, 6, 7, 8], [0, 1])
     """
     said = min(len(solution), max(room - len(prompt), room - room // 3))
@@ -143,7 +152,7 @@ def fitted(prompt: Sequence[int], solution: Sequence[int], room: int) -> tuple[l
 
 
 @torch.no_grad()
-def reads_ahead(model: PreTrainedModel) -> bool:
+def is_bidirectional(model: PreTrainedModel) -> bool:
     """Whether what a model says of a token depends on those behind it: an encoder, no causal model.
 
     It is asked, in one pass over four tokens: no field of a config says so of every model.
@@ -153,7 +162,7 @@ def reads_ahead(model: PreTrainedModel) -> bool:
     return not torch.allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
-def origin_of(model: PreTrainedModel) -> int | None:
+def position_offset(model: PreTrainedModel) -> int | None:
     """The position of a text's first token where positions may be given, else ``None``.
 
     Found by trying: RoBERTa and its kin count from behind the id of padding.
@@ -184,7 +193,7 @@ def _tokens(model: PreTrainedModel) -> tuple[int, ...]:
     return tuple(x for x in range(4) if x != model.config.pad_token_id)[:3]
 
 
-class Pairs:
+class PairEncoder:
     """Lays a prompt and a solution out as an encoder's pair of texts, the ends of both if need be.
 
     ``[cls] prompt [sep] solution [sep]``, with whichever of these marks the tokenizer has. What is
@@ -200,10 +209,10 @@ class Pairs:
         ValueError: a window without room.
     """
 
-    def __init__(self, model: PreTrainedModel, words: Words, window: int | None) -> None:
+    def __init__(self, model: PreTrainedModel, words: CachedTokenizer, window: int | None) -> None:
         tokenizer = words.tokenizer
         close = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-        self.words, self.origin = words, origin_of(model)
+        self.words, self.origin = words, position_offset(model)
         self.first, self.last = (
             [x] if isinstance(x, int) else [] for x in (tokenizer.cls_token_id, close)
         )
@@ -217,23 +226,23 @@ class Pairs:
                 f"{LEAST}"
             )
 
-    def lay_out(self, prompt: str, solution: str) -> Layout:
+    def encode(self, prompt: str, solution: str) -> EncodedSolution:
         """The pair, judged over the solution without the mark behind it."""
         # Quietly: that a text is longer than the window is no news.
         read = self.words.tokenizer(solution, add_special_tokens=False, verbose=False)
         said: list[int] = read["input_ids"]
         room = self.window - len(self.first) - 2 * len(self.last)
-        asked, kept = fitted(self.words.ids(prompt), said, room)
+        asked, kept = truncate_pair(self.words.ids(prompt), said, room)
         before = [*self.first, *asked, *self.last]
         ids = [*before, *kept, *self.last]
         if not kept:
-            return Layout(ids, [])
+            return EncodedSolution(ids, [])
         positions = None
         if self.origin is not None:
             gap = min(len(said) - len(kept), self.positions - len(ids))
             places = (*range(len(before)), *range(len(before) + gap, len(ids) + gap))
             positions = [self.origin + k for k in places]
-        return Layout(ids, [len(ids) - len(self.last) - 1], [len(before)], positions)
+        return EncodedSolution(ids, [len(ids) - len(self.last) - 1], [len(before)], positions)
 
 
 def auto_class(path_or_id: Any, **kwargs: Any) -> Any:

@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.models.checkpoint import load_checkpoint, load_words
-from reason_decode.models.heads import output_layer, output_of
-from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
+from reason_decode.models.heads import lm_head_of, output_layer
+from reason_decode.scorers.cached_session import EncodedSolution, Span
 from reason_decode.scorers.causal import Reader
 
 
@@ -90,7 +90,7 @@ class LikelihoodScorer(Reader):
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
         model = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
-        tokenizer = load_words(path_or_id)
+        tokenizer = load_tokenizer(path_or_id)
         how: dict[str, Any] = {"separator": separator, "chat": chat, "per_step": per_step}
         return cls(model, tokenizer, **how, mean=mean)
 
@@ -98,7 +98,7 @@ class LikelihoodScorer(Reader):
         """What ``from_pretrained`` makes this scorer of."""
         return {**super().settings(), "per_step": self.per_step, "mean": self.mean}
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The text as ids; each step is judged from the id before its first on."""
         text = prompt
         if self.chat:
@@ -109,7 +109,7 @@ class LikelihoodScorer(Reader):
             bounds.append(len(text))
         if not self.per_step:
             bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]
-        return self.text.lay_out(text, bounds)
+        return self.text.encode(text, bounds)
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """``exp(mean(log p))`` of each span's ids, or of the sum."""
@@ -138,7 +138,7 @@ class Text:
         # A chat template writes its own beginning of sequence.
         self.head: list[int] = [] if chat else list(tokenizer("")["input_ids"])
 
-    def lay_out(self, text: str, bounds: Sequence[int]) -> Layout:
+    def encode(self, text: str, bounds: Sequence[int]) -> EncodedSolution:
         """The ids of a text; what lies between two bounds that follow each other is judged.
 
         Args:
@@ -151,7 +151,9 @@ class Text:
         # What comes after a place is judged at it; a step that shares its only token has that.
         ends = [stop - 2 for stop in after[1:]]
         starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
-        return Layout([*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts])
+        return EncodedSolution(
+            [*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts]
+        )
 
 
 def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
@@ -164,7 +166,7 @@ def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
     # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
     from reason_decode.kernels import linear_token_logprobs
 
-    output = output_of(model)
+    output = lm_head_of(model)
     hidden = output.scaled(torch.cat([span.features for span in spans]))
     ids = [token for span in spans for token in span.following]
     logps = linear_token_logprobs(

@@ -4,7 +4,7 @@ from typing import Any
 
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
-from reason_decode.scorers.openai import ServedVerifier
+from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
@@ -12,7 +12,7 @@ from reason_decode.scorers.rationale_writer import RationaleWriter
 __all__ = ["load_rationalyst", "load_scorer", "load_verifier"]
 
 
-def load_scorer(name: str) -> ProcessRewardModel | ServedVerifier:
+def load_scorer(name: str) -> ProcessRewardModel | EndpointVerifier:
     """A process reward model, on a GPU if there is one; or a chat model at a server.
 
     Args:
@@ -30,14 +30,14 @@ def load_scorer(name: str) -> ProcessRewardModel | ServedVerifier:
             raise ValueError(
                 f"got {name}; write the model's name behind it: http://localhost:8000/v1#MODEL"
             )
-        return ServedVerifier(address, model)
+        return EndpointVerifier(address, model)
     scorer = ProcessRewardModel.from_pretrained(name, dtype="auto")
     model: Any = scorer.model
     model.to(default_device())
     return scorer
 
 
-def load_verifier(name: str) -> ProcessRewardModel | ServedVerifier:
+def load_verifier(name: str) -> ProcessRewardModel | EndpointVerifier:
     """What ``load_scorer`` loads, to judge whole solutions: of ``tiny`` its ``verifier``."""
     if name == "tiny":
         return ProcessRewardModel.from_pretrained(packaged("prm"), neutral="half")

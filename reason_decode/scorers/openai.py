@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from reason_decode.core.errors import NoScore
+from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
-from reason_decode.io.openai_client import Endpoint, Messages, Unanswered
-from reason_decode.scorers.base import Session, as_steps, check_pairs
-from reason_decode.scorers.prm_formats import QUESTION, approved, questions
+from reason_decode.io.openai_client import Endpoint, Messages, RequestFailed
+from reason_decode.scorers.base import Session, check_pairs, to_steps
+from reason_decode.scorers.prm_formats import QUESTION, chat_with_verdicts, questions
 
-__all__ = ["ServedVerifier"]
+__all__ = ["EndpointVerifier"]
 
 _WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 # What a server is asked for beside the answer, and that some of them refuse.
-_ODDS = {"logprobs": True, "top_logprobs": 20}
+_LOGPROB_OPTIONS = {"logprobs": True, "top_logprobs": 20}
 
 
 class Verdict(NamedTuple):
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 
 
 class _Asked(Endpoint):
-    def _read(self, answer: Any) -> Verdict | Unanswered:
+    def _read(self, answer: Any) -> Verdict | RequestFailed:
         try:
             choice, usage = answer["choices"][0], answer.get("usage") or {}
             read = int(usage.get("prompt_tokens") or 0)
@@ -44,14 +44,14 @@ class _Asked(Endpoint):
                 said = choice["message"]["content"] or ""
                 found = _WORD.match(said)
                 if found is None:
-                    return Unanswered(f"no verdict: neither yes nor no but {said[:80]!r}")
+                    return RequestFailed(f"no verdict: neither yes nor no but {said[:80]!r}")
                 right = float(found[1].lower() == "yes")
         except (AttributeError, IndexError, KeyError, TypeError):
             raise ValueError(f"no chat completion: {str(answer)[:200]}") from None
         return Verdict(right, read)
 
 
-class ServedVerifier:
+class EndpointVerifier:
     """Scores a step by ``P(yes) / (P(yes) + P(no))``, as a server's chat model answers.
 
     The chat is that of ``ProcessRewardModel``'s format "generative": each step is a user's turn,
@@ -74,8 +74,8 @@ class ServedVerifier:
 
     Example:
         >>> from reason_decode import BestOfN, tiny
-        >>> from reason_decode.scorers import ServedVerifier
-        >>> judge = ServedVerifier("http://localhost:8000/v1", "Qwen/Qwen3-8B", concurrency=32)
+        >>> from reason_decode.scorers import EndpointVerifier
+        >>> judge = EndpointVerifier("http://localhost:8000/v1", "Qwen/Qwen3-8B", concurrency=32)
         >>> strategy = BestOfN(judge, tokenizer=tiny.load().tokenizer, n=8)
     """
 
@@ -88,7 +88,7 @@ class ServedVerifier:
         question: str = QUESTION,
         **how: Any,
     ) -> None:
-        options = {**_ODDS, **how.pop("options", {})}
+        options = {**_LOGPROB_OPTIONS, **how.pop("options", {})}
         how = {"max_tokens": 1, **how}
         self.endpoint = _Asked(base_url, model, options=options, **how)
         self.splitter, self.question = StepSplitter(separator), question
@@ -99,11 +99,11 @@ class ServedVerifier:
         """Scores of each solution: float32 (s,), one a step.
 
         Raises:
-            NoScore: the server answers neither yes nor no, or cannot read one of the chats.
+            ScoringError: the server answers neither yes nor no, or cannot read one of the chats.
             ConnectionError: it is down, or refuses.
         """
         check_pairs(prompts, solutions)
-        steps = as_steps(solutions, self.splitter)
+        steps = to_steps(solutions, self.splitter)
         return [scores for (scores,) in self.open(prompts).score([[x] for x in steps])]
 
     def open(self, prompts: Sequence[str]) -> Session:
@@ -113,33 +113,33 @@ class ServedVerifier:
     def verdicts(self, chats: Sequence[Messages]) -> list[Verdict]:
         """What the server says of each chat; raises as ``score`` does."""
         answers = list(self.endpoint(chats))
-        if any(map(_refused, answers)) and self.endpoint.body.keys() & _ODDS:
+        if any(map(_refused, answers)) and self.endpoint.body.keys() & _LOGPROB_OPTIONS:
             warnings.warn(
                 f"{self.endpoint.url} tells no log-probabilities: steps are scored 1 or 0, by its "
                 "word",
                 stacklevel=2,
             )
-            for name in _ODDS:
+            for name in _LOGPROB_OPTIONS:
                 self.endpoint.body.pop(name, None)
             answers = list(self.endpoint(chats))
         for answer in answers:
-            if isinstance(answer, Unanswered) and answer.again:
+            if isinstance(answer, RequestFailed) and answer.again:
                 raise ConnectionError(
                     f"{answer.reason}; give the same command again when the server is up"
                 )
-            if isinstance(answer, Unanswered):
-                raise NoScore(f"{self.endpoint.url} did not score a step: {answer.reason}")
+            if isinstance(answer, RequestFailed):
+                raise ScoringError(f"{self.endpoint.url} did not score a step: {answer.reason}")
         return answers
 
     def chat(self, prompt: str, steps: Sequence[str]) -> Messages:
         """The chat that asks about the last of the steps."""
-        return approved(questions(prompt, steps, self.question), "Yes")
+        return chat_with_verdicts(questions(prompt, steps, self.question), "Yes")
 
 
 class _ServedSession:
     """Remembers what each trajectory has said; ``tokens`` are those that the server counts."""
 
-    def __init__(self, verifier: ServedVerifier, prompts: Sequence[str]) -> None:
+    def __init__(self, verifier: EndpointVerifier, prompts: Sequence[str]) -> None:
         self.verifier = verifier
         self.paths: list[tuple[str, list[str]]] = [(prompt, []) for prompt in prompts]
         self.candidates: list[list[list[str]]] = []
@@ -148,7 +148,7 @@ class _ServedSession:
     def score(
         self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
     ) -> list[list[Tensor]]:
-        asked = [as_steps(group, self.verifier.splitter) for group in candidates]
+        asked = [to_steps(group, self.verifier.splitter) for group in candidates]
         if remember:
             self.candidates = asked
         chats = {
@@ -190,5 +190,5 @@ def _odds(logprobs: Any) -> float | None:
     return total["yes"] / said if said else None
 
 
-def _refused(answer: Verdict | Unanswered) -> bool:
-    return isinstance(answer, Unanswered) and answer.reason.startswith(("HTTP 400", "HTTP 422"))
+def _refused(answer: Verdict | RequestFailed) -> bool:
+    return isinstance(answer, RequestFailed) and answer.reason.startswith(("HTTP 400", "HTTP 422"))

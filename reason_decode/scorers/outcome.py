@@ -12,9 +12,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.tokenization import check_loaded
-from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.scorers.cached_session import EncodedSolution, Span
 from reason_decode.scorers.causal import Reader
 
 
@@ -95,14 +95,14 @@ class OutcomeRewardModel(Reader):
             kwargs: passed to ``AutoModelForSequenceClassification.from_pretrained``.
         """
         model = load_checkpoint(AutoModelForSequenceClassification, path_or_id, **kwargs)
-        tokenizer = load_words(path_or_id)
+        tokenizer = load_tokenizer(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of."""
         return {**super().settings(), "raw": self.raw}
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids of the solution so far, judged at the last of them."""
         if self.chat:
             turns = [{"role": "user", "content": prompt}]
@@ -111,7 +111,7 @@ class OutcomeRewardModel(Reader):
             ids = list(self.words.whole(self.words.chat(turns, generate=not steps)))
         else:
             ids = self.words.plain(prompt, steps, self.splitter.separator).ids
-        return Layout(ids, [len(ids) - 1] if steps else [])
+        return EncodedSolution(ids, [len(ids) - 1] if steps else [])
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a span of one place."""

@@ -21,13 +21,13 @@ from transformers import (
 from reason_decode.core.steps import StepSplitter
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.models.heads import (
+    apply_head,
     body_with_head,
     output_layer,
     tensors_under,
-    through_head,
 )
-from reason_decode.models.tokenization import Words, check_batch, check_loaded
-from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.models.tokenization import CachedTokenizer, check_batch, check_loaded
+from reason_decode.scorers.cached_session import EncodedSolution, Span
 
 __all__ = ["FORMATS", "Format", "by_name", "detect"]
 
@@ -59,7 +59,7 @@ class Format:
         separator: str | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
-        self.words = Words(tokenizer, model)
+        self.words = CachedTokenizer(tokenizer, model)
         check_batch(batch_tokens)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.splitter = StepSplitter(self.separator if separator is None else separator)
@@ -71,7 +71,7 @@ class Format:
         """The model of a checkpoint, with the head that this format reads."""
         return load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids of a prompt with its first steps, and where each step is judged."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class Format:
         """P(right), (k,), from what ``read`` gave for k places."""
         raise NotImplementedError
 
-    def _at_tags(self, ids: Sequence[int], tag: str, steps: Sequence[str]) -> Layout:
+    def _at_tags(self, ids: Sequence[int], tag: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids up to the last tag; every tag is where a step is judged."""
         ends = [k for k, token in enumerate(ids) if token == self.tokens[tag]]
         if len(ends) != len(steps):
@@ -95,7 +95,7 @@ class Format:
                 f"got {len(ends)} step tags in the text of {len(steps)} steps; prompt and steps "
                 f"must not contain {tag!r}, which marks a step's end"
             )
-        return Layout(list(ids[: ends[-1] + 1] if ends else ids), ends)
+        return EncodedSolution(list(ids[: ends[-1] + 1] if ends else ids), ends)
 
 
 NEUTRAL = {"positive": 1.0, "half": 0.5, "negative": 0.0}
@@ -154,7 +154,7 @@ class TokenClassification(Format):
         """A model for token classification."""
         return load_checkpoint(AutoModelForTokenClassification, path_or_id, **kwargs)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``[bos] prompt (step separator)*``."""
         return self.words.plain(prompt, steps, self.splitter.separator)
 
@@ -179,7 +179,7 @@ class MathShepherd(Format):
 
     needs = ("ки", "+", "-")
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The text tokenised as a whole, up to the last tag."""
         numbered = [
             step if re.match(r"Step \d+:", step) else f"Step {k}: {step}"
@@ -207,16 +207,16 @@ class RLHFlow(Format):
     needs = ("+", "-")
     """The two verdicts, the good one first."""
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The chat up to where the last answer is predicted, tokenised turn by turn."""
         if not steps:
             opening = self._render([prompt], generate=False)
             # What the template puts behind the turn is not there once a step has been added.
             # Templates may trim a turn.
             end = opening.rindex(prompt.strip()) + len(prompt.strip())
-            return Layout(list(self.words.ids(opening[:end])), [])
+            return EncodedSolution(list(self.words.ids(opening[:end])), [])
         turns, good = self.turns(prompt, steps), self.needs[0]
-        layout, shown = Layout([], []), ""
+        layout, shown = EncodedSolution([], []), ""
         for k in range(1, len(turns) + 1):
             if k > 1:
                 layout.ids.append(self.tokens[good])
@@ -241,10 +241,10 @@ class RLHFlow(Format):
         return _choice(self.model, features, [self.tokens[verdict] for verdict in self.needs])
 
     def _render(self, turns: Sequence[str], generate: bool) -> str:
-        return self.words.chat(approved(turns, self.needs[0]), generate)
+        return self.words.chat(chat_with_verdicts(turns, self.needs[0]), generate)
 
 
-def approved(turns: Sequence[str], good: str) -> list[dict[str, str]]:
+def chat_with_verdicts(turns: Sequence[str], good: str) -> list[dict[str, str]]:
     """The chat that waits for an answer to the last turn, all before it having got a ``good``."""
     messages: list[dict[str, str]] = []
     for turn in turns:
@@ -305,7 +305,7 @@ class QwenMath(Format):
         )
         return body_with_head(path_or_id, layers, weights, **kwargs)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The chat up to the last ``<extra_0>``."""
         messages = [
             {"role": "system", "content": self.system},
@@ -319,7 +319,7 @@ class QwenMath(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``."""
-        return through_head(self.model, features).float().softmax(dim=-1)[:, 1]
+        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1]
 
 
 class Skywork(Format):
@@ -340,10 +340,10 @@ class Skywork(Format):
         head = nn.Linear(weights["weight"].shape[1], 1)
         return body_with_head(path_or_id, head, weights, **kwargs)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``bos + problem + newline``, then each step and a newline."""
         bos = self.tokenizer.bos_token or ""
-        layout = Layout(list(self.tokenizer(f"{bos}{prompt}\n")["input_ids"]), [])
+        layout = EncodedSolution(list(self.tokenizer(f"{bos}{prompt}\n")["input_ids"]), [])
         for step in steps:
             layout.ids.extend([*self.words.ids(step), self.tokens["\n"]])
             layout.ends.append(len(layout.ids) - 1)
@@ -351,7 +351,7 @@ class Skywork(Format):
 
     def right(self, features: Tensor) -> Tensor:
         """``sigmoid(v_head(hidden))``."""
-        return through_head(self.model, features).float().sigmoid()[:, 0]
+        return apply_head(self.model, features).float().sigmoid()[:, 0]
 
 
 class ReasonEval(Format):
@@ -382,7 +382,7 @@ class ReasonEval(Format):
         head = nn.Linear(shape[1], shape[0], bias="bias" in weights)
         return body_with_head(path_or_id, head, weights, **kwargs)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The text with a padding token before each step, which is then taken out."""
         tag = self.tokenizer.pad_token
         text = f"Question:\n{prompt}\nAnswer:\nLet's think step by step.\n"
@@ -396,11 +396,11 @@ class ReasonEval(Format):
                 kept.append(token)
             else:
                 ends.append(len(kept) - 1 - self.early)
-        return Layout(kept, ends[1:])
+        return EncodedSolution(kept, ends[1:])
 
     def right(self, features: Tensor) -> Tensor:
         """Validity: P(neutral) + P(right)."""
-        return through_head(self.model, features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
+        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
 
 
 FORMATS: dict[str, type[Format]] = {

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.models.checkpoint import load_config, load_words
-from reason_decode.models.heads import source_of
-from reason_decode.scorers.cached_session import ReadingSession, score_all
+from reason_decode.models.checkpoint import load_config, load_tokenizer
+from reason_decode.models.heads import hub_id_or_path
+from reason_decode.scorers.cached_session import CachedSession, score_all
 from reason_decode.scorers.prm_formats import by_name, detect
 
 
@@ -79,14 +79,14 @@ class ProcessRewardModel:
         config = load_config(path_or_id)
         name = detect(path_or_id, config) if format is None else format
         model = by_name(name).load(path_or_id, **kwargs)
-        tokenizer = load_words(path_or_id)
+        tokenizer = load_tokenizer(path_or_id)
         options = {} if neutral is None else {"neutral": neutral}
         return cls(model, tokenizer, format=name, separator=separator, **options)
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of."""
         return {
-            "path_or_id": source_of(self.model),
+            "path_or_id": hub_id_or_path(self.model),
             "format": self.name,
             "separator": self.splitter.separator,
             **({} if self.neutral is None else {"neutral": self.neutral}),
@@ -120,9 +120,9 @@ class ProcessRewardModel:
         """
         config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None)
-        ends = self.format.lay_out(prompt, steps).ends
+        ends = self.format.encode(prompt, steps).ends
         return len(steps) if limit is None else sum(end < limit for end in ends)
 
-    def open(self, prompts: Sequence[str]) -> ReadingSession:
+    def open(self, prompts: Sequence[str]) -> CachedSession:
         """A session that reads each prompt and each step once."""
-        return ReadingSession(self.format, prompts)
+        return CachedSession(self.format, prompts)

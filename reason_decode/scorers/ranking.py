@@ -10,13 +10,18 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.models.checkpoint import load_words
-from reason_decode.models.heads import body_with_head, put_head, tensors_under, through_head
+from reason_decode.models.checkpoint import load_tokenizer
+from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
 from reason_decode.models.tokenization import check_loaded
-from reason_decode.scorers.base import Session, as_steps, check_pairs
-from reason_decode.scorers.cached_session import Layout, Span
+from reason_decode.scorers.base import Session, check_pairs, to_steps
+from reason_decode.scorers.cached_session import EncodedSolution, Span
 from reason_decode.scorers.causal import Reader
-from reason_decode.scorers.encoder_session import EncodingSession, Pairs, auto_class, reads_ahead
+from reason_decode.scorers.encoder_session import (
+    EncodingSession,
+    PairEncoder,
+    auto_class,
+    is_bidirectional,
+)
 
 _HEAD = "reward_head."
 
@@ -110,8 +115,8 @@ class RankingModel(Reader):
                 "as AutoModel.from_pretrained loads it"
             )
         if not hasattr(model, "reward_head"):
-            put_head(model, RankingHead(config.get_text_config().hidden_size))
-        self.encodes = reads_ahead(model)
+            attach_head(model, RankingHead(config.get_text_config().hidden_size))
+        self.encodes = is_bidirectional(model)
         if self.encodes and chat:
             raise ValueError(
                 f"got chat=True for {type(model).__name__}, an encoder, which reads a pair of "
@@ -120,7 +125,7 @@ class RankingModel(Reader):
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
         self.window = None
         if self.encodes:
-            self.chat, self.pairs = False, Pairs(model, self.words, window)
+            self.chat, self.pairs = False, PairEncoder(model, self.words, window)
             self.window = self.pairs.window
 
     @classmethod
@@ -149,7 +154,7 @@ class RankingModel(Reader):
         head = RankingHead(len(weights["first.weight"]))
         auto = auto_class(path_or_id, trust_remote_code=False)
         model = body_with_head(path_or_id, head, weights, auto, **kwargs)
-        tokenizer = load_words(path_or_id)
+        tokenizer = load_tokenizer(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat, window=window)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -172,7 +177,7 @@ class RankingModel(Reader):
         if not self.encodes:
             return super().score(prompts, solutions)
         check_pairs(prompts, solutions)
-        steps = as_steps(solutions, self.splitter)
+        steps = to_steps(solutions, self.splitter)
         alone = EncodingSession(self, prompts).score([[x] for x in steps], remember=False)
         return [score for (score,) in alone]
 
@@ -180,10 +185,10 @@ class RankingModel(Reader):
         """A session that reads each prompt and each step once; an encoder reads them anew."""
         return EncodingSession(self, prompts) if self.encodes else super().open(prompts)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``prompt (step separator)*``, judged over all that follows the prompt."""
         if self.encodes:
-            return self.pairs.lay_out(prompt, self.splitter.separator.join(steps))
+            return self.pairs.encode(prompt, self.splitter.separator.join(steps))
         if self.chat:
             prompt = self.words.chat([{"role": "user", "content": prompt}], generate=True)
             ids = list(self.words.ids(prompt))
@@ -192,12 +197,12 @@ class RankingModel(Reader):
         start = len(ids)
         for step in steps:
             ids += [*self.words.ids(step), *self.words.ids(self.splitter.separator)]
-        return Layout(ids, [len(ids) - 1], [start]) if steps else Layout(ids, [])
+        return EncodedSolution(ids, [len(ids) - 1], [start]) if steps else EncodedSolution(ids, [])
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """One score a solution."""
         means = torch.stack([span.features.float().mean(dim=0) for span in spans])
-        return through_head(self.model, means.to(self.model.dtype))
+        return apply_head(self.model, means.to(self.model.dtype))
 
 
 def has_head(path_or_id: str | Path) -> bool:

@@ -13,10 +13,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reason_decode.models.checkpoint import load_checkpoint, load_words
-from reason_decode.models.heads import source_of
-from reason_decode.scorers.base import as_steps, check_finite, check_pairs
-from reason_decode.scorers.cached_session import WINDOW, Layout, Read, ReadingSession, Span
+from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
+from reason_decode.models.heads import hub_id_or_path
+from reason_decode.scorers.base import check_finite, check_pairs, to_steps
+from reason_decode.scorers.cached_session import WINDOW, CachedSession, EncodedSolution, Read, Span
 from reason_decode.scorers.causal import Reader
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.rationale_writer import (
@@ -123,7 +123,7 @@ class RationaleScorer(Reader):
         writes.name_or_path = str(path_or_id)
         writer = RationaleWriter(
             writes,
-            load_words(path_or_id),
+            load_tokenizer(path_or_id),
             separator=separator,
             chat=chat,
             max_new_tokens=max_new_tokens,
@@ -133,9 +133,9 @@ class RationaleScorer(Reader):
 
     def settings(self) -> dict[str, Any]:
         """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""
-        own = {} if self.model is self.writer.model else {"model": source_of(self.model)}
+        own = {} if self.model is self.writer.model else {"model": hub_id_or_path(self.model)}
         return {
-            "path_or_id": source_of(self.writer.model),
+            "path_or_id": hub_id_or_path(self.writer.model),
             **own,
             "separator": self.splitter.separator,
             "chat": self.chat,
@@ -160,12 +160,12 @@ class RationaleScorer(Reader):
 
         def exceeds(k: int) -> bool:
             told = [*steps[:k], Rationale(" "), steps[k]]
-            asked = self.writer.lay_out(prompt, steps[:k]).ids
-            return max(len(self.lay_out(prompt, told).ids), len(asked)) > room
+            asked = self.writer.encode(prompt, steps[:k]).ids
+            return max(len(self.encode(prompt, told).ids), len(asked)) > room
 
         return bisect_left(range(len(steps)), True, key=exceeds)
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The trajectory, a rationale if one stands at its end or before its last step, the step.
 
         The last step is judged, unless a rationale is last.
@@ -180,7 +180,7 @@ class RationaleScorer(Reader):
         if self.chat:
             text = self.words.chat([{"role": "user", "content": text}], generate=True)
         whole = text + step + separator if step else text
-        return self.text.lay_out(whole, [len(text), len(whole)] if step else ())
+        return self.text.encode(whole, [len(text), len(whole)] if step else ())
 
     def judge(self, spans: Sequence[Span]) -> Tensor:
         """The weighted mean of each span's log-probabilities, or their sum, in nats."""
@@ -204,7 +204,7 @@ class RationaleScorer(Reader):
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
         check_pairs(prompts, solutions)
-        steps = as_steps(solutions, self.splitter)
+        steps = to_steps(solutions, self.splitter)
         scores: list[Tensor] = []
         for start in range(0, len(steps), WINDOW):
             window = slice(start, start + WINDOW)
@@ -246,8 +246,8 @@ class RationaleSession:
 
     def __init__(self, scorer: RationaleScorer, prompts: Sequence[str]) -> None:
         self.scorer = scorer
-        self.reader = ReadingSession(scorer, prompts)
-        self.writer = ReadingSession(scorer.writer, prompts)
+        self.reader = CachedSession(scorer, prompts)
+        self.writer = CachedSession(scorer.writer, prompts)
         self.written = 0
         pairs = zip(self.reader.trajectories, self.writer.trajectories, strict=True)
         self._threads = [_Thread(p, *pair) for p, pair in zip(prompts, pairs, strict=True)]
@@ -271,7 +271,7 @@ class RationaleSession:
         Raises:
             ValueError: a blank step, or a score that is not finite.
         """
-        groups = [as_steps(group, self.scorer.splitter) for group in candidates]
+        groups = [to_steps(group, self.scorer.splitter) for group in candidates]
         places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
         self.rationales()
         threads = {place: self._threads[place[0]] for place in places}
@@ -341,7 +341,7 @@ class RationaleSession:
 
 
 def _go_on(
-    session: ReadingSession,
+    session: CachedSession,
     threads: Sequence[_Thread],
     pasts: Sequence[Read],
     new: Sequence[Sequence[str]],

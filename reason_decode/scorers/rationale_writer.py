@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.generation.cache import crop_row, stack_rows
 from reason_decode.models.devices import input_device
-from reason_decode.scorers.cached_session import Layout, Read
+from reason_decode.scorers.cached_session import EncodedSolution, Read
 from reason_decode.scorers.causal import Reader
 from reason_decode.scorers.likelihood import Text
 
@@ -67,14 +67,14 @@ class RationaleWriter(Reader):
             stop_strings=None if self.chat else [tags.closing],
         )
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The trajectory, ready to be continued by a rationale; nothing is judged."""
         text = trajectory_text(prompt, steps, self.splitter.separator)
         if self.chat:
             text = self.words.chat([{"role": "user", "content": text}], generate=True)
         else:
             text += self.tags.opening
-        return self.text.lay_out(text, ())
+        return self.text.encode(text, ())
 
     def write(self, reads: Sequence[Read]) -> tuple[list[str], int]:
         """The rationales of trajectories that were read, and how many tokens they took."""

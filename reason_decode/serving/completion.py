@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from reason_decode.core.errors import Unfit
+from reason_decode.core.errors import ItemError
 from reason_decode.core.records import Candidate, Cost
 from reason_decode.core.steps import StepSplitter
-from reason_decode.evaluation.complete import Completions, Solve
-from reason_decode.io.openai_client import Continued, TextEndpoint, Unanswered
+from reason_decode.evaluation.complete import Completer, Completions
+from reason_decode.io.openai_client import Completion, RequestFailed, TextEndpoint
 from reason_decode.strategies.base import Pool
 
 __all__ = ["served"]
 
 
-def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: int = 0) -> Solve:
-    """A ``Solve`` by a server: n continuations of each prompt, of which a strategy picks here.
+def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: int = 0) -> Completer:
+    """A ``Completer`` by a server: n continuations of each prompt, of which a strategy picks here.
 
     Each is a request of its own, with a seed from ``seed``, the prompt's number and its place among
     the n, so that it does not depend on what else is asked. What the server does not count costs 0.
@@ -30,7 +30,7 @@ def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: in
     Raises:
         ValueError: the strategy cannot pick among whole continuations.
         ConnectionError: when called: the server is down, or refuses.
-        Unfit: when called: the server cannot continue one of the prompts.
+        ItemError: when called: the server cannot continue one of the prompts.
     """
     if strategy is not None and not hasattr(strategy, "pick"):
         raise ValueError(
@@ -66,15 +66,15 @@ def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: in
     return solve
 
 
-def _checked(answer: Continued | Unanswered) -> Continued:
-    if isinstance(answer, Continued):
+def _checked(answer: Completion | RequestFailed) -> Completion:
+    if isinstance(answer, Completion):
         return answer
     if answer.again:
         raise ConnectionError(
             f"{answer.reason}; what is done is kept: give the same command again when the server "
             "is up"
         )
-    raise Unfit(answer.reason)
+    raise ItemError(answer.reason)
 
 
 def _seed(*parts: int) -> int:

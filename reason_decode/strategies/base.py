@@ -203,7 +203,7 @@ def sample_pool(
     return Pool(prompt_texts(generation, tokenizer), tokens, candidates)
 
 
-def side_by_side(n: int) -> int:
+def num_parallel(n: int) -> int:
     """How many of n candidates are sampled at a time where fewer than n may do."""
     return max(1, n // 8)
 
@@ -220,7 +220,7 @@ def _sample_by_turns(
     budget = Budget(len(branches), max_tokens)
     going, asked = list(range(len(branches))), 0
     while going and asked < n:
-        count = min(side_by_side(n), n - asked)
+        count = min(num_parallel(n), n - asked)
         asked += count
         rows = generation.copied(prompts, going)
         budget.ration(rows, going, count)

@@ -15,11 +15,11 @@ from reason_decode.strategies.base import (
     check_count,
     check_parts,
     check_positive,
+    num_parallel,
     pack,
     prompt_texts,
     sample_pool,
     score_pool,
-    side_by_side,
 )
 from reason_decode.strategies.budget import check_budget
 
@@ -69,7 +69,7 @@ class BestOfN(Strategy):
         check_positive(n=self.n)
         check_caps(max_tokens=self.max_tokens)
         check_reduce(self.reduce, self.scorer)
-        check_budget(self.max_tokens, side_by_side(self.n))
+        check_budget(self.max_tokens, num_parallel(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, score, choose."""

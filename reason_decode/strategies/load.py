@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.models.checkpoint import load_checkpoint, load_words
+from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.scorers import (
     LikelihoodScorer,
     NGramRanker,
@@ -44,7 +44,7 @@ _SCORERS: dict[str, Any] = {
 }
 
 
-def generate_as(
+def generate_from_settings(
     settings: Mapping[str, Any],
     model: PreTrainedModel,
     *,
@@ -106,7 +106,7 @@ def _scorer(settings: str) -> Any:
 
 @lru_cache(maxsize=4)
 def _tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
-    return load_words(path_or_id)
+    return load_tokenizer(path_or_id)
 
 
 def _known(kinds: Mapping[str, Any], name: str) -> Any:

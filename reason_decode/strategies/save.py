@@ -13,7 +13,7 @@ _CODE = '''"""{name} of reason-decode; README.md says how to call it."""
 
 import json
 
-from reason_decode.strategies.load import generate_as
+from reason_decode.strategies.load import generate_from_settings
 
 SETTINGS = json.loads(
     r"""
@@ -24,7 +24,7 @@ SETTINGS = json.loads(
 
 def generate(model, **arguments):
     """Decode with the strategy; takes what ``model.generate`` takes."""
-    return generate_as(SETTINGS, model, **arguments)
+    return generate_from_settings(SETTINGS, model, **arguments)
 '''
 
 _CARD = """---

@@ -32,11 +32,11 @@ from reason_decode.strategies.base import (
     check_count,
     check_parts,
     check_positive,
+    num_parallel,
     pack,
     prompt_texts,
     sample_pool,
     score_pool,
-    side_by_side,
 )
 from reason_decode.strategies.budget import check_budget
 
@@ -110,7 +110,7 @@ class SelfConsistency(Strategy):
             )
         check_stop(self.stop)
         check_form(self.form)
-        check_budget(self.max_tokens, side_by_side(self.n))
+        check_budget(self.max_tokens, num_parallel(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, read the answers, vote."""

@@ -316,7 +316,7 @@ class _Search:
         ended = [path for path in self.beams[p] if path.ended]
         ranked = sorted([*ended, *sampled_at], key=lambda path: path.rank)
         trees = ([path for path in ranked if path.tree == k] for k in range(self.strategy.subtrees))
-        best = [path for tree in trees for path in self._near(self._unlike(tree))]
+        best = [path for tree in trees for path in self._within_margin(self._dedupe(tree))]
         self.rounds[p].append(
             tuple(self._step(row, path, path in best) for path, (row, _) in sampled_at.items())
         )
@@ -325,7 +325,7 @@ class _Search:
         self.made[p] = [made.get(path) for path in best]
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
 
-    def _unlike(self, ranked: list[Trajectory]) -> list[Trajectory]:
+    def _dedupe(self, ranked: list[Trajectory]) -> list[Trajectory]:
         """The best of those that the strategy's ``distinct`` holds for the same."""
         distinct = self.strategy.distinct
         if distinct is None:
@@ -341,7 +341,7 @@ class _Search:
             first.setdefault(key, path)
         return list(first.values())
 
-    def _near(self, ranked: list[Trajectory]) -> list[Trajectory]:
+    def _within_margin(self, ranked: list[Trajectory]) -> list[Trajectory]:
         """As many of the first as a subtree keeps, without those too far below the first."""
         best = ranked[: self.strategy.beam_width // self.strategy.subtrees]
         if self.strategy.margin is None or not best:

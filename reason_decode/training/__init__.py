@@ -6,7 +6,7 @@ out by the object that will score it.
 
 ## A verifier of your own
 
-Labelled solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
+LabelledSolution solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
 Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
 BIG-Bench-Mistake, or plain `{"prompt", "solution", "answer"}`. Files stream; a malformed row is
 counted and named, and loses no other.
@@ -74,7 +74,7 @@ reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data tr
 ```
 """
 
-from reason_decode.training.active import learn_actively, select
+from reason_decode.training.active import active_learning, select
 from reason_decode.training.augment import augment, sample_solutions
 from reason_decode.training.baselines import Form, Method, train_baseline
 from reason_decode.training.data import Report, read_labelled
@@ -86,10 +86,10 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.grading import Counts, Graded, grade_samples, solution_examples
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.nat import train_nat, train_negative
-from reason_decode.training.nce import Weigh, train_nce
+from reason_decode.training.nce import CalibrationLevel, train_nce
 from reason_decode.training.ngram_ranker import train_ngram_ranker
 from reason_decode.training.orm import train_orm
 from reason_decode.training.prm import train_prm
@@ -98,21 +98,22 @@ from reason_decode.training.ranking_batches import Compare, contest_loss
 from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
 from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
 from reason_decode.training.rollouts import Rolled, label_by_rollouts
-from reason_decode.training.trainer import Recipe
+from reason_decode.training.trainer import TrainingConfig
 
 __all__ = [
+    "CalibrationLevel",
     "Compare",
     "Counts",
     "Example",
     "Form",
     "Graded",
-    "Labelled",
+    "LabelledSolution",
     "Method",
     "RationaleRow",
-    "Recipe",
     "Report",
     "Rolled",
-    "Weigh",
+    "TrainingConfig",
+    "active_learning",
     "augment",
     "contest_loss",
     "grade_samples",
@@ -121,7 +122,6 @@ __all__ = [
     "label_by_checker",
     "label_by_rollouts",
     "label_by_scorer",
-    "learn_actively",
     "outcome_examples",
     "rationale_examples",
     "read_labelled",

@@ -13,11 +13,11 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.scorers.base import Reduce, reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.training.examples import is_right
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm
-from reason_decode.training.trainer import Recipe
+from reason_decode.training.trainer import TrainingConfig
 
-__all__ = ["learn_actively", "select"]
+__all__ = ["active_learning", "select"]
 
 
 def select(
@@ -59,10 +59,10 @@ def select(
     return [*wrong, *rest[: k - len(wrong)]]
 
 
-def learn_actively(
+def active_learning(
     source: str | Path,
     tokenizer: PreTrainedTokenizerBase,
-    pool: Sequence[Labelled],
+    pool: Sequence[LabelledSolution],
     out: str | Path,
     *,
     rounds: int = 3,
@@ -71,8 +71,8 @@ def learn_actively(
     uniform: bool = False,
     selector: str | Path | None = None,
     reduce: Reduce = "prod",
-    recipe: Recipe | None = None,
-    label: Callable[[Sequence[Labelled]], Sequence[Labelled]] | None = None,
+    recipe: TrainingConfig | None = None,
+    label: Callable[[Sequence[LabelledSolution]], Sequence[LabelledSolution]] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Label in rounds what the last round's reward model finds most convincing; train; repeat.
@@ -107,7 +107,7 @@ def learn_actively(
 
     Source: Lightman et al. 2023, 2305.20050, section 4.2, which retrains its selector once.
     """
-    recipe, out = recipe or Recipe(), Path(out)
+    recipe, out = recipe or TrainingConfig(), Path(out)
     if uniform and selector is not None:
         raise ValueError(
             f"got uniform=True and selector={str(selector)!r}; what is chosen at random is chosen "
@@ -152,7 +152,9 @@ def learn_actively(
     return done
 
 
-def _open(pool: Sequence[Labelled], order: Sequence[int], chosen: set[int]) -> dict[str, list[int]]:
+def _open(
+    pool: Sequence[LabelledSolution], order: Sequence[int], chosen: set[int]
+) -> dict[str, list[int]]:
     """The solutions that nobody labelled yet, by problem: of equal ones the first of the order."""
     seen = {(pool[place].prompt, pool[place].steps) for place in chosen}
     # In the pool's own order, which does not depend on the draw.
@@ -167,7 +169,7 @@ def _open(pool: Sequence[Labelled], order: Sequence[int], chosen: set[int]) -> d
 
 def _scores(
     folder: str | Path,
-    pool: Sequence[Labelled],
+    pool: Sequence[LabelledSolution],
     problems: dict[str, list[int]],
     reduce: Reduce,
     options: dict[str, Any],

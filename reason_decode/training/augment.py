@@ -11,23 +11,23 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.oom import Failed, by_halves
-from reason_decode.models.tokenization import Words, decode
+from reason_decode.models.tokenization import CachedTokenizer, decode
 from reason_decode.training.grading import grade_samples, prompt_ids
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 
 __all__ = ["augment", "sample_solutions"]
 
-Judge = Callable[[Labelled, str], bool]
+Judge = Callable[[LabelledSolution, str], bool]
 """Of a problem and the text of a solution, whether its answer is right."""
 
 
 def augment(
     model: Any,
     tokenizer: Tokenizer,
-    right: Sequence[Labelled],
-    problems: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
+    problems: Sequence[LabelledSolution],
     **how: Any,
-) -> list[Labelled]:
+) -> list[LabelledSolution]:
     r"""``right`` and, behind it, what the model samples for the problems, is right and is new.
 
     The adapter that is trained on it afterwards may be another one than the model's: of NAT's own
@@ -45,9 +45,9 @@ def augment(
 
     Example:
         >>> from reason_decode import tiny
-        >>> from reason_decode.training import Labelled
+        >>> from reason_decode.training import LabelledSolution
         >>> t = tiny.load()
-        >>> sums = [Labelled("(1 + 2) =\n", (), (), answer="3")]
+        >>> sums = [LabelledSolution("(1 + 2) =\n", (), (), answer="3")]
         >>> more = augment(t.model, t.tokenizer, [], sums, n=2, max_new_tokens=64)
         >>> {x.prompt for x in more} <= {"(1 + 2) =\n"}
         True
@@ -58,7 +58,7 @@ def augment(
 def sample_solutions(
     model: Any,
     tokenizer: Tokenizer,
-    problems: Sequence[Labelled],
+    problems: Sequence[LabelledSolution],
     *,
     n: int = 4,
     max_new_tokens: int = 256,
@@ -68,7 +68,7 @@ def sample_solutions(
     judge: Judge | None = None,
     rows: int = 128,
     seed: int = 0,
-) -> Iterator[Labelled]:
+) -> Iterator[LabelledSolution]:
     """Solutions from a model, several a problem; those that were cut off are left out.
 
     Args:
@@ -97,11 +97,15 @@ def sample_solutions(
         )
     if not isinstance(end, int) or not isinstance(pad, int):
         raise ValueError("got a tokenizer without eos_token or pad_token; set both")
-    words, splitter, size = Words(tokenizer, model), StepSplitter(separator), max(1, rows // n)
+    words, splitter, size = (
+        CachedTokenizer(tokenizer, model),
+        StepSplitter(separator),
+        max(1, rows // n),
+    )
     starts = range(0, len(problems), size)
     how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "num_return_sequences": n}
 
-    def draw(batch: Sequence[Labelled]) -> list[tuple[Labelled, Tensor]]:
+    def draw(batch: Sequence[LabelledSolution]) -> list[tuple[LabelledSolution, Tensor]]:
         begun = [prompt_ids(words, x.prompt, separator=separator, chat=chat) for x in batch]
         asked = [x for x in batch for _ in range(n)]
         return list(zip(asked, _continued(model, begun, pad, how), strict=True))
@@ -121,7 +125,9 @@ def sample_solutions(
                     correct = None if judge is None else judge(problem, text)
                     nothing = (None,) * len(steps)
                     source = problem.source
-                    yield Labelled(problem.prompt, steps, nothing, problem.answer, correct, source)
+                    yield LabelledSolution(
+                        problem.prompt, steps, nothing, problem.answer, correct, source
+                    )
 
 
 def _continued(

@@ -9,18 +9,18 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.training.examples import Example
 from reason_decode.training.grading import solution_examples
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import begin_lora
 from reason_decode.training.losses import token_loss
 from reason_decode.training.penalties import (
     Penalty,
+    add_penalty,
     contrast,
     negative_training,
-    penalised,
     unlikelihood,
     unlikelihood_sequence,
 )
-from reason_decode.training.trainer import Recipe, fit
+from reason_decode.training.trainer import TrainingConfig, fit
 
 __all__ = ["Form", "Method", "train_baseline"]
 
@@ -31,8 +31,8 @@ Form = Literal["token", "sequence"]
 def train_baseline(
     source: str | Path,
     tokenizer: Tokenizer,
-    right: Sequence[Labelled],
-    wrong: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
+    wrong: Sequence[LabelledSolution],
     out: str | Path,
     *,
     method: Method,
@@ -45,8 +45,8 @@ def train_baseline(
     dropout: float = 0.05,
     separator: str = "\n",
     chat: bool = False,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Train LoRA matrices by one of the methods that are published beside NAT; peft loads them.
 
@@ -95,11 +95,11 @@ def train_baseline(
     """
     _check(method, form, weight, beside, wrong)
     penalty = _penalty(method, form, temperature)
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     model = begin_lora(source, lora, targets=targets, dropout=dropout, seed=recipe.seed)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
 
-    def examples(solutions: Sequence[Labelled]) -> list[Example]:
+    def examples(solutions: Sequence[LabelledSolution]) -> list[Example]:
         return list(solution_examples(solutions, tokenizer, model, **how))
 
     if method == "mix":
@@ -123,7 +123,7 @@ def train_baseline(
         learnt,
         out,
         held_out=examples(held_out),
-        loss=token_loss if penalty is None else penalised(penalty, weight),
+        loss=token_loss if penalty is None else add_penalty(penalty, weight),
         tell=None if penalty is None else _take_wrong(hidden=method == "cl"),
         recipe=recipe,
         fold=False,
@@ -131,7 +131,7 @@ def train_baseline(
 
 
 def _check(
-    method: Method, form: Form, weight: float, beside: int, wrong: Sequence[Labelled]
+    method: Method, form: Form, weight: float, beside: int, wrong: Sequence[LabelledSolution]
 ) -> None:
     if method not in get_args(Method) or form not in get_args(Form) or weight < 0 or beside < 1:
         raise ValueError(

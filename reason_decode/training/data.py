@@ -12,7 +12,7 @@ from reason_decode.core.steps import StepSplitter
 from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.training import labelled as supervision
 from reason_decode.training.fields import Row
-from reason_decode.training.labelled import Labelled, Neutral
+from reason_decode.training.labelled import LabelledSolution, Neutral
 from reason_decode.training.layouts import (
     bigbench_mistake,
     math_shepherd,
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
     """
 
     keys: tuple[str, ...]
-    read: Callable[..., Sequence[Labelled | LeftOut]]
+    read: Callable[..., Sequence[LabelledSolution | LeftOut]]
 
 
 LAYOUTS = {
@@ -130,7 +130,7 @@ def read_labelled(
     keep: Collection[str] = (),
     separator: str = "\n",
     report: Report | None = None,
-) -> Iterator[Labelled]:
+) -> Iterator[LabelledSolution]:
     r"""The labelled solutions of a file, in its order, one row in memory at a time.
 
     A malformed row is set aside and counted in the report; where there are any, the end of the file
@@ -172,13 +172,13 @@ def read_labelled(
     readers = _readers(separator, frozenset(keep))
     name = Path(path).name
 
-    def learnt(solution: Labelled, number: int) -> Labelled:
+    def learnt(solution: LabelledSolution, number: int) -> LabelledSolution:
         labels = supervision.binary(solution.labels, neutral)
         if until_first_error:
             labels = supervision.until_first_error(labels)
         return replace(solution, labels=labels, source=solution.source or f"{name}:{number}")
 
-    def read(report: Report) -> Iterator[Labelled]:
+    def read(report: Report) -> Iterator[LabelledSolution]:
         report.format = None if format == "auto" else format
         for row in stream_rows(path):
             report.rows += 1
@@ -193,7 +193,7 @@ def read_labelled(
                 report.reject(Reject(number, str(error)))
                 continue
             report.format = layout
-            before = [item for item in found if isinstance(item, Labelled)]
+            before = [item for item in found if isinstance(item, LabelledSolution)]
             report.left_out.update(item.reason for item in found if isinstance(item, LeftOut))
             after = [learnt(item, number) for item in before]
             for old, new in zip(before, after if repeat else supervision.once(after), strict=True):
@@ -220,5 +220,5 @@ def _readers(separator: str, keep: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _labelled(solution: Labelled) -> bool:
+def _labelled(solution: LabelledSolution) -> bool:
     return any(label is not None for label in solution.labels)

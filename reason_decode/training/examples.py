@@ -1,4 +1,4 @@
-"""Labelled solutions as token ids, laid out by the very object that will score with them."""
+"""LabelledSolution solutions as token ids, laid out by the very object that will score with them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.scorers.cached_session import Layout
-from reason_decode.training.labelled import Labelled
+from reason_decode.scorers.cached_session import EncodedSolution
+from reason_decode.training.labelled import LabelledSolution
 
 __all__ = [
     "IGNORE",
@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 class Judge(Protocol):
     """What lays text out: a format of a process reward model, or an outcome reward model."""
 
-    def lay_out(self, prompt: str, steps: Sequence[str]) -> Layout:
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids, and where each step is judged."""
         ...
 
@@ -52,7 +52,7 @@ class Example(NamedTuple):
 
 
 def step_examples(
-    solutions: Iterable[Labelled], judge: Judge, classes: dict[int, int]
+    solutions: Iterable[LabelledSolution], judge: Judge, classes: dict[int, int]
 ) -> Iterator[Example]:
     """Each solution with a class at the end of every labelled step.
 
@@ -65,8 +65,8 @@ def step_examples(
 
     Example:
         >>> from reason_decode import tiny
-        >>> from reason_decode.training import Labelled, step_examples
-        >>> solution = Labelled("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
+        >>> from reason_decode.training import LabelledSolution, step_examples
+        >>> solution = LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
         >>> (example,) = step_examples([solution], tiny.load().prm.format, {-1: 0, 1: 1})
         >>> example.classes
         [1, 0]
@@ -74,7 +74,7 @@ def step_examples(
     for solution in solutions:
         known = [k for k, label in enumerate(solution.labels) if label is not None]
         if known:
-            layout = judge.lay_out(solution.prompt, solution.steps[: known[-1] + 1])
+            layout = judge.encode(solution.prompt, solution.steps[: known[-1] + 1])
             labels = [solution.labels[k] for k in known]
             yield Example(
                 layout.ids,
@@ -83,7 +83,7 @@ def step_examples(
             )
 
 
-def outcome_examples(solutions: Iterable[Labelled], judge: Judge) -> Iterator[Example]:
+def outcome_examples(solutions: Iterable[LabelledSolution], judge: Judge) -> Iterator[Example]:
     """Each solution whose answer is known to be right or wrong, with that class at its last token.
 
     Args:
@@ -93,16 +93,16 @@ def outcome_examples(solutions: Iterable[Labelled], judge: Judge) -> Iterator[Ex
     for solution in solutions:
         right = is_right(solution)
         if right is not None and solution.steps:
-            layout = judge.lay_out(solution.prompt, solution.steps)
+            layout = judge.encode(solution.prompt, solution.steps)
             yield Example(layout.ids, [layout.ends[-1]], [int(right)])
 
 
-def is_right(solution: Labelled) -> bool | None:
+def is_right(solution: LabelledSolution) -> bool | None:
     """Whether a solution's answer is right: as it is labelled, else by the reference answer.
 
     Example:
-        >>> from reason_decode.training import Labelled, is_right
-        >>> is_right(Labelled("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
+        >>> from reason_decode.training import LabelledSolution, is_right
+        >>> is_right(LabelledSolution("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
         False
     """
     if solution.correct is not None or solution.answer is None:
@@ -116,7 +116,9 @@ def says(text: str, answer: str) -> bool:
     return said is not None and same_answer(said, answer)
 
 
-def hold_out(solutions: Iterable[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
+def hold_out(
+    solutions: Iterable[LabelledSolution], share: float
+) -> tuple[list[LabelledSolution], list[LabelledSolution]]:
     """Solutions to learn from and to measure on; those of one prompt are on one side.
 
     Args:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.models.tokenization import Words
+from reason_decode.models.tokenization import CachedTokenizer
 from reason_decode.training.examples import Example
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.trainer import fit
 
 __all__ = [
@@ -60,12 +60,14 @@ class Counts:
 class Graded(NamedTuple):
     """Samples with right answers, those with wrong ones, and how many of each there were."""
 
-    right: list[Labelled]
-    wrong: list[Labelled]
+    right: list[LabelledSolution]
+    wrong: list[LabelledSolution]
     counts: Counts
 
 
-def grade_samples(solutions: Iterable[Labelled], *, unanswered_wrong: bool = False) -> Graded:
+def grade_samples(
+    solutions: Iterable[LabelledSolution], *, unanswered_wrong: bool = False
+) -> Graded:
     r"""Sort samples into D_pos and D_neg, each different text of a prompt once.
 
     Right where ``same_answer(extract_answer(sample), answer)``, not where two strings are equal:
@@ -83,15 +85,15 @@ def grade_samples(solutions: Iterable[Labelled], *, unanswered_wrong: bool = Fal
     112 to 158, which compares normalised strings of boxes.
 
     Example:
-        >>> from reason_decode.training import Labelled, grade_samples
+        >>> from reason_decode.training import LabelledSolution, grade_samples
         >>> texts = ("So \\boxed{1/2}", "So \\boxed{0.5}", "So \\boxed{2}", "So \\boxed{2}", "So")
-        >>> samples = [Labelled("1/4 * 2 =", (x,), (None,), answer="0.5") for x in texts]
+        >>> samples = [LabelledSolution("1/4 * 2 =", (x,), (None,), answer="0.5") for x in texts]
         >>> right, wrong, counts = grade_samples(samples)
         >>> len(right), len(wrong), counts.duplicates, counts.unanswered
         (2, 1, 1, 1)
     """
-    right: list[Labelled] = []
-    wrong: list[Labelled] = []
+    right: list[LabelledSolution] = []
+    wrong: list[LabelledSolution] = []
     counts = Counts()
     seen: set[tuple[str, tuple[str, ...]]] = set()
     known: dict[tuple[str, str], bool] = {}
@@ -118,7 +120,7 @@ def grade_samples(solutions: Iterable[Labelled], *, unanswered_wrong: bool = Fal
     return Graded(right, wrong, counts)
 
 
-def _verdict(solution: Labelled, known: dict[tuple[str, str], bool]) -> str:
+def _verdict(solution: LabelledSolution, known: dict[tuple[str, str], bool]) -> str:
     if solution.correct is not None:
         return "right" if solution.correct else "wrong"
     if solution.answer is None:
@@ -134,7 +136,7 @@ def _verdict(solution: Labelled, known: dict[tuple[str, str], bool]) -> str:
 
 
 def solution_examples(
-    solutions: Iterable[Labelled],
+    solutions: Iterable[LabelledSolution],
     tokenizer: Tokenizer,
     model: Any,
     *,
@@ -160,9 +162,9 @@ def solution_examples(
 
     Example:
         >>> from reason_decode import tiny
-        >>> from reason_decode.training import Labelled
+        >>> from reason_decode.training import LabelledSolution
         >>> t = tiny.load()
-        >>> sums = [Labelled("1 + 2 =\n", ("1 + 2 = 3",), (None,))]
+        >>> sums = [LabelledSolution("1 + 2 =\n", ("1 + 2 = 3",), (None,))]
         >>> (example,) = solution_examples(sums, t.tokenizer, t.model)
         >>> t.tokenizer.decode(example.classes)
         '1 + 2 = 3\n<eos>'
@@ -170,7 +172,7 @@ def solution_examples(
     end = tokenizer.eos_token_id
     if not isinstance(end, int):
         raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
-    words = Words(tokenizer, model)
+    words = CachedTokenizer(tokenizer, model)
     for solution in solutions:
         before = prompt_ids(words, solution.prompt, separator=separator, chat=chat)
         said = [k for step in solution.steps for k in (*words.ids(step), *words.ids(separator))]
@@ -179,7 +181,7 @@ def solution_examples(
         yield Example(ids, list(range(len(before) - 1, len(ids))), [*said, end])
 
 
-def prompt_ids(words: Words, prompt: str, *, separator: str, chat: bool) -> list[int]:
+def prompt_ids(words: CachedTokenizer, prompt: str, *, separator: str, chat: bool) -> list[int]:
     """What stands before a solution, when it is learnt and when it is sampled.
 
     Args:
@@ -196,8 +198,8 @@ def prompt_ids(words: Words, prompt: str, *, separator: str, chat: bool) -> list
 def fit_solutions(
     model: Any,
     tokenizer: Tokenizer,
-    solutions: Iterable[Labelled],
-    held_out: Iterable[Labelled],
+    solutions: Iterable[LabelledSolution],
+    held_out: Iterable[LabelledSolution],
     out: str | Path,
     *,
     separator: str,

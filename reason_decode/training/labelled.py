@@ -1,10 +1,10 @@
-"""Labelled solutions, and which of their labels are learnt from."""
+"""LabelledSolution solutions, and which of their labels are learnt from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["Label", "Labelled", "Neutral", "binary", "once", "until_first_error"]
+__all__ = ["Label", "LabelledSolution", "Neutral", "binary", "once", "until_first_error"]
 
 Label = int | None
 """-1 wrong, 0 neutral (not wrong, but no progress), +1 right; ``None`` where nobody said."""
@@ -13,7 +13,7 @@ Neutral = Literal["positive", "negative", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledSolution:
     """A solution, or the beginning of one, and what is known of its steps and of its answer.
 
     Args:
@@ -29,7 +29,7 @@ class Labelled:
         ValueError: there is not one label a step.
 
     Example:
-        >>> Labelled("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1), answer="6").labels
+        >>> LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1), answer="6").labels
         (1, -1)
     """
 
@@ -94,7 +94,7 @@ def until_first_error(labels: Sequence[Label]) -> tuple[Label, ...]:
     return (*labels[:end], *[None] * (len(labels) - end))
 
 
-def once(solutions: Sequence[Labelled]) -> list[Labelled]:
+def once(solutions: Sequence[LabelledSolution]) -> list[LabelledSolution]:
     """Branches of one problem with each step's label left in the first of them that holds it.
 
     A step is the same where everything before it is the same. Without this, a step that has ten
@@ -104,8 +104,8 @@ def once(solutions: Sequence[Labelled]) -> list[Labelled]:
         solutions: the solutions, whole ones before the branches that leave them.
 
     Example:
-        >>> chosen = Labelled("p", ("a", "b"), (1, 1))
-        >>> other = Labelled("p", ("a", "c"), (1, -1))
+        >>> chosen = LabelledSolution("p", ("a", "b"), (1, 1))
+        >>> other = LabelledSolution("p", ("a", "c"), (1, -1))
         >>> [solution.labels for solution in once([chosen, other])]
         [(1, 1), (None, -1)]
     """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from reason_decode.scorers.base import Scorer, check_finite
-from reason_decode.training.labelled import Label, Labelled, until_first_error
+from reason_decode.training.labelled import Label, LabelledSolution, until_first_error
 
 __all__ = ["Checker", "label_by_checker", "label_by_scorer"]
 
@@ -13,7 +13,9 @@ Checker = Callable[[str, Sequence[str]], Sequence[bool]]
 """Of a prompt and its steps, whether each is right; it may end at the first that is not."""
 
 
-def label_by_checker(solutions: Iterable[Labelled], check: Checker) -> Iterator[Labelled]:
+def label_by_checker(
+    solutions: Iterable[LabelledSolution], check: Checker
+) -> Iterator[LabelledSolution]:
     """Each solution with the verdicts of an exact checker, up to the first wrong step.
 
     Args:
@@ -25,8 +27,8 @@ def label_by_checker(solutions: Iterable[Labelled], check: Checker) -> Iterator[
 
     Example:
         >>> from examples.tiny.sampled import grade
-        >>> from reason_decode.training import Labelled, label_by_checker
-        >>> sums = Labelled("((1 + 2) * (3 + 4)) =", ("We need A * B.", "A is 3."), (None, None))
+        >>> from reason_decode.training import LabelledSolution, label_by_checker
+        >>> sums = LabelledSolution("((1 + 2) * (3 + 4)) =", ("We need A * B.", "A is 3."), (None, None))
         >>> [solution.labels for solution in label_by_checker([sums], grade)]
         [(1, -1)]
     """
@@ -43,12 +45,12 @@ def label_by_checker(solutions: Iterable[Labelled], check: Checker) -> Iterator[
 
 
 def label_by_scorer(
-    solutions: Sequence[Labelled],
+    solutions: Sequence[LabelledSolution],
     scorer: Scorer,
     *,
     threshold: float = 0.5,
     batch_size: int = 64,
-) -> Iterator[Labelled]:
+) -> Iterator[LabelledSolution]:
     """Each solution with the verdicts of a reward model: right where ``score >= threshold``.
 
     Labels end at the first wrong step, and ``correct`` says that there is none: what a larger

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.steps import StepSplitter
 from reason_decode.training.fields import Row, boolean, index, items, optional_text, text, texts
-from reason_decode.training.labelled import Label, Labelled
+from reason_decode.training.labelled import Label, LabelledSolution
 from reason_decode.training.prm800k import LeftOut
 
 __all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
@@ -19,7 +19,7 @@ MAX_SHORT = 100
 """Characters of an answer that stands by itself; longer text without a final answer has none."""
 
 
-def stepwise(row: Row) -> list[Labelled]:
+def stepwise(row: Row) -> list[LabelledSolution]:
     """A row of ``{"prompt", "completions", "labels"}``, perhaps with ``answer`` and ``correct``.
 
     A label is true or 1, false or 0 (wrong, not neutral), or null.
@@ -38,7 +38,7 @@ def stepwise(row: Row) -> list[Labelled]:
     """
     labels = [_verdict(label) for label in items(row, "labels")]
     return [
-        Labelled(
+        LabelledSolution(
             text(row, "prompt"),
             texts(row, "completions"),
             tuple(labels),
@@ -64,7 +64,7 @@ def _verdict(label: object) -> Label:
 _FIRST_STEP = re.compile(r"\bstep 1\s*:", re.IGNORECASE)
 
 
-def math_shepherd(row: Row) -> list[Labelled]:
+def math_shepherd(row: Row) -> list[LabelledSolution]:
     """A row of ``{"input", "label", "task"}``: the same text twice, tags against verdicts.
 
     ``input`` has the tag "ки" where ``label`` has ``+`` or ``-``. The prompt ends at the last
@@ -109,7 +109,7 @@ def math_shepherd(row: Row) -> list[Labelled]:
     prompt = "".join([*pieces[:first], pieces[first][:place]]).strip()
     steps = [pieces[first][place:], *pieces[first + 1 :]]
     return [
-        Labelled(
+        LabelledSolution(
             text({"input": prompt}, "input"),
             tuple(step.strip() for step in steps),
             tuple(labels[first:]),
@@ -128,7 +128,7 @@ def _prompt_end(pieces: Sequence[str]) -> tuple[int, int]:
     raise ValueError("neither 'Step 1:' nor a single '?' tells where the prompt ends")
 
 
-def processbench(row: Row) -> list[Labelled]:
+def processbench(row: Row) -> list[LabelledSolution]:
     """A row of ``{"id", "generator", "problem", "steps", "final_answer_correct", "label"}``.
 
     ``label`` is the first wrong step from 0, or -1 where all are right.
@@ -150,7 +150,7 @@ def processbench(row: Row) -> list[Labelled]:
     steps = texts(row, "steps")
     right = row.get("label") == -1
     return [
-        Labelled(
+        LabelledSolution(
             text(row, "problem"),
             steps,
             _located(len(steps), None if right else index(row, "label", len(steps))),
@@ -160,7 +160,7 @@ def processbench(row: Row) -> list[Labelled]:
     ]
 
 
-def bigbench_mistake(row: Row) -> list[Labelled]:
+def bigbench_mistake(row: Row) -> list[LabelledSolution]:
     """A row of ``{"input", "steps", "answer", "target", "mistake_index"}``.
 
     ``mistake_index`` is the first wrong step from 0, or null where all are right. The answer is
@@ -187,7 +187,7 @@ def bigbench_mistake(row: Row) -> list[Labelled]:
     right = row["mistake_index"] is None
     given = (optional_text(row, "answer") or "").strip()
     return [
-        Labelled(
+        LabelledSolution(
             text(row, "input"),
             steps,
             _located(len(steps), None if right else index(row, "mistake_index", len(steps))),
@@ -197,7 +197,7 @@ def bigbench_mistake(row: Row) -> list[Labelled]:
     ]
 
 
-def plain(row: Row, *, separator: str = "\n") -> list[Labelled]:
+def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
     r"""A row of ``{"prompt", "solution", "answer"}``, perhaps with ``correct``; no labels.
 
     Args:
@@ -214,7 +214,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[Labelled]:
     """
     steps = tuple(StepSplitter(separator).split(text(row, "solution")))
     return [
-        Labelled(
+        LabelledSolution(
             text(row, "prompt"),
             steps,
             (None,) * len(steps),
@@ -224,7 +224,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[Labelled]:
     ]
 
 
-def samples(row: Row, *, separator: str = "\n") -> list[Labelled | LeftOut]:
+def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftOut]:
     r"""A row of ``{"prompt", "samples", "answer"}``: several solutions of a problem; no labels.
 
     Or, as Turning Dust into Gold published them, ``{"question", "generated_answer", "answer"}``.
@@ -242,7 +242,7 @@ def samples(row: Row, *, separator: str = "\n") -> list[Labelled | LeftOut]:
     Example:
         >>> row = {"prompt": "1 + 2 =", "samples": ["3", "1 + 1 = 2\nThe answer is 2."],
         ...     "answer": "So it is \\boxed{3}."}
-        >>> [(found.steps, found.answer) for found in samples(row) if isinstance(found, Labelled)]
+        >>> [(found.steps, found.answer) for found in samples(row) if isinstance(found, LabelledSolution)]
         [(('3',), '3'), (('1 + 1 = 2', 'The answer is 2.'), '3')]
     """
     published = "generated_answer" in row
@@ -250,14 +250,14 @@ def samples(row: Row, *, separator: str = "\n") -> list[Labelled | LeftOut]:
     given = optional_text(row, "answer")
     answer = given and (extract_answer(given) or _short_answer(given))
     splitter = StepSplitter(separator)
-    found: list[Labelled | LeftOut] = []
+    found: list[LabelledSolution | LeftOut] = []
     for said in items(row, "generated_answer" if published else "samples"):
         try:
             steps = tuple(splitter.split(text({"sample": said}, "sample")))
         except ValueError:
             found.append(LeftOut("sample without text"))
             continue
-        found.append(Labelled(prompt, steps, (None,) * len(steps), answer))
+        found.append(LabelledSolution(prompt, steps, (None,) * len(steps), answer))
     return found
 
 

@@ -10,10 +10,10 @@ from transformers import set_seed
 from reason_decode.adapters.active import need_peft
 from reason_decode.adapters.nat import NAT, NEGATIVE, add_nat
 from reason_decode.training.grading import fit_solutions
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import begin_lora, load_base
 from reason_decode.training.losses import token_loss
-from reason_decode.training.trainer import Recipe
+from reason_decode.training.trainer import TrainingConfig
 
 __all__ = ["train_nat", "train_negative"]
 
@@ -21,7 +21,7 @@ __all__ = ["train_nat", "train_negative"]
 def train_negative(
     source: str | Path,
     tokenizer: Tokenizer,
-    wrong: Sequence[Labelled],
+    wrong: Sequence[LabelledSolution],
     out: str | Path,
     *,
     lora: int = 8,
@@ -29,8 +29,8 @@ def train_negative(
     dropout: float = 0.05,
     separator: str = "\n",
     chat: bool = False,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Train LoRA matrices on wrong samples; peft loads them, ``train_nat`` builds on them.
 
@@ -59,7 +59,7 @@ def train_negative(
     Source: Li et al. 2024, 2312.12832, equation 3; rank and dropout of Yiwei98/TDG,
     code/finetune.py.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     model = begin_lora(source, lora, targets=targets, dropout=dropout, seed=recipe.seed)
     how: dict[str, Any] = {"separator": separator, "chat": chat}
     return fit_solutions(
@@ -70,7 +70,7 @@ def train_negative(
 def train_nat(
     source: str | Path,
     tokenizer: Tokenizer,
-    right: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
     out: str | Path,
     *,
     negative: str | Path,
@@ -80,8 +80,8 @@ def train_nat(
     dropout: float = 0.05,
     separator: str = "\n",
     chat: bool = False,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Train a positive LoRA and the unit that integrates a negative one; see ``load_nat``.
 
@@ -113,7 +113,7 @@ def train_nat(
     Source: Li et al. 2024, 2312.12832, section 3.2, equations 4 and 5; Yiwei98/TDG,
     code/finetune.py.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     need_peft()
     from peft import PeftModel
 

@@ -10,17 +10,25 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
-from reason_decode.adapters.active import wearing
+from reason_decode.adapters.active import active_adapter
 from reason_decode.adapters.nat import NAT, NEGATIVE, load_nat
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.grading import fit_solutions
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import load_base, lora_config
-from reason_decode.training.trainer import Recipe
+from reason_decode.training.trainer import TrainingConfig
 
-__all__ = ["Told", "Weigh", "calibration", "distilled_loss", "mixed_loss", "teach", "train_nce"]
+__all__ = [
+    "CalibrationLevel",
+    "Told",
+    "calibration",
+    "distilled_loss",
+    "mixed_loss",
+    "teach",
+    "train_nce",
+]
 
-Weigh = Literal["sequence", "token", "none"]
+CalibrationLevel = Literal["sequence", "token", "none"]
 OFFSET = 0.5
 _BLOCK = 1 << 20
 _STUDENT = "default"
@@ -42,19 +50,19 @@ class Told(NamedTuple):
 def train_nce(
     source: str | Path,
     tokenizer: Tokenizer,
-    right: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
     out: str | Path,
     *,
     nat: str | Path,
     lora: int = 8,
-    weigh: Weigh = "sequence",
+    weigh: CalibrationLevel = "sequence",
     alpha: float = 0.5,
     dropout: float = 0.05,
     fold: bool = False,
     separator: str = "\n",
     chat: bool = False,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Distil a NAT model into plain LoRA matrices, which peft loads, merges and exports.
 
@@ -91,12 +99,12 @@ def train_nce(
     code/distill_NCE.py, lines 81 to 149. Not as there: prompts and padding are not learnt and have
     no part in beta, and teachers are without dropout.
     """
-    if weigh not in get_args(Weigh) or not 0 <= alpha <= 1:
+    if weigh not in get_args(CalibrationLevel) or not 0 <= alpha <= 1:
         raise ValueError(
-            f"got weigh={weigh!r}, alpha={alpha}; allowed are {', '.join(get_args(Weigh))}, and an "
+            f"got weigh={weigh!r}, alpha={alpha}; allowed are {', '.join(get_args(CalibrationLevel))}, and an "
             "alpha from 0 to 1"
         )
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     config = lora_config(lora, dropout=dropout, task_type="CAUSAL_LM")
     set_seed(recipe.seed)
     base = load_base(source)
@@ -122,7 +130,7 @@ def train_nce(
 
 
 @torch.no_grad()
-def teach(model: Any, batch: Mapping[str, Tensor], *, weigh: Weigh = "sequence") -> Told:
+def teach(model: Any, batch: Mapping[str, Tensor], *, weigh: CalibrationLevel = "sequence") -> Told:
     """What the NAT model says at each label of a batch, and how much it is to be listened to.
 
     The adapter that was active is so again afterwards. The negative model's logits are gone before
@@ -138,11 +146,11 @@ def teach(model: Any, batch: Mapping[str, Tensor], *, weigh: Weigh = "sequence")
     training = model.training
     model.eval()
     try:
-        with wearing(model, NAT):
+        with active_adapter(model, NAT):
             logits = model(**given).logits[learnt]
         if weigh == "none":
             return Told(logits, torch.ones(len(logits), device=logits.device))
-        with wearing(model, NEGATIVE):
+        with active_adapter(model, NEGATIVE):
             negative = model(**given).logits[learnt]
     finally:
         model.train(training)

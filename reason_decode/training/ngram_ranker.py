@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reason_decode.scorers.ngram.ranker import BUCKETS, NGramRanker, features
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.ranker import pair_accuracy
 
 __all__ = ["train_ngram_ranker"]
@@ -18,7 +18,7 @@ __all__ = ["train_ngram_ranker"]
 class _Rows:
     """A sparse matrix (n, b) as entries; products with it and with its transpose."""
 
-    def __init__(self, texts: Sequence[Labelled], separator: str, rarest: int) -> None:
+    def __init__(self, texts: Sequence[LabelledSolution], separator: str, rarest: int) -> None:
         found = [features(x.prompt, separator.join(x.steps)) for x in texts]
         sizes = torch.tensor([len(at) for at, _ in found])
         self.row = torch.arange(len(found)).repeat_interleave(sizes)
@@ -38,15 +38,15 @@ class _Rows:
 
 
 def train_ngram_ranker(
-    right: Sequence[Labelled],
-    wrong: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
+    wrong: Sequence[LabelledSolution],
     out: str | Path,
     *,
     decay: float = 4e-4,
     updates: int = 60,
     rarest: int = 8,
     separator: str = "\n",
-    held_out: tuple[Sequence[Labelled], Sequence[Labelled]] = ((), ()),
+    held_out: tuple[Sequence[LabelledSolution], Sequence[LabelledSolution]] = ((), ()),
 ) -> dict[str, Any]:
     """Train a linear ranker; ``NGramRanker.from_pretrained(out)`` then loads it.
 
@@ -73,7 +73,7 @@ def train_ngram_ranker(
 
     Source: Bradley and Terry 1952, the loss.
     """
-    rows: dict[tuple[str, str], tuple[list[Labelled], list[Labelled]]] = {}
+    rows: dict[tuple[str, str], tuple[list[LabelledSolution], list[LabelledSolution]]] = {}
     for side, solutions in enumerate((wrong, right)):
         for x in solutions:
             if x.steps:

@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.examples import outcome_examples
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
-from reason_decode.training.trainer import Recipe, fit
+from reason_decode.training.trainer import TrainingConfig, fit
 
 __all__ = ["train_orm"]
 
@@ -21,14 +21,14 @@ __all__ = ["train_orm"]
 def train_orm(
     source: str | Path,
     tokenizer: Tokenizer,
-    solutions: Sequence[Labelled],
+    solutions: Sequence[LabelledSolution],
     out: str | Path,
     *,
     separator: str = "\n",
     chat: bool | None = None,
     lora: int | None = None,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Train an outcome reward model; ``OutcomeRewardModel.from_pretrained(out)`` then loads it.
 
@@ -53,7 +53,7 @@ def train_orm(
 
     Source: Cobbe et al. 2021, 2110.14168; Lightman et al. 2023, 2305.20050, section 2.5.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     set_seed(recipe.seed)
     model = load_checkpoint(
         AutoModelForSequenceClassification,

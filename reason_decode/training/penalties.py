@@ -11,7 +11,7 @@ from reason_decode.kernels import token_logprobs
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.losses import token_loss
 
-__all__ = ["contrast", "negative_training", "penalised", "unlikelihood", "unlikelihood_sequence"]
+__all__ = ["add_penalty", "contrast", "negative_training", "unlikelihood", "unlikelihood_sequence"]
 
 Penalty = Callable[[Any, Tensor, Tensor], Tensor]
 """Of the model's output, the labels of right rows and those of wrong ones, each (b, t)."""
@@ -19,7 +19,7 @@ Penalty = Callable[[Any, Tensor, Tensor], Tensor]
 _NEAREST = -1e-6
 
 
-def penalised(penalty: Penalty, weight: float) -> Callable[..., Tensor]:
+def add_penalty(penalty: Penalty, weight: float) -> Callable[..., Tensor]:
     """``token_loss(right rows) + weight * penalty``, for ``fit``.
 
     Without wrong rows it is ``token_loss``. Where a batch is a part of an update, the penalty

@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.prm_formats import by_name
 from reason_decode.training.examples import step_examples
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss
-from reason_decode.training.trainer import Recipe, fit
+from reason_decode.training.trainer import TrainingConfig, fit
 
 __all__ = ["HEADS", "train_prm"]
 
@@ -25,15 +25,15 @@ _RATINGS = {-1: 0, 0: 1, 1: 2}
 def train_prm(
     source: str | Path,
     tokenizer: Tokenizer,
-    solutions: Sequence[Labelled],
+    solutions: Sequence[LabelledSolution],
     out: str | Path,
     *,
     head: str = "token-classification",
     separator: str = "\n",
     ratings: bool = False,
     lora: int | None = None,
-    recipe: Recipe | None = None,
-    held_out: Sequence[Labelled] = (),
+    recipe: TrainingConfig | None = None,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
     r"""Train a process reward model; ``ProcessRewardModel.from_pretrained(out)`` then loads it.
 
@@ -66,7 +66,7 @@ def train_prm(
         raise ValueError(f"got head={head!r}; allowed are {', '.join(HEADS)}")
     if ratings and head != "token-classification":
         raise ValueError(f"got ratings=True with head={head!r}; it has the tokens of two classes")
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     classes = _RATINGS if ratings else _BINARY
     odd = {x for s in solutions for x in s.labels if x is not None and x not in classes}
     if odd:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from reason_decode.training.fields import Row, boolean, index, items, mapping, optional_text, text
-from reason_decode.training.labelled import Label, Labelled
+from reason_decode.training.labelled import Label, LabelledSolution
 
 __all__ = ["CHECKS", "LeftOut", "prm800k"]
 
@@ -25,7 +25,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[Labelled | LeftOut]:
+def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | LeftOut]:
     """The path that was chosen, the alternatives that leave it, and what was left out.
 
     - The path takes ``completions[chosen_completion]`` of each step, or the ``human_completion``
@@ -83,11 +83,11 @@ def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[Labelled | LeftOut]
         if chosen is not None:
             path.append(chosen)
 
-    def solution(steps: list[tuple[str, Label]], correct: bool | None) -> Labelled:
+    def solution(steps: list[tuple[str, Label]], correct: bool | None) -> LabelledSolution:
         said, labels = zip(*steps, strict=True)
-        return Labelled(problem, said, labels, answer, correct)
+        return LabelledSolution(problem, said, labels, answer, correct)
 
-    read: list[Labelled | LeftOut] = []
+    read: list[LabelledSolution | LeftOut] = []
     if any(label is not None for _, label in path):
         read.append(solution(path, True if finish == "solution" and whole else None))
     read += [solution(branch, None) for branch in branches]

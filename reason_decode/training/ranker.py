@@ -11,7 +11,7 @@ from transformers import set_seed
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.encoder_session import auto_class
 from reason_decode.scorers.ranking import RankingModel, has_head, with_window
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.ranking_batches import (
     Compare,
@@ -21,11 +21,11 @@ from reason_decode.training.ranking_batches import (
     ranking_loss,
     tell,
 )
-from reason_decode.training.trainer import Recipe, fit
+from reason_decode.training.trainer import TrainingConfig, fit
 
 __all__ = ["RECIPE", "WINDOW", "train_ranker"]
 
-RECIPE = Recipe(batch=4, learning_rate=1e-4, bfloat16=True)
+RECIPE = TrainingConfig(batch=4, learning_rate=1e-4, bfloat16=True)
 """Four problems at a time, of some eight solutions each."""
 WINDOW = 128
 """Tokens of a pair: the end of the problem, and of the solution, where the answer stands."""
@@ -34,8 +34,8 @@ WINDOW = 128
 def train_ranker(
     source: str | Path,
     tokenizer: Tokenizer,
-    right: Sequence[Labelled],
-    wrong: Sequence[Labelled],
+    right: Sequence[LabelledSolution],
+    wrong: Sequence[LabelledSolution],
     out: str | Path,
     *,
     compare: Compare = "cubic",
@@ -44,8 +44,8 @@ def train_ranker(
     separator: str = "\n",
     chat: bool | None = None,
     lora: int | None = None,
-    recipe: Recipe = RECIPE,
-    held_out: tuple[Sequence[Labelled], Sequence[Labelled]] = ((), ()),
+    recipe: TrainingConfig = RECIPE,
+    held_out: tuple[Sequence[LabelledSolution], Sequence[LabelledSolution]] = ((), ()),
 ) -> dict[str, Any]:
     r"""Train a ranker; ``RankingModel.from_pretrained(out)`` then loads it.
 
@@ -132,7 +132,7 @@ def starting_ranker(source: str | Path, tokenizer: Tokenizer, **how: Any) -> Ran
 
 
 def pair_accuracy(
-    ranker: Scorer, right: Sequence[Labelled], wrong: Sequence[Labelled]
+    ranker: Scorer, right: Sequence[LabelledSolution], wrong: Sequence[LabelledSolution]
 ) -> float | None:
     """``mean_problems mean_pairs [s_pos > s_neg] + [s_pos = s_neg] / 2``; ``None`` without pairs.
 

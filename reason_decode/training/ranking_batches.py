@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.scorers.cached_session import Layout
+from reason_decode.scorers.cached_session import EncodedSolution
 from reason_decode.scorers.encoder_session import encoded
 from reason_decode.training.examples import Judge
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 
 __all__ = ["Compare", "Contest", "check_compare", "contest_loss", "contests", "ranking_loss"]
 
@@ -23,7 +23,7 @@ solutions ``-log s_pos`` and ``-log(1 - s_neg)``, where ``s = sigmoid(z)`` is a 
 class Contest(NamedTuple):
     """Solutions of one problem, laid out by the ranker that learns, and which of them are right."""
 
-    layouts: list[Layout]
+    layouts: list[EncodedSolution]
     right: list[bool]
 
     @property
@@ -38,8 +38,8 @@ class Contest(NamedTuple):
 
 
 def contests(
-    right: Iterable[Labelled],
-    wrong: Iterable[Labelled],
+    right: Iterable[LabelledSolution],
+    wrong: Iterable[LabelledSolution],
     judge: Judge,
     *,
     most: int = 16,
@@ -57,11 +57,11 @@ def contests(
         max_tokens: longer solutions are left out.
         mixed: whether problems without right solutions, or without wrong ones, are left out.
     """
-    sides: dict[str, tuple[list[Layout], list[Layout]]] = {}
+    sides: dict[str, tuple[list[EncodedSolution], list[EncodedSolution]]] = {}
     too_long = 0
     for side, solutions in enumerate((wrong, right)):
         for solution in solutions:
-            layout = judge.lay_out(solution.prompt, solution.steps)
+            layout = judge.encode(solution.prompt, solution.steps)
             if len(layout.ids) > max_tokens:
                 too_long += 1
             elif layout.ends:

@@ -1,4 +1,4 @@
-"""Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
+"""MiningResult rationales as rows of a file: what stands before each, the rationale, what it helped."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def read_rationales(path: str | Path) -> tuple[list[RationaleRow], list[Reject]]
 
     A row is ``{"id", "source", "preceding", "rationale", "following", "delta"}``, of which
     ``preceding`` and ``rationale`` are needed; or a whole document, ``{"id", "source", "texts",
-    "rationales"}``, the i-th rationale standing before ``texts[i + 1]``, as in ``mining.Marked``.
+    "rationales"}``, the i-th rationale standing before ``texts[i + 1]``, as in ``mining.AnnotatedDocument``.
     A row without an id is a document of its own.
 
     Args:

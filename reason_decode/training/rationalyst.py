@@ -14,7 +14,7 @@ from reason_decode.training.examples import Example
 from reason_decode.training.lora import load_base, with_lora
 from reason_decode.training.losses import class_loss
 from reason_decode.training.rationale_rows import RationaleRow
-from reason_decode.training.trainer import Recipe, fit
+from reason_decode.training.trainer import TrainingConfig, fit
 
 __all__ = ["Learn", "rationale_examples", "train_rationalyst"]
 
@@ -34,7 +34,7 @@ def train_rationalyst(
     chat: bool | None = None,
     lora: int | None = None,
     fold: bool = True,
-    recipe: Recipe | None = None,
+    recipe: TrainingConfig | None = None,
     held_out: Sequence[RationaleRow] = (),
 ) -> dict[str, Any]:
     r"""Train a rationale model; ``RationaleScorer.from_pretrained(out)`` then loads it.
@@ -76,7 +76,7 @@ def train_rationalyst(
         raise ValueError(f"got learn={learn!r}; allowed are {', '.join(get_args(Learn))}")
     if not fold and lora is None:
         raise ValueError("got fold=False without LoRA matrices; pass lora=RANK too")
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     set_seed(recipe.seed)
     model = load_base(source)
     writer = RationaleWriter(model, tokenizer, separator=separator, chat=chat)
@@ -162,7 +162,7 @@ def _examples(
 def _rationale(record: RationaleRow, scorer: RationaleScorer) -> Example:
     """The text as the writer asks for a rationale behind it, and that rationale up to its end."""
     writer = scorer.writer
-    before = writer.lay_out(record.preceding, ()).ids
+    before = writer.encode(record.preceding, ()).ids
     rationale = record.rationale.strip()
     text = rationale + (_turn_end(record, scorer) if writer.chat else writer.tags.closing)
     ids = list(writer.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -191,7 +191,7 @@ def _following(
     if not step.strip():
         return None
     told = [] if rationale is None else [Rationale(rationale.strip())]
-    layout = scorer.lay_out(record.preceding, [*told, step])
+    layout = scorer.encode(record.preceding, [*told, step])
     (span,) = layout.spans
     return Example(layout.ids, [*span], [layout.ids[place + 1] for place in span])
 

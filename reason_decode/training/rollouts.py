@@ -11,28 +11,28 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.generation.cache import crop_row
 from reason_decode.generation.engine import Branch, Generation
-from reason_decode.models.tokenization import Words, decode
-from reason_decode.scorers.cached_session import Layout
+from reason_decode.models.tokenization import CachedTokenizer, decode
+from reason_decode.scorers.cached_session import EncodedSolution
 from reason_decode.training.examples import says
-from reason_decode.training.labelled import Label, Labelled
+from reason_decode.training.labelled import Label, LabelledSolution
 
 __all__ = ["Rolled", "label_by_rollouts"]
 
-Right = Callable[[Labelled, str], bool]
+Right = Callable[[LabelledSolution, str], bool]
 """Of a problem and the text of a whole solution, whether its answer is right."""
 
 
 class Rolled(NamedTuple):
     """A labelled solution, and of each step the share of its rollouts that came out right."""
 
-    solution: Labelled
+    solution: LabelledSolution
     shares: tuple[float, ...]
 
 
 def label_by_rollouts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    solutions: Sequence[Labelled],
+    solutions: Sequence[LabelledSolution],
     *,
     k: int = 8,
     threshold: float = 0.0,
@@ -73,10 +73,10 @@ def label_by_rollouts(
 
     Example:
         >>> from reason_decode import tiny
-        >>> from reason_decode.training import Labelled, label_by_rollouts
+        >>> from reason_decode.training import LabelledSolution, label_by_rollouts
         >>> t = tiny.load()
         >>> lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 24 (left: 24)")
-        >>> solution = Labelled("Make 24 from 2 3 4.\n", lines, (None, None), answer="24")
+        >>> solution = LabelledSolution("Make 24 from 2 3 4.\n", lines, (None, None), answer="24")
         >>> (rolled,) = label_by_rollouts(t.model, t.tokenizer, [solution], k=2, max_new_tokens=8)
         >>> len(rolled.shares)
         2
@@ -93,7 +93,7 @@ def label_by_rollouts(
             "by it: leave it out, or pass right=..."
         )
     solutions = [solution for solution in solutions if solution.steps]
-    words = Words(tokenizer, model)
+    words = CachedTokenizer(tokenizer, model)
     for number, batch in enumerate(_batches(solutions, max(1, rows // k))):
         begun = [words.plain(x.prompt, (), separator).ids for x in batch]
         layouts = [words.plain(x.prompt, x.steps, separator) for x in batch]
@@ -104,9 +104,11 @@ def label_by_rollouts(
             yield _labelled(solution, group, separator, threshold, right or _by_answer)
 
 
-def _batches(solutions: Sequence[Labelled], prefixes: int) -> Iterator[list[Labelled]]:
+def _batches(
+    solutions: Sequence[LabelledSolution], prefixes: int
+) -> Iterator[list[LabelledSolution]]:
     """Solutions whose steps are together no more than ``prefixes``, or one alone."""
-    batch: list[Labelled] = []
+    batch: list[LabelledSolution] = []
     count = 0
     for solution in solutions:
         if batch and count + len(solution.steps) > prefixes:
@@ -122,7 +124,7 @@ def _sampled(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[int]],
-    layouts: Sequence[Layout],
+    layouts: Sequence[EncodedSolution],
     k: int,
     max_new_tokens: int,
     temperature: float,
@@ -149,7 +151,7 @@ def _sampled(
 
 
 def _roll_out(
-    layouts: Sequence[Layout],
+    layouts: Sequence[EncodedSolution],
     k: int,
     room: int,
     found: list[Branch],
@@ -201,7 +203,7 @@ def _cut(branch: Branch, length: int, room: int) -> Branch:
 
 
 def _labelled(
-    solution: Labelled,
+    solution: LabelledSolution,
     continuations: Sequence[Sequence[str]],
     separator: str,
     threshold: float,
@@ -218,5 +220,5 @@ def _labelled(
     return Rolled(replace(solution, labels=tuple(labels)), tuple(shares))
 
 
-def _by_answer(solution: Labelled, text: str) -> bool:
+def _by_answer(solution: LabelledSolution, text: str) -> bool:
     return solution.answer is not None and says(text, solution.answer)

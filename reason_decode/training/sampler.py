@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-__all__ = ["Shuffled"]
+__all__ = ["LengthSortedSampler"]
 
 
-class Shuffled(Sampler[int]):
+class LengthSortedSampler(Sampler[int]):
     """Every example once an epoch; those of an update at random, then the longest first.
 
     The forward passes of an update are then of like lengths, and a long solution does not make

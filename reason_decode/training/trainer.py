@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.models.devices import computes_bfloat16
+from reason_decode.models.devices import has_native_bf16
 from reason_decode.training.examples import collate
 from reason_decode.training.lora import merged
-from reason_decode.training.sampler import Shuffled
+from reason_decode.training.sampler import LengthSortedSampler
 
-__all__ = ["Recipe", "fit"]
+__all__ = ["TrainingConfig", "fit"]
 
 Loss = Callable[..., Tensor]
 """Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
@@ -29,7 +29,7 @@ Tell = Callable[[dict[str, Any]], Any]
 may take out what is not for the model to read, or ask the model for more."""
 
 
-class Learnable(Protocol):
+class TrainingItem(Protocol):
     """What is learnt from as a whole, such as an ``Example``."""
 
     @property
@@ -44,7 +44,7 @@ class Learnable(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """How long and how fast to learn.
 
     Args:
@@ -58,10 +58,10 @@ class Recipe:
         seed: of the order of examples, of new heads and of dropout.
         bfloat16: compute in bfloat16 where autocast does; weights stay as they are. A processor
             without such instructions imitates them, many times slower: there it is left out.
-        save_every: updates between two checkpoints.
+        save_steps: updates between two checkpoints.
         max_tokens: longer examples are left out, and counted.
         recompute: keep few activations and compute the others anew (gradient checkpointing).
-        min_updates: more epochs where those would be fewer updates than this.
+        min_steps: more epochs where those would be fewer updates than this.
 
     Raises:
         ValueError: a number that is not positive.
@@ -75,13 +75,13 @@ class Recipe:
     weight_decay: float = 0.01
     seed: int = 0
     bfloat16: bool = False
-    save_every: int = 500
+    save_steps: int = 500
     max_tokens: int = 4096
     recompute: bool = False
-    min_updates: int = 0
+    min_steps: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulate", "learning_rate", "save_every", "max_tokens"):
+        for name in ("epochs", "batch", "accumulate", "learning_rate", "save_steps", "max_tokens"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"got {name}={getattr(self, name)}; it must be positive")
 
@@ -89,12 +89,12 @@ class Recipe:
 def fit(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Learnable],
+    examples: Sequence[TrainingItem],
     out: str | Path,
     *,
     loss: Loss,
-    recipe: Recipe,
-    held_out: Sequence[Learnable] = (),
+    recipe: TrainingConfig,
+    held_out: Sequence[TrainingItem] = (),
     fold: bool = True,
     adapters: Sequence[str] | None = None,
     tell: Tell | None = None,
@@ -169,9 +169,9 @@ def fit(
     }
 
 
-def _long_enough(recipe: Recipe, examples: int) -> Recipe:
-    """The recipe with as many epochs as ``min_updates`` takes."""
-    needed = recipe.min_updates * recipe.batch * recipe.accumulate / examples
+def _long_enough(recipe: TrainingConfig, examples: int) -> TrainingConfig:
+    """The recipe with as many epochs as ``min_steps`` takes."""
+    needed = recipe.min_steps * recipe.batch * recipe.accumulate / examples
     return replace(recipe, epochs=max(recipe.epochs, needed))
 
 
@@ -184,7 +184,7 @@ def _losses(history: Sequence[dict[str, Any]], out: Path) -> dict[str, float | N
     return {"loss": loss, "held_out_loss": held_out}
 
 
-def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
+def _arguments(recipe: TrainingConfig, out: Path, *, evaluated: bool) -> Any:
     """What the Trainer is told, of the recipe and beside it."""
     from transformers import TrainingArguments
 
@@ -199,10 +199,10 @@ def _arguments(recipe: Recipe, out: Path, *, evaluated: bool) -> Any:
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
-        bf16=recipe.bfloat16 and computes_bfloat16(),
+        bf16=recipe.bfloat16 and has_native_bf16(),
         # Left to itself, it refuses bfloat16 where there is no accelerator.
         use_cpu=not torch.accelerator.is_available(),
-        save_steps=recipe.save_every,
+        save_steps=recipe.save_steps,
         save_total_limit=2,
         logging_steps=10,
         eval_strategy="epoch" if evaluated else "no",
@@ -223,7 +223,7 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
         def get_train_dataloader(self) -> DataLoader[Any]:
             rows: Any = self.train_dataset
             size = self.args.train_batch_size
-            order = Shuffled(
+            order = LengthSortedSampler(
                 [len(row["input_ids"]) for row in rows],
                 size * self.args.gradient_accumulation_steps,
                 self.args.seed,
@@ -245,7 +245,7 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
     return Told(compute_loss_func=compute_loss_func, **options)
 
 
-def _rows(examples: Iterable[Learnable]) -> list[dict[str, Any]]:
+def _rows(examples: Iterable[TrainingItem]) -> list[dict[str, Any]]:
     # The forward passes of an update are of like lengths, which are those of input_ids.
     return [{"input_ids": example.ids, "example": example} for example in examples]
 

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("peft", reason="adapters need peft")
 
-from reason_decode.adapters import wearing
+from reason_decode.adapters import active_adapter
 from tests.nat_models import with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -16,14 +16,14 @@ def test_what_was_worn_and_what_learns_is_as_before(tiny_llama):
     model = with_nat(tiny_llama)
     negative = with_negative(tiny_llama)(IDS).logits
     before, learns = model(IDS).logits, [x.requires_grad for x in model.parameters()]
-    with wearing(model, "negative"):
+    with active_adapter(model, "negative"):
         assert torch.equal(model(IDS).logits, negative)
-        with wearing(model, "nat"):
+        with active_adapter(model, "nat"):
             assert torch.equal(model(IDS).logits, before)
         assert torch.equal(model(IDS).logits, negative)
     assert torch.equal(model(IDS).logits, before)
     assert learns == [x.requires_grad for x in model.parameters()] and True in learns
-    with pytest.raises(ZeroDivisionError), wearing(model, "negative"):
+    with pytest.raises(ZeroDivisionError), active_adapter(model, "negative"):
         raise ZeroDivisionError
     assert torch.equal(model(IDS).logits, before)
 
@@ -32,7 +32,7 @@ def test_adapters_that_are_off_are_off_again(tiny_llama):
     model = with_negative(tiny_llama)
     with model.disable_adapter():
         base, learns = model(IDS).logits, [x.requires_grad for x in model.parameters()]
-        with wearing(model, "negative"):
+        with active_adapter(model, "negative"):
             assert not torch.equal(model(IDS).logits, base)
         assert torch.equal(model(IDS).logits, base)
         assert learns == [x.requires_grad for x in model.parameters()]
@@ -42,16 +42,16 @@ def test_adapters_that_transformers_loaded_may_be_worn(tiny_llama, tmp_path):
     with_nat(tiny_llama).save_pretrained(tmp_path)
     model = copy.deepcopy(tiny_llama)
     model.load_adapter(str(tmp_path / "negative"), "first")
-    with wearing(model.eval(), "first"):
+    with active_adapter(model.eval(), "first"):
         assert torch.equal(model(IDS).logits, with_negative(tiny_llama)(IDS).logits)
 
 
 def test_what_cannot_be_worn(tiny_llama):
     model = with_negative(tiny_llama)
     with pytest.raises(ValueError, match="got adapter='nat'; the model has negative"):
-        wearing(model, "nat").__enter__()
+        active_adapter(model, "nat").__enter__()
     with pytest.raises(ValueError, match="the model has no adapter"):
-        wearing(tiny_llama, "nat").__enter__()
+        active_adapter(tiny_llama, "nat").__enter__()
     model.merge_adapter()
     with pytest.raises(ValueError, match="'?negative'? is merged into the base"):
-        wearing(model, "negative").__enter__()
+        active_adapter(model, "negative").__enter__()

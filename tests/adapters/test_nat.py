@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
-from reason_decode.adapters import add_nat, load_nat, wearing
+from reason_decode.adapters import active_adapter, add_nat, load_nat
 from tests.nat_models import filled, with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -101,7 +101,7 @@ def test_rows_of_a_batch_may_wear_different_adapters(tiny_llama):
     with torch.no_grad():
         mixed = model(IDS, adapter_names=["nat", "negative"]).logits
     torch.testing.assert_close(mixed[:1], logits(model, IDS[:1]), atol=1e-5, rtol=1e-5)
-    with wearing(model, "negative"):
+    with active_adapter(model, "negative"):
         torch.testing.assert_close(mixed[1:], logits(model, IDS[1:]), atol=1e-5, rtol=1e-5)
 
 

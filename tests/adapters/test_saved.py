@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("peft", reason="adapters need peft")
 from peft import PeftModel
 
-from reason_decode.adapters import load_adapted, with_sum
+from reason_decode.adapters import load_adapted, sum_adapters
 from tests.nat_models import filled, with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -20,7 +20,7 @@ def test_a_sum_of_adapters_is_the_sum_of_what_they_add(tiny_llama, tmp_path):
     for name, model in (("a", first), ("b", second)):
         model.save_pretrained(tmp_path / name)
     a, b = tmp_path / "a" / "negative", tmp_path / "b" / "negative"
-    summed = with_sum(copy.deepcopy(tiny_llama), {a: 2.0, b: -1.0})
+    summed = sum_adapters(copy.deepcopy(tiny_llama), {a: 2.0, b: -1.0})
     assert list(summed.peft_config) == ["default"] and summed.peft_config["default"].r == 5
     base, *parts = (
         model.get_submodule(name)(X)
@@ -34,7 +34,7 @@ def test_a_sum_of_adapters_is_the_sum_of_what_they_add(tiny_llama, tmp_path):
     stock = PeftModel.from_pretrained(copy.deepcopy(tiny_llama), tmp_path / "sum").eval()
     assert torch.equal(stock.get_submodule(LAYER)(X), found)
     with pytest.raises(ValueError, match="no adapter to add up"):
-        with_sum(copy.deepcopy(tiny_llama), {})
+        sum_adapters(copy.deepcopy(tiny_llama), {})
 
 
 def test_either_kind_is_loaded_by_its_folder(tiny_llama, tmp_path):

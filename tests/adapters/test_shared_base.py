@@ -4,7 +4,7 @@ from transformers import AutoModelForCausalLM
 
 from reason_decode import RationaleGuided, RationaleScorer
 from reason_decode.adapters import with_adapter
-from reason_decode.models.heads import source_of
+from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import WEIGHTS, Tiny, load
 from reason_decode.training.lora import with_lora
@@ -36,7 +36,7 @@ def test_roles_share_their_weights_and_keep_apart(tiny: Tiny, adapter):
         torch.testing.assert_close(adapted(ids).logits, alone(ids).logits)
         assert not torch.allclose(adapted(ids).logits, plain, atol=1e-2)
         assert torch.equal(tiny.model(ids).logits, plain)
-    assert source_of(adapted) == str(adapter) and source_of(tiny.model) != str(adapter)
+    assert hub_id_or_path(adapted) == str(adapter) and hub_id_or_path(tiny.model) != str(adapter)
     own = {x.data_ptr() for x in tiny.model.parameters()}
     fresh = [x for x in adapted.parameters() if x.data_ptr() not in own]
     assert sum(x.numel() for x in fresh) < 0.05 * sum(x.numel() for x in tiny.model.parameters())

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode.training import Labelled
+from reason_decode.training import LabelledSolution
 from tests.random_models import save_bert
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 
 
-def samples(truth: str, said: str) -> list[Labelled]:
-    return [Labelled("p", (f"The answer is {x}.",), (None,), truth) for x in said]
+def samples(truth: str, said: str) -> list[LabelledSolution]:
+    return [LabelledSolution("p", (f"The answer is {x}.",), (None,), truth) for x in said]
 
 
 @pytest.mark.parametrize("model", ["bert", "ngrams"])
@@ -53,7 +53,9 @@ def test_ties_are_shared_and_who_says_nothing_does_not_vote(
 ) -> None:
     asc = benchmark("papers.asc")
     same = asc.Same(None)
-    problem = asc._graded([*samples("1", "1122"), Labelled("p", ("Hm.",), (None,), "1")], same)
+    problem = asc._graded(
+        [*samples("1", "1122"), LabelledSolution("p", ("Hm.",), (None,), "1")], same
+    )
     assert problem.right == [True, True, False, False, False] and problem.mixed
     scores = [0.9, 0.1, 0.5, 0.2, 1.0]
     rows = {row["way"]: row["right"] for row in asc._rows([(problem, scores)], same, 5)}

@@ -10,7 +10,7 @@ from examples.tiny.train_rationalyst import all_mined, write_drawn
 from reason_decode import tiny
 from reason_decode.core.tags import TAGS
 from reason_decode.io.jsonl import write_rows
-from reason_decode.mining import Judged
+from reason_decode.mining import ScoredRationale
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
@@ -21,7 +21,7 @@ def by_number(documents, *_, **how):
     for x in documents:
         for k, asked in enumerate(x.rationales):
             delta = 1.0 if f" {x.id} " in asked else -1.0
-            yield Judged(x, k, delta, delta, 1, "")
+            yield ScoredRationale(x, k, delta, delta, 1, "")
 
 
 def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys, monkeypatch):

@@ -16,8 +16,8 @@ import pytest
 
 from reason_decode import tiny
 from reason_decode.cli import main, solve
-from reason_decode.core.errors import NoScore
-from reason_decode.scorers import ServedVerifier
+from reason_decode.core.errors import ScoringError
+from reason_decode.scorers import EndpointVerifier
 
 for needed in ("fastapi", "openai", "uvicorn"):
     pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")
@@ -113,6 +113,6 @@ def test_prompts_are_continued_and_candidates_differ(server: tuple[str, str], tm
 
 def test_a_model_there_judges_what_is_sampled_here(server: tuple[str, str]):
     """It has never been asked anything, and says neither yes nor no; that much it is asked."""
-    judge = ServedVerifier(*server, concurrency=1)
-    with pytest.raises(NoScore, match="neither yes nor no"):
+    judge = EndpointVerifier(*server, concurrency=1)
+    with pytest.raises(ScoringError, match="neither yes nor no"):
         judge.score(["Make 24 from 4 5 6 10.\n"], [["10 - 4 = 6 (left: 5 6 6)"]])

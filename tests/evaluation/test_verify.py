@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 
 from reason_decode.evaluation.splits import Part, folds, share
-from reason_decode.evaluation.verify import Located, step_scores, verify
+from reason_decode.evaluation.verify import AnnotatedSolution, step_scores, verify
 from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer
 
 # The score of a step is its text.
 SOLUTIONS = [
-    Located(f"s{k}", f"p{k}", (f"0.{9 - k % 3}", f"0.{k % 5 + 1}", "0.8"), wrong)
+    AnnotatedSolution(f"s{k}", f"p{k}", (f"0.{9 - k % 3}", f"0.{k % 5 + 1}", "0.8"), wrong)
     for k, wrong in enumerate([1, None, 1, 2, None, 0, 1, None])
 ]
 PROMPTS = [solution.prompt for solution in SOLUTIONS]
@@ -55,7 +55,9 @@ def test_a_given_threshold_is_used_as_it_is():
 def test_the_batch_changes_nothing_and_the_embedded_model_finds_a_slip(tiny: Tiny):
     steps = ("We need A * B.", "A is 1 + 2 + 3 * 4.", "First 3 * 4 = 14, so A is 1 + 2 + 14.")
     prompt = "((1 + 2 + 3 * 4) * (3 - 5 + 2 * 2)) =\n"
-    batch = [Located(str(k), prompt, steps[: k + 1], 2 if k == 2 else None) for k in range(3)]
+    batch = [
+        AnnotatedSolution(str(k), prompt, steps[: k + 1], 2 if k == 2 else None) for k in range(3)
+    ]
     alone, together = (step_scores(batch, tiny.prm, size) for size in (1, 3))
     for one, other in zip(alone, together, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
@@ -64,7 +66,7 @@ def test_the_batch_changes_nothing_and_the_embedded_model_finds_a_slip(tiny: Tin
 
 
 def test_blank_steps_keep_their_places():
-    solution = Located("s", "p", ("0.9", " ", "0.1"), 2)
+    solution = AnnotatedSolution("s", "p", ("0.9", " ", "0.1"), 2)
     assert step_scores([solution], TableScorer(float))[0] == [
         pytest.approx(0.9),
         None,
@@ -73,7 +75,10 @@ def test_blank_steps_keep_their_places():
 
 
 def test_a_solution_too_long_for_the_scorer_counts_with_what_was_read():
-    solutions = [Located("s", "p", ("0.9", "0.1", "0.2"), 2), Located("t", "q", ("0.9",), None)]
+    solutions = [
+        AnnotatedSolution("s", "p", ("0.9", "0.1", "0.2"), 2),
+        AnnotatedSolution("t", "q", ("0.9",), None),
+    ]
     scorer, parts = TableScorer(float), [Part([], [0, 1])]
     result = verify(solutions, scorer, parts, threshold=0.5, fits=lambda prompt, steps: 1)
     assert result["rows"][0]["scores"] == [pytest.approx(0.9), None, None]
@@ -84,7 +89,7 @@ def test_the_embedded_model_reads_as_far_as_its_positions_go(tiny: Tiny):
     steps = ["First 1 + 2 = 3."] * 400
     count = tiny.prm.fits("1 + 2 =\n", steps)
     assert tiny.prm.fits("1 + 2 =\n", steps[:5]) == 5 and 5 < count < 400
-    ends = tiny.prm.format.lay_out("1 + 2 =\n", steps).ends
+    ends = tiny.prm.format.encode("1 + 2 =\n", steps).ends
     assert ends[count - 1] < 1024 <= ends[count]
 
 

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from reason_decode import tiny
-from reason_decode.mining import Document, Reading, read_documents, segment
+from reason_decode.mining import Document, ReadReport, read_documents, segment
 from reason_decode.mining.readers import read_texts
 
 
@@ -20,7 +20,7 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
         '{"question": "1 + 2?", "answer": "<<1+2=3>>It is 3.\\n#### 1,003 "}',
     ]
     path.write_text("\n".join(rows))
-    reading = Reading()
+    reading = ReadReport()
     found = list(read_documents([path], reading))
     assert found == [
         Document("7", "web", "a"),
@@ -34,7 +34,7 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
 def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
     path = tmp_path / "test.jsonl"
     path.write_text('{"problem": "p", "solution": "s"}\n{"question": "q", "answer": "a"}\n{"x": 1}')
-    reading = Reading()
+    reading = ReadReport()
     assert list(read_texts(path, reading)) == ["p\ns", "q\na"]
     assert reading.malformed == 1
 

@@ -7,7 +7,15 @@ import torch
 
 from reason_decode import tiny
 from reason_decode.core.tags import Tags
-from reason_decode.mining import ChatModel, Document, Marked, Unanswered, extract, faithful, through
+from reason_decode.mining import (
+    AnnotatedDocument,
+    ChatModel,
+    Document,
+    RequestFailed,
+    extract,
+    faithful,
+    through,
+)
 from reason_decode.mining.prompt import SHOTS, messages, without_tags
 
 TEMPLATE = "{{ messages[-1]['content'] }}"
@@ -19,7 +27,9 @@ def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
     document = Document("1", "s", without_tags(shot), answer=answer)
     write = partial(extract, complete=lambda chats: (shot for _ in chats))
     (found,) = through([document], [write, faithful])
-    assert isinstance(found, Marked) and len(found.rationales) >= 2 and not found.rejected
+    assert (
+        isinstance(found, AnnotatedDocument) and len(found.rationales) >= 2 and not found.rejected
+    )
 
 
 def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
@@ -56,6 +66,6 @@ def test_a_model_here_says_what_it_cannot_do():
     room: Any = models.model.config.max_position_embeddings
     texts = ["Make 24 from 4 6.\n", "1 " * room]
     cut, long = complete([[{"role": "user", "content": text}] for text in texts])
-    assert cut == Unanswered("cut off: the answer has more than 2 tokens")
-    assert isinstance(long, Unanswered) and f"the model reads {room}" in long.reason
+    assert cut == RequestFailed("cut off: the answer has more than 2 tokens")
+    assert isinstance(long, RequestFailed) and f"the model reads {room}" in long.reason
     assert torch.is_grad_enabled()

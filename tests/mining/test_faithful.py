@@ -4,9 +4,9 @@ from functools import partial
 import pytest
 
 from reason_decode.mining import (
+    AnnotatedDocument,
     Document,
     Dropped,
-    Marked,
     extract,
     faithful,
     leak,
@@ -15,7 +15,7 @@ from reason_decode.mining import (
 )
 
 
-def gate(text: str, said: str, answer: str | None = None) -> Marked | Dropped:
+def gate(text: str, said: str, answer: str | None = None) -> AnnotatedDocument | Dropped:
     document = Document("1", "s", text, answer=answer)
     write = partial(extract, complete=lambda chats: (said for _ in chats))
     (found,) = through([document], [write, faithful])
@@ -27,7 +27,7 @@ def test_rationales_move_to_the_same_places_of_the_document_as_it_was():
     said = "I have a dog. <BOT>why<EOT>It is brown and it barks loud at night. "
     said += "<BOT>so<EOT>So we moved it."
     found = gate(text, said)
-    assert isinstance(found, Marked)
+    assert isinstance(found, AnnotatedDocument)
     assert found.texts == (
         "I has a dog. ",
         "It is brown and it bark loud at night. ",
@@ -47,7 +47,7 @@ def test_whatever_the_model_changed_the_text_stays_the_documents():
         for name in ("<BOT>p<EOT>", "<BOT>q<EOT>"):
             said.insert(generator.randrange(len(said) + 1), name)
         found = gate(text, "".join(said))
-        if isinstance(found, Marked):
+        if isinstance(found, AnnotatedDocument):
             assert "".join(found.texts) == text
             assert sorted(found.rationales) == ["p", "q"]
 
@@ -79,7 +79,7 @@ def test_a_rationale_that_leaks_goes_and_its_text_joins_the_piece_before():
     text = "First a thing. Then 7 follows. The end."
     said = "First a thing. <BOT>think<EOT>Then 7 follows. <BOT>it is 9<EOT>The end."
     found = gate(text, said, answer="9")
-    assert isinstance(found, Marked)
+    assert isinstance(found, AnnotatedDocument)
     assert found.texts == ("First a thing. ", "Then 7 follows. The end.")
     assert found.rationales == ("think",)
     assert found.rejected == (("it is 9", "leak: the final answer"),)

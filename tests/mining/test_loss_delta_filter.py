@@ -13,7 +13,14 @@ from transformers import (
 
 from reason_decode import tiny
 from reason_decode.core.tags import TAGS
-from reason_decode.mining import Dropped, Judged, Marked, Mined, judge, parse_marked
+from reason_decode.mining import (
+    AnnotatedDocument,
+    Dropped,
+    MiningResult,
+    ScoredRationale,
+    judge,
+    parse_marked,
+)
 
 keeping: Any = import_module(
     "reason_decode.mining.loss_delta_filter"
@@ -28,9 +35,11 @@ SIZES: dict[str, Any] = {
 }
 TOKENIZER = tiny.load().tokenizer
 DOCUMENTS = [
-    Marked("a", "x", ("Make 36.\n", "4 * 5 = 20\n", "so 36", "!"), ("aim for 6", "then add", "?")),
-    Marked("b", "y", ("2 + ", "3 = 5"), ("add 2 and 3",)),
-    Marked("c", "x", ("no rationale here",), ()),
+    AnnotatedDocument(
+        "a", "x", ("Make 36.\n", "4 * 5 = 20\n", "so 36", "!"), ("aim for 6", "then add", "?")
+    ),
+    AnnotatedDocument("b", "y", ("2 + ", "3 = 5"), ("add 2 and 3",)),
+    AnnotatedDocument("c", "x", ("no rationale here",), ()),
 ]
 
 
@@ -46,7 +55,9 @@ MODELS = {
 }
 
 
-def plain(judge_model: PreTrainedModel, document: Marked, index: int, discount: float) -> float:
+def plain(
+    judge_model: PreTrainedModel, document: AnnotatedDocument, index: int, discount: float
+) -> float:
     """The delta from two whole passes and all their logits."""
 
     def ids(text: str) -> list[int]:
@@ -99,13 +110,15 @@ def test_thresholds_are_by_source_and_ties_are_kept():
 
 def test_what_cannot_be_judged_is_set_aside_with_its_reason_and_costs_the_rest_nothing():
     judging = model(LlamaConfig(**SIZES, max_position_embeddings=40))
-    odd = Marked("d", "x", ("abc", "def", "", "x" * 60, "end"), ("  ", "why", "how", "late"))
-    found: dict[int, Judged] = {x.place: x for x in judge([odd], judging, TOKENIZER)}
+    odd = AnnotatedDocument(
+        "d", "x", ("abc", "def", "", "x" * 60, "end"), ("  ", "why", "how", "late")
+    )
+    found: dict[int, ScoredRationale] = {x.place: x for x in judge([odd], judging, TOKENIZER)}
     assert found[0].reason == "the rationale is empty"
     assert found[1].reason == "nothing stands behind it"
     assert "and the model reads 40" in found[2].reason and found[2].delta is None
     assert "and the model reads 40" in found[3].reason
-    (first,) = judge([Marked("e", "x", ("", "abc"), ("why",))], judging, TOKENIZER)
+    (first,) = judge([AnnotatedDocument("e", "x", ("", "abc"), ("why",))], judging, TOKENIZER)
     assert first.reason == "nothing stands before it"
 
 
@@ -134,7 +147,7 @@ def test_parse_marked_joins_what_an_unclosed_tag_would_have_taken():
     assert unclosed == 1
     assert marked.preceding(1) == "abopen c"
     with pytest.raises(ValueError, match="got 1 pieces of text and 1 rationales in 2"):
-        Marked("2", "s", ("a",), ("b",))
+        AnnotatedDocument("2", "s", ("a",), ("b",))
 
 
 @pytest.mark.parametrize("how", ["gpu", "cpu"])
@@ -155,4 +168,4 @@ def test_without_memory_for_a_batch_it_is_judged_by_halves_and_no_document_is_lo
     lost, *others = keeping.keep(DOCUMENTS, judging, TOKENIZER)
     assert isinstance(lost, Dropped) and lost.again and lost.document.id == "a"
     assert lost.reason.startswith("out of memory: ")
-    assert [x.id for x in others if isinstance(x, Mined)] == ["b", "c"] and len(whole) == 3
+    assert [x.id for x in others if isinstance(x, MiningResult)] == ["b", "c"] and len(whole) == 3

@@ -7,7 +7,7 @@ pytest.importorskip("datatrove", reason="datatrove is not installed")
 pytest.importorskip("orjson", reason="datatrove's reader needs orjson")
 pytestmark = pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
 
-from reason_decode.mining import Document, Dropped, Mined, Record, faithful, given, through  # noqa: E402
+from reason_decode.mining import Document, Dropped, MiningResult, Record, faithful, given, through  # noqa: E402
 from reason_decode.mining.datatrove import MiningStep, from_datum, to_data  # noqa: E402
 from reason_decode.mining.journal import read_journal  # noqa: E402
 from reason_decode.mining.pipeline import Stage  # noqa: E402
@@ -15,10 +15,10 @@ from reason_decode.mining.pipeline import Stage  # noqa: E402
 BUILT: list[str] = []
 
 
-def record_all(documents: Iterable[Document]) -> Iterator[Mined]:
+def record_all(documents: Iterable[Document]) -> Iterator[MiningResult]:
     for x in documents:
         records = [Record(x.id, x.source, None, y, "keep", "", k) for k, y in enumerate(x.text)]
-        yield Mined(x.id, x.source, None, tuple(records))
+        yield MiningResult(x.id, x.source, None, tuple(records))
 
 
 def odd(documents: Iterable[Document]) -> Iterator[Document | Dropped]:

@@ -3,7 +3,14 @@ from typing import Any
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Endpoint, Marked, Unanswered, extract
+from reason_decode.mining import (
+    AnnotatedDocument,
+    Document,
+    Dropped,
+    Endpoint,
+    RequestFailed,
+    extract,
+)
 from tests.server import served
 
 
@@ -69,9 +76,9 @@ def test_a_chat_that_the_server_cannot_take_costs_the_others_nothing():
         found = list(complete(chats(5)))
     assert found[0] == "re: 0" and found[4] == "re: 4"
     bad, cut, down = found[1:4]
-    assert isinstance(bad, Unanswered) and bad.reason.startswith("HTTP 400: ") and not bad.again
-    assert isinstance(cut, Unanswered) and cut.reason.startswith("cut off: ") and not cut.again
-    assert isinstance(down, Unanswered) and "(2 attempts)" in down.reason and down.again
+    assert isinstance(bad, RequestFailed) and bad.reason.startswith("HTTP 400: ") and not bad.again
+    assert isinstance(cut, RequestFailed) and cut.reason.startswith("cut off: ") and not cut.again
+    assert isinstance(down, RequestFailed) and "(2 attempts)" in down.reason and down.again
     assert len(got) == 6
 
 
@@ -109,7 +116,7 @@ def test_extract_sets_malformed_answers_aside_and_keeps_the_order():
     texts = ["a", "x<BOT>", "b", "c", "d", "<EOT>"]
     documents = [Document(str(k), "s", text) for k, text in enumerate(texts)]
     found = list(extract(documents, lambda asked: (answers[chat[-1]["content"]] for chat in asked)))
-    assert isinstance(found[0], Marked) and found[0].document == documents[0]
+    assert isinstance(found[0], AnnotatedDocument) and found[0].document == documents[0]
     assert [x.reason for x in found[1:] if isinstance(x, Dropped)] == [
         "the text has tags of its own",
         "malformed tags: 1 never closed, 0 never opened",

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Journal, Mined, Record
+from reason_decode.mining import Document, Dropped, Journal, MiningResult, Record
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
 
 RESULTS = [
-    Mined(
+    MiningResult(
         "1",
         "web",
         0.5,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Journal, Mined, Record, mine, through
+from reason_decode.mining import Document, Dropped, Journal, MiningResult, Record, mine, through
 from reason_decode.mining.journal import read_journal
 
 DOCUMENTS = [Document(str(k), "s", f"täxt {k}") for k in range(20)]
@@ -22,12 +22,14 @@ def ahead(documents: Iterable[Document]) -> Iterator[Document]:
     yield from [replace(x, text=x.text.upper()) for x in documents]
 
 
-def finish(documents: Iterable[Document]) -> Iterator[Mined]:
+def finish(documents: Iterable[Document]) -> Iterator[MiningResult]:
     for x in documents:
-        yield Mined(x.id, x.source, None, (Record(x.id, x.source, None, x.text, "keep", ""),))
+        yield MiningResult(
+            x.id, x.source, None, (Record(x.id, x.source, None, x.text, "keep", ""),)
+        )
 
 
-def ids(results: Iterable[Mined | Dropped]) -> list[str]:
+def ids(results: Iterable[MiningResult | Dropped]) -> list[str]:
     return [x.document.id if isinstance(x, Dropped) else x.id for x in results]
 
 

@@ -2,14 +2,14 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from reason_decode.processors.shadow import Shadow, unpadded
+from reason_decode.processors.shadow import CachedSideModel, unpadded
 
 
 def _rows(*rows: list[int]) -> list[Tensor]:
     return [torch.tensor(row) for row in rows]
 
 
-def _check(shadow: Shadow, model: LlamaForCausalLM, rows: list[Tensor], new: int) -> None:
+def _check(shadow: CachedSideModel, model: LlamaForCausalLM, rows: list[Tensor], new: int) -> None:
     """The logits are those of reading each row anew, and only ``new`` ids were read for them."""
     before = shadow.tokens
     logits = shadow.logits(rows)
@@ -21,7 +21,7 @@ def _check(shadow: Shadow, model: LlamaForCausalLM, rows: list[Tensor], new: int
 
 
 def test_rows_that_grow_branch_vanish_and_begin_anew(tiny_llama: LlamaForCausalLM) -> None:
-    shadow = Shadow(tiny_llama, "test")
+    shadow = CachedSideModel(tiny_llama, "test")
     _check(shadow, tiny_llama, _rows([5, 6, 7], [8, 9]), 5)
     _check(shadow, tiny_llama, _rows([5, 6, 7, 3], [8, 9, 4]), 2)
     # Reordered, one of them twice, as beams are.

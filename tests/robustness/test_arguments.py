@@ -40,7 +40,7 @@ from reason_decode import (
 )
 from reason_decode.core.voting import majority
 from reason_decode.scorers import RationaleWriter
-from reason_decode.strategies.load import generate_as
+from reason_decode.strategies.load import generate_from_settings
 from reason_decode.tiny import WEIGHTS, Tiny
 from reason_decode.training.labels import label_by_scorer
 
@@ -162,7 +162,9 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
         r"candidate 1 has the answer \['2'\]; need text or None",
     ),
     "a published strategy without a tokenizer": (
-        lambda t: generate_as({"strategy": "BestOfN", "arguments": {}}, GPT2LMHeadModel(small())),
+        lambda t: generate_from_settings(
+            {"strategy": "BestOfN", "arguments": {}}, GPT2LMHeadModel(small())
+        ),
         "loaded from nowhere, so its tokenizer is not known; pass tokenizer=",
     ),
 }

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from reason_decode import StepSearch
-from reason_decode.core.errors import NoScore
-from reason_decode.scorers import ServedVerifier
+from reason_decode.core.errors import ScoringError
+from reason_decode.scorers import EndpointVerifier
 from reason_decode.scorers.prm_formats import QUESTION, Generative
 from reason_decode.tiny import Tiny
 from tests.server import served
@@ -30,12 +30,12 @@ def odds(chat: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def verifier() -> Iterator[tuple[ServedVerifier, list[dict[str, Any]]]]:
+def verifier() -> Iterator[tuple[EndpointVerifier, list[dict[str, Any]]]]:
     with served(lambda *_: None, choice=lambda body: odds(body["messages"][-1]["content"])) as (
         url,
         got,
     ):
-        yield ServedVerifier(url, "m", concurrency=2), got
+        yield EndpointVerifier(url, "m", concurrency=2), got
 
 
 def test_scores_are_the_odds_of_yes(verifier: Any):
@@ -50,7 +50,7 @@ def test_scores_are_the_odds_of_yes(verifier: Any):
 
 def test_the_chat_is_that_of_the_generative_format():
     assert Generative.question == QUESTION
-    judge = ServedVerifier("http://localhost:1/v1", "m")
+    judge = EndpointVerifier("http://localhost:1/v1", "m")
     turns = [turn["content"] for turn in judge.chat("p", ["a", "b"]) if turn["role"] == "user"]
     assert turns == Generative.turns(Generative, "p", ["a", "b"])  # pyright: ignore[reportArgumentType]
 
@@ -91,7 +91,7 @@ def test_a_server_without_log_probabilities_is_taken_at_its_word():
         return {"message": {"role": "assistant", "content": said}}
 
     with served(behave, choice=say) as (url, got):
-        judge = ServedVerifier(url, "m")
+        judge = EndpointVerifier(url, "m")
         with pytest.warns(UserWarning, match="steps are scored 1 or 0, by its word"):
             first, second = judge.score(PROMPTS, SOLUTIONS)
         assert first.tolist() == [1.0, 0.0] and second.tolist() == [1.0]
@@ -99,10 +99,13 @@ def test_a_server_without_log_probabilities_is_taken_at_its_word():
 
 
 def test_what_is_no_verdict_is_no_score():
-    with served(lambda *_: None) as (url, _), pytest.raises(NoScore, match="neither yes nor no"):
-        ServedVerifier(url, "m").score(["p"], [["a"]])
-    judge = ServedVerifier("http://127.0.0.1:9/v1", "m", attempts=1)
+    with (
+        served(lambda *_: None) as (url, _),
+        pytest.raises(ScoringError, match="neither yes nor no"),
+    ):
+        EndpointVerifier(url, "m").score(["p"], [["a"]])
+    judge = EndpointVerifier("http://127.0.0.1:9/v1", "m", attempts=1)
     with pytest.raises(ConnectionError, match="give the same command again"):
         judge.score(["p"], [["a"]])
     with pytest.raises(ValueError, match="must begin with http"):
-        ServedVerifier("localhost", "m")
+        EndpointVerifier("localhost", "m")

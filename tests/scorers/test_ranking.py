@@ -122,7 +122,7 @@ def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any)
 def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> None:
     cut = RankingModel(encoder.model, pairs, window=21)
     long = "\n".join(["1 + 2 = 3", *SOLUTIONS, "5 + 5 = 10"])
-    layout = cut.lay_out(PROMPTS[0], long.split("\n"))
+    layout = cut.encode(PROMPTS[0], long.split("\n"))
     assert len(layout.ids) == 21
     middle = layout.ids.index(pairs.sep_token_id)
     kept = [pairs.decode(x) for x in (layout.ids[1:middle], layout.ids[middle + 1 : -1])]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.scorers.base import Reduce, as_steps, check_finite, reduce_scores
+from reason_decode.scorers.base import Reduce, check_finite, reduce_scores, to_steps
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_infinite_scores_are_named() -> None:
 
 
 def test_lists_are_taken_as_they_are() -> None:
-    assert as_steps(["a\nb", ["a\nb"]], StepSplitter()) == [["a", "b"], ["a\nb"]]
+    assert to_steps(["a\nb", ["a\nb"]], StepSplitter()) == [["a", "b"], ["a\nb"]]

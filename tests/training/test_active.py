@@ -4,15 +4,15 @@ import pytest
 
 from reason_decode import ProcessRewardModel, tiny
 from reason_decode.training import (
-    Labelled,
-    Recipe,
+    LabelledSolution,
+    TrainingConfig,
     active,
-    learn_actively,
+    active_learning,
     select,
     train_prm,
 )
 
-FAST = Recipe(epochs=1, batch=8, learning_rate=1e-3)
+FAST = TrainingConfig(epochs=1, batch=8, learning_rate=1e-3)
 
 
 def test_most_are_convincing_wrong_answers_and_the_rest_the_most_convincing():
@@ -35,9 +35,9 @@ def test_select_says_what_it_cannot_do(right, k, share):
         select([0.1, 0.2], right, k, wrong_share=share)
 
 
-def pool() -> list[Labelled]:
+def pool() -> list[LabelledSolution]:
     return [
-        Labelled(
+        LabelledSolution(
             f"{a} + 1 =\n", (f"{a} + 1 = {b}",), (1 if b == a + 1 else -1,), correct=b == a + 1
         )
         for a in range(3)
@@ -51,9 +51,9 @@ def test_rounds_add_to_what_is_labelled_and_go_on_where_they_were(tmp_path, unif
     pytest.importorskip("accelerate", reason="training needs accelerate")
     how = {"uniform": uniform, "per_problem": 2, "recipe": FAST}
     start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
-    rows = learn_actively(start, tokenizer, pool(), tmp_path, rounds=1, **how)
+    rows = active_learning(start, tokenizer, pool(), tmp_path, rounds=1, **how)
     assert [row["solutions"] for row in rows] == [3, 9]
-    more = learn_actively(start, tokenizer, pool(), tmp_path, rounds=3, **how)
+    more = active_learning(start, tokenizer, pool(), tmp_path, rounds=3, **how)
     assert more[:2] == rows
     assert [row["solutions"] for row in more] == [3, 9, 15, 15]
     lines = (tmp_path / "rounds.jsonl").read_text().splitlines()
@@ -75,7 +75,7 @@ def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkey
     monkeypatch.setattr(active, "select", spy)
     start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
     how = {"rounds": 1, "per_problem": 1, "wrong_share": 2 / 3, "recipe": FAST}
-    learn_actively(start, tokenizer, pool(), tmp_path, **how)
+    active_learning(start, tokenizer, pool(), tmp_path, **how)
     assert shares == [1, 0, 1]
 
 
@@ -85,7 +85,7 @@ def test_equal_solutions_are_labelled_once(tmp_path, uniform):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     how = {"rounds": 2, "per_problem": 2, "uniform": uniform, "recipe": FAST}
     twice = [solution for solution in pool() for _ in range(2)]
-    rows = learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, twice, tmp_path, **how)
+    rows = active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, twice, tmp_path, **how)
     assert [row["solutions"] for row in rows] == [3, 9, 15]
     chosen = [twice[place] for row in rows for place in row["chosen"]]
     assert len(set(chosen)) == 15
@@ -97,7 +97,7 @@ def test_a_selector_chooses_what_it_is_convinced_by_from_the_first_round_on(tmp_
     words, chooser = tiny.load().tokenizer, tmp_path / "chooser"
     train_prm(tiny.WEIGHTS / "base", words, pool(), chooser, recipe=FAST)
     how = {"per_problem": 2, "wrong_share": 0.5, "selector": chooser, "recipe": FAST}
-    (row,) = learn_actively(tiny.WEIGHTS / "base", words, pool(), tmp_path, rounds=0, **how)
+    (row,) = active_learning(tiny.WEIGHTS / "base", words, pool(), tmp_path, rounds=0, **how)
     scores = ProcessRewardModel.from_pretrained(chooser).score(
         [x.prompt for x in pool()], [list(x.steps) for x in pool()]
     )
@@ -113,10 +113,10 @@ def test_a_selector_chooses_what_it_is_convinced_by_from_the_first_round_on(tmp_
 def test_a_selector_cannot_choose_at_random(tmp_path):
     how = {"uniform": True, "selector": tmp_path}
     with pytest.raises(ValueError, match="got uniform=True and selector="):
-        learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, pool(), tmp_path, **how)
+        active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, pool(), tmp_path, **how)
 
 
 def test_a_pool_that_nobody_graded_is_refused(tmp_path):
-    unknown = [Labelled("p", ("s",), (1,), source="f:1")]
+    unknown = [LabelledSolution("p", ("s",), (1,), source="f:1")]
     with pytest.raises(ValueError, match=r"got a solution of 'p' \(f:1\)"):
-        learn_actively(tiny.WEIGHTS / "base", tiny.load().tokenizer, unknown, tmp_path)
+        active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, unknown, tmp_path)

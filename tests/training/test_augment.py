@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from reason_decode import tiny
-from reason_decode.training import Labelled, augment, grade_samples, sample_solutions
+from reason_decode.training import LabelledSolution, augment, grade_samples, sample_solutions
 
-SUMS = [Labelled(f"({a} + 2) =\n", (), (), answer=str(a + 2), source=f"{a}") for a in range(3)]
+SUMS = [
+    LabelledSolution(f"({a} + 2) =\n", (), (), answer=str(a + 2), source=f"{a}") for a in range(3)
+]
 PLENTY: dict[str, Any] = {"n": 4, "max_new_tokens": 64}
 
 
@@ -15,7 +17,7 @@ def model():
     return tiny.load()
 
 
-def is_even(problem: Labelled, text: str) -> bool:
+def is_even(problem: LabelledSolution, text: str) -> bool:
     """A judge that finds some right and some wrong, whatever they say."""
     return len("".join(text.split())) % 2 == 0
 
@@ -70,7 +72,7 @@ def test_where_memory_runs_out_fewer_problems_are_sampled_at_once(
         return generate(input_ids=input_ids, **how)
 
     monkeypatch.setattr(model.model, "generate", greedy_for_memory)
-    problems = [*SUMS[:2], Labelled("(9 + 2) =\n", (), (), answer="11", source="9")]
+    problems = [*SUMS[:2], LabelledSolution("(9 + 2) =\n", (), (), answer="11", source="9")]
     with pytest.warns(UserWarning, match=r"'\(9 \+ 2\) =\\n' is left out: out of memory"):
         found = list(sample_solutions(model.model, model.tokenizer, problems, **PLENTY))
     assert rows == [3, 2, 1, 1, 1] and {x.source for x in found} == {"0", "1"}

@@ -14,15 +14,19 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 from safetensors.torch import load_file
 
 from reason_decode import tiny
-from reason_decode.adapters import load_adapted, with_sum
-from reason_decode.training import Labelled, Recipe, train_baseline, train_nat
+from reason_decode.adapters import load_adapted, sum_adapters
+from reason_decode.training import LabelledSolution, TrainingConfig, train_baseline, train_nat
 from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 ROOT = Path(__file__).resolve().parents[2]
-FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
-RIGHT = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
-WRONG = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + b}",), (-1,)) for a in range(6) for b in (2, 3)]
+FAST = TrainingConfig(epochs=2, batch=4, learning_rate=3e-3)
+RIGHT = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
+WRONG = [
+    LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + b}",), (-1,))
+    for a in range(6)
+    for b in (2, 3)
+]
 IDS = torch.arange(3, 27).reshape(2, 12)
 
 
@@ -83,7 +87,9 @@ def test_mix_is_cot_kd_on_both_and_ft_on_what_it_is_given(base, plain, trained):
 
 def test_only_the_tokens_of_solutions_count(trained):
     """Prompts, padding and wrong samples are read, and are no part of what the mean is over."""
-    _, told = trained(RIGHT[:1], [Labelled("10000 + 1 =\n", ("10000",), (-1,))], method="nt")
+    _, told = trained(
+        RIGHT[:1], [LabelledSolution("10000 + 1 =\n", ("10000",), (-1,))], method="nt"
+    )
     assert told["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
 
 
@@ -131,7 +137,9 @@ save_file(told, sys.argv[1])
 def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(base, plain, trained, tmp_path):
     words = tiny.load().tokenizer
     folders = [plain, *(trained(method=x)[0] for x in ("mix", "nt", "ul", "cl")), tmp_path / "sum"]
-    summed = with_sum(AutoModelForCausalLM.from_pretrained(base), {plain: 2.0, folders[1]: -1.0})
+    summed = sum_adapters(
+        AutoModelForCausalLM.from_pretrained(base), {plain: 2.0, folders[1]: -1.0}
+    )
     summed.save_pretrained(tmp_path / "sum")
     # The control: a second positive adapter where NAT has the negative one.
     how: dict[str, Any] = {"negative": folders[2], "lora": 2, "unit": 4, "recipe": FAST}

@@ -7,11 +7,17 @@ from itertools import islice
 import pytest
 
 from reason_decode import tiny
-from reason_decode.training import Labelled, Report, grade_samples, read_labelled, solution_examples
+from reason_decode.training import (
+    LabelledSolution,
+    Report,
+    grade_samples,
+    read_labelled,
+    solution_examples,
+)
 
 
-def sample(text: str, answer: str | None = "0.5", prompt: str = "p", **known) -> Labelled:
-    return Labelled(
+def sample(text: str, answer: str | None = "0.5", prompt: str = "p", **known) -> LabelledSolution:
+    return LabelledSolution(
         prompt, tuple(text.split("\n")), (None,) * (text.count("\n") + 1), answer, **known
     )
 

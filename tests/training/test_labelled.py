@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from reason_decode.training.labelled import Labelled, binary, once, until_first_error
+from reason_decode.training.labelled import LabelledSolution, binary, once, until_first_error
 
 EVERY = [
     labels for n in range(4) for labels in itertools.product([-1, 0, 1, None], repeat=n)
@@ -35,17 +35,20 @@ def test_neutral_as_negative_ends_supervision_when_settled_before():
 
 
 def test_once_gives_each_step_one_label_however_many_branches_hold_it():
-    path = Labelled("p", ("a", "b", "c"), (1, 1, -1))
-    branches = [Labelled("p", ("a", "x"), (1, 0)), Labelled("p", ("a", "b", "y"), (1, 1, 1))]
+    path = LabelledSolution("p", ("a", "b", "c"), (1, 1, -1))
+    branches = [
+        LabelledSolution("p", ("a", "x"), (1, 0)),
+        LabelledSolution("p", ("a", "b", "y"), (1, 1, 1)),
+    ]
     kept = once([path, *branches])
     assert [solution.labels for solution in kept] == [(1, 1, -1), (None, 0), (None, None, 1)]
     assert [solution.steps for solution in kept] == [path.steps, *[b.steps for b in branches]]
     assert once(kept) == kept
     # The same words behind other words, or of another problem, are another step.
-    apart = [path, Labelled("p", ("b", "a"), (1, 1)), Labelled("q", ("a",), (1,))]
+    apart = [path, LabelledSolution("p", ("b", "a"), (1, 1)), LabelledSolution("q", ("a",), (1,))]
     assert once(apart) == apart
 
 
 def test_a_label_a_step():
     with pytest.raises(ValueError, match="got 1 labels for 2 steps"):
-        Labelled("p", ("a", "b"), (1,))
+        LabelledSolution("p", ("a", "b"), (1,))

@@ -4,9 +4,9 @@ import torch
 from examples.tiny.sampled import grade
 from reason_decode import tiny
 from reason_decode.core.steps import StepSplitter
-from reason_decode.training import Labelled, label_by_checker, label_by_scorer
+from reason_decode.training import LabelledSolution, label_by_checker, label_by_scorer
 
-SUMS = Labelled("p\n", ("a", "b", "c"), (None, None, None))
+SUMS = LabelledSolution("p\n", ("a", "b", "c"), (None, None, None))
 
 
 class Fixed:
@@ -33,13 +33,15 @@ def test_a_checker_labels_up_to_the_first_wrong_step():
 
 def test_the_tiny_checkers_are_plug_ins():
     lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
-    (found,) = label_by_checker([Labelled("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade)
+    (found,) = label_by_checker(
+        [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade
+    )
     assert found.labels == (1, -1)
 
 
 def test_a_scorer_labels_by_its_threshold_and_says_what_that_makes_of_the_whole():
     rows = ([0.9, 0.4, 0.9], [0.5, 0.6, 0.7])
-    asked = [Labelled(str(k), ("a", "b", "c"), (None,) * 3) for k in range(2)]
+    asked = [LabelledSolution(str(k), ("a", "b", "c"), (None,) * 3) for k in range(2)]
     for size in (1, 64):
         found = list(label_by_scorer(asked, Fixed(*rows), batch_size=size))
         assert [x.labels for x in found] == [(1, -1, None), (1, 1, 1)]
@@ -52,6 +54,6 @@ def test_a_scorer_labels_by_its_threshold_and_says_what_that_makes_of_the_whole(
 
 def test_the_tiny_verifier_labels_a_made_slip():
     lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
-    asked = [Labelled("Make 24 from 2 3 4.\n", lines, (None, None))]
+    asked = [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None, None))]
     (found,) = label_by_scorer(asked, tiny.load().prm)
     assert found.labels == (1, -1) and found.correct is False

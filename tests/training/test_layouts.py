@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from reason_decode.training.labelled import Labelled
+from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.layouts import (
     bigbench_mistake,
     math_shepherd,
@@ -26,9 +26,9 @@ def shepherd(said: str, *verdicts: str) -> dict[str, str]:
 
 
 def test_stepwise():
-    assert stepwise(STEPWISE) == [Labelled("p", ("a", "b"), (1, -1))]
+    assert stepwise(STEPWISE) == [LabelledSolution("p", ("a", "b"), (1, -1))]
     row = {**STEPWISE, "labels": [1.0, None], "answer": "6", "correct": False}
-    assert stepwise(row) == [Labelled("p", ("a", "b"), (1, None), "6", False)]
+    assert stepwise(row) == [LabelledSolution("p", ("a", "b"), (1, None), "6", False)]
     assert stepwise({**STEPWISE, "labels": [1, 0]}) == stepwise(STEPWISE)
 
 
@@ -61,11 +61,13 @@ def test_processbench():
     labels = {-1: (1, 1, 1), 0: (-1, None, None), 1: (1, -1, None), 2: (1, 1, -1)}
     for label, expected in labels.items():
         (read,) = processbench({**BENCH, "label": label, "final_answer_correct": True})
-        assert read == Labelled("p", ("a", "b", "c"), expected, correct=True, source="math-3")
+        assert read == LabelledSolution(
+            "p", ("a", "b", "c"), expected, correct=True, source="math-3"
+        )
 
 
 def test_bigbench_mistake():
-    assert bigbench_mistake(MISTAKE) == [Labelled("p", ("a", "b"), (-1, None), "6", False)]
+    assert bigbench_mistake(MISTAKE) == [LabelledSolution("p", ("a", "b"), (-1, None), "6", False)]
     (read,) = bigbench_mistake({**MISTAKE, "mistake_index": None, "answer": " 6."})
     assert (read.labels, read.correct) == ((1, 1), True)
     # A step may be blank in the published files, and a model may have given no answer.
@@ -74,9 +76,9 @@ def test_bigbench_mistake():
 
 
 def test_plain():
-    assert plain(PLAIN) == [Labelled("p", ("a", "b"), (None, None), "6")]
+    assert plain(PLAIN) == [LabelledSolution("p", ("a", "b"), (None, None), "6")]
     (read,) = plain({"prompt": "p", "solution": "a\nb\n\nc", "correct": True}, separator="\n\n")
-    assert read == Labelled("p", ("a\nb", "c"), (None, None), correct=True)
+    assert read == LabelledSolution("p", ("a\nb", "c"), (None, None), correct=True)
 
 
 @pytest.mark.parametrize(

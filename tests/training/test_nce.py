@@ -15,7 +15,13 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 
 from reason_decode import tiny
 from reason_decode.adapters import load_nat
-from reason_decode.training import Labelled, Recipe, train_nat, train_nce, train_negative
+from reason_decode.training import (
+    LabelledSolution,
+    TrainingConfig,
+    train_nat,
+    train_nce,
+    train_negative,
+)
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
@@ -24,9 +30,9 @@ from tests.nat_models import filled, with_nat
 from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-FAST = Recipe(epochs=2, batch=4, learning_rate=3e-3)
-RIGHT = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
-WRONG = [Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 3}",), (-1,)) for a in range(8)]
+FAST = TrainingConfig(epochs=2, batch=4, learning_rate=3e-3)
+RIGHT = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
+WRONG = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 3}",), (-1,)) for a in range(8)]
 
 
 def random_logits(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -203,7 +209,7 @@ def test_a_student_is_plain_lora_that_merges(base, nat, tmp_path, weigh):
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(base, nat, tmp_path, monkeypatch):
-    words, recipe = tiny.load().tokenizer, replace(FAST, save_every=2)
+    words, recipe = tiny.load().tokenizer, replace(FAST, save_steps=2)
     how: dict[str, Any] = {"nat": nat, "lora": 2, "recipe": recipe}
     train_nce(base, words, RIGHT, tmp_path / "whole", **how)
 

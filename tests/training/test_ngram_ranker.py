@@ -4,16 +4,18 @@ import pytest
 import torch
 
 from reason_decode.scorers import NGramRanker
-from reason_decode.training import Labelled, Recipe, train_ngram_ranker
+from reason_decode.training import LabelledSolution, TrainingConfig, train_ngram_ranker
 from reason_decode.training import trainer as fitting
 from reason_decode.training.ngram_ranker import _minimised, _pairs, _Rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's own
 
 
-def sums(shift: int) -> list[Labelled]:
+def sums(shift: int) -> list[LabelledSolution]:
     return [
-        Labelled(f"{a} + 1 =", (f"{a} + 1 = {a + 1 + shift}", f"The answer is {x}."), (None,) * 2)
+        LabelledSolution(
+            f"{a} + 1 =", (f"{a} + 1 = {a + 1 + shift}", f"The answer is {x}."), (None,) * 2
+        )
         for a in range(6)
         for x in (f"{a}" if shift == 0 else f"-{a}",)
     ]
@@ -29,8 +31,8 @@ def test_it_learns_which_is_right_and_loads(tmp_path: Path) -> None:
 
 
 def test_samples_of_another_row_are_no_pair(tmp_path: Path) -> None:
-    right = [Labelled("p", ("a",), (None,), source="one")]
-    wrong = [Labelled("p", ("b",), (None,), source="two")]
+    right = [LabelledSolution("p", ("a",), (None,), source="one")]
+    wrong = [LabelledSolution("p", ("b",), (None,), source="two")]
     with pytest.raises(ValueError, match="1 right and 1 wrong samples, and no problem with both"):
         train_ngram_ranker(right, wrong, tmp_path)
 
@@ -50,7 +52,7 @@ def test_the_minimum_has_no_slope() -> None:
 
 
 def test_bfloat16_is_not_imitated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recipe = Recipe(bfloat16=True)
+    recipe = TrainingConfig(bfloat16=True)
     for able in (True, False):
-        monkeypatch.setattr(fitting, "computes_bfloat16", lambda able=able: able)
+        monkeypatch.setattr(fitting, "has_native_bf16", lambda able=able: able)
         assert fitting._arguments(recipe, tmp_path, evaluated=False).bf16 is able

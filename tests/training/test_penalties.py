@@ -7,9 +7,9 @@ import torch
 from reason_decode.training.examples import IGNORE, Example, collate
 from reason_decode.training.losses import token_loss
 from reason_decode.training.penalties import (
+    add_penalty,
     contrast,
     negative_training,
-    penalised,
     unlikelihood,
     unlikelihood_sequence,
 )
@@ -100,14 +100,16 @@ def test_a_weight_of_0_or_no_wrong_row_leaves_the_loss_of_right_ones(name):
     right = SimpleNamespace(logits=output.logits[[0, 2]])
     expected = token_loss(right, LABELS[[0, 2]])
     torch.testing.assert_close(
-        penalised(PENALTIES[name], 0.0)(output, LABELS, told=WRONG), expected
+        add_penalty(PENALTIES[name], 0.0)(output, LABELS, told=WRONG), expected
     )
-    torch.testing.assert_close(penalised(PENALTIES[name], 0.5)(right, LABELS[[0, 2]]), expected)
-    whole = penalised(PENALTIES[name], 0.5)(output, LABELS, told=WRONG)
+    torch.testing.assert_close(add_penalty(PENALTIES[name], 0.5)(right, LABELS[[0, 2]]), expected)
+    whole = add_penalty(PENALTIES[name], 0.5)(output, LABELS, told=WRONG)
     penalty = PENALTIES[name](output, LABELS, WRONG)
     torch.testing.assert_close(whole.double(), expected + 0.5 * penalty.double())
     # A batch that has half of the update's labels counts half.
-    half = penalised(PENALTIES[name], 0.5)(output, LABELS, 2 * (LABELS != IGNORE).sum(), told=WRONG)
+    half = add_penalty(PENALTIES[name], 0.5)(
+        output, LABELS, 2 * (LABELS != IGNORE).sum(), told=WRONG
+    )
     torch.testing.assert_close(half, whole / 2)
 
 

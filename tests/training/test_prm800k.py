@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.training.labelled import Labelled, once
+from reason_decode.training.labelled import LabelledSolution, once
 from reason_decode.training.prm800k import LeftOut, prm800k
 
 
@@ -37,7 +37,7 @@ def row(*steps: Any, finish: Any = "solution", **fields: Any) -> dict[str, Any]:
 def read(*steps: Any, **fields: Any) -> list[Any]:
     """The solutions as (steps, labels), what was left out as its reason."""
     return [
-        (found.steps, found.labels) if isinstance(found, Labelled) else found.reason
+        (found.steps, found.labels) if isinstance(found, LabelledSolution) else found.reason
         for found in prm800k(row(*steps, **fields))
     ]
 
@@ -54,13 +54,13 @@ def test_phase_1_every_alternative_is_a_branch_of_the_chosen_path():
         (("b", "e"), (1, 1)),
     ]
     path, *branches = prm800k(row(*steps))
-    assert path == Labelled("p", ("b", "c"), (1, 0), "6", True)
-    assert all(isinstance(b, Labelled) and b.correct is None for b in branches)
+    assert path == LabelledSolution("p", ("b", "c"), (1, 0), "6", True)
+    assert all(isinstance(b, LabelledSolution) and b.correct is None for b in branches)
 
 
 def test_every_rating_is_learnt_exactly_once():
     steps = [step(*(done(f"{k}{j}", r) for j, r in enumerate((1, 0, -1)))) for k in range(5)]
-    solutions = [found for found in prm800k(row(*steps)) if isinstance(found, Labelled)]
+    solutions = [found for found in prm800k(row(*steps)) if isinstance(found, LabelledSolution)]
     learnt = {}
     for solution in once(solutions):
         for said, label in zip(solution.steps, solution.labels, strict=True):
@@ -73,7 +73,7 @@ def test_every_rating_is_learnt_exactly_once():
 def test_phase_2_one_completion_a_step_until_the_error():
     steps = (step(done("a", 0)), step(done("b", 1)), step(done("c", -1)))
     found = prm800k(row(*steps, finish="found_error", generation=9))
-    assert found == [Labelled("p", ("a", "b", "c"), (0, 1, -1), "6", None)]
+    assert found == [LabelledSolution("p", ("a", "b", "c"), (0, 1, -1), "6", None)]
 
 
 def test_phase_2_nothing_is_chosen_at_the_error_and_the_judged_solution_comes_first():
@@ -116,7 +116,7 @@ def test_where_nothing_is_chosen_the_path_ends():
     nothing = {"completions": None, "human_completion": None, "chosen_completion": None}
     found = prm800k(row(step(done("a", 1)), nothing, step(done("b", 1))))
     assert found == [
-        Labelled("p", ("a",), (1,), "6", None),
+        LabelledSolution("p", ("a",), (1,), "6", None),
         LeftOut("step behind one of which nothing was chosen"),
     ]
     assert read(nothing, finish="give_up") == read(finish="give_up") == ["no rated step"]
@@ -124,7 +124,7 @@ def test_where_nothing_is_chosen_the_path_ends():
 
 def test_what_was_rated_before_giving_up_counts():
     found = prm800k(row(step(done("a", 1)), finish="give_up"))
-    assert found == [Labelled("p", ("a",), (1,), "6", None)]
+    assert found == [LabelledSolution("p", ("a",), (1,), "6", None)]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_rows_that_are_left_out_unless_asked_for(name: str, fields: dict[str, An
     odd = row(step(done("a", 1)), **fields)
     assert prm800k(odd) == [LeftOut(name)]
     (kept,) = prm800k(odd, keep=[name])
-    assert isinstance(kept, Labelled) and kept.labels == (1,)
+    assert isinstance(kept, LabelledSolution) and kept.labels == (1,)
     twice = odd | {"is_quality_control_question": True, "is_initial_screening_question": True}
     assert isinstance(prm800k(twice, keep=[name])[0], LeftOut)
 

@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from reason_decode import RankingModel, tiny
-from reason_decode.scorers.cached_session import Layout
+from reason_decode.scorers.cached_session import EncodedSolution
 from reason_decode.scorers.encoder_session import fitted
-from reason_decode.training import Labelled, Recipe, contest_loss, train_ranker
+from reason_decode.training import LabelledSolution, TrainingConfig, contest_loss, train_ranker
 from reason_decode.training.ranker import pair_accuracy
 from reason_decode.training.ranking_batches import contests, tell
 from tests.random_models import save_bert
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-FAST = Recipe(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
+FAST = TrainingConfig(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
 
 
-def sums(shift: int, problems: int = 6) -> list[Labelled]:
+def sums(shift: int, problems: int = 6) -> list[LabelledSolution]:
     """Two solutions of each problem; that of shift 0 is right."""
     return [
-        Labelled(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1 + shift}", end), (None, None))
+        LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1 + shift}", end), (None, None))
         for a in range(problems)
         for end in ("so", "thus")
     ]
@@ -59,20 +59,20 @@ def test_a_side_alone_has_a_pointwise_loss_only() -> None:
 
 
 class Letters:
-    def lay_out(self, prompt: str, steps: Any) -> Layout:
+    def encode(self, prompt: str, steps: Any) -> EncodedSolution:
         ids = [ord(x) for x in steps[0]]
-        return Layout(ids, [len(ids) - 1], [0]) if ids else Layout(ids, [])
+        return EncodedSolution(ids, [len(ids) - 1], [0]) if ids else EncodedSolution(ids, [])
 
 
 def test_problems_of_many_solutions_are_dealt_out_and_stay_mixed() -> None:
-    def solutions(prompt: str, letters: str) -> list[Labelled]:
-        return [Labelled(prompt, (x,), (None,)) for x in letters]
+    def solutions(prompt: str, letters: str) -> list[LabelledSolution]:
+        return [LabelledSolution(prompt, (x,), (None,)) for x in letters]
 
     right = solutions("p", "abcde") + solutions("q", "a") + solutions("r", "ab")
     wrong = (
         solutions("p", "vwxyz")
         + solutions("q", "stuvwxyz")
-        + [Labelled("r", ("longer than it may be",), (None,))]
+        + [LabelledSolution("r", ("longer than it may be",), (None,))]
     )
     found, too_long = contests(right, wrong, Letters(), most=4, max_tokens=9)
     assert too_long == 1
@@ -110,13 +110,13 @@ def test_a_causal_model_learns_too_and_goes_on_from_a_ranker(tmp_path, lora):
     if lora:
         pytest.importorskip("peft", reason="LoRA needs peft")
     base, words = tiny.WEIGHTS / "base", tiny.load().tokenizer
-    recipe = Recipe(epochs=15, batch=2, learning_rate=3e-3 if lora else 3e-4)
+    recipe = TrainingConfig(epochs=15, batch=2, learning_rate=3e-3 if lora else 3e-4)
     how: dict[str, Any] = {"lora": lora, "recipe": recipe}
     first = train_ranker(base, words, RIGHT, WRONG, tmp_path / "first", **how)
     assert first["pair_accuracy"] is None and first["loss"] < 0.2
     ranker = RankingModel.from_pretrained(tmp_path / "first")
     assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
-    short = Recipe(epochs=1, batch=6, learning_rate=1e-5)
+    short = TrainingConfig(epochs=1, batch=6, learning_rate=1e-5)
     then = train_ranker(
         tmp_path / "first",
         words,
@@ -131,7 +131,7 @@ def test_a_causal_model_learns_too_and_goes_on_from_a_ranker(tmp_path, lora):
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, bert, monkeypatch):
     words = tiny.load().tokenizer
-    recipe = Recipe(epochs=1, batch=1, learning_rate=3e-3, save_every=2)
+    recipe = TrainingConfig(epochs=1, batch=1, learning_rate=3e-3, save_steps=2)
     train_ranker(bert, words, RIGHT, WRONG, tmp_path / "whole", recipe=recipe)
 
     class Killed(Exception):

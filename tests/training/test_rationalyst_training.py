@@ -13,7 +13,7 @@ from reason_decode.scorers.rationale_writer import Rationale
 from reason_decode.tiny import Tiny
 from reason_decode.training import (
     RationaleRow,
-    Recipe,
+    TrainingConfig,
     rationale_examples,
     read_rationales,
     split_documents,
@@ -38,10 +38,10 @@ def test_what_is_learnt_is_laid_out_as_it_is_asked_for(tiny: Tiny, chat: bool):
     asks, words = scorer(tiny, chat), tiny.tokenizer
     for record in RECORDS:
         ((example,), _) = rationale_examples([record], asks)
-        asked = asks.writer.lay_out(record.preceding, ()).ids
+        asked = asks.writer.encode(record.preceding, ()).ids
         # The session lays the same text out as prompt and steps.
         prompt, *steps = record.preceding.splitlines()
-        assert asks.writer.lay_out(f"{prompt}\n", steps).ids == asked
+        assert asks.writer.encode(f"{prompt}\n", steps).ids == asked
         assert example.ids[: len(asked)] == asked
         assert example.places == [*range(len(asked) - 1, len(example.ids) - 1)]
         assert example.classes == example.ids[len(asked) :]
@@ -56,7 +56,7 @@ def test_what_follows_is_laid_out_as_it_is_judged(tiny: Tiny, chat: bool):
         step = record.following.rstrip("\n")
         told, bare = rationale_examples([record], judges, learn="following", bare=1.0)[0]
         for example, said in ((told, [Rationale(record.rationale)]), (bare, [])):
-            layout = judges.lay_out(record.preceding, [*said, step])
+            layout = judges.encode(record.preceding, [*said, step])
             assert example.ids == layout.ids and example.places == [*layout.spans[0]]
             assert tiny.tokenizer.decode(example.classes) == record.following
 
@@ -141,7 +141,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-FAST = Recipe(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_every=1000)
+FAST = TrainingConfig(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_steps=1000)
 
 
 def written(folder: Path) -> list[str]:

@@ -8,21 +8,21 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
-from reason_decode.training import Labelled, Recipe, hold_out, train_orm, train_prm
+from reason_decode.training import LabelledSolution, TrainingConfig, hold_out, train_orm, train_prm
 from reason_decode.training.examples import IGNORE, Example, collate, step_examples
 from reason_decode.training.losses import class_loss
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 BASE = tiny.WEIGHTS / "base"
-FAST = Recipe(epochs=15, batch=4, learning_rate=3e-3, warmup=0)
+FAST = TrainingConfig(epochs=15, batch=4, learning_rate=3e-3, warmup=0)
 
 
-def solution(a: int, b: int, right: bool) -> Labelled:
+def solution(a: int, b: int, right: bool) -> LabelledSolution:
     """A step of a sum that is right, then one that is or is not."""
     last = a + b + 1 + (0 if right else 5)
     steps = (f"{a} + {b} = {a + b}", f"{a + b} + 1 = {last}")
-    return Labelled(f"{a} + {b} + 1 =\n", steps, (1, 1 if right else -1), correct=right)
+    return LabelledSolution(f"{a} + {b} + 1 =\n", steps, (1, 1 if right else -1), correct=right)
 
 
 SOLUTIONS = [solution(a, b, (a + b) % 2 == 0) for a in range(1, 5) for b in range(1, 4)]
@@ -63,25 +63,29 @@ def test_an_orm_learns_which_answers_are_right(tmp_path):
 
 
 def test_ratings_are_three_classes_of_which_neutral_counts_as_right(tmp_path):
-    rated = [Labelled(x.prompt, x.steps, (0, x.labels[1]), correct=None) for x in SOLUTIONS]
+    rated = [LabelledSolution(x.prompt, x.steps, (0, x.labels[1]), correct=None) for x in SOLUTIONS]
     train_prm(BASE, tokenizer(), rated, tmp_path, ratings=True, recipe=FAST)
     assert prm_agrees(tmp_path) > 0.9
 
 
 def test_what_cannot_be_learnt_is_said_before_any_work(tmp_path):
-    cases: list[tuple[list[Labelled], dict[str, Any], str]] = [
+    cases: list[tuple[list[LabelledSolution], dict[str, Any], str]] = [
         (SOLUTIONS, {"head": "x"}, "allowed are token-classification, math-shepherd"),
         (SOLUTIONS, {"head": "math-shepherd", "ratings": True}, "tokens of two classes"),
-        ([Labelled("a", ("b",), (0,))], {}, r"got labels \[0\]; allowed are \[-1, 1\] and None"),
-        ([Labelled("a", ("b",), (None,))], {}, "got 0 examples"),
+        (
+            [LabelledSolution("a", ("b",), (0,))],
+            {},
+            r"got labels \[0\]; allowed are \[-1, 1\] and None",
+        ),
+        ([LabelledSolution("a", ("b",), (None,))], {}, "got 0 examples"),
         (SOLUTIONS, {"lora": 0}, "a LoRA rank of 0"),
-        (SOLUTIONS, {"recipe": Recipe(max_tokens=3)}, "none of at most 3 tokens"),
+        (SOLUTIONS, {"recipe": TrainingConfig(max_tokens=3)}, "none of at most 3 tokens"),
     ]
     for given, options, message in cases:
         with pytest.raises(ValueError, match=message):
             train_prm(BASE, tokenizer(), given, tmp_path, **options)
     with pytest.raises(ValueError, match="got epochs=0; it must be positive"):
-        Recipe(epochs=0)
+        TrainingConfig(epochs=0)
 
 
 def weights(folder: Path) -> Sequence[torch.Tensor]:
@@ -91,7 +95,7 @@ def weights(folder: Path) -> Sequence[torch.Tensor]:
 @pytest.mark.parametrize("last", [5, 8])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, last):
     """Stopped in the first epoch, and in the second: that went on in the first one's order."""
-    recipe = Recipe(epochs=2, batch=3, learning_rate=1e-3, save_every=3)
+    recipe = TrainingConfig(epochs=2, batch=3, learning_rate=1e-3, save_steps=3)
     train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "whole", recipe=recipe)
 
     class Killed(Exception):
@@ -119,16 +123,18 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypa
 
 def test_few_examples_are_learnt_from_for_as_many_updates_as_asked(tmp_path):
     for least, updates in ((0, 3), (2, 3), (7, 7)):
-        recipe = Recipe(epochs=1, batch=2, accumulate=2, min_updates=least)
+        recipe = TrainingConfig(epochs=1, batch=2, accumulate=2, min_steps=least)
         out = tmp_path / str(least)
         assert train_prm(BASE, tokenizer(), SOLUTIONS, out, recipe=recipe)["updates"] == updates
 
 
 def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
     """The mean is over all labels of an update: a batch with few would else count as much."""
-    uneven = [*SOLUTIONS[:2], Labelled("1 + 1 =\n", ("1 + 1 = 2",), (1,)), SOLUTIONS[3]]
+    uneven = [*SOLUTIONS[:2], LabelledSolution("1 + 1 =\n", ("1 + 1 = 2",), (1,)), SOLUTIONS[3]]
     for name, batch, accumulate in (("one", 4, 1), ("two", 2, 2)):
-        recipe = Recipe(epochs=2, batch=batch, accumulate=accumulate, learning_rate=1e-3, warmup=0)
+        recipe = TrainingConfig(
+            epochs=2, batch=batch, accumulate=accumulate, learning_rate=1e-3, warmup=0
+        )
         train_prm(BASE, tokenizer(), uneven, tmp_path / name, recipe=recipe)
     for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=2e-5)
@@ -136,10 +142,10 @@ def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
 
 def test_examples_end_with_the_last_label_and_are_padded_behind():
     judge = tiny.load().prm.format
-    cut = Labelled("1 + 1 =\n", ("a", "b", "c"), (1, -1, None))
+    cut = LabelledSolution("1 + 1 =\n", ("a", "b", "c"), (1, -1, None))
     (example,) = step_examples([cut], judge, {-1: 0, 1: 1})
     assert example.classes == [1, 0] and example.places[-1] == len(example.ids) - 1
-    assert not list(step_examples([Labelled("p", ("a",), (None,))], judge, {1: 1}))
+    assert not list(step_examples([LabelledSolution("p", ("a",), (None,))], judge, {1: 1}))
     batch = collate([example, Example([5, 6], [1], [1])], pad=0)
     assert batch["labels"].ne(IGNORE).sum() == 3
     assert batch["input_ids"][1].tolist()[:3] == [5, 6, 0] and batch["attention_mask"][1].sum() == 2

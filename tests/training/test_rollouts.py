@@ -5,14 +5,14 @@ import torch
 
 from reason_decode import tiny
 from reason_decode.tasks import arithmetic
-from reason_decode.training import Labelled, label_by_rollouts
+from reason_decode.training import LabelledSolution, label_by_rollouts
 
 EXPRESSION = "((1 + 2 + 3 + 4) - (5 + 2 + 1 + 3))"
 LINES = tuple(str(line) for line in arithmetic.lines(EXPRESSION))
 
 
-def solution(lines: tuple[str, ...]) -> Labelled:
-    return Labelled(arithmetic.prompt(EXPRESSION), lines, (None,) * len(lines), answer="-1")
+def solution(lines: tuple[str, ...]) -> LabelledSolution:
+    return LabelledSolution(arithmetic.prompt(EXPRESSION), lines, (None,) * len(lines), answer="-1")
 
 
 RIGHT = solution(LINES)
@@ -28,7 +28,7 @@ def test_steps_that_lead_to_the_answer_are_right_and_a_slip_and_all_behind_it_wr
     assert slipped.shares == (1.0, 1.0, 1.0, 0.0, 0.0)
 
 
-def even(_: Labelled, text: str) -> bool:
+def even(_: LabelledSolution, text: str) -> bool:
     """A verdict that any text gets, so that few tokens will do."""
     return len(text) % 2 == 0
 
@@ -38,7 +38,7 @@ def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
     seen: list[str] = []
     greedy: dict[str, Any] = {"k": 1, "max_new_tokens": 16, "temperature": 1e-4}
 
-    def right(_: Labelled, text: str) -> bool:
+    def right(_: LabelledSolution, text: str) -> bool:
         seen.append(text)
         return True
 
@@ -77,7 +77,7 @@ def test_a_seed_decides_and_the_callers_chance_is_left_alone():
 
 def test_what_cannot_be_done_is_said_before_any_rollout():
     t = tiny.load()
-    nameless = Labelled("p\n", ("a",), (None,))
+    nameless = LabelledSolution("p\n", ("a",), (None,))
     with pytest.raises(ValueError, match="without an answer"):
         list(label_by_rollouts(t.model, t.tokenizer, [nameless]))
     with pytest.raises(ValueError, match="k=0"):

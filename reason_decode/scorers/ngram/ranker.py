@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.steps import StepSplitter
-from reason_decode.scorers.base import Session, as_steps, check_pairs
+from reason_decode.scorers.base import Session, check_pairs, to_steps
 from reason_decode.scorers.ngram.equations import links
 
 __all__ = ["BUCKETS", "NGramRanker", "features"]
@@ -106,7 +106,7 @@ class NGramRanker:
         check_pairs(prompts, solutions)
         return [
             self._score(prompt, steps)
-            for prompt, steps in zip(prompts, as_steps(solutions, self.splitter), strict=True)
+            for prompt, steps in zip(prompts, to_steps(solutions, self.splitter), strict=True)
         ]
 
     def open(self, prompts: Sequence[str]) -> Session:
@@ -139,7 +139,7 @@ class _Session:
             ValueError: a blank step.
         """
         whole = [
-            [[*before, *new] for new in as_steps(group, self.ranker.splitter)]
+            [[*before, *new] for new in to_steps(group, self.ranker.splitter)]
             for before, group in zip(self.trajectories, candidates, strict=True)
         ]
         self._candidates = whole if remember else []

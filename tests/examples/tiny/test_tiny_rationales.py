@@ -20,7 +20,7 @@ from examples.tiny.rationale_batches import (
 from examples.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from examples.tiny.train import config
 from reason_decode.core.tags import TAGS
-from reason_decode.mining import Judged, parse_marked
+from reason_decode.mining import ScoredRationale, parse_marked
 from reason_decode.scorers import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tasks import arithmetic, countdown
@@ -95,9 +95,9 @@ def test_reserved_tokens_stand_for_the_tags(tiny: Tiny):
         tokenizer.with_words(words, "abcdef")
 
 
-def judged(source: str, delta: float | None) -> Judged:
+def judged(source: str, delta: float | None) -> ScoredRationale:
     marked, _ = parse_marked("1", source, "a<BOT>b<EOT>c")
-    return Judged(marked, 0, delta, delta, 1, "")
+    return ScoredRationale(marked, 0, delta, delta, 1, "")
 
 
 def test_what_cannot_be_told_apart_is_kept_at_a_lower_precision():

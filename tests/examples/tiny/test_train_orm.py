@@ -8,7 +8,7 @@ from examples.tiny.countdown_work import Work
 from reason_decode import OutcomeRewardModel
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tiny import WEIGHTS
-from reason_decode.training import Recipe
+from reason_decode.training import TrainingConfig
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 HELD_OUT = f"Make {countdown_problems.HELD_OUT_TARGET} from"
@@ -20,7 +20,7 @@ def test_solutions_are_sampled_once_graded_and_learnt_from(
 ):
     share = sampled._WHOLE._replace(rows=16)
     monkeypatch.setattr(sampled, "_WHOLE", share)
-    recipe = Recipe(epochs=1, batch=8)
+    recipe = TrainingConfig(epochs=1, batch=8)
     train_orm.run(tmp_path, WEIGHTS / "base", WEIGHTS / "prm", batches=1, count=10, recipe=recipe)
     drawn = (tmp_path / "whole.jsonl").read_text()
     rows = [json.loads(line) for line in drawn.splitlines()]
