@@ -169,7 +169,7 @@ def keep(
     Example:
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import parse_marked
-        >>> from reason_decode.mining import loss_delta_filter as keep
+        >>> from reason_decode.mining import keep
         >>> models = tiny.load()
         >>> marked, _ = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
         >>> (mined,) = keep([marked], models.model, models.tokenizer, threshold={"": -9.0})

@@ -35,7 +35,7 @@ def mine(
     Example:
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import Document, dedup, faithful, given, mine
-        >>> from reason_decode.mining import loss_delta_filter as keep
+        >>> from reason_decode.mining import keep
         >>> models = tiny.load()
         >>> judged = lambda found: keep(found, models.model, models.tokenizer)
         >>> documents = [Document(name, "web", "2 + 3<BOT>Add.<EOT> is 5.") for name in "ab"]

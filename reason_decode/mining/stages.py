@@ -18,12 +18,12 @@ from reason_decode.mining import (
     extract,
     faithful,
     given,
+    keep,
     prefilter,
     reference,
     segment,
     sentence_embedder,
 )
-from reason_decode.mining import loss_delta_filter as keep
 from reason_decode.mining.documents import Document
 from reason_decode.mining.pipeline import Stage
 from reason_decode.mining.readers import ReadReport, read_texts

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_formats import MADE as PUBLISHED
+from test_prm_formats import MADE as PUBLISHED
 from transformers import (
     BertConfig,
     BertModel,

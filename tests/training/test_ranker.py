@@ -9,7 +9,7 @@ import torch
 
 from reason_decode import RankingModel, tiny
 from reason_decode.scorers.cached_session import EncodedSolution
-from reason_decode.scorers.encoder_session import fitted
+from reason_decode.scorers.encoder_session import truncate_pair
 from reason_decode.training import LabelledSolution, TrainingConfig, contest_loss, train_ranker
 from reason_decode.training.ranker import pair_accuracy
 from reason_decode.training.ranking_batches import contests, tell
@@ -166,7 +166,7 @@ def test_what_cannot_be_learnt_is_said(tmp_path, bert):
         train_ranker(bert, words, RIGHT, WRONG, tmp_path, most=1)
 
 
-@pytest.mark.parametrize("shown", [contest_loss, fitted])
+@pytest.mark.parametrize("shown", [contest_loss, truncate_pair])
 def test_examples_are_true(shown: Any) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(shown, shown.__name__, globs={})
     example.globs[shown.__name__] = shown
