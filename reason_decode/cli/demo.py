@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Completer the problem twice and show both solutions with the score of each step."""
+    """Solve the problem twice and show both solutions with the score of each step."""
     check_decoding(args)
     task, item = parse_problem(args.problem)
     model, tokenizer = load_model(args.model)

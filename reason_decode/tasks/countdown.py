@@ -108,7 +108,7 @@ def parse_prompt(text: str) -> tuple[State, int] | None:
 
 
 def to_numbers(words: Sequence[str]) -> list[Number] | None:
-    """CachedTokenizer as exact numbers (``"3"``, ``"8/3"``, ``"2.5"``); ``None`` if one is no number."""
+    """Words as exact numbers (``"3"``, ``"8/3"``, ``"2.5"``); ``None`` if one is no number."""
     try:
         return [_whole(Fraction(word)) for word in words]
     except (ValueError, ZeroDivisionError):

@@ -6,7 +6,7 @@ out by the object that will score it.
 
 ## A verifier of your own
 
-LabelledSolution solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
+Labelled solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
 Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
 BIG-Bench-Mistake, or plain `{"prompt", "solution", "answer"}`. Files stream; a malformed row is
 counted and named, and loses no other.

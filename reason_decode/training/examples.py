@@ -1,4 +1,4 @@
-"""LabelledSolution solutions as token ids, laid out by the very object that will score with them."""
+"""Labelled solutions as token ids, laid out by the very object that will score with them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""LabelledSolution solutions, and which of their labels are learnt from."""
+"""Labelled solutions, and which of their labels are learnt from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""MiningResult rationales as rows of a file: what stands before each, the rationale, what it helped."""
+"""Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
