@@ -35,7 +35,7 @@ from examples.tiny.batch import (
 )
 from examples.tiny.muon import Muon
 from examples.tiny.stream import Mixture, Stream
-from reason_decode.models.devices import has_native_bf16
+from reason_decode.models.devices import default_device, has_native_bf16
 
 SAVE_EVERY = 250
 # Of the hidden states; two layers are above it.
@@ -193,7 +193,7 @@ def train(
     ``sum_k weights[k] * mean(losses of kind k)``. The learner goes to a GPU where there is one;
     ``workers`` processes make its batches.
     """
-    learner.to("cuda" if torch.cuda.is_available() else "cpu")
+    learner.to(default_device())
     optimizers = _optimizers(learner, peak)
     start, end = _resume(out, learner, optimizers), stop_at or steps + tail
     loader = DataLoader(

@@ -57,6 +57,7 @@ from examples.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.core.tags import TAGS
 from reason_decode.io.jsonl import write_rows
 from reason_decode.mining import AnnotatedDocument, Calibrated, ScoredRationale, calibrate, judge
+from reason_decode.models.devices import default_device
 from reason_decode.training import RationaleRow, read_rationales
 
 # The first of these that keeps enough of what is right: before a first operation little tells a
@@ -196,7 +197,7 @@ def draw_shard(path: Path, recipe: Recipe) -> None:
 def _loaded(reader: Path) -> tuple[Any, PreTrainedTokenizerFast]:
     """A reader, once a process; told by its folder, which is written once."""
     model: Any = AutoModelForCausalLM.from_pretrained(reader).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(default_device())
     return model, PreTrainedTokenizerFast.from_pretrained(reader)
 
 

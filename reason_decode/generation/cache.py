@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.cache_utils import (
     Cache,
     DynamicCache,
     DynamicLayer,
     DynamicSlidingWindowLayer,
 )
+
+from reason_decode.models.padding import pad_rows
 
 _SPARE = 16
 
@@ -121,20 +123,6 @@ def crop_row(row: RowCache, end: int) -> RowCache:
     return [(keys[:, :end], values[:, :end]) for keys, values in row]
 
 
-def position_table(model: PreTrainedModel) -> int | None:
-    """How many positions a model has learnt, one by one; ``None`` if it computes them.
-
-    Behind the last, rotary positions go on; a table has nothing to give.
-    """
-    config: Any = model.config.get_text_config()
-    most = getattr(config, "max_position_embeddings", None)
-    words = model.get_input_embeddings()
-    tables = (x for x in model.modules() if isinstance(x, torch.nn.Embedding) and x is not words)
-    # OPT's table has two rows more than positions.
-    learnt = most is not None and any(most <= x.num_embeddings <= most + 2 for x in tables)
-    return most if learnt else None
-
-
 def read_rows(
     read: Callable[..., Any],
     config: PreTrainedConfig,
@@ -155,20 +143,17 @@ def read_rows(
         What ``read`` returned, the cache, and where in it each row lies, without padding.
     """
     old = [row[0][0].shape[1] for row in pasts] or [0] * len(new)
-    before, width, device = max(old), max(map(len, new)), new[0].device
-    ids = torch.zeros(len(new), width, dtype=torch.long, device=device)
-    mask = torch.zeros(len(new), before + width, dtype=torch.long, device=device)
-    places: list[slice] = []
-    for k, row in enumerate(new):
-        ids[k, : len(row)] = row
-        places.append(slice(before - old[k], before + len(row)))
-        mask[k, places[k]] = 1
+    before, device = max(old), new[0].device
+    ids, mask = pad_rows(new, side="right")
+    places = [slice(before - held, before + len(row)) for held, row in zip(old, new, strict=True)]
+    columns = torch.arange(before, device=device)
+    past = columns >= before - torch.tensor(old, device=device)[:, None]
     cache = stack_rows(pasts, config) if pasts else new_cache(config)
     starts = torch.tensor(old if positions is None else positions, device=device)
     outputs = read(
         input_ids=ids,
-        attention_mask=mask,
-        position_ids=starts[:, None] + torch.arange(width, device=device),
+        attention_mask=torch.cat([past.long(), mask], dim=1),
+        position_ids=starts[:, None] + torch.arange(ids.shape[1], device=device),
         past_key_values=cache,
         use_cache=True,
     )

@@ -34,6 +34,7 @@ from reason_decode.generation.cache import (
 )
 from reason_decode.generation.streaming import Stream
 from reason_decode.generation.validation import check_logits, validate_generate_call
+from reason_decode.models.padding import pad_rows
 
 Boundary = Callable[[Sequence[int]], bool]
 
@@ -204,13 +205,9 @@ class Generation:
         caches = [branch.cache for branch in branches if branch.cache is not None]
         ids = [branch.ids for branch in branches if branch.ids is not None]
         device = self.prompt_ids.device
-        lengths = torch.tensor([len(x) for x in ids], device=device)
-        width = int(lengths.max())
+        padded, mask = pad_rows(ids, side="left", value=self.pad)
+        width = padded.shape[1]
         places = torch.arange(width, device=device)
-        mask = (places >= width - lengths[:, None]).long()
-        padded = torch.stack(
-            [torch.nn.functional.pad(x, (width - len(x), 0), value=self.pad) for x in ids]
-        )
         kwargs = {k: x for k, x in self._kwargs.items() if not isinstance(x, Tensor | Cache)}
         kwargs["past_key_values"] = stack_rows(caches, self.model.config)
         kwargs["attention_mask"] = None if bool(mask.all()) else mask
@@ -288,10 +285,7 @@ class Generation:
         Returns:
             (len(rows), t) int64, each row beginning with its prompt as it was passed in.
         """
-        width = max(len(tokens) for _, tokens in rows)
-        packed = self.prompt_ids.new_full((len(rows), width), self.pad)
-        for k, (_, tokens) in enumerate(rows):
-            packed[k, : len(tokens)] = tokens
+        packed, _ = pad_rows([tokens for _, tokens in rows], side="right", value=self.pad)
         sequences = torch.cat([self.prompt_ids[[row for row, _ in rows]], packed], dim=1)
         return cast(LongTensor, sequences)  # int64, which torch's stubs do not follow
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 
-from reason_decode.generation.cache import position_table
+from reason_decode.models.positions import learned_positions
 
 __all__ = ["check_logits", "validate_generate_call"]
 
@@ -148,7 +148,7 @@ def _check_room(
     need: str, model: PreTrainedModel, input_ids: Tensor, config: GenerationConfig
 ) -> None:
     """Raise if a table of positions ends before the longest continuation does."""
-    positions = position_table(model)
+    positions = learned_positions(model)
     if positions is not None and int(config.max_length) > positions:
         width = input_ids.shape[1]
         raise ValueError(

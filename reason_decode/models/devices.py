@@ -1,27 +1,32 @@
-"""The device and the dtype that a model runs with."""
+"""The devices that models run on, and the dtype that they train in."""
 
 import torch
 from transformers import PreTrainedModel
 
-
-def has_native_bf16() -> bool:
-    """Whether what trains here multiplies in bfloat16, and does not imitate it, many times slower.
-
-    torch tells of processors only privately.
-    """
-    return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+__all__ = ["default_device", "has_native_bf16", "input_device"]
 
 
 def default_device() -> torch.device:
-    """The accelerator of this machine, or the CPU where there is none."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    """The accelerator of this machine (CUDA, MPS, XPU, ...), or the CPU if there is none."""
+    # current_accelerator() alone names what torch was built for, present or not.
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+def has_native_bf16() -> bool:
+    """True if the default device multiplies bfloat16 in hardware.
+
+    A CPU without such instructions emulates them, many times slower than float32.
+    """
+    # torch exposes this property of a CPU only privately.
+    return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def input_device(model: PreTrainedModel) -> torch.device:
-    """Where a model takes its inputs.
+    """The device on which a model expects its input ids.
 
-    Of a model whose first layer is kept elsewhere and brought in when it is called (accelerate's
-    offloading) the parameters have no device; its hooks then take inputs from the CPU.
+    A model whose first layer is offloaded (accelerate) has parameters on the meta device between
+    calls; its hooks take inputs from the CPU.
     """
     device = torch.device(model.device)
     return torch.device("cpu") if device.type == "meta" else device

@@ -19,11 +19,11 @@ from reason_decode.generation.cache import (
     check_branchable,
     crop_row,
     new_cache,
-    position_table,
     read_rows,
     take_row,
 )
 from reason_decode.models.devices import input_device
+from reason_decode.models.positions import learned_positions
 from reason_decode.models.tokenization import EncodedSolution
 from reason_decode.scorers.base import check_finite, check_pairs, check_text, to_steps
 
@@ -120,7 +120,7 @@ class CachedSession:
         check_branchable(new_cache(judge.model.config), type(judge).__name__)
         for k, prompt in enumerate(prompts):
             check_text(prompt, f"prompt {k}")
-        self.positions = position_table(judge.model)
+        self.positions = learned_positions(judge.model)
         self.judge, self.prompts, self.tokens = judge, list(prompts), 0
         tasks = [_task(_UNREAD, (), judge.encode(prompt, ())) for prompt in prompts]
         for prompt, task in zip(prompts, tasks, strict=True):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.models.devices import default_device
 from reason_decode.scorers.base import Reduce, reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.training.examples import is_right
@@ -179,10 +179,8 @@ def _scores(
     prm = ProcessRewardModel.from_pretrained(
         folder, format=format, separator=options.get("separator")
     )
-    if torch.accelerator.is_available():
-        model: Any = prm.model  # transformers types .to() so that it takes no device
-        # Where it was trained.
-        model.to(torch.accelerator.current_accelerator())
+    model: Any = prm.model  # transformers types .to() so that it takes no device
+    model.to(default_device())  # where it was trained
     places = [place for each in problems.values() for place in each]
     steps = prm.score([pool[x].prompt for x in places], [list(pool[x].steps) for x in places])
     flat = iter(reduce_scores(steps, reduce).tolist())
