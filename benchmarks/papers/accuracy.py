@@ -111,20 +111,20 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
         if setting.startswith("best"):
             return BestOfN(models.ranker, tokenizer=words, n=16)
         form: Any = setting.split()[-1]
-        return SelfConsistency(tokenizer=words, n=16, weigh=models.ranker, form=form)
+        return SelfConsistency(tokenizer=words, n=16, scorer=models.ranker, vote_weighting=form)
     likely = LikelihoodScorer(models.model, words, chat=False, per_step=False)
-    search = StepSearch(prm, tokenizer=words, n=8, distinct=task.distinct)
+    search = StepSearch(prm, tokenizer=words, n=8, state_key=task.state_key)
     return {
         "greedy": None,
         "sample": None,
         "majority 16": SelfConsistency(tokenizer=words, n=16),
         "best of 16": BestOfN(models.verifier, tokenizer=words, n=16),
-        "weighted vote 16": SelfConsistency(tokenizer=words, n=16, weigh=models.verifier),
+        "weighted vote 16": SelfConsistency(tokenizer=words, n=16, scorer=models.verifier),
         "step search 8": search,
         "step search 8, beam 10": replace(search, beam_width=10, margin=0.85),
         "best of 64": BestOfN(models.verifier, tokenizer=words, n=64),
-        "early vote 16": SelfConsistency(tokenizer=words, n=16, stop=0.93),
-        "likelihood vote 16": SelfConsistency(tokenizer=words, n=16, weigh=likely),
+        "early vote 16": SelfConsistency(tokenizer=words, n=16, early_stop=0.93),
+        "likelihood vote 16": SelfConsistency(tokenizer=words, n=16, scorer=likely),
         "step search 16": replace(search, n=16),
         "step search 8, beam 2": replace(search, beam_width=2),
         "step search 8, 2 subtrees": replace(search, beam_width=2, subtrees=2),

@@ -7,8 +7,8 @@ fold is scored by a ranker that was trained, on all files, without it. ``--measu
 the first two folds alone. Beside each other stand the vote of equals, the three published forms of
 weighing it, the ranker's favourite alone, and the best that any choice could do.
 
-Votes are counted by ``voting.weighted``. Answers are compared by ``same_answer``; what it said is
-kept in ``--cache``. Only problems with right and wrong samples are voted on: for the others the
+Votes are counted by ``voting.weighted_vote``. Answers are compared by ``same_answer``; what it said
+is kept in ``--cache``. Only problems with right and wrong samples are voted on: for the others the
 outcome is known. Where answers tie for the first place, each has its share; samples without an
 answer do not vote. Intervals are of 95 %, by a bootstrap over problems.
 """
@@ -29,7 +29,7 @@ from transformers import AutoTokenizer
 
 from reason_decode import RankingModel
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.core.voting import Form, vote_weight, weighted
+from reason_decode.core.voting import VoteWeighting, vote_weight, weighted_vote
 from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
 from reason_decode.training import (
@@ -209,7 +209,7 @@ def _scores(ranker: Any, problem: Problem) -> list[float]:
 def _credit(problem: Problem, weights: Sequence[float], same: Same) -> float:
     """The share of right answers among those of greatest weight."""
     truth = dict(zip(problem.answers, problem.right, strict=True))
-    sums = weighted(problem.answers, weights, same).weights
+    sums = weighted_vote(problem.answers, weights, same).weights
     first = [answer for answer, x in sums.items() if x >= max(sums.values()) - 1e-9]
     return sum(truth[answer] for answer in first) / len(first)
 
@@ -218,7 +218,7 @@ def _rows(
     found: Sequence[tuple[Problem, list[float]]], same: Same, resamples: int
 ) -> list[dict[str, Any]]:
     """One a way of choosing: its accuracy, and what it is beside the vote of equals."""
-    ways: dict[str, list[float]] = {"majority": [], **{x: [] for x in get_args(Form)}}
+    ways: dict[str, list[float]] = {"majority": [], **{x: [] for x in get_args(VoteWeighting)}}
     ways |= {"best of all": [], "one sample": [], "oracle": []}
     pairs: list[float] = []
     for problem, scores in tqdm(found, desc="voting", disable=None):

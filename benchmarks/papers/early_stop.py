@@ -6,9 +6,9 @@
 The second samples the packaged model's own solutions first, 16 of each problem.
 Each problem's samples are asked one after the other in their order. Each row is one rule: how many
 samples it asked for, how often the winner is right, both beside the vote of all. "hold" is what
-``SelfConsistency(stop=...)`` does; "lead" is adaptive consistency's published rule (Aggarwal et al.
-2023, 2305.11860), which does not know how many are left. Checked first: a rule that waits until the
-vote is decided must elect whom all would have elected.
+``SelfConsistency(early_stop=...)`` does; "lead" is adaptive consistency's published rule (Aggarwal
+et al. 2023, 2305.11860), which does not know how many are left. Checked first: a rule that waits
+until the vote is decided must elect whom all would have elected.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from reason_decode import SelfConsistency, tiny
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.core.voting import Stop, Votes, decided, majority, should_stop
+from reason_decode.core.voting import EarlyStop, VoteResult, is_decided, majority_vote, should_stop
 from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.complete import complete
 from reason_decode.io.console import table
@@ -33,7 +33,7 @@ from reason_decode.io.console import table
 Rule = Callable[[Sequence[float], int], bool]
 
 
-def hold(counts: Sequence[float], left: int, stop: Stop | None) -> bool:
+def hold(counts: Sequence[float], left: int, stop: EarlyStop | None) -> bool:
     """Ours, as it is called while decoding."""
     return should_stop(counts, left, stop)
 
@@ -43,7 +43,7 @@ def lead(counts: Sequence[float], left: int, least: float) -> bool:
     first, second = (int(x) for x in sorted([*counts, 0.0, 0.0], reverse=True)[:2])
     coins = first + second + 1
     chance = sum(math.comb(coins, heads) for heads in range(first + 1)) / 2**coins
-    return decided(counts, left) or (first > 0 and chance >= least)
+    return is_decided(counts, left) or (first > 0 and chance >= least)
 
 
 RULES: dict[str, Rule] = {
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = 0
     for truth, answers in tqdm(problems, unit="problem", disable=None):
         count += 1
-        votes = [majority(answers[:k], _same) for k in range(1, len(answers) + 1)]
+        votes = [majority_vote(answers[:k], _same) for k in range(1, len(answers) + 1)]
         winners: dict[str, str | None] = {}
         for name, rule in RULES.items():
             voters = _voters(votes, rule)
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _voters(votes: Sequence[Votes], rule: Rule) -> int:
+def _voters(votes: Sequence[VoteResult], rule: Rule) -> int:
     """How many samples the rule asks for, given the votes after each of them."""
     for k, vote in enumerate(votes[:-1], 1):
         if rule([*vote.weights.values()], len(votes) - k):

@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
     task, item = parse_problem(args.problem)
     model, tokenizer = load_model(args.model)
     plain = BestOfN(load_scorer(args.prm), tokenizer=tokenizer, n=1)
-    guided = make_strategy(args, tokenizer, task.distinct)
+    guided = make_strategy(args, tokenizer, task.state_key)
     print(painted(printable(item.prompt.strip()), "bold"))
     for title, strategy, temperature in (
         ("greedy", plain, 0.0),

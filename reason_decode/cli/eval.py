@@ -105,7 +105,7 @@ def _write(args: Namespace, result: dict[str, Any]) -> None:
 def _solve(args: Namespace, task: Task, items: list[Item], kept: ResumableRun) -> list[FailedItem]:
     """Do what is not done yet; the items that could not be done, which are printed."""
     budget = args.max_new_tokens or task.max_new_tokens
-    solve = make_solve(args, budget, task.distinct)
+    solve = make_solve(args, budget, task.state_key)
     batches = answered(
         solve,
         items,

@@ -141,11 +141,11 @@ def check_decoding(args: Namespace) -> None:
 def make_strategy(
     args: Namespace,
     tokenizer: PreTrainedTokenizerBase,
-    distinct: Callable[[Sequence[str]], Hashable] | None = None,
+    state_key: Callable[[Sequence[str]], Hashable] | None = None,
 ) -> Any:
     """The strategy that the options name, or ``None`` for plain ``generate``.
 
-    ``distinct`` is the task's, for ``StepSearch``; of prompts from a file nothing is known.
+    ``state_key`` is the task's, for ``StepSearch``; of prompts from a file nothing is known.
     The models that guide are loaded only where the strategy has use for them.
     """
     if args.strategy in PLAIN:
@@ -153,7 +153,11 @@ def make_strategy(
     if args.strategy == "self-consistency":
         weigh = None if args.weigh is None else load_verifier(args.prm)
         return SelfConsistency(
-            tokenizer=tokenizer, n=args.n, weigh=weigh, stop=args.stop, max_tokens=args.max_tokens
+            tokenizer=tokenizer,
+            n=args.n,
+            scorer=weigh,
+            early_stop=args.stop,
+            max_tokens=args.max_tokens,
         )
     if args.strategy == "rationale-guided":
         return RationaleGuided(
@@ -179,6 +183,6 @@ def make_strategy(
         margin=args.margin,
         lookahead=args.lookahead,
         max_tokens=args.max_tokens,
-        distinct=distinct,
+        state_key=state_key,
         **reduce,
     )

@@ -14,14 +14,14 @@ __all__ = ["make_solve"]
 def make_solve(
     args: Namespace,
     max_new_tokens: int,
-    distinct: Callable[[Sequence[str]], Hashable] | None = None,
+    state_key: Callable[[Sequence[str]], Hashable] | None = None,
 ) -> Completer:
     """What the options ask for.
 
     Args:
         args: of ``add_decoding`` and ``add_served``.
         max_new_tokens: tokens a solution may have.
-        distinct: see ``StepSearch``.
+        state_key: see ``StepSearch``.
 
     Raises:
         ValueError: options that do not go together.
@@ -33,7 +33,7 @@ def make_solve(
     return local(
         model,
         tokenizer,
-        make_strategy(args, tokenizer, distinct),
+        make_strategy(args, tokenizer, state_key),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=args.seed,

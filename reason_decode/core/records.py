@@ -1,7 +1,7 @@
-"""What a decoding run leaves behind: candidates, traces, cost.
+"""Records of a decoding run: steps, candidates, traces, and cost in tokens.
 
 Dimension letters used in every docstring of the library:
-b prompts, n candidates a prompt, s steps, t tokens, h hidden size, v vocabulary.
+b prompts, n candidates per prompt, s steps, t tokens, h hidden size, v vocabulary.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Step:
-    """One candidate for the next step, as a step-wise search saw it.
+    """One candidate for the next step in one round of a step search.
 
     Args:
         text: the step, without its separator.
-        score: what the scorer said of this step; ``None`` where nothing was scored.
-        total: the trajectory's score with this step; ``None`` where nothing was scored.
-        parent: index of the step that it continues among those of the round before; ``None`` in
-            the first round.
-        kept: whether the search went on with it.
+        score: the scorer's score of this step; ``None`` where nothing was scored.
+        total: the score of the trajectory that ends with this step; ``None`` where nothing was
+            scored.
+        parent: index, in the round before, of the step that this one continues; ``None`` in the
+            first round.
+        kept: whether the search continued with it.
         finished: whether it ended the solution.
         tokens: number of tokens sampled for it.
-        rationale: what a rationale model wrote before it; ``None`` if none was asked.
-        ahead: what the generator went on to say and ``total`` was judged by; ``None`` if nobody
-            looked.
+        rationale: text that a rationale model wrote before it; ``None`` if none was asked.
+        lookahead_text: greedy continuation that ``total`` was scored by; ``None`` without
+            lookahead.
 
     Example:
         >>> from reason_decode import Step
@@ -40,7 +41,7 @@ class Step:
     finished: bool
     tokens: int
     rationale: str | None = None
-    ahead: str | None = None
+    lookahead_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Candidate:
     """One whole solution of a prompt.
 
     Args:
-        text: the continuation of the prompt, special tokens removed.
+        text: the continuation of the prompt, without special tokens.
         steps: the text, split into steps.
-        scores: one number a step (process reward) or one in all (outcome reward); empty if
-            unscored.
+        scores: one number per step (process reward) or one for the solution (outcome reward); empty
+            if unscored.
         total: the number that the strategy ranked by; ``None`` if unscored.
-        finished: ended by itself (end of sequence), not by the token budget.
+        finished: whether it ended by itself (end of sequence) rather than by the token budget.
         tokens: number of tokens sampled for it.
         answer: the final answer read from the text; ``None`` if none was looked for or found.
 
@@ -74,18 +75,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trace:
-    """What happened for one prompt: every candidate, every round of a search, the choice.
+    """Record of decoding one prompt: the candidates, the rounds of a search, and the choice.
 
     Args:
         prompt: the prompt's text.
         strategy: the strategy's class name.
         candidates: the whole solutions that were compared.
         chosen: indices into ``candidates``, the best first.
-        rounds: for step-wise search, the candidates of each round in order; else empty.
-        votes: for voting strategies, answer -> weight; else empty.
+        rounds: the candidate steps of each round of a step search; empty for other strategies.
+        votes: answer -> weight for voting strategies; empty for others.
 
     Raises:
-        ValueError: a step continues none of the round before.
+        ValueError: the ``parent`` of a step is not an index into the round before.
 
     Example:
         >>> import json
@@ -111,7 +112,7 @@ class Trace:
                     )
                 if step.parent is not None and not 0 <= step.parent < len(before):
                     raise ValueError(
-                        f"got parent={step.parent} in round {k}; the one before has "
+                        f"got parent={step.parent} in round {k}; the round before has "
                         f"{len(before)} steps"
                     )
 
@@ -125,18 +126,18 @@ class Trace:
         return asdict(self)
 
     def _repr_html_(self) -> str:
-        """The trace's page in a frame, which is what a notebook shows of it."""
-        # A room above this one, which only a notebook that shows a trace has need of.
+        """The trace as an interactive page in a frame, for notebooks."""
+        # The viewer is a higher room; only a notebook that shows a trace needs it.
         from reason_decode.viewer import inline
 
         return inline(self)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Trace":
-        """The trace of which ``to_dict`` made this, read back from JSON perhaps.
+        """The trace that ``to_dict`` turned into ``saved``, possibly by way of JSON.
 
         Raises:
-            TypeError: fields are missing, or there are others.
+            TypeError: fields are missing or unknown.
         """
         fields = dict(saved)
         fields["candidates"] = tuple(
@@ -155,7 +156,7 @@ class Cost:
     Args:
         prefill: prompt tokens read by the generator.
         decode: sampled tokens fed back to the generator.
-        sampled: tokens sampled (each candidate's last one is sampled but never fed back).
+        sampled: tokens sampled (the last token of each candidate is sampled but never fed back).
         scorer: tokens read by the scorer.
 
     Example:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 class StepSplitter:
     r"""Splits a solution into steps at a separator.
 
-    ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are no steps.
+    ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are dropped.
 
     Args:
-        separator: the text that ends a step: ``"\n"`` for a step a line, ``"\n\n"`` for paragraphs.
+        separator: the text that ends a step: ``"\n"`` for one step per line, ``"\n\n"`` for one
+            per paragraph.
 
     Raises:
-        ValueError: the separator is no text, or empty.
+        ValueError: the separator is not text, or empty.
 
     Example:
         >>> from reason_decode import StepSplitter
@@ -34,10 +35,10 @@ class StepSplitter:
             )
 
     def split(self, text: str) -> list[str]:
-        """The steps of a text in order, without separators and surrounding white space."""
+        """Steps of a text in order, without separators and surrounding white space."""
         pieces = (piece.strip() for piece in text.split(self.separator))
         return [piece for piece in pieces if piece]
 
     def complete(self, text: str) -> list[str]:
-        """The steps of a text that is still growing: those that a separator has ended."""
+        """Steps of an unfinished text: those that a separator has ended."""
         return self.split(text.rpartition(self.separator)[0])

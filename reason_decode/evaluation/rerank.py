@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.voting import weighted
+from reason_decode.core.voting import weighted_vote
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import Reduce, Scorer, check_text, reduce_scores
 from reason_decode.tasks.builtin import Task
@@ -100,7 +100,7 @@ def rerank(
         totals = _totals(problem, scorer, reduce)
         best = max(range(len(totals)), key=totals.__getitem__)
         answers = [extract_answer(text) for text in problem.texts]
-        vote = weighted(answers, totals).representative
+        vote = weighted_vote(answers, totals).representative
         rows.append(
             {
                 "id": problem.id,

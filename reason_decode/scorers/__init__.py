@@ -44,7 +44,7 @@ time (`tests/scorers/test_prm_formats.py`); the weights themselves could not be 
   model finds a step
 - `RankingModel.from_pretrained(path_or_id)`: whole solutions, to weigh votes
 - `NGramRanker.from_pretrained(folder)`: the same without a network, trained in two minutes
-  (`SelfConsistency(weigh=ranker)`); it sees words, the form of the answer, and which of a
+  (`SelfConsistency(scorer=ranker)`); it sees words, the form of the answer, and which of a
   solution's own equations hold (`scorers.equations`)
 - `EndpointVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
   of each step whether it is right

@@ -56,7 +56,7 @@ class RankingModel(Reader):
     r"""Scores a solution by the mean of its hidden states: ``head(mean_t h_t)``, in (0, 1).
 
     It is trained on pairs of a right and a wrong solution of one problem, and is there to weigh
-    votes: ``SelfConsistency(weigh=ranker)`` is adaptive self-consistency. The mean goes over the
+    votes: ``SelfConsistency(scorer=ranker)`` is adaptive self-consistency. The mean goes over the
     tokens of the solution. A causal model reads it behind the prompt, an encoder as a pair:
     ``[cls] prompt [sep] solution [sep]``, of which it reads the ends where both are too long.
 
@@ -87,7 +87,7 @@ class RankingModel(Reader):
         >>> (score,) = ranker.score(["1 + 2 =\n"], ["3"])  # its head is new, and has learnt nothing
         >>> 0 < float(score) < 1
         True
-        >>> vote = SelfConsistency(tokenizer=t.tokenizer, n=16, weigh=ranker)
+        >>> vote = SelfConsistency(tokenizer=t.tokenizer, n=16, scorer=ranker)
     """
 
     per_step = False

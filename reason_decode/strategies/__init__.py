@@ -28,8 +28,8 @@ print(out.traces[0].best.steps, out.cost)
 
 `max_tokens=` caps what is sampled of a prompt over all its candidates, in `BestOfN`,
 `SelfConsistency` and `StepSearch`; what has been found by then wins. `StepSearch(lookahead=k)`
-ranks a step by the score of where greedy decoding goes in k more. `SelfConsistency(stop=0.93)` asks
-for fewer samples where the vote is clear.
+ranks a step by the score of where greedy decoding goes in k more. `SelfConsistency(early_stop=0.93)`
+asks for fewer samples where the vote is clear.
 
 ## Streams
 

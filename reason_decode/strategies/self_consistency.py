@@ -11,14 +11,14 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.core.records import Candidate, Cost, Trace
 from reason_decode.core.steps import StepSplitter
 from reason_decode.core.voting import (
-    Form,
-    Stop,
-    check_form,
-    check_stop,
-    majority,
+    EarlyStop,
+    VoteWeighting,
+    check_early_stop,
+    check_vote_weighting,
+    majority_vote,
     should_stop,
     vote_weight,
-    weighted,
+    weighted_vote,
 )
 from reason_decode.generation.engine import Branch, Generation
 from reason_decode.models.tokenization import decode
@@ -46,20 +46,20 @@ class SelfConsistency(Strategy):
     r"""Sample n solutions of each prompt and return one with the answer that wins the vote.
 
     ``argmax_a sum_i w_i [answer_i = a]`` with w_i = 1, or made of the scorer's reduced score s_i
-    under ``weigh``. Of the winners the one of greatest weight is returned, the first of equals.
+    under ``scorer``. Of the winners the one of greatest weight is returned, the first of equals.
     Solutions without an answer do not vote.
 
     Args:
         tokenizer: the generator's.
         n: solutions a prompt.
-        weigh: a scorer whose score (at least 0) weighs a solution's vote; ``None``: one vote each.
+        scorer: a scorer whose score (at least 0) weighs a solution's vote; ``None``: one vote each.
         answers: reads the answer of a solution's text; ``None`` if it has none.
         reduce: how step scores become one.
-        form: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
+        vote_weighting: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
             ``RankingModel``'s or ``NGramRanker``'s (adaptive self-consistency), else "s".
-        stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``, until
-            the rest could not change the winner of a plain vote; a probability such as 0.95, until
-            it is so probable that they would not; ``None``: never.
+        early_stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``,
+            until the rest could not change the winner of a plain vote; a probability such as 0.95,
+            until it is so probable that they would not; ``None``: never.
         max_tokens: at most so many are sampled of a prompt, over all its solutions, an eighth of n
             at a time; what was sampled by then votes. ``None``: no cap.
 
@@ -85,21 +85,21 @@ class SelfConsistency(Strategy):
     _: KW_ONLY
     tokenizer: PreTrainedTokenizerBase
     n: int = 8
-    weigh: Scorer | None = None
+    scorer: Scorer | None = None
     answers: Callable[[str], str | None] = extract_answer
     reduce: Reduce = "prod"
-    form: Form | None = None
-    stop: Stop | None = None
+    vote_weighting: VoteWeighting | None = None
+    early_stop: EarlyStop | None = None
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_parts(self, **({} if self.weigh is None else {"weigh": self.weigh}))
+        check_parts(self, **({} if self.scorer is None else {"scorer": self.scorer}))
         check_positive(n=self.n)
         check_caps(max_tokens=self.max_tokens)
         check_reduce(self.reduce)
-        if getattr(self.weigh, "in_nats", False) or getattr(self.weigh, "raw", False):
+        if getattr(self.scorer, "in_nats", False) or getattr(self.scorer, "raw", False):
             raise ValueError(
-                f"got weigh={type(self.weigh).__name__} whose scores may be negative, and votes "
+                f"got scorer={type(self.scorer).__name__} whose scores may be negative, and votes "
                 "weigh 0 or more; pass a scorer of probabilities, such as LikelihoodScorer in "
                 "place of log-probabilities and raw=False in place of raw rewards"
             )
@@ -108,18 +108,18 @@ class SelfConsistency(Strategy):
                 f"got answers={self.answers!r:.80}; pass a function from a solution's text to its "
                 "answer or None, such as extract_answer"
             )
-        check_stop(self.stop)
-        check_form(self.form)
+        check_early_stop(self.early_stop)
+        check_vote_weighting(self.vote_weighting)
         check_budget(self.max_tokens, num_parallel(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, read the answers, vote."""
         check_count(generation, self.n, 1, "one winner a vote")
         splitter, session = StepSplitter(), None
-        if self.weigh is not None:
-            splitter = self.weigh.splitter
-            session = self.weigh.open(prompt_texts(generation, self.tokenizer))
-        enough = None if self.stop is None else self._enough()
+        if self.scorer is not None:
+            splitter = self.scorer.splitter
+            session = self.scorer.open(prompt_texts(generation, self.tokenizer))
+        enough = None if self.early_stop is None else self._enough()
         pool = sample_pool(generation, self.tokenizer, splitter, self.n, self.max_tokens, enough)
         traces, read = self.pick(pool, session)
         sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
@@ -141,7 +141,7 @@ class SelfConsistency(Strategy):
         traces: list[Trace] = []
         for prompt, group in zip(pool.prompts, candidates, strict=True):
             group = [replace(c, answer=self.answers(c.text)) for c in group]
-            vote = weighted([c.answer for c in group], [self._weight(c) for c in group])
+            vote = weighted_vote([c.answer for c in group], [self._weight(c) for c in group])
             name = type(self).__name__
             traces.append(
                 Trace(prompt, name, tuple(group), (vote.representative,), votes=vote.weights)
@@ -151,8 +151,8 @@ class SelfConsistency(Strategy):
     def _weight(self, candidate: Candidate) -> float:
         if candidate.total is None:
             return 1.0
-        ranked = isinstance(self.weigh, RankingModel | NGramRanker)
-        return vote_weight(candidate.total, self.form or ("1+s" if ranked else "s"))
+        ranked = isinstance(self.scorer, RankingModel | NGramRanker)
+        return vote_weight(candidate.total, self.vote_weighting or ("1+s" if ranked else "s"))
 
     def _enough(self) -> Callable[[int, Sequence[Branch]], bool]:
         """Tells of each prompt whether its vote may stop with what was just sampled."""
@@ -160,7 +160,7 @@ class SelfConsistency(Strategy):
 
         def enough(prompt: int, fresh: Sequence[Branch]) -> bool:
             answers[prompt] += [self.answers(decode(self.tokenizer, x.tokens)) for x in fresh]
-            votes = majority(answers[prompt]).weights
-            return should_stop([*votes.values()], self.n - len(answers[prompt]), self.stop)
+            votes = majority_vote(answers[prompt]).weights
+            return should_stop([*votes.values()], self.n - len(answers[prompt]), self.early_stop)
 
         return enough

@@ -55,7 +55,7 @@ class StepSearch(Strategy):
         reduce: how step scores become one number: "prod", "min", "last" or "mean". The last step
             is judged knowing all before it, and a search that trusts it forgives an early step
             which was doubted, but went well.
-        distinct: of a trajectory's steps, what its future depends on; of those kept for a prompt,
+        state_key: of a trajectory's steps, what its future depends on; of those kept for a prompt,
             no two have the same. ``None``: only equal texts are the same.
         margin: trajectories whose score is lower than their subtree's best by more are dropped, so
             that a search that has found its way stops paying for the others; ``None``: none are.
@@ -89,7 +89,7 @@ class StepSearch(Strategy):
     max_tokens: int | None = None
     lookahead: int = 0
     reduce: Reduce = "last"
-    distinct: Callable[[Sequence[str]], Hashable] | None = None
+    state_key: Callable[[Sequence[str]], Hashable] | None = None
     margin: float | None = None
 
     def __post_init__(self) -> None:
@@ -109,10 +109,10 @@ class StepSearch(Strategy):
             isinstance(self.margin, int | float) and self.margin >= 0
         ):
             raise ValueError(f"got margin={self.margin!r}; need 0 or more, or None to drop nothing")
-        if self.distinct is not None and not callable(self.distinct):
+        if self.state_key is not None and not callable(self.state_key):
             raise ValueError(
-                f"got distinct={self.distinct!r:.80}; pass a function from a trajectory's steps to "
-                "what its future depends on, or None"
+                f"got state_key={self.state_key!r:.80}; pass a function from a trajectory's steps "
+                "to what its future depends on, or None"
             )
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
@@ -224,8 +224,8 @@ class _Search:
             if scores:
                 whole = torch.cat([paths[i].scores, scores[0]])
                 total = float(reduce_scores([whole], self.strategy.reduce)[0])
-                ahead = self.splitter.separator.join(said[i])
-                paths[i] = replace(paths[i], total=total, ahead=ahead)
+                lookahead_text = self.splitter.separator.join(said[i])
+                paths[i] = replace(paths[i], total=total, lookahead_text=lookahead_text)
         # Of nothing new nothing is read; but it is from here that keep() goes on.
         self.session.score([[[]] for _ in paths])
         rest = iter(paths)
@@ -326,16 +326,16 @@ class _Search:
         return [((p, place), sampled_at[path]) for place, path in enumerate(best) if not path.ended]
 
     def _dedupe(self, ranked: list[Trajectory]) -> list[Trajectory]:
-        """The best of those that the strategy's ``distinct`` holds for the same."""
-        distinct = self.strategy.distinct
-        if distinct is None:
+        """The best of those that the strategy's ``state_key`` holds for the same."""
+        state_key = self.strategy.state_key
+        if state_key is None:
             return ranked
         first: dict[Hashable, Trajectory] = {}
         for path in ranked:
-            key = distinct(path.steps)
+            key = state_key(path.steps)
             if not isinstance(key, Hashable):
                 raise TypeError(
-                    f"got a {type(key).__name__} from distinct, which cannot be looked up; let it "
+                    f"got a {type(key).__name__} from state_key, which cannot be looked up; let it "
                     "return a tuple, a frozenset or text"
                 )
             first.setdefault(key, path)
@@ -364,7 +364,7 @@ class _Search:
             finished=path.finished,
             tokens=len(path.branch.tokens),
             rationale=self.rationales[row],
-            ahead=path.ahead,
+            lookahead_text=path.lookahead_text,
         )
 
 

@@ -22,7 +22,7 @@ class Trajectory:
         total: what it is ranked by.
         branch: where it can go on; ``None`` of a prompt alone.
         tree: the subtree that it belongs to.
-        ahead: what the generator went on to say when it was looked ahead.
+        lookahead_text: what the generator went on to say when it was looked ahead.
     """
 
     tokens: Tensor
@@ -32,7 +32,7 @@ class Trajectory:
     total: float
     branch: Branch | None
     tree: int = 0
-    ahead: str | None = None
+    lookahead_text: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -45,7 +45,7 @@ class Task:
             ``ValueError`` where there is none.
         grade: whether a text solves a problem.
         max_new_tokens: a budget that the embedded default's solutions stay within.
-        distinct: what the future of a solution depends on, given its steps; see ``StepSearch``.
+        state_key: what the future of a solution depends on, given its steps; see ``StepSearch``.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Task:
     item: Callable[[Mapping[str, Any]], Item]
     grade: Callable[[Item, str], bool]
     max_new_tokens: int
-    distinct: Callable[[Sequence[str]], Hashable] | None = None
+    state_key: Callable[[Sequence[str]], Hashable] | None = None
 
 
 def countdown_item(numbers: countdown.State, target: int = 24, id: int = 0) -> Item:

@@ -44,7 +44,7 @@ reason-decode train nce --model your/model --data samples.jsonl --nat runs/nat -
 
 What they are compared with is `train baseline --method {ft,cot-kd,mix,cl,nt,ul}`; plain
 distillation is `train nce --weigh none`. A ranker, of an encoder or a causal model, learns from the
-same rows which of two solutions is right, and weighs votes (`SelfConsistency(weigh=ranker)`):
+same rows which of two solutions is right, and weighs votes (`SelfConsistency(scorer=ranker)`):
 
 ```
 reason-decode train ranker --model your/encoder --data samples.jsonl --out runs/ranker

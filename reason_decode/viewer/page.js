@@ -13,7 +13,7 @@ function view(k) {
 // All texts of a trace, for the search.
 function textOf(row, k) {
   const { prompt, target, nodes } = view(k);
-  const texts = nodes.flatMap((node) => [node.text, node.answer, node.rationale, node.ahead]);
+  const texts = nodes.flatMap((node) => [node.text, node.answer, node.rationale, node.lookahead_text]);
   return [row.id, row.kind, prompt, target, ...texts].filter(Boolean).join("\n");
 }
 

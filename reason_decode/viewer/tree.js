@@ -114,7 +114,7 @@ class Tree {
   more(node) {
     const pairs = [
       ["Rationale", node.rationale],
-      ["Ahead", node.ahead],
+      ["Ahead", node.lookahead_text],
     ].filter(([, text]) => text !== undefined);
     if (!pairs.length) return null;
     return make("dl", { class: "more" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, block(text))]));

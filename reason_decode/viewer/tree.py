@@ -29,7 +29,7 @@ class Node:
         why: what the trace says of its fate, in words; empty where its state says all.
         answer: read from a whole candidate.
         rationale: written before a step.
-        ahead: what the generator went on to say when it was looked ahead.
+        lookahead_text: greedy continuation of the step that ``total`` was scored by.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Node:
     why: str = ""
     answer: str | None = None
     rationale: str | None = None
-    ahead: str | None = None
+    lookahead_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _searched(trace: Trace) -> list[Node]:
                     finished=step.finished,
                     why="" if chosen else _fate(step, steps),
                     rationale=step.rationale,
-                    ahead=step.ahead,
+                    lookahead_text=step.lookahead_text,
                 )
             )
         start = begin

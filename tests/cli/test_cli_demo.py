@@ -17,7 +17,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
     monkeypatch.setattr(demo, "load_scorer", lambda name: TableScorer(lambda step: 1.0))
     monkeypatch.setattr(demo, "BestOfN", lambda scorer, tokenizer, n: plain)
-    monkeypatch.setattr(demo, "make_strategy", lambda args, tokenizer, distinct: guided)
+    monkeypatch.setattr(demo, "make_strategy", lambda args, tokenizer, state_key: guided)
 
 
 def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str]):

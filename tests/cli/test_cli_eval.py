@@ -11,7 +11,7 @@ from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
     monkeypatch.setattr(solve, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
-    monkeypatch.setattr(solve, "make_strategy", lambda args, tokenizer, distinct: guided)
+    monkeypatch.setattr(solve, "make_strategy", lambda args, tokenizer, state_key: guided)
 
 
 def test_a_table_is_printed_and_the_result_written(

@@ -45,8 +45,8 @@ def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
     assert made(monkeypatch, "--max-tokens", "900").max_tokens == 900
     early = ["--strategy", "self-consistency", "--stop"]
     vote = made(monkeypatch, *early, "0.9", "--weigh", "prm")
-    assert (vote.stop, vote.weigh) == (0.9, JUDGE)
-    assert made(monkeypatch, *early, "decided").stop == "decided"
+    assert (vote.early_stop, vote.scorer) == (0.9, JUDGE)
+    assert made(monkeypatch, *early, "decided").early_stop == "decided"
 
 
 def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPatch):

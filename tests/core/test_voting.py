@@ -1,80 +1,82 @@
-"""Votes: who wins, who ties, who never wins, what is refused."""
+"""VoteResult: who wins, who ties, who never wins, what is refused."""
 
 import math
 
 import pytest
 
 from reason_decode.core.voting import (
-    Votes,
-    check_stop,
-    decided,
+    VoteResult,
+    check_early_stop,
     hold_probability,
-    majority,
+    is_decided,
+    majority_vote,
     should_stop,
-    weighted,
+    weighted_vote,
 )
 
 
 def test_majority_counts_equal_answers_together():
-    votes = majority(["2", "1/2", "0.5", "2", "50%"])
-    assert votes == Votes("1/2", {"2": 2.0, "1/2": 3.0}, (1, 2, 4), 1)
+    votes = majority_vote(["2", "1/2", "0.5", "2", "50%"])
+    assert votes == VoteResult("1/2", {"2": 2.0, "1/2": 3.0}, (1, 2, 4), 1)
 
 
 def test_a_tie_goes_to_the_answer_that_appeared_first():
-    assert majority(["b", "a", "a", "b"]).answer == "b"
-    assert weighted(["b", "a"], [0.0, 0.0]).answer == "b"
+    assert majority_vote(["b", "a", "a", "b"]).answer == "b"
+    assert weighted_vote(["b", "a"], [0.0, 0.0]).answer == "b"
 
 
 def test_none_wins_only_when_nobody_answers():
-    assert majority([None, None, "7"]) == Votes("7", {"7": 1.0}, (2,), 2)
-    assert weighted([None, "7"], [9.0, 0.0]).answer == "7"
-    assert weighted([None, None], [0.1, 0.2]) == Votes(None, {}, (0, 1), 1)
+    assert majority_vote([None, None, "7"]) == VoteResult("7", {"7": 1.0}, (2,), 2)
+    assert weighted_vote([None, "7"], [9.0, 0.0]).answer == "7"
+    assert weighted_vote([None, None], [0.1, 0.2]) == VoteResult(None, {}, (0, 1), 1)
 
 
 def test_weights_decide_and_the_heaviest_voter_represents():
-    votes = weighted(["1", "2", "1", "2", "2"], [0.9, 0.5, 0.9, 0.6, 0.6])
+    votes = weighted_vote(["1", "2", "1", "2", "2"], [0.9, 0.5, 0.9, 0.6, 0.6])
     assert votes.answer == "1"
-    assert weighted(["1", "2", "2", "2"], [0.9, 0.25, 0.5, 0.5]).representative == 2
+    assert weighted_vote(["1", "2", "2", "2"], [0.9, 0.25, 0.5, 0.5]).representative == 2
 
 
 def test_equal_weights_are_a_majority():
     answers = ["3", None, "4", "8/2", "3", "4"]
-    assert weighted(answers, [1.0] * 6) == majority(answers)
+    assert weighted_vote(answers, [1.0] * 6) == majority_vote(answers)
 
 
 def test_the_sum_does_not_depend_on_the_order_of_voters():
     weights = [0.1] * 10 + [1e16, 1.0]
-    forward = weighted(["a"] * 12, weights).weights["a"]
-    assert forward == weighted(["a"] * 12, weights[::-1]).weights["a"] == math.fsum(weights)
+    forward = weighted_vote(["a"] * 12, weights).weights["a"]
+    assert forward == weighted_vote(["a"] * 12, weights[::-1]).weights["a"] == math.fsum(weights)
 
 
 def test_the_equality_may_be_the_callers():
-    assert majority(["Cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights == {
+    assert majority_vote(["Cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights == {
         "Cat": 1.0,
         "car": 1.0,
         "dog": 1.0,
     }
-    assert majority(["cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights["cat"] == 2.0
+    assert (
+        majority_vote(["cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights["cat"] == 2.0
+    )
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -0.5])
 def test_a_bad_weight_is_named(weight: float):
     with pytest.raises(ValueError, match="candidate 1 has the weight"):
-        weighted(["a", None], [1.0, weight])
+        weighted_vote(["a", None], [1.0, weight])
 
 
 def test_lengths_are_checked():
     with pytest.raises(ValueError, match="got 1 weights for 2 answers"):
-        weighted(["a", "b"], [1.0])
+        weighted_vote(["a", "b"], [1.0])
     with pytest.raises(ValueError, match="got no answers"):
-        majority([])
+        majority_vote([])
 
 
 def test_a_vote_is_decided_when_the_rest_cannot_change_it():
-    assert decided([3.0, 1.0], left=1)
-    assert not decided([3.0, 1.0], left=2)
-    assert decided([1.0], left=0)
-    assert not decided([], left=0)
+    assert is_decided([3.0, 1.0], remaining=1)
+    assert not is_decided([3.0, 1.0], remaining=2)
+    assert is_decided([1.0], remaining=0)
+    assert not is_decided([], remaining=0)
 
 
 def _held(counts: tuple[int, ...], left: int) -> float:
@@ -118,21 +120,21 @@ def test_of_many_voters_it_is_the_integral_over_how_two_answers_share_them(
 
 
 def test_without_voters_left_a_lead_holds_and_without_end_it_is_the_published_one() -> None:
-    assert hold_probability([3.0, 1.0], left=0) == 1.0
+    assert hold_probability([3.0, 1.0], remaining=0) == 1.0
     # P(p > 1/2) for p ~ Beta(4, 2), by 5 coins of which at most 3 show heads.
-    assert hold_probability([3.0, 1.0], left=2000) == pytest.approx(26 / 32, abs=1e-3)
-    assert hold_probability([], left=3) == 0.0
+    assert hold_probability([3.0, 1.0], remaining=2000) == pytest.approx(26 / 32, abs=1e-3)
+    assert hold_probability([], remaining=3) == 0.0
 
 
 def test_each_rule_stops_where_it_says() -> None:
-    assert not should_stop([9.0], left=0, stop=None)
-    assert should_stop([2.0], left=6, stop=0.9)
-    assert not should_stop([1.0], left=7, stop=0.9)
-    assert not should_stop([2.0], left=6, stop="decided")
-    assert should_stop([2.0, 1.0], left=0, stop=0.9)
+    assert not should_stop([9.0], remaining=0, early_stop=None)
+    assert should_stop([2.0], remaining=6, early_stop=0.9)
+    assert not should_stop([1.0], remaining=7, early_stop=0.9)
+    assert not should_stop([2.0], remaining=6, early_stop="decided")
+    assert should_stop([2.0, 1.0], remaining=0, early_stop=0.9)
 
 
 @pytest.mark.parametrize("stop", [0.5, 1.0, 1, "soon", True])
 def test_other_rules_are_refused(stop: object):
     with pytest.raises(ValueError, match="allowed are 'decided', a probability"):
-        check_stop(stop)
+        check_early_stop(stop)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.core.voting import weighted
+from reason_decode.core.voting import weighted_vote
 from reason_decode.evaluation.curves import (
     Samples,
     accuracy_curves,
@@ -55,7 +55,7 @@ def test_votes_come_near_the_mean_over_all_draws(seed: int, weighed: bool):
     said = [None if answer is None else str(answer) for answer in answers]
 
     def elected(order: Sequence[int]) -> bool:
-        vote = weighted([said[i] for i in order], [weights[i] for i in order])
+        vote = weighted_vote([said[i] for i in order], [weights[i] for i in order])
         return correct[order[vote.representative]]
 
     found = vote_curve(

@@ -38,7 +38,7 @@ from reason_decode import (
     extract_answer,
     same_answer,
 )
-from reason_decode.core.voting import majority
+from reason_decode.core.voting import majority_vote
 from reason_decode.scorers import RationaleWriter
 from reason_decode.strategies.load import generate_from_settings
 from reason_decode.tiny import WEIGHTS, Tiny
@@ -88,18 +88,21 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     "half a lookahead": (of(StepSearch, PRM, lookahead=1.5), "got lookahead=1.5"),
     "margin is no number": (of(StepSearch, PRM, margin=math.nan), "got margin=nan; need 0 or more"),
     "margin is text": (of(StepSearch, PRM, margin="1"), "got margin='1'; need 0 or more"),
-    "distinct is text": (of(StepSearch, PRM, distinct="a"), "got distinct='a'; pass a function"),
-    "weighed by a name": (of(SelfConsistency, weigh="prm"), "got weigh='prm'; pass a loaded"),
+    "state_key is text": (of(StepSearch, PRM, state_key="a"), "got state_key='a'; pass a function"),
+    "weighed by a name": (of(SelfConsistency, scorer="prm"), "got scorer='prm'; pass a loaded"),
     "answers is text": (of(SelfConsistency, answers="x"), "got answers='x'; pass a function"),
-    "stop is no number": (of(SelfConsistency, stop=math.nan), "got stop=nan; allowed are 'dec"),
+    "early_stop is no number": (
+        of(SelfConsistency, early_stop=math.nan),
+        "got early_stop=nan; allowed are 'dec",
+    ),
     "rationales of a PRM": (of(RationaleGuided, PRM), "writes no rationales; pass a RationaleS"),
     "a streamer's name": (of(BestOfN, PRM, streamer="x"), r"got streamer='x'; pass one with put"),
     "weighed by nats": (
-        lambda t: SelfConsistency(tokenizer=t.tokenizer, weigh=in_nats(t), reduce="mean"),
+        lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=in_nats(t), reduce="mean"),
         "scores may be negative, and votes weigh 0 or more; pass a scorer of prob",
     ),
     "weighed by raw rewards": (
-        lambda t: SelfConsistency(tokenizer=t.tokenizer, weigh=raw_orm(t)),
+        lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=raw_orm(t)),
         "raw=False in place of raw rewards",
     ),
     "one prompt as text": (lambda t: t.prm.score("ab", ["x", "y"]), r"prompts=\['ab'\]"),
@@ -158,7 +161,7 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
         "batch_size=-1; need .* batches of at least 1",
     ),
     "an answer that is no text": (
-        lambda t: majority(["1", ["2"]]),  # pyright: ignore
+        lambda t: majority_vote(["1", ["2"]]),  # pyright: ignore
         r"candidate 1 has the answer \['2'\]; need text or None",
     ),
     "a published strategy without a tokenizer": (
@@ -275,9 +278,9 @@ def test_tokens_without_end_are_allowed_where_time_is_not(tiny: Tiny):
 
 def test_what_cannot_be_looked_up_is_named(tiny: Tiny):
     # Regression: "unhashable type: 'list'" out of the middle of a search.
-    search = StepSearch(t := tiny.prm, tokenizer=tiny.tokenizer, n=2, distinct=list)  # pyright: ignore
+    search = StepSearch(t := tiny.prm, tokenizer=tiny.tokenizer, n=2, state_key=list)  # pyright: ignore
     assert search.scorer is t
-    with pytest.raises(TypeError, match="got a list from distinct, .* return a tuple"):
+    with pytest.raises(TypeError, match="got a list from state_key, .* return a tuple"):
         tiny.model.generate(LONG, do_sample=True, max_new_tokens=4, custom_generate=search)
 
 

@@ -122,7 +122,7 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
         ["generate", "--input"],
         written("x", GOOD),
         ["--strategy", "self-consistency", "--stop", "2"],
-        "got stop=2.0; allowed",
+        "got early_stop=2.0; allowed",
     ),
     "a table of bytes": (["eval", "--task", "game24", "--data"], written("x", b"\xff" * 99), [],
         "has no column"),

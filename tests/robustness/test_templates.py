@@ -121,7 +121,7 @@ def test_a_scorer_that_cannot_read_the_prompt_costs_no_samples(tiny: Tiny, weigh
     scorer = LikelihoodScorer(tiny.model, words("{{ raise_exception('no') }}"), chat=True)
     own = tiny.tokenizer
     strategy: Any = (
-        SelfConsistency(tokenizer=own, n=2, weigh=scorer)
+        SelfConsistency(tokenizer=own, n=2, scorer=scorer)
         if weighed
         else BestOfN(scorer, tokenizer=own, n=2)
     )

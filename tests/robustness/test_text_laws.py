@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from reason_decode import StepSplitter, extract_answer, same_answer
 from reason_decode.core.answers import answer_value, evaluate
-from reason_decode.core.voting import decided, hold_probability, majority, should_stop, weighted
+from reason_decode.core.voting import (
+    hold_probability,
+    is_decided,
+    majority_vote,
+    should_stop,
+    weighted_vote,
+)
 from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.tiny import Tiny
 
@@ -152,7 +158,7 @@ Vote = tuple[str | None, int]
 def sums(votes: list[Vote]) -> dict[Fraction | None, float]:
     """Weight by value, however the answers are written and in whichever order they came."""
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
-    return {answer_value(a): w for a, w in weighted(answers, weights).weights.items()}
+    return {answer_value(a): w for a, w in weighted_vote(answers, weights).weights.items()}
 
 
 @laws
@@ -161,10 +167,10 @@ def test_the_order_of_samples_changes_nothing_but_ties(votes: list[Vote], random
     shuffled = random.sample(votes, len(votes))
     assert sums(shuffled) == sums(votes)
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
-    first = weighted(answers, weights)
+    first = weighted_vote(answers, weights)
     best = [value for value, w in sums(votes).items() if w == max(sums(votes).values())]
     if len(best) == 1:
-        again = weighted([a for a, _ in shuffled], [float(w) for _, w in shuffled])
+        again = weighted_vote([a for a, _ in shuffled], [float(w) for _, w in shuffled])
         assert answer_value(str(again.answer)) == answer_value(str(first.answer)) == best[0]
     elif best:
         # Of equal groups the one that appeared first.
@@ -176,10 +182,13 @@ def test_the_order_of_samples_changes_nothing_but_ties(votes: list[Vote], random
 @given(VOTES, st.sampled_from([0.125, 0.5, 2.0, 1024.0]))
 def test_weights_times_a_constant_elect_the_same(votes: list[Vote], factor: float):
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
-    one, other = weighted(answers, weights), weighted(answers, [w * factor for w in weights])
-    assert (one.answer, one.members, one.representative) == (
+    one, other = (
+        weighted_vote(answers, weights),
+        weighted_vote(answers, [w * factor for w in weights]),
+    )
+    assert (one.answer, one.voters, one.representative) == (
         other.answer,
-        other.members,
+        other.voters,
         other.representative,
     )
     assert {a: w * factor for a, w in one.weights.items()} == other.weights
@@ -189,13 +198,13 @@ def test_weights_times_a_constant_elect_the_same(votes: list[Vote], factor: floa
 @given(VOTES)
 def test_a_winner_s_voters_gave_its_answer_and_one_of_them_stands_for_it(votes: list[Vote]):
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
-    vote = weighted(answers, weights)
-    assert vote.representative in vote.members
+    vote = weighted_vote(answers, weights)
+    assert vote.representative in vote.voters
     if vote.answer is None:
-        assert not vote.weights and len(vote.members) == len(votes)
+        assert not vote.weights and len(vote.voters) == len(votes)
     else:
-        assert all(same_answer(str(answers[k]), vote.answer) for k in vote.members)
-        total = math.fsum(weights[k] for k in vote.members)
+        assert all(same_answer(str(answers[k]), vote.answer) for k in vote.voters)
+        total = math.fsum(weights[k] for k in vote.voters)
         assert total == vote.weights[vote.answer] == max(vote.weights.values())
 
 
@@ -203,9 +212,9 @@ def test_a_winner_s_voters_gave_its_answer_and_one_of_them_stands_for_it(votes: 
 @given(st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=16))
 def test_a_vote_that_is_decided_elects_no_other(answers: list[str | None]):
     for asked in range(1, len(answers) + 1):
-        so_far = majority(answers[:asked])
+        so_far = majority_vote(answers[:asked])
         if should_stop([*so_far.weights.values()], len(answers) - asked, "decided"):
-            assert so_far.answer == majority(answers).answer
+            assert so_far.answer == majority_vote(answers).answer
             break
 
 
@@ -216,6 +225,6 @@ def test_the_leader_s_chance_is_a_probability_and_certain_once_decided(
 ):
     chance = hold_probability(counts, left)
     assert 0.0 <= chance <= 1.0 + 1e-12
-    if decided(counts, left):
+    if is_decided(counts, left):
         assert chance == pytest.approx(1.0)
     assert hold_probability(counts[::-1], left) == chance

@@ -88,12 +88,12 @@ def test_every_token_is_read_once(tiny: Tiny) -> None:
 
 
 def test_weighs_votes(tiny: Tiny) -> None:
-    weigh = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False, per_step=False)
+    scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False, per_step=False)
     out = tiny.model.generate(
         **tiny.tokenizer(PROMPTS[1:], return_tensors="pt"),
         do_sample=True,
         max_new_tokens=80,
-        custom_generate=SelfConsistency(tokenizer=tiny.tokenizer, n=4, weigh=weigh),
+        custom_generate=SelfConsistency(tokenizer=tiny.tokenizer, n=4, scorer=scorer),
         return_dict_in_generate=True,
     )
     trace = out.traces[0]

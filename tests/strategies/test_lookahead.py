@@ -20,7 +20,7 @@ def test_totals_are_the_scores_of_what_was_looked_ahead(tiny: Tiny) -> None:
         kept: list[str] = []
         for round_ in trace.rounds:
             for step in round_:
-                ahead = step.ahead.split("\n") if step.ahead else []
+                ahead = step.lookahead_text.split("\n") if step.lookahead_text else []
                 seen += bool(ahead)
                 # A step may be nothing but the end of the sequence.
                 texts = [text for text in (*kept, step.text, *ahead) if text]
@@ -41,7 +41,7 @@ def test_what_lies_ahead_is_what_greedy_decoding_says(tiny: Tiny) -> None:
             [f"{PROMPTS[0]}{step.text}\n"],
             do_sample=False,
         )
-        assert traces(said)[0].best.text.strip() == step.ahead
+        assert traces(said)[0].best.text.strip() == step.lookahead_text
 
 
 def test_looking_ahead_of_one_candidate_changes_no_token(tiny: Tiny) -> None:

@@ -31,7 +31,7 @@ def _strategies(tiny: Tiny) -> dict[str, Strategy]:
     rationalyst = RationaleScorer(RationaleWriter(tiny.model, words, max_new_tokens=4))
     return {
         "best-of-n": BestOfN(tiny.prm, tokenizer=words, n=3, reduce="min"),
-        "vote": SelfConsistency(tokenizer=words, n=3, weigh=likely, form="1+s"),
+        "vote": SelfConsistency(tokenizer=words, n=3, scorer=likely, vote_weighting="1+s"),
         "search": StepSearch(tiny.prm, tokenizer=words, n=2, beam_width=2, margin=0.5),
         "rationales": RationaleGuided(rationalyst, tokenizer=words, n=2, max_steps=3),
     }

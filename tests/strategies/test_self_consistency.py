@@ -7,7 +7,7 @@ from transformers import LlamaModel
 
 from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
 from reason_decode.core.records import Trace
-from reason_decode.core.voting import majority, vote_weight
+from reason_decode.core.voting import majority_vote, vote_weight
 from reason_decode.tiny import Tiny
 
 PROMPT = "((1 + 2 * -3) - (4 * 5)) =\n"
@@ -22,16 +22,16 @@ def _vote(tiny: Tiny, strategy: SelfConsistency) -> tuple[ReasoningOutput, Trace
 def test_the_majority_wins_and_its_first_voter_is_returned(tiny: Tiny) -> None:
     out, trace = _vote(tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=9))
     answers = [extract_answer(c.text) for c in trace.candidates]
-    vote = majority(answers)
+    vote = majority_vote(answers)
     assert trace.votes == vote.weights
     assert trace.best.answer == vote.answer
-    assert trace.chosen == (vote.members[0],)
+    assert trace.chosen == (vote.voters[0],)
     text = tiny.tokenizer.decode(out.sequences[0], skip_special_tokens=True)
     assert text == PROMPT + trace.best.text
 
 
 def test_weighed_votes_are_sums_of_scores(tiny: Tiny) -> None:
-    _, trace = _vote(tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=9, weigh=tiny.prm))
+    _, trace = _vote(tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=9, scorer=tiny.prm))
     scores = sum(total(c) for c in trace.candidates if c.answer is not None)
     torch.testing.assert_close(sum(trace.votes.values()), scores)
     assert trace.best.answer is not None
@@ -51,19 +51,19 @@ def test_a_decided_vote_elects_whom_all_would_have(tiny: Tiny) -> None:
         "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =\n",
         "((1 - 2 + 3 - 4) + (5 - 6 * 1 - 1)) =\n",
     ]
-    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=8, stop="decided")
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=8, early_stop="decided")
     out = generate(tiny, strategy, prompts, max_new_tokens=240, temperature=0.3)
     asked = [len(trace.candidates) for trace in traces(out)]
     assert min(asked) < 8
     for trace in traces(out):
         answers = [c.answer for c in trace.candidates]
-        assert trace.best.answer == majority(answers).answer
+        assert trace.best.answer == majority_vote(answers).answer
         others: list[str | None] = ["none of these"] * (8 - len(answers))
-        assert majority([*answers, *others]).answer == trace.best.answer
+        assert majority_vote([*answers, *others]).answer == trace.best.answer
 
 
 def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
-    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, stop=0.9)
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, early_stop=0.9)
     out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=240)
     assert out.cost is not None
     words = tiny.tokenizer([PROMPT, "(1 + 2) =\n"])["input_ids"]
@@ -72,17 +72,17 @@ def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
     assert out.cost.sampled == sampled
 
 
-@pytest.mark.parametrize("form", [None, "s", "1+s", "1+2s"])
-def test_votes_weigh_as_the_form_says(tiny: Tiny, form: Any) -> None:
+@pytest.mark.parametrize("weighting", [None, "s", "1+s", "1+2s"])
+def test_votes_weigh_by_the_given_formula(tiny: Tiny, weighting: Any) -> None:
     ranker = RankingModel(LlamaModel(tiny.model.config), tiny.tokenizer, chat=False)
-    vote = SelfConsistency(tokenizer=tiny.tokenizer, n=5, weigh=ranker, form=form)
+    vote = SelfConsistency(tokenizer=tiny.tokenizer, n=5, scorer=ranker, vote_weighting=weighting)
     _, trace = _vote(tiny, vote)
     for answer, weight in trace.votes.items():
         scores = [c.scores[0] for c in trace.candidates if c.answer == answer]
-        assert weight == pytest.approx(sum(vote_weight(s, form or "1+s") for s in scores))
+        assert weight == pytest.approx(sum(vote_weight(s, weighting or "1+s") for s in scores))
 
 
-def test_an_unknown_form_is_refused(tiny: Tiny) -> None:
-    form: Any = "2s"
-    with pytest.raises(ValueError, match="got form='2s'; allowed are s, 1"):
-        SelfConsistency(tokenizer=tiny.tokenizer, form=form)
+def test_rejects_an_unknown_vote_weighting(tiny: Tiny) -> None:
+    weighting: Any = "2s"
+    with pytest.raises(ValueError, match="got vote_weighting='2s'; allowed are s, 1"):
+        SelfConsistency(tokenizer=tiny.tokenizer, vote_weighting=weighting)

@@ -44,7 +44,9 @@ def test_a_step_names_the_one_that_it_continues(tiny: Tiny, how: dict[str, Any])
                 if step.score is not None:
                     texts, product = (*texts, step.text), product * step.score
                 paths.append((texts, product))
-                assert step.ahead is not None or math.isclose(total(step), product, abs_tol=1e-5)
+                assert step.lookahead_text is not None or math.isclose(
+                    total(step), product, abs_tol=1e-5
+                )
             ends |= {texts for texts, _ in paths}
         assert {candidate.steps for candidate in trace.candidates} <= ends
 
@@ -152,7 +154,9 @@ def test_the_first_round_looks_at_as_many_as_later_ones(tiny: Tiny) -> None:
 
 
 def test_kept_trajectories_differ_in_what_their_future_depends_on(tiny: Tiny) -> None:
-    strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4, distinct=state_key)
+    strategy = StepSearch(
+        tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4, state_key=state_key
+    )
     (trace,) = traces(generate(tiny, strategy, PROMPTS[:1]))
     plain = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4)
     (other,) = traces(generate(tiny, plain, PROMPTS[:1]))

@@ -32,7 +32,7 @@ class NGramRanker:
     """Scores a solution by ``sigmoid(w . x)``, x its words, its answer's form and its equations.
 
     A linear ranker learns in two minutes on one core what a small encoder takes hours for; it has
-    no tokenizer. ``SelfConsistency(weigh=ranker, form="1+s")`` is adaptive self-consistency.
+    no tokenizer. ``SelfConsistency(scorer=ranker)`` is adaptive self-consistency.
 
     Args:
         weights: (b,) float32, one a bucket that features are hashed into.

@@ -65,8 +65,8 @@ def test_a_false_sum_is_seen_whatever_its_numbers() -> None:
 
 def test_it_weighs_votes_as_a_ranker_does(ranker: NGramRanker) -> None:
     words = tiny.load().tokenizer
-    vote = SelfConsistency(tokenizer=words, n=2, weigh=ranker)
-    assert vote.weigh is ranker and vote.form is None
+    vote = SelfConsistency(tokenizer=words, n=2, scorer=ranker)
+    assert vote.scorer is ranker and vote.vote_weighting is None
 
 
 def test_examples_are_true() -> None:
