@@ -32,9 +32,9 @@ from reason_decode import (
     StepSearch,
     tiny,
 )
-from reason_decode.evaluation import TASKS, Item, Task, evaluate
+from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
-from reason_decode.tasks import arithmetic, countdown
+from reason_decode.tasks import TASKS, Item, Task, arithmetic, countdown
 
 # The first eight are run if none are named.
 SETTINGS = (
@@ -135,7 +135,7 @@ def _strategy(setting: str, models: tiny.Tiny, task: Task) -> Any:
 def _check_grading(task: Task, item: Item) -> None:
     problem = countdown.parse_prompt(item.prompt)
     if problem is None:
-        work = [str(line) for line in arithmetic.lines(item.prompt.strip().removesuffix("="))]
+        work = [str(line) for line in arithmetic.solve(item.prompt.strip().removesuffix("="))]
     else:
         work = list(countdown_work.write(random.Random(0), *problem).steps)
     if not task.grade(item, "\n".join(work)) or task.grade(item, "\n".join(work[:-1])):

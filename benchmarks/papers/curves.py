@@ -29,7 +29,7 @@ from torch import Tensor
 from benchmarks.papers.pools import Judge, Pool, Store, fingerprint, sample, score
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.steps import StepSplitter
-from reason_decode.evaluation import TASKS, Samples, accuracy_curves, rerank
+from reason_decode.evaluation import Samples, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_numbers
 from reason_decode.evaluation.metrics import Estimate, bootstrap, gains
 from reason_decode.evaluation.rerank import Sampled, read_samples
@@ -37,6 +37,7 @@ from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Reduce, reduce_scores
 from reason_decode.scorers.prm_formats import NEUTRAL
+from reason_decode.tasks import TASKS
 
 Curves = dict[str, list[Estimate]]
 

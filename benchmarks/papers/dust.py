@@ -41,10 +41,11 @@ from benchmarks.papers.dust_table import accuracy_rows, gain_rows, overlap_rows
 from examples.tiny import export
 from reason_decode import tiny
 from reason_decode.adapters import load_adapted, sum_adapters
-from reason_decode.evaluation import TASKS, Item, evaluate
+from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.models.loading import load_padded_tokenizer
+from reason_decode.tasks import TASKS, Item
 from reason_decode.training import (
     LabelledSolution,
     TrainingConfig,

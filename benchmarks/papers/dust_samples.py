@@ -15,12 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from examples.tiny import countdown_problems, countdown_work
+from examples.tiny import arithmetic_problems, countdown_problems, countdown_work
 from reason_decode import tiny
-from reason_decode.evaluation import TASKS, Item
 from reason_decode.io.jsonl import write_rows
-from reason_decode.tasks import arithmetic, countdown
-from reason_decode.tasks.builtin import arithmetic_item, countdown_item
+from reason_decode.tasks import TASKS, Item, arithmetic, arithmetic_item, countdown, countdown_item
 from reason_decode.training import (
     Counts,
     LabelledSolution,
@@ -62,8 +60,10 @@ def draw_countdown(rng: random.Random) -> tuple[str, Sequence[str]]:
 
 def draw_arithmetic(rng: random.Random) -> tuple[str, Sequence[str]]:
     """A problem and its worked solution."""
-    expression = arithmetic.problem(rng)
-    return arithmetic.prompt(expression), [str(line) for line in arithmetic.lines(expression)]
+    expression = arithmetic_problems.multi_step(rng)
+    return arithmetic.format_prompt(expression), [
+        str(line) for line in arithmetic.solve(expression)
+    ]
 
 
 def game(prompt: str) -> Item:

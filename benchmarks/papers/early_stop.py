@@ -26,9 +26,9 @@ from tqdm import tqdm
 from reason_decode import SelfConsistency, tiny
 from reason_decode.core.answers import extract_answer, same_answer
 from reason_decode.core.voting import EarlyStop, VoteResult, is_decided, majority_vote, should_stop
-from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.complete import complete
 from reason_decode.io.console import table
+from reason_decode.tasks import TASKS, Item, Task
 
 Rule = Callable[[Sequence[float], int], bool]
 

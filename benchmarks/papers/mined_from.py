@@ -32,9 +32,10 @@ from benchmarks.papers.filter_gsm8k import marked, read, strangers
 from benchmarks.papers.rationales import Chance
 from examples.tiny.train_rationalyst import all_mined, as_row, read_drawn
 from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
-from reason_decode.evaluation import TASKS, evaluate
+from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.mining import calibrate, judge
+from reason_decode.tasks import TASKS
 from reason_decode.training import RationaleRow, TrainingConfig, read_rationales, train_rationalyst
 
 GENERAL = 1 / 3

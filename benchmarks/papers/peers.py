@@ -37,11 +37,12 @@ from tqdm import tqdm
 from benchmarks.speed import search_and_learn
 from reason_decode import BestOfN, SelfConsistency, StepSearch, tiny
 from reason_decode.core.answers import answer_value, extract_answer
-from reason_decode.evaluation import TASKS, Item, Task, evaluate
+from reason_decode.evaluation import evaluate
 from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.io.console import table
 from reason_decode.io.journal import Journal, read_rows
 from reason_decode.scorers.base import Reduce, reduce_scores
+from reason_decode.tasks import TASKS, Item, Task
 
 NEWLINE = "\n"
 # Begins the last line of the packaged generator's solutions.

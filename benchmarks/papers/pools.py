@@ -17,11 +17,11 @@ import torch
 from tqdm import tqdm
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency, tiny
-from reason_decode.evaluation import Item, Task
 from reason_decode.evaluation.complete import complete
 from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.models.loading import load_model
 from reason_decode.scorers.loading import load_verifier
+from reason_decode.tasks import Item, Task
 
 
 @dataclass

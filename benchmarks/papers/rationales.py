@@ -27,9 +27,10 @@ from tqdm import tqdm
 
 from reason_decode import LikelihoodScorer, RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.core.steps import StepSplitter
-from reason_decode.evaluation import TASKS, Item, evaluate
+from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.scorers.loading import load_rationalyst
+from reason_decode.tasks import TASKS, Item
 
 # The first seven are run if none are named.
 SETTINGS = (

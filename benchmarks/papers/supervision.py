@@ -37,11 +37,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from examples.tiny import countdown_problems
+from examples.tiny import arithmetic_problems, countdown_problems
 from examples.tiny.sampled import grade
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
 from reason_decode.core.steps import StepSplitter
-from reason_decode.evaluation import TASKS
 from reason_decode.evaluation.complete import complete
 from reason_decode.evaluation.curves import best_of_n_curve, pass_curve
 from reason_decode.evaluation.metrics import bootstrap
@@ -49,7 +48,7 @@ from reason_decode.io.console import table
 from reason_decode.io.jsonl import write_json, write_text
 from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.scorers.base import reduce_scores
-from reason_decode.tasks import arithmetic, countdown
+from reason_decode.tasks import TASKS, arithmetic, countdown
 from reason_decode.training import (
     LabelledSolution,
     TrainingConfig,
@@ -157,7 +156,7 @@ def _recipe(args: argparse.Namespace, seed: int) -> TrainingConfig:
     batch = _UPDATE if args.device.type == "cuda" else _UPDATE // 4
     return TrainingConfig(
         epochs=args.epochs,
-        min_steps=args.min_steps,
+        min_steps=args.min_updates,
         batch=batch,
         accumulate=_UPDATE // batch,
         learning_rate=args.learning_rate,
@@ -210,9 +209,9 @@ def _sample(
 def _made(kind: str, count: int, seed: str) -> list[str]:
     rng = random.Random(f"supervision/{seed}")
     if kind == "arithmetic":
-        return [arithmetic.prompt(arithmetic.problem(rng)) for _ in range(count)]
+        return [arithmetic.format_prompt(arithmetic_problems.multi_step(rng)) for _ in range(count)]
     problems = dict.fromkeys(countdown_problems.solvable(rng) for _ in range(3 * count))
-    return [countdown.prompt(*problem) for problem in problems][:count]
+    return [countdown.format_prompt(*problem) for problem in problems][:count]
 
 
 def _labelled(prompt: str, text: str, *, neutral: str) -> LabelledSolution:
@@ -232,7 +231,7 @@ def _follows(prompt: str, steps: Sequence[str], *, reach: bool) -> list[bool]:
     problem = countdown.parse_prompt(prompt)
     if problem is None:
         return grade(prompt, steps)
-    return countdown.check(*problem, steps, reach=reach)
+    return countdown.grade_steps(*problem, steps, require_reachable=reach)
 
 
 def _answers(prompt: str, steps: Sequence[str]) -> bool:

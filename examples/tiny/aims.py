@@ -32,7 +32,7 @@ def aims(state: State) -> frozenset[State]:
     if len(state) <= 2:
         return frozenset([state])
     return frozenset().union(
-        *{aims(countdown.after(state, move)) for move in countdown.moves(state)}
+        *{aims(countdown.apply_move(state, move)) for move in countdown.moves(state)}
     )
 
 

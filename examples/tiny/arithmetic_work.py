@@ -4,7 +4,7 @@ import random
 import re
 
 from examples.tiny.countdown_work import Work
-from reason_decode.tasks.arithmetic import Line, lines, prompt
+from reason_decode.tasks.arithmetic import Line, format_prompt, solve
 
 _NUMBER = re.compile(r"-?\d+")
 _TRIPLE = re.compile(r"(-?\d+) ([-+*]) (-?\d+)")
@@ -20,7 +20,7 @@ def write(rng: random.Random, expression: str, flaw_at: float | None = None) -> 
         expression: what to work out.
         flaw_at: where the flaw is, as a fraction in [0, 1) of the solution; ``None`` for none.
     """
-    work = lines(expression)
+    work = solve(expression)
     texts = [str(line) for line in work]
     if flaw_at is not None:
         k = int(flaw_at * len(work))
@@ -28,7 +28,7 @@ def write(rng: random.Random, expression: str, flaw_at: float | None = None) -> 
         texts = [*texts[:k], _flawed(rng, work[k], before)]
     right = [True] * len(texts)
     right[-1] = flaw_at is None
-    return Work(prompt(expression), tuple(texts), tuple(right))
+    return Work(format_prompt(expression), tuple(texts), tuple(right))
 
 
 def _flawed(rng: random.Random, line: Line, before: str) -> str:

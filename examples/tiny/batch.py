@@ -14,7 +14,7 @@ class Batch(NamedTuple):
 
     ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
     to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
-    ends a step, else -100, there too if a wrong step ``speaks_of_held_out``; ``results``
+    ends a step, else -100, there too if a wrong step ``leaves_held_out_target``; ``results``
     (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
     four results that they make, else -100; ``values`` (b, t, 6) int64, where an expression of a
     chain of equations has ended the sign and the five digits of its value, else -100. Where nothing
@@ -32,7 +32,7 @@ VERDICTS = ("wrong", "dead end", "right")
 WRONG, DEAD_END, RIGHT = range(3)
 """A step that does not follow, one that does but leads nowhere, and one that is right."""
 LEGAL = 3
-"""A dead end or right: of a dead end that ``speaks_of_held_out`` no more may be learnt."""
+"""A dead end or right: of a dead end that ``leaves_held_out_target`` no more may be learnt."""
 DIGITS = 3
 """Of a result; larger ones count as none."""
 NO_DIGIT = 10

@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from reason_decode.tasks.arithmetic import LETTERS, Node, show
+from reason_decode.tasks.arithmetic import LETTERS, Expression, format_expression
 
 
 class Chain(NamedTuple):
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     chains: tuple[Chain, ...]
 
 
-def value_of(node: Node) -> int:
+def value_of(node: Expression) -> int:
     """The value of a tree; products before sums, ``[x]`` is a number in brackets."""
     if not isinstance(node, list):
         assert isinstance(node, int)
@@ -59,7 +59,7 @@ def value_of(node: Node) -> int:
 
 
 def chain(
-    rng: random.Random, opening: str, tree: Node, flawed: bool, bare: bool | None = None
+    rng: random.Random, opening: str, tree: Expression, flawed: bool, bare: bool | None = None
 ) -> Chain:
     """The line that starts from ``tree`` and goes on to a number, with one flaw or none.
 
@@ -84,13 +84,15 @@ def chain(
         if flawed == (len(set(values)) > 1):
             break
     later = rng.random() < 0.06 if bare is None else bare
-    texts = [show(node, outer=later if k else bool(bare)) for k, node in enumerate(trees)]
+    texts = [
+        format_expression(node, outer=later if k else bool(bare)) for k, node in enumerate(trees)
+    ]
     texts[0] = f"{opening} = {texts[0]}"
     right = tuple(len(set(values[: k + 1])) == 1 for k in range(len(values)))
     return Chain(tuple(texts), values, right)
 
 
-def _done(rng: random.Random, trees: Sequence[Node]) -> bool:
+def _done(rng: random.Random, trees: Sequence[Expression]) -> bool:
     last = trees[-1]
     if isinstance(last, list) and len(last) == 1:
         # "(22)." ends a line as often as "(22) = 22." does.
@@ -98,13 +100,13 @@ def _done(rng: random.Random, trees: Sequence[Node]) -> bool:
     return not isinstance(last, list)
 
 
-def _rewritten(rng: random.Random, tree: Node, first: bool) -> Node:
+def _rewritten(rng: random.Random, tree: Expression, first: bool) -> Expression:
     """An equal tree that is one stroke further on."""
     assert isinstance(tree, list)
     if len(tree) == 1:
         return tree[0]
     left = (len(_flat(tree)) - 1) / 2
-    ways: list[tuple[float, Callable[[], Node]]] = [
+    ways: list[tuple[float, Callable[[], Expression]]] = [
         (3.0 if first else 0.3, lambda: _grouped(rng, tree)),
         (2.5 if first else 1.5, lambda: _plain_signs(rng, tree)),
         (3.5, lambda: _worked(rng, tree, 1)),
@@ -119,21 +121,21 @@ def _rewritten(rng: random.Random, tree: Node, first: bool) -> Node:
     return after if after != tree or first else _worked(rng, tree, 1)
 
 
-def _number(rng: random.Random, value: int, bracketed: float = 0.5) -> Node:
+def _number(rng: random.Random, value: int, bracketed: float = 0.5) -> Expression:
     """A result as written: in brackets now and then, negative ones more often."""
     return [value] if rng.random() < bracketed * (1.0 if value < 0 else 0.4) else value
 
 
-def _flat(node: Node) -> list[Node]:
+def _flat(node: Expression) -> list[Expression]:
     """The numbers and signs of a tree, in order."""
     return [leaf for x in node for leaf in _flat(x)] if isinstance(node, list) else [node]
 
 
-def _is_number(node: Node) -> bool:
+def _is_number(node: Expression) -> bool:
     return isinstance(node, int) or (isinstance(node, list) and len(node) == 1)
 
 
-def _pairs(tree: list[Node]) -> list[int]:
+def _pairs(tree: list[Expression]) -> list[int]:
     """The places of the operators that may be worked out next without changing the value."""
     places: list[int] = []
     for k in range(1, len(tree), 2):
@@ -146,7 +148,7 @@ def _pairs(tree: list[Node]) -> list[int]:
     return places
 
 
-def _taken_together(tree: list[Node]) -> list[int]:
+def _taken_together(tree: list[Expression]) -> list[int]:
     """The places of operators behind a minus: ``x - a - b`` is ``x - (a + b)``."""
     return [
         k
@@ -160,8 +162,8 @@ def _taken_together(tree: list[Node]) -> list[int]:
 
 
 def _inside(
-    rng: random.Random, tree: list[Node], change: Callable[[list[Node]], Node]
-) -> list[Node]:
+    rng: random.Random, tree: list[Expression], change: Callable[[list[Expression]], Expression]
+) -> list[Expression]:
     """The tree with one of its chains, itself or one inside, changed."""
     inner = [k for k, x in enumerate(tree) if isinstance(x, list) and len(x) > 1]
     if inner and (rng.random() < 0.7 or not _pairs(tree)):
@@ -175,10 +177,10 @@ def _inside(
     return changed if isinstance(changed, list) else [changed]
 
 
-def _grouped(rng: random.Random, tree: list[Node]) -> Node:
+def _grouped(rng: random.Random, tree: list[Expression]) -> Expression:
     """Brackets around an operation that comes first."""
 
-    def group(one: list[Node]) -> Node:
+    def group(one: list[Expression]) -> Expression:
         places = _pairs(one)
         if len(one) < 5 or not places:
             return one
@@ -189,10 +191,10 @@ def _grouped(rng: random.Random, tree: list[Node]) -> Node:
     return _inside(rng, tree, group)
 
 
-def _worked(rng: random.Random, tree: list[Node], count: int) -> Node:
+def _worked(rng: random.Random, tree: list[Expression], count: int) -> Expression:
     """``count`` operations worked out, often of one chain."""
 
-    def work(one: list[Node]) -> Node:
+    def work(one: list[Expression]) -> Expression:
         places = _pairs(one)
         together = _taken_together(one)
         if together and rng.random() < 0.3:
@@ -216,10 +218,10 @@ def _worked(rng: random.Random, tree: list[Node], count: int) -> Node:
     return tree if len(tree) > 1 else _number(rng, value_of(tree), 0.3)
 
 
-def _inner_done(rng: random.Random, tree: list[Node]) -> Node:
+def _inner_done(rng: random.Random, tree: list[Expression]) -> Expression:
     """All that stands in brackets worked out, at the lowest level."""
 
-    def done(node: Node) -> Node:
+    def done(node: Expression) -> Expression:
         if not isinstance(node, list) or len(node) == 1:
             return node
         if any(isinstance(x, list) and len(x) > 1 for x in node):
@@ -229,14 +231,16 @@ def _inner_done(rng: random.Random, tree: list[Node]) -> Node:
     return [done(x) for x in tree]
 
 
-def _plain_signs(rng: random.Random, tree: list[Node]) -> list[Node]:
+def _plain_signs(rng: random.Random, tree: list[Expression]) -> list[Expression]:
     """``- -2`` as ``+ 2``, ``- (-20)`` as ``+ 20``, and often ``+ -2`` as ``- 2``."""
     sums = rng.random() < 0.5
     return _signs(tree, sums)
 
 
-def _signs(tree: list[Node], sums: bool) -> list[Node]:
-    after: list[Node] = [_signs(x, sums) if isinstance(x, list) and len(x) > 1 else x for x in tree]
+def _signs(tree: list[Expression], sums: bool) -> list[Expression]:
+    after: list[Expression] = [
+        _signs(x, sums) if isinstance(x, list) and len(x) > 1 else x for x in tree
+    ]
     for k in range(2, len(after), 2):
         node = after[k]
         op, value = after[k - 1], node[0] if isinstance(node, list) else node
@@ -249,7 +253,7 @@ def _signs(tree: list[Node], sums: bool) -> list[Node]:
     return after
 
 
-def _spoiled(rng: random.Random, before: Node, after: Node) -> Node:
+def _spoiled(rng: random.Random, before: Expression, after: Expression) -> Expression:
     """A tree of another value in place of ``after``, wrong in one of the ways that models are."""
     way = rng.random()
     if way < 0.12 and isinstance(before, list):
@@ -266,7 +270,7 @@ def _spoiled(rng: random.Random, before: Node, after: Node) -> Node:
     return _slipped(rng, after, signs=rng.random() < 0.25, among=new or None)
 
 
-def _wrong_order(rng: random.Random, tree: list[Node]) -> list[Node]:
+def _wrong_order(rng: random.Random, tree: list[Expression]) -> list[Expression]:
     """Brackets around operations that do not come first: sums before products, after a minus."""
     inner = [k for k, x in enumerate(tree) if isinstance(x, list) and len(x) > 1]
     if inner and rng.random() < 0.7:
@@ -281,7 +285,9 @@ def _wrong_order(rng: random.Random, tree: list[Node]) -> list[Node]:
     return [*tree[: k - 1], tree[k - 1 : k - 1 + size], *tree[k - 1 + size :]]
 
 
-def _slipped(rng: random.Random, node: Node, signs: bool, among: set[Node] | None = None) -> Node:
+def _slipped(
+    rng: random.Random, node: Expression, signs: bool, among: set[Expression] | None = None
+) -> Expression:
     """The tree with one number or one sign changed; ``among`` are the numbers to choose from."""
     places = list(_places(node, signs, among))
     if not places:
@@ -291,7 +297,7 @@ def _slipped(rng: random.Random, node: Node, signs: bool, among: set[Node] | Non
 
 
 def _places(
-    node: Node, signs: bool, among: set[Node] | None, path: tuple[int, ...] = ()
+    node: Expression, signs: bool, among: set[Expression] | None, path: tuple[int, ...] = ()
 ) -> Sequence[tuple[int, ...]]:
     if isinstance(node, list):
         found = [p for k, x in enumerate(node) for p in _places(x, signs, among, (*path, k))]
@@ -303,7 +309,9 @@ def _places(
     return [path] if among is None or node in among else []
 
 
-def _changed(node: Node, path: tuple[int, ...], change: Callable[[Node], Node]) -> Node:
+def _changed(
+    node: Expression, path: tuple[int, ...], change: Callable[[Expression], Expression]
+) -> Expression:
     if not path:
         return change(node)
     assert isinstance(node, list)
@@ -311,7 +319,7 @@ def _changed(node: Node, path: tuple[int, ...], change: Callable[[Node], Node]) 
     return [*node[:k], _changed(node[k], path[1:], change), *node[k + 1 :]]
 
 
-def _slip(rng: random.Random, leaf: Node, signs: bool) -> Node:
+def _slip(rng: random.Random, leaf: Expression, signs: bool) -> Expression:
     if isinstance(leaf, str):
         return "-" if leaf == "+" else "+"
     assert isinstance(leaf, int)
@@ -329,19 +337,19 @@ def _slip(rng: random.Random, leaf: Node, signs: bool) -> Node:
     return leaf + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 2, 3, 4, 6, 8, rng.randint(2, 20)))
 
 
-def _group(rng: random.Random, count: int) -> list[Node]:
-    words: list[Node] = [rng.randint(-9, 9)]
+def _group(rng: random.Random, count: int) -> list[Expression]:
+    words: list[Expression] = [rng.randint(-9, 9)]
     for _ in range(count - 1):
         words += [rng.choice("+-*"), rng.randint(-9, 9)]
     return words
 
 
-def _lettered(rng: random.Random) -> tuple[Node, Node, list[list[Node]]]:
+def _lettered(rng: random.Random) -> tuple[Expression, Expression, list[list[Expression]]]:
     """A problem: the whole, the plan in letters, and what each letter stands for."""
     kind = rng.random()
     count = rng.choice((4, 4, 4, 3, 2))
 
-    def pair(a: Node, b: Node) -> list[Node]:
+    def pair(a: Expression, b: Expression) -> list[Expression]:
         return [a, rng.choice("+-*"), b]
 
     if kind < 0.6:
@@ -352,7 +360,7 @@ def _lettered(rng: random.Random) -> tuple[Node, Node, list[list[Node]]]:
     left, right = pair(groups[0], groups[1]), pair(groups[2], groups[3])
     whole = pair(left, right)
     if kind < 0.85:
-        plan: Node = [["A", left[1], "B"], whole[1], ["C", right[1], "D"]]
+        plan: Expression = [["A", left[1], "B"], whole[1], ["C", right[1], "D"]]
         return whole, plan, groups
     if kind < 0.95:
         return whole, ["A", whole[1], "B"], [left, right]
@@ -363,17 +371,20 @@ def problem(rng: random.Random, flawed: float) -> Problem:
     """A problem worked in chains, each line flawed with the given probability."""
     whole, plan, parts = _lettered(rng)
     letters = LETTERS[: len(parts)]
-    written = show(plan, outer=len(parts) > 2 or rng.random() < 0.5)
-    named = [f"{k} = {show(part, outer=False)}" for k, part in zip(letters, parts, strict=True)]
+    written = format_expression(plan, outer=len(parts) > 2 or rng.random() < 0.5)
+    named = [
+        f"{k} = {format_expression(part, outer=False)}"
+        for k, part in zip(letters, parts, strict=True)
+    ]
     chains: list[Chain] = []
-    values: dict[str, Node] = {}
+    values: dict[str, Expression] = {}
     for letter, part in zip(letters, parts, strict=True):
         made = chain(rng, f"Let's calculate {letter}", part, rng.random() < flawed)
         values[letter] = _as_written(made.texts[-1])
         chains.append(_ended(made, "."))
     chains.append(_final(rng, plan, written, values, flawed))
     opening = f'This equation can be written as "{written}", where {_listed(rng, named)}.'
-    return Problem(f"{show(whole, outer=False)} =\n", opening, tuple(chains))
+    return Problem(f"{format_expression(whole, outer=False)} =\n", opening, tuple(chains))
 
 
 def drill(rng: random.Random, flawed: float) -> Problem:
@@ -382,11 +393,11 @@ def drill(rng: random.Random, flawed: float) -> Problem:
     _, plan, parts = _lettered(rng)
     if last:
         values = {k: value_of(part) for k, part in zip(LETTERS, parts, strict=False)}
-        made = _final(rng, plan, show(plan), values, flawed, copied=True)
+        made = _final(rng, plan, format_expression(plan), values, flawed, copied=True)
         return Problem(f"{made.texts[0].partition(' = ')[2]} =\n", None, (made,))
     part = rng.choice(parts)
     made = chain(rng, f"Let's calculate {rng.choice(LETTERS[:4])}", part, rng.random() < flawed)
-    return Problem(f"{show(part, outer=False)} =\n", None, (_ended(made, "."),))
+    return Problem(f"{format_expression(part, outer=False)} =\n", None, (_ended(made, "."),))
 
 
 def _ended(made: Chain, end: str) -> Chain:
@@ -403,7 +414,9 @@ def _as_written(text: str) -> int:
     return int(text.strip("()"))
 
 
-def _filled(rng: random.Random, node: Node, values: Mapping[str, Node], bracketed: float) -> Node:
+def _filled(
+    rng: random.Random, node: Expression, values: Mapping[str, Expression], bracketed: float
+) -> Expression:
     if isinstance(node, list):
         return [_filled(rng, x, values, bracketed) for x in node]
     value = values.get(node, node) if isinstance(node, str) else node
@@ -412,9 +425,9 @@ def _filled(rng: random.Random, node: Node, values: Mapping[str, Node], brackete
 
 def _final(
     rng: random.Random,
-    plan: Node,
+    plan: Expression,
     written: str,
-    values: Mapping[str, Node],
+    values: Mapping[str, Expression],
     flawed: float,
     copied: bool = False,
 ) -> Chain:
@@ -424,7 +437,7 @@ def _final(
     miscopied = wrong and not copied and rng.random() < 0.1
     if miscopied:
         start = _slipped(rng, start, signs=False)
-    bare = written == show(plan)
+    bare = written == format_expression(plan)
     made = chain(
         rng, f"Then, the final equation is {written}", start, wrong and not miscopied, bare
     )

@@ -4,20 +4,37 @@ import random
 from fractions import Fraction
 from functools import lru_cache
 
-from reason_decode.tasks.countdown import State, after, left_by, moves, reachable
+from reason_decode.tasks.countdown import Number, State, apply_move, moves, numbers_left, reachable
 
 HELD_OUT_TARGET = 24
 TARGETS = tuple(t for t in range(10, 51) if t != HELD_OUT_TARGET)
 
 
-def speaks_of_held_out(line: str) -> bool:
+def leaves_held_out_target(line: str) -> bool:
     """Whether a line leaves one or two numbers from which the held-out target can be made.
 
     No problem has that target, so such states are dead ends wherever they turn up. A model that is
     told so learns that what makes 24 never helps, instead of learning nothing about it.
     """
-    left = left_by(line)
+    left = numbers_left(line)
     return left is not None and 0 < len(left) <= 2 and HELD_OUT_TARGET in reachable(tuple(left))
+
+
+def pair_results(line: str) -> list[Number | None] | None:
+    """Sum, difference, product and quotient of the two numbers that a line of work leaves.
+
+    Difference and quotient are of the larger number by the smaller. ``None`` stands for a result
+    that is no whole number of at least 0.
+
+    Returns:
+        ``None`` if the line does not leave two numbers.
+    """
+    left = numbers_left(line)
+    if left is None or len(left) != 2:
+        return None
+    a, b = sorted(left)
+    results = [a + b, b - a, a * b, Fraction(b) / a if a else -1]
+    return [int(x) if x >= 0 and Fraction(x).denominator == 1 else None for x in results]
 
 
 def solvable(rng: random.Random) -> tuple[tuple[int, ...], int]:
@@ -66,7 +83,7 @@ def through_fractions(rng: random.Random) -> tuple[tuple[int, ...], int]:
             t
             for move in moves(numbers)
             if isinstance(move.value, Fraction)
-            for t in reachable(after(numbers, move))
+            for t in reachable(apply_move(numbers, move))
             if isinstance(t, int) and 2 <= t <= 200 and t != HELD_OUT_TARGET
         }
         if within:
@@ -83,7 +100,7 @@ def midway(rng: random.Random) -> tuple[State, int]:
     while True:
         state: State = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
         while len(state) > count:
-            state = after(state, rng.choice(moves(state)))
+            state = apply_move(state, rng.choice(moves(state)))
         if fractional is not any(isinstance(x, Fraction) for x in state):
             continue
         within = [t for t in reachable(state) if isinstance(t, int) and 2 <= t <= 200]
@@ -103,7 +120,7 @@ def _left_over(rng: random.Random, count: int) -> tuple[int, ...]:
             return tuple(sorted(rng.randint(1, most) for _ in range(count)))
         state: State = tuple(sorted(rng.randint(1, 13) for _ in range(4)))
         while len(state) > count:
-            state = after(state, rng.choice(moves(state)))
+            state = apply_move(state, rng.choice(moves(state)))
         numbers = tuple(x for x in state if isinstance(x, int) and 0 < x <= 200)
         if len(numbers) == count:
             return numbers

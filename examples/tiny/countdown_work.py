@@ -10,15 +10,15 @@ from reason_decode.tasks.countdown import (
     Move,
     Number,
     State,
-    after,
-    apply,
-    follow,
+    apply_move,
+    apply_step,
+    calculate,
+    format_prompt,
+    format_step,
     has_answer,
     is_answer,
     moves,
-    prompt,
     reachable,
-    step,
 )
 
 # Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
@@ -62,7 +62,7 @@ def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Mo
     good: list[Move] = []
     bad: list[Move] = []
     for move in moves(state):
-        (good if target in reachable(after(state, move)) else bad).append(move)
+        (good if target in reachable(apply_move(state, move)) else bad).append(move)
     return tuple(good), tuple(bad)
 
 
@@ -119,7 +119,7 @@ def write(
         if k == flaw_at:
             lines += _flawed_steps(rng, state, target, fractional, onward)
             right = (True,) * k + (False,) * (len(lines) - k)
-            return Work(prompt(numbers, target), tuple(lines), right)
+            return Work(format_prompt(numbers, target), tuple(lines), right)
         move = _pick(rng, good, fractional)
         a, b = terms[move.i], terms[move.j]
         made = _join(rng, a, move.op, b, move.value)
@@ -127,7 +127,7 @@ def write(
         terms = [term for i, term in enumerate(terms) if i not in (move.i, move.j)]
         terms = sorted([*terms, made], key=lambda term: term.value)
         left = [term.value for term in terms]
-        lines.append(step(a.value, move.op, b.value, move.value, left))
+        lines.append(format_step(a.value, move.op, b.value, move.value, left))
     if not has_answer(numbers):
         return _work(numbers, target, lines, flawed=False)
     flawed = flaw_at is not None
@@ -145,12 +145,12 @@ def _flawed_steps(
         good, bad = _sorted_moves(here, target)
         line = _flawed_step(rng, here, target, good, bad, fractional)
         yield line
-        here = follow(here, line) if onward else None
+        here = apply_step(here, line) if onward else None
 
 
 def _work(numbers: Sequence[Number], target: int, lines: list[str], flawed: bool) -> Work:
     right = (True,) * (len(lines) - 1) + (not flawed,)
-    return Work(prompt(numbers, target), tuple(lines), right)
+    return Work(format_prompt(numbers, target), tuple(lines), right)
 
 
 def _flawed_step(
@@ -177,10 +177,10 @@ def _flawed_step(
 
 
 def _line(rng: random.Random, state: State, move: Move) -> str:
-    left = list(after(state, move))
+    left = list(apply_move(state, move))
     if rng.random() < 0.1:
         rng.shuffle(left)
-    return step(state[move.i], move.op, state[move.j], move.value, left)
+    return format_step(state[move.i], move.op, state[move.j], move.value, left)
 
 
 def _near(rng: random.Random, x: Number) -> Number:
@@ -198,13 +198,13 @@ def _near(rng: random.Random, x: Number) -> Number:
 def _wrong_value(rng: random.Random, state: State, move: Move) -> str:
     """A wrong result, carried into what is left."""
     value = _near(rng, move.value)
-    left = after(state, move._replace(value=value))
-    return step(state[move.i], move.op, state[move.j], value, left)
+    left = apply_move(state, move._replace(value=value))
+    return format_step(state[move.i], move.op, state[move.j], value, left)
 
 
 def _wrong_left(rng: random.Random, state: State, move: Move) -> str:
     """The right result, but a list of what is left that lost, kept, gained or changed a number."""
-    left = list(after(state, move))
+    left = list(apply_move(state, move))
     used = state[move.i], state[move.j]
     way = rng.randrange(4)
     if way == 0 and len(left) > 1:
@@ -216,7 +216,7 @@ def _wrong_left(rng: random.Random, state: State, move: Move) -> str:
     else:
         k = rng.randrange(len(left))
         left[k] = _near(rng, left[k])
-    return step(state[move.i], move.op, state[move.j], move.value, sorted(left))
+    return format_step(state[move.i], move.op, state[move.j], move.value, sorted(left))
 
 
 def _foreign(rng: random.Random, state: State, move: Move) -> str:
@@ -230,8 +230,8 @@ def _foreign(rng: random.Random, state: State, move: Move) -> str:
     if rng.random() < 0.5 and len(left) > 1:
         left.pop(rng.randrange(len(left)))
     op = rng.choice("+-*")
-    value = apply(a, op, b)
-    return step(a, op, b, value, sorted([*left, value]))
+    value = calculate(a, op, b)
+    return format_step(a, op, b, value, sorted([*left, value]))
 
 
 def _wishful(rng: random.Random, state: State, target: int) -> str:
@@ -253,14 +253,14 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
             b = int(wanted) if Fraction(wanted).denominator == 1 else rng.randint(1, 13)
         elif way < 0.5:
             b = f"{b} {rng.choice('+-*/')} {rng.choice((*state, rng.randint(1, 13)))}"
-        line = step(a, op, b, claimed, left)
-        if follow(state, line) is None:
+        line = format_step(a, op, b, claimed, left)
+        if apply_step(state, line) is None:
             return line
 
 
 def _results(a: Number, b: Number) -> dict[str, Number]:
     """Every operation that is allowed on two numbers, with its result."""
-    return {op: apply(a, op, b) for op in "+-*/" if op != "/" or b}
+    return {op: calculate(a, op, b) for op in "+-*/" if op != "/" or b}
 
 
 def _foreseeing(rng: random.Random, state: State, target: int) -> str:
@@ -282,8 +282,8 @@ def _foreseeing(rng: random.Random, state: State, target: int) -> str:
         results = _results(a, b)
         near = min(results, key=lambda op: abs(results[op] - value))
         op = near if rng.random() < 0.5 else rng.choice([*results])
-        line = step(a, op, b, text, [word for _, word in shown])
-        if value >= 0 and follow(state, line) is None:
+        line = format_step(a, op, b, text, [word for _, word in shown])
+        if value >= 0 and apply_step(state, line) is None:
             return line
 
 

@@ -23,12 +23,12 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
-from examples.tiny import countdown_problems, countdown_work
+from examples.tiny import arithmetic_problems, countdown_problems, countdown_work
 from examples.tiny.aims import last, searched, ways
 from examples.tiny.countdown_work import Work
 from reason_decode.mining import AnnotatedDocument
 from reason_decode.tasks import arithmetic, countdown
-from reason_decode.tasks.countdown import STEP, Number, State
+from reason_decode.tasks.countdown import STEP_PATTERN, Number, State
 
 __all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw", "draw_whole"]
 
@@ -106,7 +106,7 @@ def countdown_document(
         distracts = rng.random() < wrong
         if k < len(operations):
             rationales.append(_aim(rng, states[-1], target, operations[k:], distracts))
-            after = countdown.follow(states[-1], line)
+            after = countdown.apply_step(states[-1], line)
             assert after is not None
             states.append(after)
         else:
@@ -151,7 +151,7 @@ def _solution(
     tries = 0
     while True:
         work = countdown_work.write(rng, numbers, target)
-        matches = [STEP.fullmatch(line) for line in work.steps]
+        matches = [STEP_PATTERN.fullmatch(line) for line in work.steps]
         operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
         tries += 1
         if tries == _TRIES or not search or not search[1] or _own(operations) in search[1]:
@@ -161,7 +161,7 @@ def _solution(
 def _own(operations: Sequence[Operation]) -> str:
     """The last operation, as an aim."""
     a, op, b, _ = operations[-1]
-    pair = countdown.to_numbers([a, b])
+    pair = countdown.parse_numbers([a, b])
     assert pair is not None
     return last(pair[0], op, pair[1])
 
@@ -213,7 +213,11 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
         a: Number = rng.choice([*state, rng.randint(1, 30)])
         if rng.random() < 0.5:
             # They would make the target.
-            wanted = {"+": target - a, "-": a - target, "*": countdown.apply(target, "/", a or 1)}
+            wanted = {
+                "+": target - a,
+                "-": a - target,
+                "*": countdown.calculate(target, "/", a or 1),
+            }
             b = wanted.get(op, rng.randint(1, 13))
         else:
             b = rng.choice([*state, rng.randint(1, 30)])
@@ -227,7 +231,7 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
 def _other_step(rng: random.Random) -> Operation:
     """An operation from nowhere."""
     a, b, op = rng.randint(1, 13), rng.randint(1, 13), rng.choice("+-*/")
-    return str(a), op, str(b), str(countdown.apply(a, op, b))
+    return str(a), op, str(b), str(countdown.calculate(a, op, b))
 
 
 def _parts(operations: Sequence[Operation]) -> str:
@@ -252,8 +256,8 @@ def _other_parts(rng: random.Random, operations: Sequence[Operation]) -> str:
 def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool = False) -> Drawn:
     """The beginning of a worked sum, with rationales before its last lines; or before all lines."""
     brief = rng.random() < 0.3
-    expression = arithmetic.brief(rng) if brief else arithmetic.problem(rng)
-    lines = arithmetic.lines(expression)
+    expression = arithmetic_problems.short(rng) if brief else arithmetic_problems.multi_step(rng)
+    lines = arithmetic.solve(expression)
     stop = len(lines) if whole else rng.randint(1, len(lines))
     start = 0 if whole else max(0, stop - _LINES)
     rationales: list[str] = []
@@ -264,7 +268,7 @@ def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool =
         right.append(rng.random() >= wrong)
         rationales.append(said if right[-1] else other)
     shown = "".join(f"{line}\n" for line in lines[:start])
-    texts = (arithmetic.prompt(expression) + shown, *(f"{x}\n" for x in lines[start:stop]))
+    texts = (arithmetic.format_prompt(expression) + shown, *(f"{x}\n" for x in lines[start:stop]))
     return Drawn(AnnotatedDocument(id, ARITHMETIC, texts, tuple(rationales)), tuple(right))
 
 

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.tiny import countdown_problems, countdown_work
+from examples.tiny import arithmetic_problems, countdown_problems, countdown_work
 from examples.tiny.countdown_work import Work
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.jsonl import write_rows
@@ -51,8 +51,8 @@ def grade(prompt: str, steps: Sequence[str]) -> list[bool]:
     """
     problem = countdown.parse_prompt(prompt)
     if problem is not None:
-        return countdown.check(*problem, steps, onward=True)
-    return arithmetic.check(prompt.strip().removesuffix("=").strip(), steps)
+        return countdown.grade_steps(*problem, steps, past_dead_ends=True)
+    return arithmetic.grade_steps(prompt.strip().removesuffix("=").strip(), steps)
 
 
 def draw(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> Iterator[Work]:
@@ -134,20 +134,20 @@ def resumed(prompt: str, steps: Sequence[str]) -> Iterator[Work]:
     if problem is None:
         return
     for k, line in enumerate(steps, 1):
-        left = countdown.left_by(line) or ()
+        left = countdown.numbers_left(line) or ()
         # The answer is an expression of the numbers that were given at first.
         rest = [line for line in steps[k:] if not line.startswith("Answer:")]
         if len(left) > 1 and rest:
-            yield _graded(countdown.prompt(sorted(left), problem[1]), rest)
+            yield _graded(countdown.format_prompt(sorted(left), problem[1]), rest)
 
 
 def _begun(rng: random.Random, share: _Share) -> Work:
     """A problem, with all its steps but the answer where answers are wanted."""
     if share is _ARITHMETIC:
-        return Work(arithmetic.prompt(arithmetic.problem(rng)), (), ())
+        return Work(arithmetic.format_prompt(arithmetic_problems.multi_step(rng)), (), ())
     problem = countdown_problems.solvable(rng)
     if share is not _ANSWERS:
-        return Work(countdown.prompt(*problem), (), ())
+        return Work(countdown.format_prompt(*problem), (), ())
     work = countdown_work.write(rng, *problem)
     return Work(work.prompt, work.steps[:-1], work.right[:-1])
 

@@ -7,7 +7,14 @@ from typing import NamedTuple
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from examples.tiny import arithmetic_work, chain_batch, chains, countdown_problems, countdown_work
+from examples.tiny import (
+    arithmetic_problems,
+    arithmetic_work,
+    chain_batch,
+    chains,
+    countdown_problems,
+    countdown_work,
+)
 from examples.tiny import surface_variation as rough
 from examples.tiny.batch import (
     DEAD_END,
@@ -24,7 +31,7 @@ from examples.tiny.batch import (
     padded,
 )
 from examples.tiny.countdown_work import Work
-from reason_decode.tasks import arithmetic, countdown
+from reason_decode.tasks import countdown
 
 # The answer of a countdown solution is shown going wrong twice as often as an operation: a search
 # that got that far loses the game if it takes the wrong one of a few expressions.
@@ -101,7 +108,9 @@ def arithmetic_problem(
     rng: random.Random, flawed: float, *, deep: bool = False, brief: bool = False
 ) -> Work:
     """An arithmetic problem with a worked solution, flawed with the given probability."""
-    expression = arithmetic.brief(rng) if brief else arithmetic.problem(rng, deep)
+    expression = (
+        arithmetic_problems.short(rng) if brief else arithmetic_problems.multi_step(rng, deep)
+    )
     # A brief problem's first line only repeats it.
     flaw_at = 0.34 + 0.66 * rng.random() if brief else rng.random()
     return arithmetic_work.write(rng, expression, flaw_at if rng.random() < flawed else None)
@@ -130,7 +139,7 @@ def collate(works: Sequence[Work], tokenizer: PreTrainedTokenizerBase) -> Batch:
             ids += step
             labels += step if verdict == RIGHT else [IGNORE] * len(step)
             verdicts += [IGNORE] * (len(step) - 1) + [verdict]
-            made = countdown.pair_results(line)
+            made = countdown_problems.pair_results(line)
             if made is not None:
                 results.append((k, len(ids) - 1, [d for x in made for d in _digits(x)]))
         if work.right[-1]:
@@ -147,13 +156,13 @@ def _verdicts(work: Work) -> list[int]:
     state = problem[0] if problem else None
     verdicts: list[int] = []
     for line, right in zip(work.steps, work.right, strict=True):
-        state = countdown.follow(state, line)
+        state = countdown.apply_step(state, line)
         if right:
             verdicts.append(RIGHT)
         elif state is None:
             verdicts.append(WRONG)
         else:
-            verdicts.append(LEGAL if countdown_problems.speaks_of_held_out(line) else DEAD_END)
+            verdicts.append(LEGAL if countdown_problems.leaves_held_out_target(line) else DEAD_END)
     return verdicts
 
 

@@ -6,7 +6,7 @@ A verifier that only saw the generator's own hand would take these for mistakes.
 import random
 
 from examples.tiny.countdown_work import Work
-from reason_decode.tasks.countdown import STEP, step
+from reason_decode.tasks.countdown import STEP_PATTERN, format_step
 
 _UNSORTED = 0.25
 _DECIMAL = 0.5
@@ -19,7 +19,7 @@ def roughen(rng: random.Random, work: Work) -> Work:
 
 
 def _rewritten(rng: random.Random, line: str, decimal: bool) -> str:
-    match = STEP.fullmatch(line)
+    match = STEP_PATTERN.fullmatch(line)
     if match is None:
         return line
     left = match[5].split()
@@ -29,7 +29,7 @@ def _rewritten(rng: random.Random, line: str, decimal: bool) -> str:
     if decimal:
         words = [_decimal(word) for word in words]
     a, b, value, *left = words
-    return step(a, match[2], b, value, left)
+    return format_step(a, match[2], b, value, left)
 
 
 def _decimal(word: str) -> str:

@@ -12,7 +12,7 @@ from reason_decode.io.console import painted, printable
 from reason_decode.models.loading import load_model
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import BestOfN
-from reason_decode.tasks.builtin import TASKS, Item, Task, arithmetic_item, countdown_item
+from reason_decode.tasks import TASKS, Item, Task, arithmetic_item, countdown_item
 
 __all__ = ["add", "parse_problem", "run"]
 

@@ -8,7 +8,6 @@ from typing import Any
 from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
 from reason_decode.cli.served import add_served, check_served
 from reason_decode.cli.solve import make_solve
-from reason_decode.evaluation import TASKS, Item, Task
 from reason_decode.evaluation.runner import answered, summary
 from reason_decode.io.console import percent, table
 from reason_decode.io.jsonl import check_writable, write_json, write_text
@@ -23,6 +22,7 @@ from reason_decode.runs.resumable import (
     tell,
 )
 from reason_decode.runs.workers import run_workers
+from reason_decode.tasks import TASKS, Item, Task
 
 __all__ = ["add", "run"]
 

@@ -1,4 +1,4 @@
-r"""Measuring: tasks, graders, metrics; a task run, samples reranked, N varied, errors located.
+r"""Measuring: metrics; a task run, samples reranked, N varied, errors located.
 
 ```
 reason-decode eval --task game24 --data 24.csv --rows 901:1001 --strategy step-search --n 8 \
@@ -34,14 +34,10 @@ from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
 from reason_decode.evaluation.rerank import rerank
 from reason_decode.evaluation.runner import evaluate
 from reason_decode.evaluation.verify import AnnotatedSolution, verify
-from reason_decode.tasks.builtin import TASKS, Item, Task
 
 __all__ = [
-    "TASKS",
     "AnnotatedSolution",
-    "Item",
     "Samples",
-    "Task",
     "accuracy_curves",
     "accuracy_interval",
     "evaluate",

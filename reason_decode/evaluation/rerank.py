@@ -12,7 +12,7 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.core.voting import weighted_vote
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import Reduce, Scorer, check_text, reduce_scores
-from reason_decode.tasks.builtin import Task
+from reason_decode.tasks import Task
 
 __all__ = ["Sampled", "normal_text", "read_samples", "rerank"]
 
@@ -131,7 +131,7 @@ def _sampled(number: int, row: Mapping[str, Any], task: Task) -> Sampled:
     correct = row.get("correct")
     literal = row.get("prompt") if "puzzle" not in row else None
     if correct is None or literal is None:
-        item = task.item(row)
+        item = task.row_to_item(row)
         prompt = item.prompt if literal is None else literal
         graded = tuple(task.grade(item, text) for text in texts) if correct is None else correct
     else:

@@ -13,7 +13,7 @@ from reason_decode.core.records import Cost, Trace
 from reason_decode.evaluation.complete import Completer, local
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.runs.batches import SINGLE_SHARD, Batches, FailedItem, Shard
-from reason_decode.tasks.builtin import Item, Task
+from reason_decode.tasks import Item, Task
 
 __all__ = ["answered", "evaluate", "summary"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reason_decode import tiny
-from reason_decode.evaluation import TASKS
+from reason_decode.tasks import TASKS
 
 PROMPT = "Make 24 from 4 5 6 10.\n"
 

@@ -6,7 +6,7 @@ import pytest
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.runner import evaluate
 from reason_decode.strategies import SelfConsistency
-from reason_decode.tasks.builtin import TASKS, arithmetic_item
+from reason_decode.tasks import TASKS, arithmetic_item
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 ITEMS = [arithmetic_item(f"{k} + {k}", id=k) for k in range(5)]

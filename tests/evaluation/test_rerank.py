@@ -6,7 +6,7 @@ import pytest
 
 from reason_decode.evaluation.rerank import Sampled, normal_text, read_samples, rerank
 from reason_decode.io.jsonl import Reject
-from reason_decode.tasks.builtin import TASKS
+from reason_decode.tasks import TASKS
 from tests.fakes import TableScorer
 
 GAME24 = TASKS["game24"]

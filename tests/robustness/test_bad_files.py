@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from reason_decode.cli import main, solve
-from reason_decode.evaluation import TASKS
 from reason_decode.io import jsonl as rows
 from reason_decode.io.jsonl import Reject, check_writable, stream_rows, write_json
+from reason_decode.tasks import TASKS
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 GOOD = b'{"prompt": "a"}\n'

@@ -8,11 +8,13 @@ from reason_decode.tasks import arithmetic
 from reason_decode.training import LabelledSolution, label_by_rollouts
 
 EXPRESSION = "((1 + 2 + 3 + 4) - (5 + 2 + 1 + 3))"
-LINES = tuple(str(line) for line in arithmetic.lines(EXPRESSION))
+LINES = tuple(str(line) for line in arithmetic.solve(EXPRESSION))
 
 
 def solution(lines: tuple[str, ...]) -> LabelledSolution:
-    return LabelledSolution(arithmetic.prompt(EXPRESSION), lines, (None,) * len(lines), answer="-1")
+    return LabelledSolution(
+        arithmetic.format_prompt(EXPRESSION), lines, (None,) * len(lines), answer="-1"
+    )
 
 
 RIGHT = solution(LINES)

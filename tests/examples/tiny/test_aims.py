@@ -35,7 +35,7 @@ def test_it_finds_all_that_can_be_had_in_whole_numbers():
         assert search is not None
         found = [aim.split(" ") for aim in search[1]]
         for a, op, b in found:
-            assert countdown.apply(int(a), op, int(b)) == target
+            assert countdown.calculate(int(a), op, int(b)) == target
         whole = [aim.split(" ") for aim in ways(state).get(target, ())]
         due = [x for x in whole if all(k.isdigit() for k in (x[0], x[2]))]
         assert {pair(x) for x in due} <= {pair(x) for x in found} <= aims(state)

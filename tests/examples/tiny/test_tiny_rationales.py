@@ -38,9 +38,9 @@ def test_documents_are_right_solutions_of_other_targets_than_24():
         if document.source == COUNTDOWN:
             problem = countdown.parse_prompt(f"{prompt}\n")
             assert problem is not None and problem[1] != countdown_problems.HELD_OUT_TARGET
-            assert all(countdown.check(*problem, steps))
+            assert all(countdown.grade_steps(*problem, steps))
         else:
-            assert all(arithmetic.check(prompt.removesuffix(" ="), steps))
+            assert all(arithmetic.grade_steps(prompt.removesuffix(" ="), steps))
         assert len(right) == len(document.rationales)
     assert {x.document.source for x in DRAWN} == {"countdown", "arithmetic"}
     assert list(draw(0, 60)) == DRAWN and list(draw(1, 60)) != DRAWN
@@ -50,10 +50,10 @@ def has_right_aims(state: countdown.State, target: int, rationale: str) -> bool:
     """Whether every aim that a rationale names makes the target of what can be had."""
     told = next(part for part in rationale.split(f"{target} = ")[::-1]).removesuffix(".")
     found = [LAST.fullmatch(aim) for aim in told.split(", ")]
-    pairs = [(countdown.to_numbers([x[1], x[3]]), x[2]) for x in found if x]
+    pairs = [(countdown.parse_numbers([x[1], x[3]]), x[2]) for x in found if x]
     return all(
         pair is not None
-        and countdown.apply(pair[0], op, pair[1]) == target
+        and countdown.calculate(pair[0], op, pair[1]) == target
         and tuple(sorted(pair)) in aims(state)
         for pair, op in pairs
     )
@@ -71,7 +71,7 @@ def test_right_aims_make_the_target_of_what_can_be_had_and_others_do_not():
         ):
             assert has_right_aims(state, problem[1], rationale) is good
             met.add((good, rationale.startswith(f"{problem[1]} = ")))
-            after = countdown.follow(state, line.strip())
+            after = countdown.apply_step(state, line.strip())
             assert after is not None
             state = after
     assert met == {(True, True), (True, False), (False, True), (False, False)}
@@ -176,11 +176,11 @@ def test_exercises_say_right_plans_as_a_line_of_the_text(tiny: Tiny):
         assert ids.tolist() == words(whole)["input_ids"]
         assert words.decode(ids[learnt:]) == f"{row.rationale}\n{row.following}"
         problem = countdown.parse_prompt(row.preceding.partition("\n")[0] + "\n")
-        if problem and countdown.STEP.fullmatch(row.following.strip()):
+        if problem and countdown.STEP_PATTERN.fullmatch(row.following.strip()):
             steps = row.preceding.splitlines()[1:]
             state = tuple(sorted(problem[0]))
             for line in steps:
-                state = countdown.follow(state, line)
+                state = countdown.apply_step(state, line)
                 assert state is not None
             assert has_right_aims(state, problem[1], row.rationale)
 
@@ -191,7 +191,7 @@ def test_whole_documents_have_a_right_rationale_before_each_step():
     for document in documents[::2]:
         assert document.texts[-1].startswith("So the answer is ")
         prompt, *lines = "".join(document.texts).splitlines()
-        assert lines == [str(x) for x in arithmetic.lines(prompt.removesuffix(" ="))]
+        assert lines == [str(x) for x in arithmetic.solve(prompt.removesuffix(" ="))]
         equations = re.findall(r"(\S+ . \S+) = (\S+), so", "".join(document.texts))
         assert equations == re.findall(r"(\S+ . \S+) = (\S+), [pf]", "\n".join(document.rationales))
     for document in documents[1::2]:
@@ -200,7 +200,7 @@ def test_whole_documents_have_a_right_rationale_before_each_step():
         state = tuple(sorted(problem[0]))
         for rationale, step in zip(document.rationales[:-1], document.texts[1:], strict=False):
             assert has_right_aims(state, problem[1], rationale)
-            state = countdown.follow(state, step.strip())
+            state = countdown.apply_step(state, step.strip())
             assert state is not None
 
 

@@ -45,8 +45,8 @@ def test_made_solutions_are_whole_and_half_of_them_wrong():
 
 def test_a_sum_that_the_budget_cut_off_is_not_right(monkeypatch: pytest.MonkeyPatch):
     """58 of 666 sums that the first tiny ORM learnt from were right as far as they went."""
-    prompt = arithmetic.prompt("((1 + 2) * (3 - 4))")
-    lines = [str(line) for line in arithmetic.lines("((1 + 2) * (3 - 4))")]
+    prompt = arithmetic.format_prompt("((1 + 2) * (3 - 4))")
+    lines = [str(line) for line in arithmetic.solve("((1 + 2) * (3 - 4))")]
     said = [(Work(prompt, (), ()), lines), (Work(prompt, (), ()), lines[:-1])]
     monkeypatch.setattr(sampled, "_continued", lambda *_: iter(said))
     drawn = sampled.draw_whole(None, None, seed=0, batches=1)  # pyright: ignore[reportArgumentType]
