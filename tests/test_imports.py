@@ -36,6 +36,7 @@ ALLOWED = {
     "serving": {*USES, "evaluation"},
     "tiny": SCORING,
     "testing": DECODING,
+    "__main__": {"cli"},
     "cli": {*USES, "evaluation", "training", "mining", "viewer", "serving", "tiny"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -6,21 +6,21 @@ from dataclasses import asdict
 from typing import Any
 
 from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
+from reason_decode.cli.run_options import (
+    RESUME_EPILOG,
+    add_run_options,
+    command_of,
+    make_run_options,
+    settings_of,
+)
 from reason_decode.cli.served import add_served, check_served
 from reason_decode.cli.solve import make_solve
 from reason_decode.evaluation.runner import answered, summary
 from reason_decode.io.console import percent, table
 from reason_decode.io.jsonl import check_writable, write_json, write_text
-from reason_decode.runs.batches import SINGLE_SHARD, FailedItem
-from reason_decode.runs.resumable import (
-    RESUME_EPILOG,
-    ResumableRun,
-    add_long_run,
-    check_long_run,
-    done_items,
-    settings,
-    tell,
-)
+from reason_decode.runs.batches import FailedItem, print_failures
+from reason_decode.runs.options import SINGLE_SHARD
+from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
 from reason_decode.tasks import TASKS, Item, Task
 
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
     )
     add_decoding(parser, strategy=None)
     add_served(parser)
-    add_long_run(parser, "--json")
+    add_run_options(parser, "--json")
     parser.set_defaults(run=run)
 
 
@@ -62,26 +62,25 @@ def run(args: Namespace) -> int:
     if args.trace and args.strategy in PLAIN:
         raise ValueError(f"got --trace with {args.strategy}, which compares no candidates: drop it")
     check_served(args)
-    check_long_run(args, args.json, "--json")
+    options = make_run_options(args)
     for path in filter(None, (args.json, args.trace)):
         check_writable(path)
     task = TASKS[args.task]
     items, rejected = task.load(args.data, args.rows)
     items = items[: args.limit]
-    begun = {**settings(args, items, free=["trace"]), "traced": args.trace is not None}
-    if args.workers > 1 and not run_workers(
-        args, args.json, begun, done_items, len(items), option="--json"
-    ):
+    settings = {**settings_of(args, items, ["trace"]), "traced": args.trace is not None}
+    kept = ResumableRun(args.json, settings, item_indices, len(items), options)
+    if not run_workers(kept, command_of(args)):
         return 0
-    with ResumableRun(args.json, begun, done_items, len(items), args, "--json") as kept:
-        aside: list[FailedItem] = _solve(args, task, items, kept) if kept.left else []
-        if args.shard != SINGLE_SHARD:
-            print(kept.told())
+    with kept:
+        aside: list[FailedItem] = _solve(args, task, items, kept) if kept.remains else []
+        if options.shard != SINGLE_SHARD:
+            print(kept.progress_line())
             return 1 if aside else 0
         named = {"strategy": args.strategy, "n": 1 if args.strategy in PLAIN else args.n}
         result = summary(items, kept.rows(), aside, task=task.name, seed=args.seed, **named)
-        options = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
-        result |= options | {"rejected": [asdict(reject) for reject in rejected]}
+        given = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
+        result |= given | {"rejected": [asdict(reject) for reject in rejected]}
         _write(args, result)
         if not aside:
             kept.finish()
@@ -118,8 +117,8 @@ def _solve(args: Namespace, task: Task, items: list[Item], kept: ResumableRun) -
     )
     for _, line in batches:
         kept.append(line)
-    tell(batches, lambda place: f"item {items[place].id}")
-    return batches.aside
+    print_failures(batches, lambda index: f"item {items[index].id}")
+    return batches.failed
 
 
 def _line(result: dict[str, Any]) -> dict[str, Any]:

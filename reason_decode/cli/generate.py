@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.cli.options import add_decoding, check_decoding
+from reason_decode.cli.run_options import (
+    RESUME_EPILOG,
+    add_run_options,
+    command_of,
+    make_run_options,
+    settings_of,
+)
 from reason_decode.cli.served import add_served, check_served
 from reason_decode.cli.solve import make_solve
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
-from reason_decode.runs.batches import SINGLE_SHARD, Batches, FailedItem
-from reason_decode.runs.resumable import (
-    RESUME_EPILOG,
-    ResumableRun,
-    add_long_run,
-    check_long_run,
-    settings,
-    tell,
-)
+from reason_decode.runs.batches import Batches, FailedItem, print_failures
+from reason_decode.runs.options import SINGLE_SHARD
+from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers.base import check_text
 
@@ -49,7 +50,7 @@ def add(commands: Any) -> None:
     )
     add_decoding(parser, strategy="best-of-n")
     add_served(parser)
-    add_long_run(parser, "--output")
+    add_run_options(parser, "--output")
     parser.set_defaults(run=run)
 
 
@@ -57,25 +58,24 @@ def run(args: Namespace) -> int:
     """Complete what is not complete yet, batch by batch, each written as soon as it is done."""
     check_decoding(args)
     check_served(args)
-    check_long_run(args, args.output, "--output")
+    options = make_run_options(args)
     check_writable(args.output)
     out = Path(args.output)
     prompts, rejected = _read_prompts(args.input)
     if not args.restart:
         _check_output(out, prompts)
-    begun, where = settings(args, None), {"option": "--output", "own": out}
-    if args.workers > 1 and not run_workers(
-        args, args.output, begun, _names, len(prompts), **where
-    ):
+    settings = settings_of(args, None)
+    kept = ResumableRun(out, settings, _keys, len(prompts), options, in_place=True)
+    if not run_workers(kept, command_of(args)):
         return 0
-    with ResumableRun(args.output, begun, _names, len(prompts), args, **where) as kept:
+    with kept:
         before = len(kept.done)
-        aside = _complete(args, prompts, kept) if kept.left else []
-        if args.shard != SINGLE_SHARD:
-            print(kept.told())
+        aside = _complete(args, prompts, kept) if kept.remains else []
+        if options.shard != SINGLE_SHARD:
+            print(kept.progress_line())
             return 1 if aside else 0
-        kept.gather(out, list(prompts))
-    rejected += [Reject(item.place, item.reason) for item in aside]
+        kept.gather(prompts)
+    rejected += [Reject(item.index, item.reason) for item in aside]
     _write_rejected(Path(f"{args.output}.rejected.jsonl"), rejected)
     print(
         f"{args.output}: {len(prompts) - len(aside)} completions, {before} of them from before; "
@@ -97,8 +97,8 @@ def _complete(args: Namespace, prompts: dict[int, str], kept: ResumableRun) -> l
     batches = Batches(list(prompts), args.batch_size, do, done=kept.done, shard=args.shard, **named)
     for _, rows in batches:
         kept.append(*(row for row in rows if row["id"] not in kept.done))
-    tell(batches, lambda line: f"line {line}")
-    return batches.aside
+    print_failures(batches, lambda line: f"line {line}")
+    return batches.failed
 
 
 def _row(made: Completions, k: int, number: int, prompt: str, args: Namespace) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
     return prompts, sorted(rejected, key=lambda reject: reject.row)
 
 
-def _names(row: Mapping[str, Any]) -> list[int]:
+def _keys(row: Mapping[str, Any]) -> list[int]:
     return [int(row["id"])]
 
 

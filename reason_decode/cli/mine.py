@@ -8,19 +8,19 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from reason_decode.io.console import printable, table
-from reason_decode.io.journal import begin
+from reason_decode.io.journal import check_settings
 from reason_decode.io.jsonl import write_json
 from reason_decode.mining import Document, Dropped, Journal, ReadReport, mine, read_documents
 from reason_decode.mining.distributed import run_distributed
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.report import Report, draw_deltas
 from reason_decode.mining.stages import build, build_first, cut, pairs, write_references
-from reason_decode.runs.executors import EXECUTORS
+from reason_decode.runs.options import Executor
 
 __all__ = ["add", "run"]
 
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
     _add_data(parser)
     _add_writer(parser)
     _add_gates(parser)
-    parser.add_argument("--executor", choices=("here", *EXECUTORS), default="here")
+    parser.add_argument("--executor", choices=("here", *get_args(Executor)), default="here")
     parser.add_argument("--tasks", type=int, default=1, help="parts of the data (default: 1)")
     parser.add_argument("--workers", type=int, default=-1, help="parts at once (default: all)")
     parser.add_argument(
@@ -185,7 +185,7 @@ def _settings(args: Namespace, out: Path) -> str:
     """The options as text; those that a run of this folder began with must be the same."""
     fixed = {name: value for name, value in vars(args).items() if name not in IGNORED_IN_SETTINGS}
     out.mkdir(parents=True, exist_ok=True)
-    begin(out / "settings.json", fixed, "take another --out")
+    check_settings(out / "settings.json", fixed, "take another --out")
     options = {name: x for name, x in vars(args).items() if name not in ("run", "argv")}
     return json.dumps(options | {"references": str((out / "references.safetensors").absolute())})
 

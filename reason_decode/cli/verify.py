@@ -7,21 +7,21 @@ from typing import Any, get_args
 
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
 from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
+from reason_decode.cli.run_options import (
+    RESUME_EPILOG,
+    add_run_options,
+    command_of,
+    make_run_options,
+    settings_of,
+)
 from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.splits import Part, folds, held_out, share
 from reason_decode.evaluation.verify import AnnotatedSolution, check_parts, located, scored
 from reason_decode.io.console import percent, printable, table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.runs.batches import SINGLE_SHARD, FailedItem
-from reason_decode.runs.resumable import (
-    RESUME_EPILOG,
-    ResumableRun,
-    add_long_run,
-    check_long_run,
-    done_items,
-    settings,
-    tell,
-)
+from reason_decode.runs.batches import FailedItem, print_failures
+from reason_decode.runs.options import SINGLE_SHARD
+from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers import EndpointVerifier, ProcessRewardModel, RationaleScorer
 from reason_decode.scorers.loading import load_scorer
@@ -100,13 +100,13 @@ def add(commands: Any) -> None:
     add_suffix(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
     parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
-    add_long_run(parser, "--json")
+    add_run_options(parser, "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
     """Score steps, predict first errors, measure; print a table, write the result."""
-    check_long_run(args, args.json, "--json")
+    options = make_run_options(args)
     if args.json:
         check_writable(args.json)
     if args.batch_size < 1:
@@ -120,18 +120,17 @@ def run(args: Namespace) -> int:
     parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
     check_parts([*found, *others], parts, args.threshold)
     solutions, count = [*found, *others], len(found) + len(others)
-    begun = settings(args, solutions, IGNORED_IN_SETTINGS)
-    if args.workers > 1 and not run_workers(
-        args, args.json, begun, done_items, count, option="--json"
-    ):
+    settings = settings_of(args, solutions, IGNORED_IN_SETTINGS)
+    kept = ResumableRun(args.json, settings, item_indices, count, options)
+    if not run_workers(kept, command_of(args)):
         return 0
-    with ResumableRun(args.json, begun, done_items, count, args, "--json") as kept:
+    with kept:
         scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
         suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
         solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
         aside = _score(args, solutions, scorer, kept)
-        if args.shard != SINGLE_SHARD:
-            print(kept.told())
+        if options.shard != SINGLE_SHARD:
+            print(kept.progress_line())
             return 1 if aside else 0
         scores: list[Any] = [None] * count
         for line in kept.rows():
@@ -139,7 +138,7 @@ def run(args: Namespace) -> int:
                 scores[place] = row
         result = located(solutions, scores, parts, threshold=args.threshold, maximise=args.maximise)
         result = _with_settings(args, suffix, result, report, other_report)
-        result["not_scored"] = [{"id": solutions[x.place].id, "reason": x.reason} for x in aside]
+        result["not_scored"] = [{"id": solutions[x.index].id, "reason": x.reason} for x in aside]
         result["rows"] = result.pop("rows")  # the last, for the reader's sake
         if args.json:
             write_json(args.json, result)
@@ -166,8 +165,8 @@ def _score(
     )
     for _, line in batches:
         kept.append(line)
-    tell(batches, lambda place: f"solution {solutions[place].id}")
-    return batches.aside
+    print_failures(batches, lambda index: f"solution {solutions[index].id}")
+    return batches.failed
 
 
 def _with_settings(

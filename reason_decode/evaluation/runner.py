@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.core.records import Cost, Trace
 from reason_decode.evaluation.complete import Completer, local
 from reason_decode.evaluation.metrics import accuracy_interval
-from reason_decode.runs.batches import SINGLE_SHARD, Batches, FailedItem, Shard
+from reason_decode.runs.batches import Batches, FailedItem
+from reason_decode.runs.options import SINGLE_SHARD, Shard
 from reason_decode.tasks import Item, Task
 
 __all__ = ["answered", "evaluate", "summary"]
@@ -68,7 +69,7 @@ def evaluate(
     batches = answered(solve, items, task, batch_size, trace=trace, desc=named)
     lines = [line for _, line in batches]
     n = getattr(strategy, "n", 1)
-    return summary(items, lines, batches.aside, task=task.name, strategy=named, n=n, seed=seed)
+    return summary(items, lines, batches.failed, task=task.name, strategy=named, n=n, seed=seed)
 
 
 def answered(
@@ -169,7 +170,7 @@ def summary(
         **({"pass_at_n": sum(reachable) / len(rows)} if reachable else {}),
         "cost": cost.to_dict(),
         "seconds": seconds,
-        "set_aside": [{"id": items[x.place].id, "reason": x.reason} for x in aside],
+        "set_aside": [{"id": items[x.index].id, "reason": x.reason} for x in aside],
         "rows": rows,
     }
 

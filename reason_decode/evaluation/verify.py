@@ -7,7 +7,8 @@ from typing import Any
 
 from reason_decode.evaluation.first_error import Maximise, calibrate, first_below, location
 from reason_decode.evaluation.splits import Part
-from reason_decode.runs.batches import SINGLE_SHARD, Batches, Shard
+from reason_decode.runs.batches import Batches
+from reason_decode.runs.options import SINGLE_SHARD, Shard
 from reason_decode.scorers.base import NotFinite, Scorer, check_finite
 
 __all__ = ["AnnotatedSolution", "check_parts", "located", "scored", "step_scores", "verify"]
@@ -172,8 +173,8 @@ def step_scores(
     """
     batches = scored(solutions, scorer, batch_size, fits)
     rows = [row for _, line in batches for row in line["scores"]]
-    for aside in batches.aside:
-        raise (MemoryError if aside.memory else NotFinite)(aside.reason)
+    for item in batches.failed:
+        raise (MemoryError if item.out_of_memory else NotFinite)(item.reason)
     return rows
 
 

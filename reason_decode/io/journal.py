@@ -1,4 +1,4 @@
-"""What a run has done so far, in a file that a crash at any moment leaves usable."""
+"""Journals: JSON Lines files of results that a crash at any moment leaves usable."""
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -10,63 +10,67 @@ from typing import IO, Any, BinaryIO, Self
 
 from reason_decode.io.jsonl import write_text
 
-__all__ = ["Journal", "begin", "lock", "read_rows"]
+__all__ = ["Journal", "Keys", "check_settings", "lock", "read_rows"]
 
-Names = Callable[[Mapping[str, Any]], Iterable[Hashable]]
-"""What a row says is done; raises where it is no such row."""
+Keys = Callable[[Mapping[str, Any]], Iterable[Hashable]]
+"""The keys of the items that a row completes. It raises KeyError, TypeError or ValueError for a row
+of another form."""
 
 
 class Journal:
-    """Results as JSON Lines, each written before the next one is asked for.
+    """Append-only file of results, one JSON line each; the file is locked while it is open.
 
-    What a row names is done when its line is whole. A line that was being written when the process
-    was killed is cut off when the file is opened again, and what it names is done anew.
+    An item is done when a whole line has its key. A process that is killed while it writes leaves
+    half a line: the next one that opens the file cuts it off, and the item is done again.
 
     Args:
-        path: of the file; made where there is none. No two processes may have it open.
-        names: what a row says is done.
-        of: what makes such rows, for messages.
+        path: the file; made if there is none.
+        keys: the keys of the items that a row completes.
+        of: name of the command that makes such rows, for messages.
+
+    Attributes:
+        done: keys of all whole lines.
 
     Raises:
-        ValueError: another process has it open, or a line inside it is no such row.
+        ValueError: another process has it open, or a line is not such a row.
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: str | Path, names: Names, of: str = "this command") -> None:
-        self.path, self.names = Path(path), names
+    def __init__(self, path: str | Path, keys: Keys, of: str = "this command") -> None:
+        self.path, self.keys = Path(path), keys
         self.file: BinaryIO = self.path.open("a+b", buffering=0)
         try:
             lock(self.file, self.path)
-            rows = read_rows(self.path, names, of)
-            self.done: set[Hashable] = {name for row in rows for name in names(row)}
-            self._cut()
+            rows = read_rows(self.path, keys, of)
+            self.done: set[Hashable] = {key for row in rows for key in keys(row)}
+            self._cut_unfinished_line()
         except BaseException:
             self.file.close()
             raise
 
-    def _cut(self) -> None:
+    def _cut_unfinished_line(self) -> None:
         """Cut off what follows the last line break."""
         end = self.file.seek(0, 2)
         while end:
             start = max(end - 65_536, 0)
             self.file.seek(start)
-            place = self.file.read(end - start).rfind(b"\n")
-            end = start + place + 1
-            if place >= 0:
+            last = self.file.read(end - start).rfind(b"\n")
+            end = start + last + 1
+            if last >= 0:
                 break
         self.file.truncate(end)
 
     def append(self, *rows: Mapping[str, Any]) -> None:
-        """Add lines; when this returns, a kill of the process no longer loses them.
+        """Append lines; when this returns, a kill of the process no longer loses them.
 
         Raises:
-            OSError: they cannot be written, for the disk is full, say; none of them is there then.
-            ValueError: NaN or infinity, which JSON has no word for.
+            OSError: they cannot be written, such as to a full disk; then none of them is there.
+            ValueError: a number is NaN or infinite, which JSON cannot hold.
         """
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
         data, end = "".join(lines).encode(), self.file.seek(0, 2)
         try:
-            # Unbuffered: one write of the system, unless that takes only part of it.
+            # The file is unbuffered: a write may take only a part of the data.
             while data:
                 data = data[self.file.write(data) or 0 :]
         except OSError as error:
@@ -75,10 +79,10 @@ class Journal:
             why = error.strerror or str(error)
             raise OSError(
                 error.errno,
-                f"cannot write to {self.path} ({why}); what was done before is whole there. Make "
+                f"cannot write to {self.path} ({why}); the results before are whole there. Make "
                 "room, and give the same command again",
             ) from error
-        self.done.update(name for row in rows for name in self.names(row))
+        self.done.update(key for row in rows for key in self.keys(row))
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +91,16 @@ class Journal:
         self.file.close()
 
 
-def read_rows(path: str | Path, names: Names, of: str = "this command") -> Iterator[dict[str, Any]]:
-    """The whole lines of a journal; what follows the last line break is left out.
+def read_rows(path: str | Path, keys: Keys, of: str = "this command") -> Iterator[dict[str, Any]]:
+    """The whole lines of a journal as objects; text after the last line break is left out.
+
+    Args:
+        path: the file.
+        keys: the keys of the items that a row completes.
+        of: name of the command that makes such rows, for messages.
 
     Raises:
-        ValueError: a whole line is no row of which ``names`` can tell what is done.
+        ValueError: a whole line is not a row of which ``keys`` gives the keys.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
@@ -100,25 +109,25 @@ def read_rows(path: str | Path, names: Names, of: str = "this command") -> Itera
                 return
             try:
                 row = json.loads(line)
-                _ = list(names(row))
+                _ = list(keys(row))
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
                     f"{path}, line {number} is no result of {of} ({error!r}); was it edited? "
-                    "Delete the line, and what it told is done anew"
+                    "Delete the line, and its item is done again"
                 ) from error
             yield row
 
 
-def begin(path: str | Path, settings: Mapping[str, Any], advice: str) -> None:
-    """Write down what a run begins with, or check that it goes on with the same.
+def check_settings(path: str | Path, settings: Mapping[str, Any], advice: str) -> None:
+    """Write the settings of a new run, or check that the run was started with the same ones.
 
     Args:
-        path: of a file beside the results; made where there is none.
-        settings: what the results depend on, ready for ``json.dumps``.
-        advice: how to go on where they differ, such as ``"take another --out"``.
+        path: the file of settings beside the results; made if there is none.
+        settings: everything that the results depend on, ready for ``json.dumps``.
+        advice: what the user can do if they differ, such as ``"take another --output"``.
 
     Raises:
-        ValueError: the run was begun with other settings.
+        ValueError: the run was started with other settings.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -127,17 +136,21 @@ def begin(path: str | Path, settings: Mapping[str, Any], advice: str) -> None:
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(settings))
-    other = [name for name in now if before.get(name) != now[name]]
+    other = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     if other:
-        told = "; ".join(f"{name}: {before.get(name)!r}, now {now[name]!r}" for name in other)
-        raise ValueError(f"{path.parent} was begun with other options ({told}); {advice}")
+        pairs = "; ".join(f"{x}: {before.get(x)!r}, now {now.get(x)!r}" for x in other)
+        raise ValueError(f"{path.parent} was started with other settings ({pairs}); {advice}")
 
 
 def lock(file: IO[bytes], path: Path) -> None:
-    """Keep other processes out until the file is closed or this process ends, however it ends.
+    """Lock a file until it is closed or this process ends, however it ends.
+
+    Args:
+        file: the open file.
+        path: its name, for the message.
 
     Raises:
-        ValueError: another process has it.
+        ValueError: another process has locked it.
     """
     if find_spec("fcntl") is None:
         return  # not a POSIX system

@@ -14,7 +14,7 @@ from typing import Any
 from reason_decode.mining import Document, Dropped, Journal, through
 from reason_decode.mining.journal import read_journal
 from reason_decode.mining.stages import build, build_first
-from reason_decode.runs.executors import executor
+from reason_decode.runs.executors import load_executor
 
 __all__ = ["run_distributed"]
 
@@ -36,7 +36,7 @@ def run_distributed(
     """
     step: Any = import_module("reason_decode.mining.datatrove").MiningStep
     readers: Any = import_module("datatrove.pipeline.readers")
-    make = executor(args.executor)
+    make = load_executor(args.executor)
     out = out.absolute()
     shards = out / "shards"
     if not shards.exists():

@@ -38,7 +38,7 @@ class Journal(journal.Journal):
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(path, _names, OF)
+        super().__init__(path, _keys, OF)
 
     def __contains__(self, item: object) -> bool:
         document = item.document if isinstance(item, Dropped) else item
@@ -56,9 +56,9 @@ def read_journal(path: str | Path) -> Iterator[dict[str, Any]]:
         ValueError: a whole line is no result.
         OSError: the file cannot be read.
     """
-    return journal.read_rows(path, _names, OF)
+    return journal.read_rows(path, _keys, OF)
 
 
-def _names(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _keys(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     _ = row["records"]
     return [(row["source"], row["id"])]

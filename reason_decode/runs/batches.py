@@ -1,105 +1,90 @@
-"""Many items in batches: halved where memory runs out; what no batch can hold is set aside."""
+"""Items in batches: a batch is halved when memory runs out, an item that fails alone is listed."""
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
+from reason_decode.core.errors import ItemError, ScoringError
+from reason_decode.io.console import printable
 from reason_decode.io.oom import attempt, halves
-from reason_decode.core.errors import ScoringError, ItemError
+from reason_decode.runs.options import SINGLE_SHARD, Shard
 
-__all__ = ["SINGLE_SHARD", "FailedItem", "Batches", "Shard"]
+__all__ = ["Batches", "FailedItem", "print_failures"]
 
 Result = TypeVar("Result")
-# torch.multinomial's words for logits that are no numbers.
-NO_NUMBERS = "probability tensor contains"
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Which batches are run here: the index-th of every ``count``, from 1.
-
-    Args:
-        index: from 1 to ``count``.
-        count: how many shards there are.
-    """
-
-    index: int
-    count: int
-
-
-SINGLE_SHARD = Shard(1, 1)
+# Part of the error of torch.multinomial for probabilities that are NaN, infinite or negative.
+BAD_PROBABILITIES = "probability tensor contains"
+PRINTED = 10  # failed items that are printed one by one
 
 
 @dataclass(frozen=True, slots=True)
 class FailedItem:
-    """An item that could not be done.
+    """An item that failed alone in a batch.
 
     Args:
-        place: what ``Batches`` calls it.
-        reason: what went wrong with it alone in a batch.
-        memory: whether that was a lack of memory.
+        index: the item's index.
+        reason: first line of the error.
+        out_of_memory: whether the error was a lack of memory.
     """
 
-    place: int
+    index: int
     reason: str
-    memory: bool
+    out_of_memory: bool
 
 
 class Batches(Generic[Result]):
-    """Does items batch by batch; iterating gives ``(places, result)`` of each batch.
+    """Runs items batch by batch; iterating gives ``(indices, result)`` of each batch.
 
-    Batches are cut before anything is known of what is done, so that a run that goes on, and the
-    shards of a run together, form those of an unbroken run. A batch is done if all of it is; where
-    a part of it is missing, the whole batch runs again. One that runs out of memory, whose scores
-    or probabilities are no finite numbers, that gets no score, or that is ``ItemError``, is run by
-    halves; an item that fails alone goes to ``aside``. Later batches begin whole again: what comes
-    out does not depend on what ran before.
+    The batches are cut before those that are done are skipped, so that a resumed run and the shards
+    of a run form the batches of an uninterrupted run, and the results do not depend on what ran
+    before. A batch of which any item is missing runs whole. A batch is split in halves if it runs
+    out of memory, if its scores or probabilities are not finite, or on ``ScoringError`` and
+    ``ItemError``; an item that fails alone is added to ``failed``.
 
     Args:
-        places: what items are called, in order.
+        indices: the items' indices, in order.
         size: items a batch.
-        do: of the places of a batch, its result.
-        done: places that need not be done; may grow while batches run.
-        shard: which batches are run here.
-        desc: for the progress bar.
-        unit: for the progress bar.
+        run: indices of a batch -> its result.
+        done: indices to skip; may grow while batches run.
+        shard: the batches to run.
+        desc: label of the progress bar.
+        unit: unit of the progress bar.
+
+    Attributes:
+        failed: the items that failed alone.
+        halved: number of batches that ran out of memory and were split.
     """
 
     def __init__(
         self,
-        places: Sequence[int],
+        indices: Sequence[int],
         size: int,
-        do: Callable[[Sequence[int]], Result],
+        run: Callable[[Sequence[int]], Result],
         *,
         done: Container[int] = (),
         shard: Shard = SINGLE_SHARD,
         desc: str | None = None,
         unit: str = "item",
     ) -> None:
-        cut = [list(places[at : at + size]) for at in range(0, len(places), size)]
+        cut = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
         self.batches = cut[shard.index - 1 :: shard.count]
-        self.do, self.done, self.desc, self.unit = do, done, desc, unit
-        self.aside: list[FailedItem] = []
+        self.run, self.done, self.desc, self.unit = run, done, desc, unit
+        self.failed: list[FailedItem] = []
         self.halved = 0
-
-    @property
-    def left(self) -> bool:
-        """Whether there is anything to do."""
-        return any(place not in self.done for batch in self.batches for place in batch)
 
     def __iter__(self) -> Iterator[tuple[Sequence[int], Result]]:
         total = sum(map(len, self.batches))
-        before = sum(place in self.done for batch in self.batches for place in batch)
+        before = sum(index in self.done for batch in self.batches for index in batch)
         with tqdm(total=total, initial=before, desc=self.desc, unit=self.unit, disable=None) as bar:
             waiting: list[Sequence[int]] = [*self.batches[::-1]]
             while waiting:
                 batch = waiting.pop()
-                new = sum(place not in self.done for place in batch)
+                new = sum(index not in self.done for index in batch)
                 if not new:
                     continue
-                made, failed = attempt(self.do, batch, _unfit)
+                made, failed = attempt(self.run, batch, _is_of_an_item)
                 if failed is None:
                     yield batch, made[0]
                 elif len(batch) > 1:
@@ -107,11 +92,30 @@ class Batches(Generic[Result]):
                     waiting += halves(batch)[::-1]
                     continue
                 else:
-                    self.aside.append(FailedItem(batch[0], *failed))
+                    self.failed.append(FailedItem(batch[0], *failed))
                 bar.update(new)
 
 
-def _unfit(error: Exception) -> bool:
+def print_failures(batches: Batches[Any], name: Callable[[int], str]) -> None:
+    """Print the items that failed, and how many batches were halved.
+
+    Args:
+        batches: those that ran.
+        name: index of an item -> its name for the user.
+    """
+    if batches.halved:
+        print(
+            f"out of memory: {batches.halved} batches were run in halves; a smaller --batch-size "
+            "saves the attempts"
+        )
+    for item in batches.failed[:PRINTED]:
+        print(f"not done: {name(item.index)}: {printable(item.reason)}")
+    if batches.failed:
+        print(f"not done: {len(batches.failed)} in all; the same command tries them again")
+
+
+def _is_of_an_item(error: Exception) -> bool:
+    """Whether a single item caused the error, so that the others of its batch can be done."""
     return isinstance(error, ScoringError | ItemError) or (
-        isinstance(error, RuntimeError) and NO_NUMBERS in str(error)
+        isinstance(error, RuntimeError) and BAD_PROBABILITIES in str(error)
     )

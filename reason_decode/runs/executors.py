@@ -1,74 +1,83 @@
-"""datatrove's executors, which run the parts of a command in several processes or machines."""
+"""datatrove's executors: run the shards of a command as tasks in several processes or machines."""
 
-from argparse import Namespace
+import subprocess
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EXECUTORS", "executor", "run_shards"]
+from reason_decode.runs.options import Executor, RunOptions
+from reason_decode.runs.shards import inherited_environment, shard_command
 
-EXECUTORS = {
+__all__ = ["load_executor", "run_tasks"]
+
+_CLASSES: dict[Executor, tuple[str, str]] = {
     "local": ("datatrove.executor.local", "LocalPipelineExecutor"),
     "ray": ("datatrove.executor.ray", "RayPipelineExecutor"),
     "slurm": ("datatrove.executor.slurm", "SlurmPipelineExecutor"),
 }
-HOW: dict[str, dict[str, Any]] = {
-    # Processes are forked from one that has loaded nothing: safe beside torch's threads.
+_DEFAULTS: dict[Executor, dict[str, Any]] = {
+    # Forking a process that has loaded torch can deadlock its threads; the fork server has not.
     "local": {"start_method": "forkserver"},
-    # A part for which the 2 GB that datatrove reserves are not free waits for ever, silently.
+    # datatrove reserves 2 GB a task and waits for ever, silently, where they are not free.
     "ray": {"mem_per_cpu_gb": 0},
 }
 
 
-def executor(kind: str) -> Any:
-    """What makes an executor of a kind.
+def load_executor(name: Executor) -> Any:
+    """Class of a datatrove executor, with defaults that are safe beside torch.
+
+    Args:
+        name: the executor's name.
 
     Raises:
         ModuleNotFoundError: datatrove, or Ray for its executor, is not installed.
     """
-    module, name = EXECUTORS[kind]
+    module, cls = _CLASSES[name]
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"--executor {kind} needs datatrove: pip install 'reason-decode[distributed]'"
+            f"--executor {name} needs datatrove: pip install 'reason-decode[distributed]'"
         ) from error
-    if kind == "ray":
+    if name == "ray":
         try:
             ray: Any = import_module("ray")
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("--executor ray needs Ray: pip install ray") from error
         if not ray.is_initialized():
-            ray.init(log_to_driver=False)  # the cluster of RAY_ADDRESS; else one of this machine
-    return partial(getattr(found, name), **HOW.get(kind, {}))
+            ray.init(log_to_driver=False)  # the cluster of RAY_ADDRESS, else one of this machine
+    return partial(getattr(found, cls), **_DEFAULTS.get(name, {}))
 
 
-def run_shards(args: Namespace, folder: Path) -> bool:
-    """Run the command's shards as tasks of an executor; whether they have ended.
+def run_tasks(command: Sequence[str], options: RunOptions, folder: Path) -> bool:
+    """Run each shard of a command as a task of an executor; return whether the tasks have ended.
 
-    Slurm's jobs are only submitted.
+    Slurm's jobs are submitted and not waited for.
 
     Args:
-        args: the command's: ``executor``, ``executor_options``, ``workers``, ``argv``.
-        folder: gets datatrove's logs.
+        command: see ``shard_command``.
+        options: ``executor``, ``executor_options`` and ``workers``, the number of tasks.
+        folder: where datatrove writes its logs.
 
     Raises:
-        ModuleNotFoundError: see ``executor``.
-        OSError: a shard failed; what it has done is kept.
+        ModuleNotFoundError: see ``load_executor``.
+        OSError: a shard failed; the results of all shards are kept.
     """
-    make = executor(args.executor)
-    options = {"tasks": args.workers, "logging_dir": str(folder.absolute() / "logs")}
-    # What datatrove calls complete may have items that are to be tried again.
-    options |= {"skip_completed": False, **args.executor_options}
-    make(pipeline=[partial(_shard, tuple(args.argv))], **options).run()
-    return args.executor != "slurm"
+    assert options.executor is not None
+    make = load_executor(options.executor)
+    arguments = {"tasks": options.workers, "logging_dir": str(folder.absolute() / "logs")}
+    # A task that datatrove calls complete may hold items that failed and are tried again.
+    arguments |= {"skip_completed": False, **options.executor_options}
+    make(pipeline=[partial(_run_task, tuple(command))], **arguments).run()
+    return options.executor != "slurm"
 
 
-def _shard(argv: Sequence[str], data: Any, rank: int = 0, world_size: int = 1) -> None:
-    """A step of a datatrove pipeline: the command's shard of this rank."""
-    main = import_module("reason_decode.cli").main
-    status = main([*argv, "--no-restart", "--workers", "1", "--shard", f"{rank + 1}/{world_size}"])
+def _run_task(command: Sequence[str], data: Any, rank: int = 0, world_size: int = 1) -> None:
+    """Step of a datatrove pipeline: run the command's shard of this rank."""
+    status = subprocess.call(
+        shard_command(command, rank + 1, world_size), env=inherited_environment()
+    )
     if status not in (0, 1):
         raise OSError(f"shard {rank + 1} of {world_size} failed ({status}); its log says why")

@@ -1,301 +1,209 @@
-"""Runs of many items: what is done is kept beside the output, and a run goes on where it was."""
+"""Runs of many items that resume: results are kept in journals beside the output."""
 
 import json
-import re
-import shutil
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from hashlib import sha256
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Self
 
-from reason_decode.runs.executors import EXECUTORS
-from reason_decode.io.console import printable
-from reason_decode.runs.batches import SINGLE_SHARD, Batches, Shard
-from reason_decode.io.journal import Journal, Names, begin, lock, read_rows
+from reason_decode.io.journal import Journal, Keys, check_settings, lock, read_rows
 from reason_decode.io.jsonl import replacing
+from reason_decode.runs.options import SINGLE_SHARD, RunOptions
 
-__all__ = [
-    "RESUME_EPILOG",
-    "ResumableRun",
-    "add_long_run",
-    "check_long_run",
-    "digest",
-    "done_items",
-    "settings",
-    "tell",
-]
+__all__ = ["ResumableRun", "item_indices"]
 
-# Of no matter to the results, whatever the command.
-IGNORED_IN_SETTINGS = {
-    *("command", "run", "argv", "json", "input", "output", "data", "shard", "workers", "restart"),
-    *("executor", "executor_options", "endpoint", "key", "concurrency", "attempts"),
-}
-# Options that name models, of which a folder's content is looked at too.
-MODELS = ("model", "prm", "rationalyst", "judge")
-MEBIBYTE = 2**20
-TOLD = 10  # items that could not be done, of which each is told
-RESUME_EPILOG = "A run that was stopped, however it was, goes on when the same command is given again."
+# Files that a run makes in its folder; nothing else there is ever removed.
+OWN_FILES = ("settings.json", "part-*.jsonl", "worker-*.log")
+ADVICE = "take another output, or restart (--restart) to delete the results of that run"
 
 
-def add_long_run(parser: ArgumentParser, out: str) -> None:
-    """Add the options; ``out`` is the one that names the output."""
-    parser.add_argument(
-        "--shard",
-        type=_shard,
-        default=SINGLE_SHARD,
-        metavar="I/N",
-        help="run only every N-th batch, from the I-th (1/N to N/N), as in a Slurm array job: "
-        '--shard "$SLURM_ARRAY_TASK_ID/16"; the results are kept beside the output, and the same '
-        f"command without --shard joins them in {out}",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes on this machine, one a GPU where there are some; or an executor's tasks "
-        "(default: 1)",
-    )
-    parser.add_argument(
-        "--executor",
-        choices=EXECUTORS,
-        help="datatrove's, which mine uses too; after slurm's jobs, the same command without "
-        "--executor and --workers joins their results",
-    )
-    parser.add_argument(
-        "--executor-options",
-        type=json.loads,
-        default={},
-        metavar="JSON",
-        help='such as \'{"partition": "gpu", "time": "20:00:00"}\'',
-    )
-    parser.add_argument(
-        "--restart",
-        action=BooleanOptionalAction,
-        default=False,
-        help="forget what an earlier run of the same output has done",
-    )
+class ResumableRun:
+    """Results of a run's items, kept in journals until the run is finished.
 
-
-def _shard(text: str) -> Shard:
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ArgumentTypeError(f"got {text!r}; write I/N, from 1/N to N/N, such as 1/4")
-    return Shard(int(match[1]), int(match[2]))
-
-
-def check_long_run(args: Namespace, out: str | None, option: str) -> None:
-    """Raise before any work is spent if the options do not go together.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if args.workers < 1:
-        raise ValueError(f"got --workers {args.workers}; need at least 1")
-    if args.executor is not None and args.workers == 1 and args.shard == SINGLE_SHARD:
-        raise ValueError(f"got --executor {args.executor}; give the number of tasks as --workers N")
-    several = args.workers > 1 or args.shard.count > 1
-    if several and out is None:
-        raise ValueError(f"--shard and --workers keep their results beside {option}; name one")
-    if args.shard.count > 1 and (args.workers > 1 or args.restart):
-        which = "--workers" if args.workers > 1 else "--restart"
-        raise ValueError(f"got --shard with {which}; give {which} without --shard")
-
-
-class ResumableRun(AbstractContextManager["ResumableRun"]):
-    """What a command has done of its items, in journals that are kept until it is finished.
-
-    Beside the output OUT there is the folder ``OUT.run``: ``settings.json`` and a journal a shard,
-    which other shards' processes write. A run of the whole takes up what all of them have done,
-    and has their files for itself.
+    Beside the output OUT there is the folder ``OUT.run``: ``settings.json`` and a journal per
+    shard, which the processes of other shards write. Entering the run opens and locks the journal
+    of its shard. The run of the single shard reads the results of all others as well and locks
+    their journals. It may be entered again after it was left.
 
     Args:
-        out: the output; ``None`` to keep rows in memory only.
-        begun: what the results depend on; see ``settings``.
-        names: places of items that a row says are done.
-        total: how many items there are.
-        args: has ``shard`` and ``restart``.
-        option: that names the output, for messages.
-        own: the file that a run of the whole writes to, if not one in the folder.
+        output: the output file; ``None`` to keep rows in memory only.
+        settings: everything that the results depend on, see ``run_settings``.
+        keys: the keys of the items that a row completes.
+        total: number of items.
+        options: the shard, and whether to delete the results of an earlier run first.
+        in_place: whether the output consists of the rows themselves: the single shard appends them
+            to it directly.
+
+    Attributes:
+        done: keys of the items that are done.
 
     Raises:
-        ValueError: the run was begun with other options, or another process is at it.
-        OSError: a file cannot be written.
+        ValueError: several processes share a run without output; or, on entering, the run was
+            started with other settings, another process is writing it, or its files are not ours.
+        OSError: on entering, a file cannot be written.
     """
 
     def __init__(
         self,
-        out: str | None,
-        begun: Mapping[str, Any],
-        names: Names,
+        output: str | Path | None,
+        settings: Mapping[str, Any],
+        keys: Keys,
         total: int,
-        args: Namespace,
-        option: str,
-        own: Path | None = None,
+        options: RunOptions | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
-        self.names, self.total, self.shard = names, total, args.shard
-        self.files = ExitStack()
-        self.memory: list[Mapping[str, Any]] = []
+        self.options = options or RunOptions()
+        if output is None and self.options.is_divided:
+            raise ValueError(
+                "shards and workers keep their results beside the output; name one (--output)"
+            )
+        self.output = None if output is None else Path(output)
+        self.folder = Path(f"{output}.run")
+        self.settings, self.keys, self.total = settings, keys, total
+        self.in_place = in_place
         self.done: set[Hashable] = set()
-        self.journal: Journal | None = None
-        self.parts: list[Path] = []
-        if out is None:
-            return
-        self.folder = Path(f"{out}.run")
-        if args.restart:
-            _forget(self.folder, own)
+        self._restart = self.options.restart
+        self._files = ExitStack()
+        self._memory: list[Mapping[str, Any]] = []
+        self._journal: Journal | None = None
+        self._paths: list[Path] = []
+
+    def __enter__(self) -> Self:
+        if self.output is not None:
+            try:
+                self._open(self.output)
+            except BaseException:
+                self._files.close()
+                raise
+        return self
+
+    def _open(self, output: Path) -> None:
+        if self._restart:
+            self._delete_results(output)
+            self._restart = False
+        self._refuse_foreign_files(output)
         self.folder.mkdir(exist_ok=True)
-        advice = f"take another {option}, or --restart to forget what that run has done"
-        begin(self.folder / "settings.json", begun, advice)
-        mine = self.folder / f"part-{self.shard.index}-of-{self.shard.count}.jsonl"
-        if own is not None and self.shard == SINGLE_SHARD:
-            mine = own
-        found = {*self.folder.glob("part-*.jsonl"), *([own] if own and own.exists() else [])}
-        others = sorted(found - {mine})
-        self.parts = [mine, *others]
-        try:
-            self.journal = self.files.enter_context(Journal(mine, names))
-            # A shard leaves the others alone, which may be at work.
-            for path in others if self.shard == SINGLE_SHARD else ():
-                self.files.enter_context(Journal(path, names))
-        except BaseException:
-            self.files.close()
-            raise
-        self.done = self.journal.done
+        check_settings(self.folder / "settings.json", self.settings, ADVICE)
+        shard, single = self.options.shard, self.options.shard == SINGLE_SHARD
+        own = self.folder / f"part-{shard.index}-of-{shard.count}.jsonl"
+        if self.in_place and single:
+            own = output
+        others = sorted({*self._journals(output)} - {own})
+        self._journal = self._files.enter_context(Journal(own, self.keys))
+        # Other shards may be running: only the run that joins them all needs their journals.
+        for path in others if single else ():
+            self._files.enter_context(Journal(path, self.keys))
+        self._paths = [own, *others]
+        self.done = self._journal.done
         for path in others:
-            self.done |= {name for row in read_rows(path, names) for name in names(row)}
+            self.done |= {key for row in read_rows(path, self.keys) for key in self.keys(row)}
+
+    def _journals(self, output: Path) -> list[Path]:
+        parts = [*self.folder.glob("part-*.jsonl")]
+        return [*parts, output] if self.in_place and output.exists() else parts
+
+    def _delete_results(self, output: Path) -> None:
+        for path in self._journals(output):
+            with path.open("rb") as file:
+                lock(file, path)  # refuses to delete the journal of a running process
+                if path == output:
+                    for _ in read_rows(path, self.keys):
+                        pass  # refuses to delete a file that holds anything else
+                path.unlink()
+        self._remove_folder()
+
+    def _refuse_foreign_files(self, output: Path) -> None:
+        if (self.folder / "settings.json").exists():
+            return
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise ValueError(
+                f"the folder {self.folder} is not one of a run: it has no settings.json; move it, "
+                "or take another output"
+            )
+        if self.in_place and output.exists() and output.stat().st_size:
+            raise ValueError(
+                f"{output} is there already, but not {self.folder / 'settings.json'}, which tells "
+                "what its rows depend on; take another output, or restart (--restart) to delete "
+                "its rows"
+            )
 
     def append(self, *rows: Mapping[str, Any]) -> None:
         """Add rows; when this returns, a kill of the process no longer loses them."""
-        if self.journal is not None:
-            self.journal.append(*rows)
+        if self._journal is not None:
+            self._journal.append(*rows)
         else:
-            self.memory += rows
-            self.done.update(name for row in rows for name in self.names(row))
+            self._memory += rows
+            self.done.update(key for row in rows for key in self.keys(row))
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """All rows of all shards."""
-        yield from self.memory
-        for path in self.parts:
-            yield from read_rows(path, self.names)
+        yield from self._memory
+        for path in self._paths:
+            yield from read_rows(path, self.keys)
 
     @property
-    def left(self) -> bool:
-        """Whether anything is to be done."""
+    def remains(self) -> bool:
+        """Whether any item is not done."""
         return len(self.done) < self.total
 
-    def told(self) -> str:
-        """How far this shard is, for its last line of output."""
-        which = f"{self.shard.index}/{self.shard.count}"
+    def progress_line(self) -> str:
+        """Line that tells how much this shard and those before it have done."""
         kept = f"{len(self.done)} of {self.total} are done, by this shard and before"
-        return f"shard {which}: {kept}; the same command without --shard joins them"
+        return f"shard {self.options.shard}: {kept}; the same command without --shard joins them"
 
-    def gather(self, out: Path, order: Sequence[Hashable]) -> None:
-        """Put the rows of all parts into one file, in order; the parts are removed.
+    def gather(self, order: Iterable[Hashable]) -> None:
+        """Join the rows of all shards in the output of an ``in_place`` run, and close the run.
+
+        The settings stay beside the output, so that a later run can add items to it.
 
         Args:
-            out: replaced whole, unless it is so already.
-            order: what each row names.
+            order: the keys in the order of the output.
         """
-        places: dict[Hashable, tuple[Path, int]] = {}
-        for path in self.parts:
+        assert self.output is not None and self.in_place
+        found: dict[Hashable, tuple[Path, int]] = {}
+        for path in self._paths:
             start = 0
             with path.open("rb") as file:
                 for line in file:
-                    places.setdefault(next(iter(self.names(json.loads(line)))), (path, start))
+                    found.setdefault(next(iter(self.keys(json.loads(line)))), (path, start))
                     start += len(line)
-        wanted = [places[name] for name in order if name in places]
-        if len(self.parts) > 1 or wanted != sorted(wanted):
-            self._copy(out, wanted)
-        self.files.close()
-        for path in (*self.parts[1:], *self.folder.glob("worker-*.log")):
+        wanted = [found[key] for key in order if key in found]
+        if len(self._paths) > 1 or wanted != sorted(wanted):
+            self._copy(self.output, wanted)
+        self._files.close()
+        for path in (*self._paths[1:], *self.folder.glob("worker-*.log")):
             path.unlink()
 
-    def _copy(self, out: Path, wanted: Sequence[tuple[Path, int]]) -> None:
-        with replacing(out) as name, name.open("wb") as target, ExitStack() as opened:
-            sources = {path: opened.enter_context(path.open("rb")) for path in self.parts}
+    def _copy(self, output: Path, wanted: Sequence[tuple[Path, int]]) -> None:
+        with replacing(output) as name, name.open("wb") as target, ExitStack() as opened:
+            sources = {path: opened.enter_context(path.open("rb")) for path in self._paths}
             for path, start in wanted:
                 sources[path].seek(start)
                 target.write(sources[path].readline())
 
     def finish(self) -> None:
-        """Remove the folder: all that it holds is in the output."""
-        self.files.close()
-        if self.parts:
-            shutil.rmtree(self.folder)
+        """Close the run and remove its folder: all results are in the output."""
+        self._files.close()
+        if self.output is not None:
+            self._remove_folder()
 
-    def __enter__(self) -> Self:
-        return self
+    def _remove_folder(self) -> None:
+        for pattern in OWN_FILES:
+            for path in self.folder.glob(pattern):
+                path.unlink()
+        rmtree(self.folder / "logs", ignore_errors=True)  # datatrove's
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def __exit__(self, kind: object, value: object, trace: object) -> None:
-        self.files.close()
-        if isinstance(value, KeyboardInterrupt) and self.parts:
-            kept = f"{len(self.done)} of {self.total} are done and kept in {self.parts[0]}"
+        self._files.close()
+        if isinstance(value, KeyboardInterrupt) and self._paths:
+            kept = f"{len(self.done)} of {self.total} are done and kept in {self._paths[0]}"
             raise KeyboardInterrupt(kept) from None
 
 
-def _forget(folder: Path, own: Path | None) -> None:
-    for path in (*folder.glob("part-*.jsonl"), *([own] if own and own.exists() else [])):
-        with path.open("rb") as file:
-            lock(file, path)  # nothing is pulled from under a process that is at work
-            path.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def settings(args: Namespace, items: Any, free: Sequence[str] = ()) -> dict[str, Any]:
-    """What results depend on: options, the content of models' folders, the items.
-
-    Args:
-        args: the command's.
-        items: anything of which ``repr`` tells all.
-        free: further options that do not change results.
-    """
-    fixed = {name: x for name, x in vars(args).items() if name not in IGNORED_IN_SETTINGS and name not in free}
-    if hasattr(args, "endpoint"):
-        fixed["served"] = args.endpoint is not None  # where does not matter
-    weights = {name: digest(fixed[name]) for name in MODELS if fixed.get(name)}
-    return {**fixed, "weights": weights, "items": sha256(repr(items).encode()).hexdigest()[:16]}
-
-
-def digest(name: str) -> str | None:
-    """Tells a model's folder from another of its name; ``None`` of what is no folder.
-
-    Of each file, its name, its size, its first and its last MiB.
-    """
-    folder = Path(name)
-    if not folder.is_dir():
-        return None
-    found = sha256()
-    for path in sorted(x for x in folder.iterdir() if x.is_file()):
-        size = path.stat().st_size
-        found.update(f"{path.name} {size} ".encode())
-        with path.open("rb") as file:
-            found.update(file.read(MEBIBYTE))
-            file.seek(max(size - MEBIBYTE, 0))
-            found.update(file.read(MEBIBYTE))
-    return found.hexdigest()[:16]
-
-
-def done_items(row: Mapping[str, Any]) -> list[int]:
-    """Places of items that a line of ``answered`` or ``scored`` has."""
-    return [int(place) for place in row["items"]]
-
-
-def tell(batches: Batches[Any], name: Callable[[int], str]) -> None:
-    """Print what became of items that could not be done.
-
-    Args:
-        batches: that ran.
-        name: what the user calls an item, by its place.
-    """
-    if batches.halved:
-        print(
-            f"out of memory: {batches.halved} batches were run in halves; a smaller --batch-size "
-            "saves the attempts"
-        )
-    for item in batches.aside[:TOLD]:
-        print(f"not done: {name(item.place)}: {printable(item.reason)}")
-    if batches.aside:
-        print(f"not done: {len(batches.aside)} in all; the same command tries them again")
+def item_indices(row: Mapping[str, Any]) -> list[int]:
+    """Keys of a row that ``evaluation`` makes of a batch: the indices of its items."""
+    return [int(index) for index in row["items"]]

@@ -89,7 +89,7 @@ def test_every_stage_in_one_command(tmp_path, capsys):
     assert (out / "journal" / "00000.jsonl").read_bytes() == before
     capsys.readouterr()
     assert main(arguments(path, out)) == 2
-    assert "was begun with other options (evaluation_set: " in capsys.readouterr().err
+    assert "was started with other settings (evaluation_set: " in capsys.readouterr().err
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.journal import Journal, begin, read_rows
+from reason_decode.io.journal import Journal, check_settings, read_rows
 from reason_decode.io.jsonl import write_text
 
 
@@ -38,7 +38,7 @@ def test_a_full_disk_leaves_the_rows_before_it_whole_and_says_what_to_do(tmp_pat
         whole = path.read_bytes()
         file: Any = journal.file
         journal.file = Full(file, 12)  # type: ignore[assignment]
-        with pytest.raises(OSError, match="No space left on device.*before is whole.*Make room"):
+        with pytest.raises(OSError, match="No space left on device.*before are whole.*Make room"):
             journal.append({"id": 3}, {"id": 4})
         assert path.read_bytes() == whole and journal.done == {1, 2}
         journal.file = file
@@ -71,7 +71,7 @@ def test_a_row_with_a_number_that_is_none_is_not_begun(tmp_path: Path):
 def test_a_run_goes_on_with_the_options_it_was_begun_with_only(tmp_path: Path):
     path = tmp_path / "settings.json"
     for _ in range(2):
-        begin(path, {"n": 8, "rows": (1, 2)}, "take another --out")
+        check_settings(path, {"n": 8, "rows": (1, 2)}, "take another --out")
     with pytest.raises(ValueError, match=r"\(n: 8, now 16\); take another --out"):
-        begin(path, {"n": 16, "rows": (1, 2)}, "take another --out")
+        check_settings(path, {"n": 16, "rows": (1, 2)}, "take another --out")
     assert json.loads(path.read_text())["n"] == 8

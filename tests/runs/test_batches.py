@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from reason_decode.runs.batches import Batches, Shard
+from reason_decode.runs.batches import Batches
+from reason_decode.runs.options import Shard
 from reason_decode.scorers.base import check_finite
 
 PLACES = list(range(10, 20))
@@ -47,7 +48,7 @@ def run(
 def test_a_batch_without_memory_is_halved_and_the_run_goes_on(how: Callable[[], None]):
     batches, asked = run(lambda batch: len(batch) > 2 and 12 in batch, how)
     assert asked == [[10, 11, 12, 13], [10, 11], [12, 13], [14, 15, 16, 17], [18, 19]]
-    assert (batches.aside, batches.halved) == ([], 1)
+    assert (batches.failed, batches.halved) == ([], 1)
 
 
 @pytest.mark.parametrize("how", [cuda, cpu, scores, probabilities])
@@ -55,13 +56,13 @@ def test_what_fails_alone_is_set_aside_with_the_reason_and_costs_the_others_noth
     how: Callable[[], None],
 ):
     batches, asked = run(lambda batch: 15 in batch, how)
-    assert [x.place for x in batches.aside] == [15]
+    assert [x.index for x in batches.failed] == [15]
     done = [batch for batch in asked if 15 not in batch]
     assert sorted(place for batch in done for place in batch) == [
         place for place in PLACES if place != 15
     ]
-    reason = batches.aside[0].reason
-    assert "out of memory: " in reason if batches.aside[0].memory else "nan" in reason
+    reason = batches.failed[0].reason
+    assert "out of memory: " in reason if batches.failed[0].out_of_memory else "nan" in reason
     assert "\n" not in reason
 
 

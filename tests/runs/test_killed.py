@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from reason_decode.cli import main
-
 from reason_decode.runs import workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +119,7 @@ def test_two_workers_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pyte
 def test_a_worker_that_fails_is_reported_with_what_it_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def start(args: Any, folder: Path, index: int) -> subprocess.Popen[bytes]:
+    def start(command: Any, folder: Path, index: int, count: int) -> subprocess.Popen[bytes]:
         code = f"print('no model {index}', flush=True); raise SystemExit({3 * (index - 1)})"
         with (folder / f"worker-{index}.log").open("wb") as log:
             return subprocess.Popen([sys.executable, "-c", code], stdout=log)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from reason_decode.cli import main, solve, verify
-from reason_decode.runs.resumable import digest
 from reason_decode.io.journal import Journal
+from reason_decode.runs.settings import folder_fingerprint
 from reason_decode.scorers.base import check_finite
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel, TableScorer
 
@@ -246,7 +246,7 @@ def test_other_options_are_refused_until_the_run_is_begun_anew(
     capsys.readouterr()
     assert main(argv(command, tmp_path, other, "7")) == 2
     said = capsys.readouterr().err
-    assert "was begun with other options" in said and "--restart" in said and "7" in said
+    assert "was started with other settings" in said and "--restart" in said and "7" in said
     fault.batches.clear()
     assert main(argv(command, tmp_path, other, "7", "--restart")) == 0
     assert len(fault.batches) == 4
@@ -274,8 +274,8 @@ def test_of_a_corrupt_shard_the_rows_before_the_damage_are_done_and_the_rest_is_
     ("more", "said"),
     [
         (["--workers", "0"], "need at least 1"),
-        (["--workers", "2", "--shard", "1/2"], "give --workers without --shard"),
-        (["--restart", "--shard", "1/2"], "give --restart without --shard"),
+        (["--workers", "2", "--shard", "1/2"], "give workers without a shard"),
+        (["--restart", "--shard", "1/2"], "give restart without a shard"),
     ],
 )
 def test_options_that_do_not_go_together_cost_no_model(
@@ -295,14 +295,14 @@ def test_shards_without_a_place_for_their_results_are_refused(
 ):
     given = [x for x in argv("eval", tmp_path) if x not in ("--json", str(tmp_path / "out"))]
     assert main([*given, "--shard", "1/2"]) == 2
-    assert "beside --json" in capsys.readouterr().err
+    assert "beside the output" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*given, "--shard", "3/2"])
 
 
 def test_a_folder_that_was_trained_on_is_another_model(tmp_path: Path):
     (tmp_path / "model.safetensors").write_bytes(b"0" * 3_000_000)
-    before = digest(str(tmp_path))
-    assert before == digest(str(tmp_path)) and digest("tiny") is None
+    before = folder_fingerprint(str(tmp_path))
+    assert before == folder_fingerprint(str(tmp_path)) and folder_fingerprint("tiny") is None
     (tmp_path / "model.safetensors").write_bytes(b"0" * 2_999_999 + b"1")
-    assert digest(str(tmp_path)) != before
+    assert folder_fingerprint(str(tmp_path)) != before
