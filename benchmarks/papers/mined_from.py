@@ -97,7 +97,7 @@ def _sets(args: argparse.Namespace) -> dict[str, list[RationaleRow]]:
     drawn = chain.from_iterable(read_drawn(args.run / "drawn" / x.name) for x in shards)
     documents = list(islice(drawn, args.rationales))
     names = {x.document.id for x in documents}
-    kept = [x for shard in shards for x in read_rationales(shard)[0] if x.id in names]
+    kept = [x for shard in shards for x in read_rationales(shard) if x.id in names]
     right = {
         (x.document.id, rationale): good
         for x in documents

@@ -251,7 +251,7 @@ def _encode_drawn(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
 
 
 def _encode_mined(path: Path, words: PreTrainedTokenizerFast) -> Encoded:
-    return encode(read_rationales(path)[0], words, write=True)
+    return encode(read_rationales(path), words, write=True)
 
 
 def _encode_exercises(start: int, recipe: Recipe, words: PreTrainedTokenizerFast) -> Encoded:

@@ -10,12 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
-from reason_decode.io.jsonl import check_writable, read_jsonl, write_text
+from reason_decode.io.jsonl import ReadReport, check_writable, read_jsonl, write_text
 from reason_decode.models.loading import load_model
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.training import (
     LabelledSolution,
-    Report,
     label_by_rollouts,
     label_by_scorer,
     read_labelled,
@@ -70,7 +69,7 @@ def run(args: Namespace) -> int:
     if (args.prm is None) == (args.model is None):
         raise ValueError("pass one of --prm P and --model M: what is to label")
     check_writable(args.out)
-    report = Report()
+    report = ReadReport()
     rows = read_labelled(args.data, args.format, separator=args.separator, report=report)
     suffix = suffix_for(True, args.separator, args.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]

@@ -4,7 +4,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import Any
 
-from reason_decode.training import LabelledSolution, Report, read_labelled
+from reason_decode.io.jsonl import ReadReport
+from reason_decode.training import LabelledSolution, read_labelled
 
 __all__ = ["add_suffix", "read_all", "suffix_for", "with_suffix"]
 
@@ -48,7 +49,7 @@ def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[LabelledS
     found: list[LabelledSolution] = []
     suffix = suffix_for(one_text, args.separator, args.prompt_suffix)
     for path in args.data:
-        report = Report()
+        report = ReadReport()
         rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
         found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
         print(f"{path}: {report}")

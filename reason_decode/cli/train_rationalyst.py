@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
 from reason_decode.io.console import printable
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
     RationaleRow,
@@ -65,11 +66,9 @@ def _records(paths: list[str]) -> list[RationaleRow]:
     """The rationales of all files; what became of each file's rows is printed."""
     found: list[RationaleRow] = []
     for path in paths:
-        records, rejected = read_rationales(path)
+        report = ReadReport()
+        records = read_rationales(path, report)
         found += records
-        said = f"; malformed: {len(rejected)}" if rejected else ""
-        if rejected:
-            said += f" (row {rejected[0].row}: {printable(rejected[0].reason)})"
         documents = len({(record.source, record.id) for record in records})
-        print(f"{path}: {len(records)} rationales of {documents} documents{said}")
+        print(f"{path}: rationales of {documents} documents; {printable(str(report))}")
     return found

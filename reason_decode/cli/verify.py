@@ -18,14 +18,14 @@ from reason_decode.evaluation.first_error import Maximise
 from reason_decode.evaluation.splits import Part, folds, held_out, share
 from reason_decode.evaluation.verify import AnnotatedSolution, check_parts, located, scored
 from reason_decode.io.console import percent, printable, table
-from reason_decode.io.jsonl import check_writable, write_json
+from reason_decode.io.jsonl import ReadReport, check_writable, write_json
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers import EndpointVerifier, ProcessRewardModel, RationaleScorer
 from reason_decode.scorers.loading import load_scorer
-from reason_decode.training.data import Report, read_labelled
+from reason_decode.training.data import read_labelled
 from reason_decode.training.labelled import LabelledSolution
 
 __all__ = ["add", "run"]
@@ -170,7 +170,11 @@ def _score(
 
 
 def _with_settings(
-    args: Namespace, suffix: str, result: dict[str, Any], report: Report, other: Report | None
+    args: Namespace,
+    suffix: str,
+    result: dict[str, Any],
+    report: ReadReport,
+    other: ReadReport | None,
 ) -> dict[str, Any]:
     used = ("prm",) if args.scorer == "prm" else OPTIONS
     names = ("scorer", *used, "data", "neutral", *("folds", "calibrate", "calibrate_share"))
@@ -193,9 +197,9 @@ def _print(result: dict[str, Any]) -> None:
         )
 
 
-def _read(path: str, format: str, neutral: Any) -> tuple[list[AnnotatedSolution], Report]:
+def _read(path: str, format: str, neutral: Any) -> tuple[list[AnnotatedSolution], ReadReport]:
     """The solutions whose first wrong step is known; the report counts the others by reason."""
-    report = Report()
+    report = ReadReport()
     found: list[AnnotatedSolution] = []
     ids: Counter[str] = Counter()
     for solution in read_labelled(path, format, neutral=neutral, repeat=True, report=report):
@@ -240,7 +244,7 @@ def _one_text(scorer: ProcessRewardModel | EndpointVerifier | RationaleScorer) -
     return not isinstance(scorer, EndpointVerifier) and scorer.name == "token-classification"
 
 
-def _said(report: Report) -> dict[str, Any]:
+def _said(report: ReadReport) -> dict[str, Any]:
     return {
         "set_aside": dict(report.left_out),
         "malformed": report.malformed,
@@ -264,7 +268,7 @@ def _line(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_set_aside(path: str, report: Report) -> None:
+def _print_set_aside(path: str, report: ReadReport) -> None:
     for reject in report.rejected:
         print(f"set aside: {path}, line {reject.row}: {printable(reject.reason)}")
     if (more := report.malformed - len(report.rejected)) > 0:

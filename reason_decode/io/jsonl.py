@@ -5,13 +5,15 @@ import json
 import os
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "ReadReport",
     "Reject",
     "check_writable",
     "read_jsonl",
@@ -22,6 +24,7 @@ __all__ = [
     "write_text",
 ]
 
+MAX_REJECTS = 1_000
 MAX_LINE = 2**26
 """Bytes of a line. What is longer is no row but a device, another kind of file, or a gzip bomb, and
 what is behind it is not looked for."""
@@ -32,12 +35,84 @@ class Reject:
     """A row that was set aside.
 
     Args:
-        row: its line in the file, from 1; in a JSON document its place in the list, from 1.
+        row: its line in the file, from 1; in a JSON document its position in the list, from 1.
         reason: what is wrong with it.
+        file: name of the file, where several are read into one report.
     """
 
     row: int
     reason: str
+    file: str | None = field(default=None, repr=False)
+
+
+@dataclass
+class ReadReport:
+    """Counts of the rows read from one or more files; complete when the reading has ended.
+
+    A reader iterates over ``rows_of(path)``, calls ``reject`` for each row that is malformed, and
+    adds to ``items`` and ``left_out`` itself.
+
+    Args:
+        format: layout of the rows, where there are several.
+        rows: number of rows, malformed ones included.
+        items: number of documents, solutions or other items made of them.
+        malformed: number of rows set aside.
+        rejected: the first 1,000 malformed rows; a file of garbage must not fill the memory.
+        left_out: reason -> number of well-formed rows, or parts of rows, that were not used.
+
+    Example:
+        >>> print(ReadReport("plain", 9, items=8, malformed=1, rejected=[Reject(3, "no JSON")]))
+        9 rows (plain): 8 items; malformed: 1 (row 3: no JSON)
+    """
+
+    format: str | None = None
+    rows: int = 0
+    items: int = 0
+    malformed: int = 0
+    rejected: list[Reject] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        text = f"{self.rows} rows{f' ({self.format})' if self.format else ''}: {self.items} items"
+        if self.rejected:
+            first = self.rejected[0]
+            file = f"{first.file}, " if first.file else ""
+            text += f"; malformed: {self.malformed} ({file}row {first.row}: {first.reason})"
+        if self.left_out:
+            counts = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            text += f"; left out: {counts}"
+        return text
+
+    def rows_of(
+        self, path: str | Path, *, name: str | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects of a file with their line numbers; lines that hold none are rejected.
+
+        Args:
+            path: see ``stream_rows``.
+            name: name of the file in the report, where several are read.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        for row in stream_rows(path):
+            self.rows += 1
+            if isinstance(row, Reject):
+                self.reject(row.row, row.reason, name)
+            else:
+                yield row
+
+    def reject(self, row: int, reason: str, file: str | None = None) -> None:
+        """Count a malformed row.
+
+        Args:
+            row: its line number.
+            reason: what is wrong with it.
+            file: name of its file, where several are read.
+        """
+        self.malformed += 1
+        if len(self.rejected) < MAX_REJECTS:
+            self.rejected.append(Reject(row, reason, file))
 
 
 def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
@@ -179,7 +254,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:
-    """The objects of a JSON Lines file with their line numbers, and the lines that hold none.
+    r"""The objects of a JSON Lines file with their line numbers, and the lines that hold none.
 
     Args:
         path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
@@ -187,6 +262,13 @@ def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list
 
     Raises:
         OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_text(Path(folder, "rows.jsonl"), '{"a": 1}\n7\n')
+        ...     read_jsonl(Path(folder, "rows.jsonl"))
+        ([(1, {'a': 1})], [Reject(row=2, reason='got a JSON int; need an object')])
     """
     rows: list[tuple[int, dict[str, Any]]] = []
     rejected: list[Reject] = []
@@ -204,17 +286,42 @@ def write_json(path: str | Path, data: Any) -> None:
     Raises:
         ValueError: the data hold NaN or infinity, which JSON has no word for.
         OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "result.json"), {"accuracy": 0.5})
+        ...     json.loads(Path(folder, "result.json").read_text())
+        {'accuracy': 0.5}
     """
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def check_writable(path: str | Path) -> None:
-    """Raise now, before any work is spent, if a file could not be written later.
+def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Raise before any work is spent if an output file could not be written later.
+
+    Args:
+        path: the output file.
+        inputs: files that are read, none of which may be the output.
 
     Raises:
-        ValueError: the path is a folder or a device, or its folder is missing or read-only.
+        ValueError: the path is a folder, a device or one of the inputs, or its folder is missing or
+            read-only.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     check_writable(file.name, inputs=[file.name])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: got ... as an output file, which is also an input; name another file
     """
     path = Path(path)
+    for source in map(Path, inputs):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ValueError(
+                f"got {path} as an output file, which is also an input; name another file"
+            )
     if path.is_dir():
         raise ValueError(f"got the folder {path} as an output file; name a file in it")
     if path.exists() and not path.is_file():

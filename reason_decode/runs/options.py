@@ -69,8 +69,8 @@ class RunOptions:
         ValueError: an option is out of range, or two of them exclude each other.
 
     Example:
-        >>> RunOptions(shard=Shard(2, 8))
-        RunOptions(shard=Shard(index=2, count=8), workers=1, executor=None, ...)
+        >>> RunOptions(shard=Shard(2, 8)).is_divided
+        True
     """
 
     shard: Shard = SINGLE_SHARD
@@ -101,5 +101,5 @@ class RunOptions:
 
     @property
     def is_divided(self) -> bool:
-        """Whether several processes share the run."""
+        """True if several processes share the run."""
         return self.workers > 1 or self.shard.count > 1

@@ -145,7 +145,7 @@ class ResumableRun:
 
     @property
     def remains(self) -> bool:
-        """Whether any item is not done."""
+        """True if any item is not done."""
         return len(self.done) < self.total
 
     def progress_line(self) -> str:

@@ -77,7 +77,7 @@ reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data tr
 from reason_decode.training.active import active_learning, select
 from reason_decode.training.augment import augment, sample_solutions
 from reason_decode.training.baselines import Form, Method, train_baseline
-from reason_decode.training.data import Report, read_labelled
+from reason_decode.training.data import read_labelled
 from reason_decode.training.examples import (
     Example,
     hold_out,
@@ -110,7 +110,6 @@ __all__ = [
     "LabelledSolution",
     "Method",
     "RationaleRow",
-    "Report",
     "Rolled",
     "TrainingConfig",
     "active_learning",

@@ -1,15 +1,14 @@
 """Files of labelled solutions, in whichever published layout, one row at a time."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.training import labelled as supervision
 from reason_decode.training.fields import Row
 from reason_decode.training.labelled import LabelledSolution, Neutral
@@ -23,9 +22,7 @@ from reason_decode.training.layouts import (
 )
 from reason_decode.training.prm800k import CHECKS, LeftOut, prm800k
 
-__all__ = ["LAYOUTS", "Layout", "Report", "detect", "read_labelled"]
-
-MAX_REJECTS = 1_000
+__all__ = ["LAYOUTS", "Layout", "detect", "read_labelled"]
 
 
 class Layout(NamedTuple):
@@ -78,48 +75,6 @@ def detect(row: Row) -> str:
     )
 
 
-@dataclass
-class Report:
-    """What became of a file's rows; complete when the reading has ended.
-
-    Args:
-        format: the layout they were read as.
-        rows: how many there were, malformed ones included.
-        solutions: how many solutions were made of them.
-        malformed: how many rows were set aside.
-        rejected: which and why; the first 1,000, so that a file of rubbish does not fill memory.
-        left_out: what is well-formed and was not read, reason -> how often: whole rows, single
-            completions of PRM800K, solutions without a label that is learnt from.
-
-    Example:
-        >>> print(Report("plain", 9, solutions=8, malformed=1, rejected=[Reject(3, "no JSON")]))
-        9 rows (plain): 8 solutions; malformed: 1 (row 3: no JSON)
-    """
-
-    format: str | None = None
-    rows: int = 0
-    solutions: int = 0
-    malformed: int = 0
-    rejected: list[Reject] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        said = f"{self.rows} rows ({self.format or 'no known layout'}): {self.solutions} solutions"
-        if self.rejected:
-            first = self.rejected[0]
-            said += f"; malformed: {self.malformed} (row {first.row}: {first.reason})"
-        if self.left_out:
-            counts = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-            said += f"; left out: {counts}"
-        return said
-
-    def reject(self, reject: Reject) -> None:
-        """Count a malformed row."""
-        self.malformed += 1
-        if len(self.rejected) < MAX_REJECTS:
-            self.rejected.append(reject)
-
-
 def read_labelled(
     path: str | Path,
     format: str = "auto",
@@ -129,7 +84,7 @@ def read_labelled(
     repeat: bool = False,
     keep: Collection[str] = (),
     separator: str = "\n",
-    report: Report | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[LabelledSolution]:
     r"""The labelled solutions of a file, in its order, one row in memory at a time.
 
@@ -146,7 +101,7 @@ def read_labelled(
             a benchmark wants it; else in the first only, as training does; see ``once``.
         keep: PRM800K's rows that would be left out: names of ``prm800k.CHECKS``.
         separator: what ends a step of the plain layout's solutions.
-        report: filled while the file is read; a fresh one a file.
+        report: counts of the rows, filled while the file is read; a new one for each file.
 
     Raises:
         ValueError: an argument is not allowed, or, at its end, the file had no solution.
@@ -154,14 +109,15 @@ def read_labelled(
 
     Example:
         >>> import tempfile
-        >>> report = Report()
+        >>> from reason_decode.io.jsonl import ReadReport
+        >>> report = ReadReport()
         >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         ...     print('{"prompt": "1 + 2 =", "completions": ["3"], "labels": [true]}', file=file)
         ...     file.flush()
         ...     [solution.labels for solution in read_labelled(file.name, report=report)]
         [(1,)]
         >>> print(report)
-        1 rows (stepwise): 1 solutions
+        1 rows (stepwise): 1 items
     """
     if format != "auto" and format not in LAYOUTS:
         raise ValueError(f"got format={format!r}; allowed are 'auto', {', '.join(LAYOUTS)}")
@@ -178,19 +134,14 @@ def read_labelled(
             labels = supervision.until_first_error(labels)
         return replace(solution, labels=labels, source=solution.source or f"{name}:{number}")
 
-    def read(report: Report) -> Iterator[LabelledSolution]:
+    def read(report: ReadReport) -> Iterator[LabelledSolution]:
         report.format = None if format == "auto" else format
-        for row in stream_rows(path):
-            report.rows += 1
-            if isinstance(row, Reject):
-                report.reject(row)
-                continue
-            number, fields = row
+        for number, fields in report.rows_of(path):
             try:
                 layout = report.format or detect(fields)
                 found = readers[layout](fields)
             except (ValueError, RecursionError) as error:
-                report.reject(Reject(number, str(error)))
+                report.reject(number, str(error))
                 continue
             report.format = layout
             before = [item for item in found if isinstance(item, LabelledSolution)]
@@ -200,14 +151,14 @@ def read_labelled(
                 if _labelled(old) and not _labelled(new):
                     report.left_out["solution without a label of its own"] += 1
                 else:
-                    report.solutions += 1
+                    report.items += 1
                     yield new
-        if not report.solutions:
+        if not report.items:
             raise ValueError(f"{path} has no usable row: {report}")
         if report.malformed:
             logging.getLogger(__name__).warning("%s: %s", path, report)
 
-    return read(Report() if report is None else report)
+    return read(ReadReport() if report is None else report)
 
 
 def _readers(separator: str, keep: frozenset[str]) -> dict[str, Any]:

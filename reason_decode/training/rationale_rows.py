@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.training.examples import split_by
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]
@@ -45,8 +45,8 @@ class RationaleRow:
             raise ValueError("`rationale` is blank; drop the row")
 
 
-def read_rationales(path: str | Path) -> tuple[list[RationaleRow], list[Reject]]:
-    """The rationales of a JSON Lines file, and the rows that hold none.
+def read_rationales(path: str | Path, report: ReadReport | None = None) -> list[RationaleRow]:
+    """The rationales of a JSON Lines file; malformed rows are set aside.
 
     A row is ``{"id", "source", "preceding", "rationale", "following", "delta"}``, of which
     ``preceding`` and ``rationale`` are needed; or a whole document, ``{"id", "source", "texts",
@@ -55,26 +55,23 @@ def read_rationales(path: str | Path) -> tuple[list[RationaleRow], list[Reject]]
 
     Args:
         path: UTF-8 text, gzipped where the name ends in ``.gz``.
+        report: counts of the rows, filled while the file is read; a new one for each file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: no row holds a rationale.
     """
+    report = ReadReport() if report is None else report
     found: list[RationaleRow] = []
-    rejected: list[Reject] = []
-    for row in stream_rows(path):
-        if isinstance(row, Reject):
-            rejected.append(row)
-            continue
-        number, fields = row
+    for number, fields in report.rows_of(path):
         try:
             found += _mined(fields, f"{Path(path).name}:{number}")
         except ValueError as error:
-            rejected.append(Reject(number, str(error)))
+            report.reject(number, str(error))
+    report.items = len(found)
     if not found:
-        why = f"; row {rejected[0].row}: {rejected[0].reason}" if rejected else ""
-        raise ValueError(f"{path} holds no rationale ({len(rejected)} malformed rows{why})")
-    return found, rejected
+        raise ValueError(f"{path} holds no rationale: {report}")
+    return found
 
 
 def _mined(row: Mapping[str, Any], place: str) -> Iterator[RationaleRow]:

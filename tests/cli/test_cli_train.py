@@ -78,7 +78,7 @@ def test_a_rationale_model_is_a_command(tmp_path, capsys):
     (counts,) = json.loads(told.read_text())["rows"]
     assert 0 < counts["examples"] < 20 and counts["cut"] == 0 and counts["held_out_loss"] > 0
     printed = capsys.readouterr().out
-    assert "8 rationales of 4 documents; malformed: 1 (row 9" in printed
+    assert "rationales of 4 documents; 9 rows: 8 items; malformed: 1 (row 9" in printed
     scorer = RationaleScorer.from_pretrained(out, max_new_tokens=8)
     (score,) = scorer.score(["1 + 1 =\n"], ["1 + 1 = 2"])
     assert float(score[0]) <= 0

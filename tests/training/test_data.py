@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.jsonl import Reject
-from reason_decode.training.data import Report, read_labelled
+from reason_decode.io.jsonl import ReadReport, Reject
+from reason_decode.training.data import read_labelled
 
 STEPWISE = {"prompt": "p", "completions": ["a", "b", "c"], "labels": [True, False, True]}
 SHEPHERD = "p Step 1: x {} Step 2: y {}"
@@ -45,7 +45,7 @@ def write(path: Path, *rows: Any) -> Path:
 @pytest.mark.parametrize("format", ROWS)
 def test_the_layout_is_found_and_reads_as_when_it_is_named(tmp_path: Path, format: str):
     path = write(tmp_path / "rows.jsonl.gz", "{", {"text": "?"}, ROWS[format], ROWS[format])
-    report = Report()
+    report = ReadReport()
     found = list(read_labelled(path, report=report))
     assert found == list(read_labelled(path, format))
     assert (report.format, report.rows, report.malformed) == (format, 4, 2)
@@ -56,7 +56,7 @@ def test_the_layout_is_found_and_reads_as_when_it_is_named(tmp_path: Path, forma
 
 
 def test_the_first_well_formed_row_decides(tmp_path: Path):
-    report = Report()
+    report = ReadReport()
     path = write(tmp_path / "x.jsonl", {**STEPWISE, "labels": 7}, ROWS["plain"], STEPWISE)
     assert len(list(read_labelled(path, report=report))) == 1
     assert report.format == "plain"
@@ -69,7 +69,7 @@ def test_bad_rows_anywhere_lose_no_other_and_are_told(
     good = [{**STEPWISE, "prompt": f"p{k}"} for k in range(6)]
     short = {**STEPWISE, "labels": []}
     path = write(tmp_path / "x.jsonl", "", *good[:3], "{", "[1]", short, *good[3:], "nul")
-    report = Report()
+    report = ReadReport()
     found = list(read_labelled(path, report=report))
     assert [solution.prompt for solution in found] == [f"p{k}" for k in range(6)]
     assert [(reject.row, reject.reason[:9]) for reject in report.rejected] == [
@@ -79,7 +79,7 @@ def test_bad_rows_anywhere_lose_no_other_and_are_told(
         (7, "got 0 lab"),
         (11, "no JSON: "),
     ]
-    assert (report.rows, report.solutions, report.malformed) == (11, 6, 5)
+    assert (report.rows, report.items, report.malformed) == (11, 6, 5)
     assert "malformed: 5 (row 1: blank line)" in caplog.text
 
 
@@ -98,7 +98,7 @@ def test_neutral_and_the_first_error(tmp_path: Path):
 
 def test_what_is_left_out_is_counted(tmp_path: Path):
     rows = [TREE, *[TREE | {"is_quality_control_question": True}] * 2]
-    path, report = write(tmp_path / "tree.jsonl", *rows), Report()
+    path, report = write(tmp_path / "tree.jsonl", *rows), ReadReport()
     assert len(list(read_labelled(path, report=report))) == 2
     # Of the second step's branch nothing is learnt, for the path was wrong before it.
     assert report.left_out == {"quality_control": 2, "solution without a label of its own": 1}
@@ -125,12 +125,12 @@ def test_arguments_are_refused_before_the_file_is_opened():
 
 @pytest.mark.parametrize("rows", [[], ["{"], [{"text": "?"}]])
 def test_a_file_without_any_solution_is_an_error(tmp_path: Path, rows: list[Any]):
-    with pytest.raises(ValueError, match=rf"no usable row: {len(rows)} rows \(no known layout\)"):
+    with pytest.raises(ValueError, match=rf"no usable row: {len(rows)} rows: 0 items"):
         list(read_labelled(write(tmp_path / "x.jsonl", *rows)))
 
 
 def test_a_file_of_rubbish_does_not_fill_the_report(tmp_path: Path):
-    path, report = write(tmp_path / "x.jsonl", *["{"] * 1500, STEPWISE), Report()
+    path, report = write(tmp_path / "x.jsonl", *["{"] * 1500, STEPWISE), ReadReport()
     assert len(list(read_labelled(path, report=report))) == 1
     assert (report.malformed, len(report.rejected)) == (1500, 1000)
 
@@ -151,13 +151,13 @@ def test_a_million_rows_stream_in_constant_memory_and_lose_nothing(tmp_path: Pat
         for _ in range(1000):
             file.write(("\n".join(lines) + "\n").encode())
 
-    report = Report()
+    report = ReadReport()
     before, peak = resident(), 0
     solutions = read_labelled(path, report=report)
     while sum(1 for _ in islice(solutions, 50_000)):
         peak = max(peak, resident())
     assert peak - before < 16 * 2**20
-    assert (report.rows, report.solutions, report.malformed) == (10**6, 997_000, 3000)
+    assert (report.rows, report.items, report.malformed) == (10**6, 997_000, 3000)
     assert [reject.row for reject in report.rejected[:4]] == [18, 501, 1000, 1018]
 
 
@@ -171,7 +171,7 @@ def test_people_s_labels_of_palm_s_traces(shared_data: Path):
     }
     for task, (count, right) in tasks.items():
         path = shared_data / "bigbench_mistake" / f"{task}.jsonl"
-        report = Report()
+        report = ReadReport()
         found = list(read_labelled(path, report=report))
         assert (report.format, len(found), report.malformed) == ("bigbench-mistake", count, 0)
         kinds = Counter(-1 in solution.labels for solution in found)
@@ -181,7 +181,7 @@ def test_people_s_labels_of_palm_s_traces(shared_data: Path):
             assert place is None or solution.labels.index(-1) == place
 
 
-@pytest.mark.parametrize("name", ["data", "fields", "layouts", "prm800k", "supervision"])
+@pytest.mark.parametrize("name", ["data", "fields", "layouts", "prm800k", "labelled"])
 def test_every_public_function_has_an_example_that_runs(name: str):
     for module in ("reason_decode.io.jsonl", f"reason_decode.training.{name}"):
         loaded = import_module(module)

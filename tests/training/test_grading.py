@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 
 from reason_decode import tiny
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.training import (
     LabelledSolution,
-    Report,
     grade_samples,
     read_labelled,
     solution_examples,
@@ -47,7 +47,7 @@ def test_answers_decide_and_not_strings_and_every_sample_is_counted():
 
 
 def test_rows_of_samples_are_read_whole_or_in_part(tmp_path):
-    path, report = tmp_path / "rows.jsonl", Report()
+    path, report = tmp_path / "rows.jsonl", ReadReport()
     rows = [
         {"prompt": "p", "samples": ["a\nThe answer is 4.", " ", 7, "b"], "answer": "4"},
         {"prompt": "p", "samples": "a", "answer": "4"},
@@ -57,7 +57,7 @@ def test_rows_of_samples_are_read_whole_or_in_part(tmp_path):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = list(read_labelled(path, report=report))
-    assert (report.format, report.solutions, report.malformed) == ("samples", 5, 1)
+    assert (report.format, report.items, report.malformed) == ("samples", 5, 1)
     assert report.left_out == {"sample without text": 2}
     assert [x.answer for x in found] == ["4", "4", None, "4", None]
     counts = grade_samples(found).counts
@@ -98,7 +98,7 @@ def test_a_solution_is_learnt_with_its_end_and_its_prompt_is_read():
     assert turned.classes == example.classes[:1] + turned.classes[1:]
 
 
-@pytest.mark.parametrize("name", ["adapters.nat", "adapters.switch", "training.graded"])
+@pytest.mark.parametrize("name", ["adapters.nat", "adapters.active", "training.grading"])
 @pytest.mark.filterwarnings("ignore")  # peft's own
 def test_examples_run(name):
     pytest.importorskip("peft", reason="adapters need peft")

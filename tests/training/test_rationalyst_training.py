@@ -8,6 +8,7 @@ from transformers import LlamaForCausalLM
 
 from examples.tiny.train import config
 from reason_decode import RationaleScorer, tiny
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.scorers import RationaleWriter
 from reason_decode.scorers.rationale_writer import Rationale
 from reason_decode.tiny import Tiny
@@ -116,13 +117,13 @@ def test_rows_are_rationales_or_documents_and_the_rest_is_set_aside(tmp_path: Pa
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    found, rejected = read_rationales(path)
-    assert found == [
+    report = ReadReport()
+    assert read_rationales(path, report) == [
         RationaleRow("1", "s", "a", "b", "", 1.5),
         RationaleRow("2", "s", "a", "x", "b"),
         RationaleRow("2", "s", "ab", "y", "c"),
     ]
-    assert [x.row for x in rejected] == [3, 4, 5, 6]
+    assert [x.row for x in report.rejected] == [3, 4, 5, 6]
     path.write_text("{}\n")
     with pytest.raises(ValueError, match="holds no rationale"):
         read_rationales(path)
