@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.records import Candidate, Cost, Trace
-from reason_decode.core.steps import StepSplitter
+from reason_decode.scorers.base import Scorer, ScoreSpace
 
 PAD, END = 0, 1
 
@@ -71,10 +71,10 @@ class ScriptedModel:
         return SimpleNamespace(sequences=sequences, traces=traces, cost=Cost(1, 2, 3, 4))
 
 
-class TableScorer:
+class TableScorer(Scorer):
     """Each step's score is what ``judge`` says of its text; remembers what it was asked for."""
 
-    splitter = StepSplitter()
+    score_space: ScoreSpace = "probability"
 
     def __init__(self, judge: Callable[[str], float]):
         self.judge, self.asked = judge, []
@@ -85,6 +85,3 @@ class TableScorer:
         self.asked += zip(prompts, solutions, strict=True)
         texts = [self.splitter.split(x) if isinstance(x, str) else x for x in solutions]
         return [torch.tensor([self.judge(step) for step in steps]) for steps in texts]
-
-    def open(self, prompts: Sequence[str]) -> Any:
-        raise NotImplementedError

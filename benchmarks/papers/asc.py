@@ -29,7 +29,7 @@ from transformers import AutoTokenizer
 
 from reason_decode import RankingModel
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.core.voting import VoteWeighting, vote_weight, weighted_vote
+from reason_decode.core.voting import VoteWeighting, vote_weights, weighted_vote
 from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
 from reason_decode.training import (
@@ -41,6 +41,8 @@ from reason_decode.training import (
     train_ranker,
 )
 from reason_decode.training.ranker import RECIPE, WINDOW
+
+WEIGHTINGS: tuple[VoteWeighting, ...] = ("s", "1+s", "1+2s")
 
 
 class Same:
@@ -218,7 +220,7 @@ def _rows(
     found: Sequence[tuple[Problem, list[float]]], same: Same, resamples: int
 ) -> list[dict[str, Any]]:
     """One a way of choosing: its accuracy, and what it is beside the vote of equals."""
-    ways: dict[str, list[float]] = {"majority": [], **{x: [] for x in get_args(VoteWeighting)}}
+    ways: dict[str, list[float]] = {"majority": [], **{x: [] for x in WEIGHTINGS}}
     ways |= {"best of all": [], "one sample": [], "oracle": []}
     pairs: list[float] = []
     for problem, scores in tqdm(found, desc="voting", disable=None):
@@ -235,7 +237,7 @@ def _rows(
                 credits.append(sum(best) / len(best))
             else:
                 how: Any = name
-                weights = [1.0 if how == "majority" else vote_weight(s, how) for s in scores]
+                weights = [1.0] * len(scores) if how == "majority" else vote_weights(scores, how)
                 credits.append(_credit(problem, weights, same))
         if problem.mixed:
             pairs.append(_ordered(problem, scores))

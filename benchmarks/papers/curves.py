@@ -28,15 +28,15 @@ from torch import Tensor
 
 from benchmarks.papers.pools import Judge, Pool, Store, fingerprint, sample, score
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.steps import StepSplitter
 from reason_decode.evaluation import Samples, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_numbers
 from reason_decode.evaluation.metrics import Estimate, bootstrap, gains
 from reason_decode.evaluation.rerank import Sampled, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.scorers.base import Reduce, reduce_scores
+from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.prm_formats import NEUTRAL
+from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import TASKS
 
 Curves = dict[str, list[Estimate]]
@@ -186,10 +186,10 @@ def _tensors(pool: Pool, key: str, size: int) -> list[Tensor]:
     return [torch.tensor(steps) for steps in pool.scores[key][:size]]
 
 
-class _Replay:
-    """A scorer that says again what it said of the samples."""
+class _Replay(Scorer):
+    """A scorer that repeats the scores it has given to the samples."""
 
-    splitter = StepSplitter()
+    score_space: ScoreSpace = "probability"
 
     def __init__(self, pools: Sequence[Pool], key: str, size: int):
         self.known = {
@@ -200,9 +200,6 @@ class _Replay:
 
     def score(self, prompts: Sequence[str], solutions: Sequence[Any]) -> list[Tensor]:
         return [self.known[pair] for pair in zip(prompts, solutions, strict=True)]
-
-    def open(self, prompts: Sequence[str]) -> Any:
-        raise NotImplementedError("only what was scored can be said again")
 
 
 def _check_picks(

@@ -41,7 +41,7 @@ from reason_decode.evaluation import evaluate
 from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.io.console import table
 from reason_decode.io.journal import Journal, read_rows
-from reason_decode.scorers.base import Reduce, reduce_scores
+from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import TASKS, Item, Task
 
 NEWLINE = "\n"
@@ -383,7 +383,7 @@ def _names(run: Mapping[str, Any]) -> list[str]:
 def _check(bench: Bench, item: Item) -> None:
     said = bench.write([item.prompt], line=False)
     steps = bench.models.prm.splitter.split(said[0])
-    session = bench.models.prm.open([item.prompt])
+    session = bench.models.prm.start_session([item.prompt])
     (ours,) = reduce_scores(session.score([[steps]])[0], "prod").tolist()
     (peers,) = bench.judge(item.prompt, said, "prod")
     if not math.isclose(ours, peers, abs_tol=1e-4):

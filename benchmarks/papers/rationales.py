@@ -23,12 +23,14 @@ from statistics import mean
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from reason_decode import LikelihoodScorer, RationaleGuided, RationaleScorer, StepSearch, tiny
-from reason_decode.core.steps import StepSplitter
 from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
+from reason_decode.scorers.base import Scorer, ScoreSpace
+from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.loading import load_rationalyst
 from reason_decode.tasks import TASKS, Item
 
@@ -52,27 +54,20 @@ SETTINGS = (
 )
 
 
-class Chance:
-    """A scorer, and its session, that finds any candidate as good as any other."""
+class Chance(Scorer):
+    """A scorer that gives every step a random number."""
 
-    splitter = StepSplitter()
-    tokens = 0
+    score_space: ScoreSpace = "probability"
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
 
-    def open(self, prompts: Sequence[str]) -> "Chance":
-        """Itself."""
-        return self
-
-    def score(self, candidates: Any, remember: bool = True) -> Any:
-        """A random number for every new step of each candidate."""
-        return [
-            [torch.tensor([self.rng.random() for _ in x]) for x in group] for group in candidates
-        ]
-
-    def keep(self, choice: Any) -> None:
-        """Nothing to keep."""
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """A random number for every step."""
+        steps = to_steps(solutions, self.splitter)
+        return [torch.tensor([self.rng.random() for _ in listed]) for listed in steps]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +121,7 @@ def _strategy(
 ) -> Any:
     words, writer = models.tokenizer, rationalyst.writer
     own: dict[str, Any] = {"tokenizer": words, "n": n}
-    chance: Any = Chance(seed)
+    chance = Chance(seed)
     judged = RationaleScorer(writer, models.model, words, chat=False)
 
     def implicit(**how: Any) -> RationaleGuided:
@@ -161,10 +156,10 @@ def _strategy(
 
 def _check_reading(rationalyst: RationaleScorer, item: Item) -> None:
     """Raise unless there is a rationale and it is read."""
-    session = rationalyst.open([item.prompt])
-    (rationale,) = session.rationales()
+    session = rationalyst.start_session([item.prompt])
+    (rationale,) = session.before_round()
     step = [["1 + 1 = 2 (left: 2)"]]
-    ((told,),) = session.score([step], remember=False)
+    ((told,),) = session.score([step], keep_cache=False)
     plain = LikelihoodScorer(rationalyst.model, rationalyst.tokenizer, chat=rationalyst.chat)
     (untold,) = plain.score([item.prompt], step)
     if not rationale or torch.allclose(told, untold.log(), atol=1e-4):

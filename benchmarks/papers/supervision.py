@@ -47,7 +47,7 @@ from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import write_json, write_text
 from reason_decode.models.loading import load_padded_tokenizer
-from reason_decode.scorers.base import reduce_scores
+from reason_decode.scorers.reduction import reduce_scores
 from reason_decode.tasks import TASKS, arithmetic, countdown
 from reason_decode.training import (
     LabelledSolution,

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from benchmarks.speed import search_and_learn
 from reason_decode import StepSearch, tiny
 from reason_decode.io.console import table
+from reason_decode.scorers.base import Candidates, Scorer, Session
 
 PROMPT = "Make 36 from 4 5 6 10.\n"
 
@@ -66,41 +67,63 @@ class Metronome:
         return allowed
 
 
-class Clocked:
-    """A scorer, and its session, that remembers how long it took."""
+class Clocked(Scorer):
+    """A scorer that measures how long its sessions take.
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.splitter, self.seconds = inner, inner.splitter, 0.0
+    Args:
+        inner: the scorer to be timed.
+    """
 
-    def open(self, prompts: Sequence[str]) -> "Clocked":
-        """Itself, once the session inside has read the prompts."""
-        self.inner = self._timed(self.inner.open, prompts)
-        return self
+    def __init__(self, inner: Scorer) -> None:
+        self.inner, self.splitter, self.score_space = inner, inner.splitter, inner.score_space
+        self.seconds = 0.0
 
-    def score(self, *how: Any, **options: Any) -> Any:
-        """What the session inside says."""
-        return self._timed(self.inner.score, *how, **options)
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """Scores of the inner scorer."""
+        return self.timed(self.inner.score, prompts, solutions)
 
-    def keep(self, choice: Any) -> None:
-        """Passed on."""
-        self._timed(self.inner.keep, choice)
+    def start_session(self, prompts: Sequence[str]) -> "ClockedSession":
+        """A session of the inner scorer, timed, reading the prompts included."""
+        return ClockedSession(self, self.timed(self.inner.start_session, prompts))
 
-    @property
-    def tokens(self) -> int:
-        """Tokens read so far."""
-        return self.inner.tokens
-
-    def _timed(self, call: Callable[..., Any], *how: Any, **options: Any) -> Any:
+    def timed(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a call, its seconds added to ``seconds``."""
         start = time.perf_counter()
         try:
-            return call(*how, **options)
+            return call(*arguments)
         finally:
             self.seconds += time.perf_counter() - start
 
 
+class ClockedSession(Session):
+    """A session whose calls add to the seconds of a ``Clocked`` scorer.
+
+    Args:
+        clock: counts the seconds.
+        inner: the session to be timed.
+    """
+
+    def __init__(self, clock: Clocked, inner: Session) -> None:
+        super().__init__(inner.prompts)
+        self.clock, self.inner, self.tokens_read = clock, inner, inner.tokens_read
+
+    def score(self, candidates: Candidates, keep_cache: bool = True) -> list[list[Tensor]]:
+        """Scores of the inner session."""
+        scores = self.clock.timed(self.inner.score, candidates, keep_cache)
+        self.tokens_read = self.inner.tokens_read
+        return scores
+
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Passed on."""
+        self.clock.timed(self.inner.select, choice)
+        self.prompts = self.inner.prompts
+
+
 def ours(models: tiny.Tiny, n: int, steps: int, length: int) -> Spent:
     """``StepSearch``: caches are branched, each token is read once."""
-    clocked: Any = Clocked(models.prm)
+    clocked = Clocked(models.prm)
     strategy = StepSearch(clocked, tokenizer=models.tokenizer, n=n, max_steps=steps)
     inputs = models.tokenizer([PROMPT], return_tensors="pt")
     start = time.perf_counter()

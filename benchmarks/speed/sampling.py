@@ -21,31 +21,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reason_decode import BestOfN, tiny
-from reason_decode.core.steps import StepSplitter
 from reason_decode.io.console import table
+from reason_decode.scorers.base import Scorer, ScoreSpace
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
 SHOTS = "Make 12 from 2 3 2.\n2 * 3 = 6 (left: 2 6)\n2 * 6 = 12 (left: 12)\n"
 
 
-class Nothing:
-    """A scorer, and its session, that gives each solution 0 and reads nothing."""
+class Nothing(Scorer):
+    """A scorer that gives each solution 0 and reads nothing."""
 
-    splitter = StepSplitter()
-    tokens = 0
+    score_space: ScoreSpace = "probability"
 
-    def score(self, candidates: Any, solutions: Any = None, remember: bool = True) -> Any:
-        """A zero for each candidate, or for each solution."""
-        if solutions is not None:
-            return [torch.zeros(1) for _ in solutions]
-        return [[torch.zeros(1) for _ in group] for group in candidates]
-
-    def open(self, prompts: Sequence[str]) -> "Nothing":
-        """Itself."""
-        return self
-
-    def keep(self, choice: Any) -> None:
-        """Nothing to keep."""
+    def score(
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+    ) -> list[Tensor]:
+        """A zero for each solution."""
+        return [torch.zeros(1) for _ in solutions]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--new-tokens", type=int, default=120)
     args = parser.parse_args(argv)
     models = tiny.load()
-    nothing: Any = Nothing()
+    nothing = Nothing()
     best = BestOfN(nothing, tokenizer=models.tokenizer, n=args.n)
     rows: list[dict[str, str]] = []
     cases = [(shots, ends) for shots in (0, 8) for ends in (True, False)]
@@ -95,7 +87,7 @@ def _time(models: tiny.Tiny, seed: int, **how: Any) -> float:
 
 def _check(models: tiny.Tiny, how: dict[str, Any]) -> None:
     """Raise unless one candidate, which nothing is chosen from, is what plain sampling says."""
-    nothing: Any = Nothing()
+    nothing = Nothing()
     one = BestOfN(nothing, tokenizer=models.tokenizer, n=1)
     said: list[Tensor] = []
     for strategy in (None, one):

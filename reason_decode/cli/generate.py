@@ -23,7 +23,7 @@ from reason_decode.runs.batches import Batches, FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.workers import run_workers
-from reason_decode.scorers.base import check_text
+from reason_decode.scorers.checks import check_text
 
 __all__ = ["add", "run"]
 

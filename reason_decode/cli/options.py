@@ -7,8 +7,8 @@ from typing import Any, get_args
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.cli.rationales import add_rationales, make_rationalyst
-from reason_decode.scorers.base import Reduce
 from reason_decode.scorers.loading import load_scorer, load_verifier
+from reason_decode.scorers.reduction import Reduce
 from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 
 __all__ = [

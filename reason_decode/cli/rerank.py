@@ -7,8 +7,8 @@ from reason_decode.evaluation import rerank
 from reason_decode.evaluation.rerank import read_samples
 from reason_decode.io.console import percent, table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.scorers.base import Reduce
 from reason_decode.scorers.loading import load_verifier
+from reason_decode.scorers.reduction import Reduce
 from reason_decode.tasks import TASKS
 
 __all__ = ["add", "run"]

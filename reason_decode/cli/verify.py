@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
-from reason_decode.cli.prompts import add_suffix, suffix_for, with_suffix
+from reason_decode.cli.prompts import add_suffix, with_suffix
 from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
 from reason_decode.cli.run_options import (
     RESUME_EPILOG,
@@ -23,7 +23,6 @@ from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
-from reason_decode.scorers import EndpointVerifier, ProcessRewardModel, RationaleScorer
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.training.data import read_labelled
 from reason_decode.training.labelled import LabelledSolution
@@ -126,7 +125,7 @@ def run(args: Namespace) -> int:
         return 0
     with kept:
         scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
-        suffix = suffix_for(_one_text(scorer), scorer.splitter.separator, args.prompt_suffix)
+        suffix = scorer.prompt_suffix if args.prompt_suffix is None else args.prompt_suffix
         solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
         aside = _score(args, solutions, scorer, kept)
         if options.shard != SINGLE_SHARD:
@@ -159,7 +158,7 @@ def _score(
         solutions,
         scorer,
         args.batch_size,
-        getattr(scorer, "fits", None),
+        scorer.max_steps,
         done=kept.done,
         shard=args.shard,
     )
@@ -236,12 +235,6 @@ def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
     if args.calibrate_share is not None:
         return share(tested, args.calibrate_share)
     return folds(tested, args.folds)
-
-
-def _one_text(scorer: ProcessRewardModel | EndpointVerifier | RationaleScorer) -> bool:
-    if isinstance(scorer, RationaleScorer):
-        return not scorer.chat
-    return not isinstance(scorer, EndpointVerifier) and scorer.name == "token-classification"
 
 
 def _said(report: ReadReport) -> dict[str, Any]:

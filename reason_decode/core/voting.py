@@ -21,11 +21,11 @@ __all__ = [
     "is_decided",
     "majority_vote",
     "should_stop",
-    "vote_weight",
+    "vote_weights",
     "weighted_vote",
 ]
 
-VoteWeighting = Literal["s", "1+s", "1+2s"]
+VoteWeighting = Literal["s", "1+s", "1+2s", "exp(s)", "sigmoid(s)"]
 """Formula for the weight of a vote, given the solution's score s."""
 
 EarlyStop = Literal["decided"] | float
@@ -108,19 +108,34 @@ def weighted_vote(
     return VoteResult(winner, sums, tuple(voters), max(voters, key=lambda i: weights[i]))
 
 
-def vote_weight(score: float, weighting: VoteWeighting = "s") -> float:
-    """The weight of a vote: ``s``, ``1 + s`` or ``1 + 2 s``.
+def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> list[float]:
+    """The weights of votes: ``s``, ``1 + s``, ``1 + 2 s``, ``exp(s)`` or ``sigmoid(s)``.
 
-    With ``1 + s`` a score in [0, 1] can overturn a narrow majority but no wide one.
+    With ``1 + s`` a score in [0, 1] can overturn a narrow majority but no wide one. ``exp(s)`` is
+    scaled so that the largest weight is 1, which changes no vote and keeps it from underflowing.
 
     Args:
-        score: s, the score of one solution.
+        scores: s, the score of each solution.
         weighting: the formula.
 
-    Source: Li et al. 2024, 2312.12832, adaptive self-consistency; Yiwei98/TDG at ca86f56,
-    code/RM/ASC.py, flags 3, 2 and 1.
+    Source: the first three: Li et al. 2024, 2312.12832, adaptive self-consistency; Yiwei98/TDG at
+    ca86f56, code/RM/ASC.py, flags 3, 2 and 1.
+
+    Example:
+        >>> from reason_decode.core.voting import vote_weights
+        >>> vote_weights([0.25, 0.5], "1+s")
+        [1.25, 1.5]
     """
-    return {"s": score, "1+s": 1 + score, "1+2s": 1 + 2 * score}[weighting]
+    if weighting == "exp(s)":
+        greatest = max(scores, default=0.0)
+        return [math.exp(s - greatest) for s in scores]
+    if weighting == "sigmoid(s)":
+        # By the sign: exp of a large positive number overflows.
+        return [
+            1 / (1 + math.exp(-s)) if s > 0 else math.exp(s) / (1 + math.exp(s)) for s in scores
+        ]
+    base, factor = {"s": (0, 1), "1+s": (1, 1), "1+2s": (1, 2)}[weighting]
+    return [base + factor * s for s in scores]
 
 
 def check_vote_weighting(vote_weighting: object) -> None:

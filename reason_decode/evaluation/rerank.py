@@ -11,7 +11,9 @@ from tqdm import tqdm
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.voting import weighted_vote
 from reason_decode.io.jsonl import Reject, read_jsonl
-from reason_decode.scorers.base import Reduce, Scorer, check_text, reduce_scores
+from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.checks import check_text
+from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import Task
 
 __all__ = ["Sampled", "normal_text", "read_samples", "rerank"]

@@ -9,7 +9,8 @@ from reason_decode.evaluation.first_error import Maximise, calibrate, first_belo
 from reason_decode.evaluation.splits import Part
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, Shard
-from reason_decode.scorers.base import NotFinite, Scorer, check_finite
+from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.checks import NotFinite, check_finite
 
 __all__ = ["AnnotatedSolution", "check_parts", "located", "scored", "step_scores", "verify"]
 

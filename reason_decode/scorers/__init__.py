@@ -70,7 +70,8 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 ```
 """
 
-from reason_decode.scorers.base import Scorer, Session, reduce_scores
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
+from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
@@ -79,6 +80,7 @@ from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
+from reason_decode.scorers.reduction import reduce_scores
 
 __all__ = [
     "EndpointVerifier",
@@ -89,7 +91,9 @@ __all__ = [
     "RankingModel",
     "RationaleScorer",
     "RationaleWriter",
+    "ScoreSpace",
     "Scorer",
     "Session",
     "reduce_scores",
+    "to_steps",
 ]

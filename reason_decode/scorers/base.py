@@ -1,191 +1,244 @@
-"""The contract of every scorer, and how step scores become one number."""
+"""The contract of every scorer: what a user writes, and what is built from it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
-from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
+from reason_decode.core.voting import VoteWeighting
+from reason_decode.scorers.checks import check_finite, to_steps
 
-Reduce = Literal["prod", "min", "last", "mean"]
+__all__ = ["RescoringSession", "ScoreSpace", "Scorer", "Session", "check_scorer_argument"]
+
+ScoreSpace = Literal["probability", "log_probability", "reward"]
+"""``"probability"``: in [0, 1]. ``"log_probability"``: at most 0, in nats. ``"reward"``: any real
+number. In each, higher is better."""
+
+Candidates = Sequence[Sequence[Sequence[str]]]
+"""``candidates[i][j]``: new steps, without separators, that continue trajectory i."""
 
 
-class Session(Protocol):
-    """A scorer that remembers what it has read of each trajectory.
+class Session(ABC):
+    """Scores of trajectories that grow step by step.
 
-    It starts with one trajectory a prompt. ``score`` reads candidates for each trajectory's next
-    steps; ``keep`` says which of them become the trajectories of the next round.
+    It starts with one trajectory for each prompt. ``score`` scores candidates for the next steps
+    of each trajectory; ``select`` makes some of them the trajectories of the next round.
+
+    Args:
+        prompts: the prompt that each trajectory begins with.
+
+    Attributes:
+        prompts: the prompt of each current trajectory.
+        tokens_read: tokens that went through the scorer's models so far; 0 if nobody counts them.
     """
 
-    @property
-    def tokens(self) -> int:
-        """Tokens read so far."""
-        ...
+    def __init__(self, prompts: Sequence[str]) -> None:
+        self.prompts, self.tokens_read = list(prompts), 0
 
-    def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
-    ) -> list[list[Tensor]]:
-        """Score candidates: ``candidates[i][j]`` are new steps that continue trajectory i.
+    @abstractmethod
+    def score(self, candidates: Candidates, keep_cache: bool = True) -> list[list[Tensor]]:
+        """Scores of the new steps of each candidate.
 
         Args:
-            candidates: steps, without separators.
-            remember: whether ``keep`` may follow; without, nothing is held of what was read.
+            candidates: ``candidates[i][j]`` are new steps that continue trajectory i.
+            keep_cache: whether ``select`` may follow; if not, nothing that was read is held.
 
         Returns:
-            float32 scores of the new steps, (s,), nested like ``candidates``.
+            float32 (s,) for each candidate, one score a new step; (1,) from a scorer that gives a
+            whole solution one score. Nested like ``candidates``.
         """
+
+    @abstractmethod
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Continue with these candidates of the last ``score``.
+
+        Args:
+            choice: ``(trajectory, candidate)`` indices in the order of the new trajectories; an
+                index may appear several times.
+        """
+
+    def before_round(self) -> list[str | None]:
+        """Texts that the scorer writes before the next step of each trajectory, for the trace.
+
+        ``None`` where it writes none, which is the default.
+        """
+        return [None] * len(self.prompts)
+
+    def context_to_append(self) -> list[str | None]:
+        """Texts that the generator reads before it samples the next step of each trajectory.
+
+        ``None`` where it reads nothing, which is the default. Called after ``before_round``.
+        """
+        return [None] * len(self.prompts)
+
+
+class Scorer(ABC):
+    r"""Scores solutions of prompts: higher is better.
+
+    A subclass sets ``score_space`` and writes ``score``; everything else has a default. Every
+    scorer keeps these laws, which ``reason_decode.testing.check_scorer`` checks: a batch scores as
+    its members do one by one; order and padding change nothing; a session scores as ``score`` does.
+
+    Attributes:
+        score_space: what the scores are; strategies look at it where they multiply, vote or
+            compare.
+        splitter: splits a solution into this scorer's steps.
+        vote_weighting: how a solution's score becomes the weight of its vote; ``None``: the score
+            itself if it is a probability, its exponential if it is a log-probability; rewards
+            weigh no votes.
+        prompt_suffix: what a prompt must end with where prompt and steps are read as one text.
+
+    Example:
+        >>> import torch
+        >>> from reason_decode import BestOfN, Scorer, tiny
+        >>> from reason_decode.scorers import to_steps
+        >>> class Brevity(Scorer):
+        ...     score_space = "reward"
         ...
-
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with these ``(trajectory, candidate)`` pairs of the last ``score``, in order."""
-        ...
-
-
-class Scorer(Protocol):
-    """Judges solutions of prompts.
-
-    Laws: a batch scores as its members do one by one; order and padding change nothing; a session
-    scores as ``score`` does.
+        ...     def score(self, prompts, solutions):
+        ...         steps = to_steps(solutions, self.splitter)
+        ...         return [torch.tensor([-float(len(step)) for step in x]) for x in steps]
+        >>> Brevity().score(["1 + 2 =\n"], ["3"])
+        [tensor([-1.])]
+        >>> strategy = BestOfN(Brevity(), tokenizer=tiny.load().tokenizer, n=8)
     """
 
-    splitter: StepSplitter
-    """Where this scorer's steps end."""
+    score_space: ScoreSpace
+    splitter: StepSplitter = StepSplitter()
+    vote_weighting: VoteWeighting | None = None
+    prompt_suffix: str = ""
 
+    @abstractmethod
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """Scores of each solution: float32 (s,), one a step, or (1,) from outcome scorers."""
-        ...
+        """Scores of each solution.
 
-    def open(self, prompts: Sequence[str]) -> Session:
-        """A session over trajectories that begin with the prompts."""
-        ...
+        Args:
+            prompts: the prompt of each solution.
+            solutions: texts, to be split into steps, or lists of steps; ``to_steps`` accepts both.
+
+        Returns:
+            For each solution float32 (s,), one score a step, or (1,), one for the whole solution;
+            (0,) for a solution without steps.
+        """
+
+    def start_session(self, prompts: Sequence[str]) -> Session:
+        """A session over trajectories that begin with the prompts.
+
+        By default each round scores whole trajectories anew by ``score``.
+        """
+        return RescoringSession(self, prompts)
+
+    def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
+        """Number of leading steps that fit into the scorer's context; by default all of them.
+
+        Args:
+            prompt: the prompt.
+            steps: the steps, none of them blank.
+        """
+        return len(steps)
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``.
+
+        Raises:
+            ValueError: the scorer cannot be saved.
+        """
+        raise ValueError(
+            f"got a {type(self).__name__}, which cannot be saved: it has no settings(). Pass the "
+            "strategy itself to custom_generate, or give the class settings(), which returns the "
+            "keyword arguments of its from_pretrained"
+        )
 
 
-def reduce_scores(scores: Sequence[Tensor], how: Reduce = "prod") -> Tensor:
-    """One number a solution: ``prod(s)``, ``min(s)``, ``s[-1]`` or ``mean(s)`` over its steps.
-
-    A solution without steps reduces to 0.0: nothing in it was found right. The product is what
-    Let's Verify Step by Step uses (Lightman et al. 2023, 2305.20050, section 2.6).
+class RescoringSession(Session):
+    """A session built from ``score`` alone: each round scores whole trajectories anew.
 
     Args:
-        scores: float32 (s,) each.
-        how: the reduction.
-
-    Returns:
-        float32 (n,).
-
-    Raises:
-        ValueError: an unknown reduction.
+        scorer: scores the trajectories.
+        prompts: the prompt that each trajectory begins with.
     """
-    check_reduce(how)
-    return torch.stack([_reduced(x.float(), how) for x in scores]) if scores else torch.zeros(0)
 
+    def __init__(self, scorer: Scorer, prompts: Sequence[str]) -> None:
+        super().__init__(prompts)
+        self.scorer = scorer
+        self.trajectories: list[list[str]] = [[] for _ in self.prompts]
+        self._candidates: list[list[list[str]]] = []
 
-def check_reduce(how: str, scorer: object = None) -> None:
-    """Raise unless ``how`` names a reduction, and one that the scorer's scores allow.
+    def score(self, candidates: Candidates, keep_cache: bool = True) -> list[list[Tensor]]:
+        """Scores of the new steps of each candidate; see ``Session.score``.
 
-    Raises:
-        ValueError: it does not, or scores ``in_nats`` are to be multiplied.
-    """
-    if how not in get_args(Reduce):
-        raise ValueError(f"got reduce={how!r}; allowed are {', '.join(get_args(Reduce))}")
-    if how == "prod" and getattr(scorer, "in_nats", False):
-        raise ValueError(
-            f"got reduce='prod' for a {type(scorer).__name__}, whose scores are log-probabilities "
-            "and are not to be multiplied; pass reduce='mean', 'min' or 'last'"
-        )
+        Raises:
+            ValueError: a blank step, a score that is not finite, or a number of scores that is
+                neither 1 nor that of the steps.
+        """
+        new = [to_steps(group, self.scorer.splitter) for group in candidates]
+        whole = [
+            [[*before, *steps] for steps in group]
+            for before, group in zip(self.trajectories, new, strict=True)
+        ]
+        prompts = [prompt for prompt, group in zip(self.prompts, whole, strict=True) for _ in group]
+        flat = self._score_whole(prompts, [steps for group in whole for steps in group])
+        names = [
+            f"candidate {j} of trajectory {i}" for i, x in enumerate(whole) for j in range(len(x))
+        ]
+        check_finite(flat, names)
+        rest = iter(flat)
+        scores = [
+            [self._new_scores(next(rest), len(before), len(steps)) for steps in group]
+            for before, group in zip(self.trajectories, whole, strict=True)
+        ]
+        self._candidates = whole if keep_cache else []
+        return scores
 
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+        self.trajectories = [self._candidates[i][j] for i, j in choice]
+        self.prompts = [self.prompts[i] for i, _ in choice]
+        self._candidates = []
 
-def _reduced(scores: Tensor, how: Reduce) -> Tensor:
-    if len(scores) == 0:
-        return scores.new_zeros(())
-    if how == "last":
-        return scores[-1]
-    return {"prod": torch.prod, "min": torch.min, "mean": torch.mean}[how](scores)
+    def _score_whole(
+        self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+    ) -> list[Tensor]:
+        return self.scorer.score(prompts, solutions)
 
-
-class NotFinite(ScoringError):
-    """A score is NaN or infinite."""
-
-
-def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
-    """Raise if a score is NaN or infinite, naming the solution and the step.
-
-    Raises:
-        NotFinite: such a score; it would win or lose every comparison without a word.
-    """
-    for name, tensor in zip(names, scores, strict=True):
-        bad = (~torch.isfinite(tensor)).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            raise NotFinite(
-                f"got score {tensor[step].item()} for step {step} of {name}; scores must be "
-                "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
-                "does not)"
-            )
-
-
-def check_pairs(prompts: Sequence[str], solutions: Sequence[object]) -> None:
-    """Raise unless there is one prompt, a text, a solution.
-
-    Raises:
-        ValueError: there is not.
-    """
-    # A text is a sequence of texts too, and one solution would become one a letter.
-    for name, given in (("prompts", prompts), ("solutions", solutions)):
-        if isinstance(given, str):
-            raise ValueError(f"got one text as {name}; pass a list: {name}=[{given[:40]!r}]")
-    for k, prompt in enumerate(prompts):
-        check_text(prompt, f"prompt {k}")
-    if len(prompts) != len(solutions):
-        raise ValueError(
-            f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
-        )
-
-
-def check_text(text: object, name: str) -> None:
-    """Raise unless this is text that a tokenizer can read.
-
-    Raises:
-        ValueError: it is no text, or holds half a character (a lone surrogate, as damaged JSON
-            has).
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"got {text!r:.60} as {name}; need text")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"got {name} with half a character ({error}); drop it, or mend it: "
-            "text.encode(errors='replace').decode()"
-        ) from error
-
-
-def to_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
-    """The steps of each solution: text is split, lists are taken as they are.
-
-    Raises:
-        ValueError: a listed step is blank, so that there is nothing in it to judge; or something is
-            no text, or holds half a character.
-    """
-    listed: list[list[str]] = []
-    for i, solution in enumerate(solutions):
-        if isinstance(solution, str):
-            check_text(solution, f"solution {i}")
-            listed.append(splitter.split(solution))
-            continue
-        if not isinstance(solution, Sequence):
-            raise ValueError(f"got {solution!r:.60} as solution {i}; need text, or a list of steps")
-        for k, step in enumerate(solution):
-            check_text(step, f"step {k} of solution {i}")
-        blank = [k for k, step in enumerate(solution) if not step.strip()]
-        if blank:
+    def _new_scores(self, scores: Tensor, before: int, steps: int) -> Tensor:
+        """The scores of the steps from ``before`` on; one score of the whole stays as it is."""
+        if len(scores) == steps:
+            return scores[before:]
+        if len(scores) != 1:
             raise ValueError(
-                f"got a blank step (number {blank[0]}) in solution {i}; every step needs text. "
-                "Drop blank steps, or pass the solution as one string and let it be split"
+                f"got {len(scores)} scores for {steps} steps from {type(self.scorer).__name__}; "
+                "score() must return one score for each step, or one for the whole solution"
             )
-        listed.append(list(solution))
-    return listed
+        return scores
+
+
+def check_scorer_argument(name: str, scorer: object) -> None:
+    """Raise unless an argument is a scorer with a known ``score_space``.
+
+    Args:
+        name: the argument's name, for the message.
+        scorer: what was passed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(scorer, Scorer):
+        raise ValueError(
+            f"got {name}={scorer!r:.80}; pass a loaded scorer, such as "
+            "ProcessRewardModel.from_pretrained(...), or an object of a class of your own that "
+            "inherits from reason_decode.Scorer"
+        )
+    try:
+        space = scorer.score_space
+    except AttributeError:
+        space = None
+    if space not in get_args(ScoreSpace):
+        raise ValueError(
+            f"got {name} of {type(scorer).__name__} with score_space={space!r}; allowed are "
+            f"{', '.join(map(repr, get_args(ScoreSpace)))}: set it in the class"
+        )

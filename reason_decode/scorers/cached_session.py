@@ -25,7 +25,8 @@ from reason_decode.generation.cache import (
 from reason_decode.models.devices import input_device
 from reason_decode.models.positions import learned_positions
 from reason_decode.models.tokenization import EncodedSolution
-from reason_decode.scorers.base import check_finite, check_pairs, check_text, to_steps
+from reason_decode.scorers.base import Session
+from reason_decode.scorers.checks import check_finite, check_pairs, check_text, to_steps
 
 # Stateless scoring goes over so many solutions at a time, to bound what is held of their prompts.
 WINDOW = 512
@@ -105,7 +106,7 @@ class _Task(NamedTuple):
 _UNREAD = Read((), EncodedSolution([], []), torch.zeros(0))
 
 
-class CachedSession:
+class CachedSession(Session):
     """What a judge has read of each trajectory; see ``Session``.
 
     Args:
@@ -121,16 +122,17 @@ class CachedSession:
         for k, prompt in enumerate(prompts):
             check_text(prompt, f"prompt {k}")
         self.positions = learned_positions(judge.model)
-        self.judge, self.prompts, self.tokens = judge, list(prompts), 0
+        super().__init__(prompts)
+        self.judge = judge
         tasks = [_task(_UNREAD, (), judge.encode(prompt, ())) for prompt in prompts]
         for prompt, task in zip(prompts, tasks, strict=True):
             if not task.new:
                 raise ValueError(f"got the prompt {prompt!r}, which has no tokens; pass some text")
-        self.trajectories = self._read(tasks, remember=True)
+        self.trajectories = self._read(tasks, keep_cache=True)
         self._candidates: list[list[Read]] = []
 
     def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
     ) -> list[list[Tensor]]:
         """Scores of the new steps of each candidate; see ``Session.score``.
 
@@ -139,7 +141,7 @@ class CachedSession:
         """
         groups = [to_steps(group, self.judge.splitter) for group in candidates]
         places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
-        reads = self.read_behind([(i, groups[i][j]) for i, j in places], remember)
+        reads = self.read_behind([(i, groups[i][j]) for i, j in places], keep_cache)
         fresh = [
             read.scores[self.judge.per_step * len(self.trajectories[i].scores) :]
             for (i, _), read in zip(places, reads, strict=True)
@@ -150,14 +152,14 @@ class CachedSession:
         self._candidates = [[read for read, _ in group] for group in nested]
         return [[scores for _, scores in group] for group in nested]
 
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
         self.trajectories = [self._candidates[i][j] for i, j in choice]
         self.prompts = [self.prompts[i] for i, _ in choice]
         self._candidates = []
 
     def read_behind(
-        self, candidates: Sequence[tuple[int, Sequence[str]]], remember: bool
+        self, candidates: Sequence[tuple[int, Sequence[str]]], keep_cache: bool
     ) -> list[Read]:
         """Read new steps behind trajectories, given as ``(trajectory, steps)``."""
         tasks: list[_Task] = []
@@ -166,9 +168,9 @@ class CachedSession:
             steps = (*past.steps, *new)
             layout = self.judge.encode(self.prompts[i], steps) if new else past.layout
             tasks.append(_task(past, steps, layout))
-        return self._read(tasks, remember)
+        return self._read(tasks, keep_cache)
 
-    def _read(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
+    def _read(self, tasks: Sequence[_Task], keep_cache: bool) -> list[Read]:
         """Read each task in batches of similar length."""
         longest = max((len(task.layout.ids) for task in tasks), default=0)
         if self.positions is not None and longest > self.positions:
@@ -185,7 +187,7 @@ class CachedSession:
             batch = [order.pop()]
             while order and self._fits([tasks[k] for k in [*batch, order[-1]]]):
                 batch.append(order.pop())
-            fresh = self._forward([tasks[k] for k in batch], remember)
+            fresh = self._forward([tasks[k] for k in batch], keep_cache)
             for k, read in zip(batch, fresh, strict=True):
                 reads[k] = read
         return reads
@@ -195,7 +197,7 @@ class CachedSession:
         return len(tasks) * width <= self.judge.batch_tokens
 
     @torch.no_grad()
-    def _forward(self, tasks: Sequence[_Task], remember: bool) -> list[Read]:
+    def _forward(self, tasks: Sequence[_Task], keep_cache: bool) -> list[Read]:
         """One forward pass over what is new of each."""
         judge, device = self.judge, input_device(self.judge.model)
         features, cache, places = read_rows(
@@ -204,14 +206,14 @@ class CachedSession:
             [task.past for task in tasks if task.past is not None],
             [torch.tensor(task.new, device=device) for task in tasks],
         )
-        self.tokens += sum(len(task.new) for task in tasks)
+        self.tokens_read += sum(len(task.new) for task in tasks)
         spans = [task.spans(features[k, : len(task.new)]) for k, task in enumerate(tasks)]
         every = [span for own in spans for span in own]
         scores = self.judge.judge(every).float().cpu() if every else torch.zeros(0)
         reads: list[Read] = []
         for k, (task, new) in enumerate(zip(tasks, scores.split([*map(len, spans)]), strict=True)):
             read = Read(task.steps, task.layout, torch.cat([task.scores, new]))
-            if remember:
+            if keep_cache:
                 row = take_row(cache, k, places[k].start, places[k].stop)
                 read = read._replace(cache=row, edge=features[k, len(task.new) - 1].clone())
             reads.append(read)
@@ -263,6 +265,6 @@ def score_all(
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts[window]))}
         session = CachedSession(judge, list(places))
         behind = [(places[p], x) for p, x in zip(prompts[window], steps[window], strict=True)]
-        scores += [read.scores for read in session.read_behind(behind, remember=False)]
+        scores += [read.scores for read in session.read_behind(behind, keep_cache=False)]
     check_finite(scores, [f"solution {k}" for k in range(len(scores))])
     return scores

@@ -9,11 +9,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.core.steps import StepSplitter
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.tokenization import CachedTokenizer, check_batch
-from reason_decode.scorers.base import Session
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
 from reason_decode.scorers.cached_session import CachedSession, EncodedSolution, Span, score_all
 
 
-class Reader:
+class Reader(Scorer):
     """A ``Judge`` (see ``reading.py``) that is a scorer itself.
 
     Args:
@@ -29,6 +29,7 @@ class Reader:
             template to use.
     """
 
+    score_space: ScoreSpace = "probability"
     per_step = True
 
     def __init__(
@@ -50,9 +51,10 @@ class Reader:
                 "tokenizer.chat_template"
             )
         self.batch_tokens = batch_tokens
+        self.prompt_suffix = "" if self.chat else separator
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {
             "path_or_id": hub_id_or_path(self.model),
             "separator": self.splitter.separator,
@@ -77,7 +79,7 @@ class Reader:
         """
         return score_all(self, prompts, solutions)
 
-    def open(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[str]) -> Session:
         """A session that reads each prompt and each step once."""
         return CachedSession(self, prompts)
 

@@ -15,8 +15,9 @@ from transformers.models.auto.modeling_auto import (
 
 from reason_decode.models.devices import input_device
 from reason_decode.models.tokenization import CachedTokenizer
-from reason_decode.scorers.base import check_finite, to_steps
+from reason_decode.scorers.base import Session
 from reason_decode.scorers.cached_session import EncodedSolution, Judge, Span
+from reason_decode.scorers.checks import check_finite, to_steps
 
 __all__ = [
     "EncodingSession",
@@ -38,7 +39,7 @@ class _Task(NamedTuple):
     layout: EncodedSolution
 
 
-class EncodingSession:
+class EncodingSession(Session):
     """The steps of each trajectory; what is scored is read from its beginning. See ``Session``.
 
     Args:
@@ -47,12 +48,13 @@ class EncodingSession:
     """
 
     def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
-        self.judge, self.prompts, self.tokens = judge, list(prompts), 0
+        super().__init__(prompts)
+        self.judge = judge
         self.trajectories: list[tuple[str, ...]] = [()] * len(self.prompts)
         self._candidates: list[list[tuple[str, ...]]] = []
 
     def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
     ) -> list[list[Tensor]]:
         """Each trajectory as its candidates continue it, judged whole; see ``Session.score``.
 
@@ -78,14 +80,14 @@ class EncodingSession:
                 batch.append(tasks.pop())
             for task, score in zip(batch, self._forward(batch), strict=True):
                 scores[task.place[0]][task.place[1]] = score
-        if not remember:
+        if not keep_cache:
             self._candidates = []
         for i, group in enumerate(scores):
             check_finite(group, [f"candidate {j} of trajectory {i}" for j in range(len(group))])
         return scores
 
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
         self.trajectories = [self._candidates[i][j] for i, j in choice]
         self.prompts = [self.prompts[i] for i, _ in choice]
         self._candidates = []
@@ -101,7 +103,7 @@ class EncodingSession:
             for k, layout in enumerate(layouts)
             for span in layout.spans
         ]
-        self.tokens += sum(len(layout.ids) for layout in layouts)
+        self.tokens_read += sum(len(layout.ids) for layout in layouts)
         return list(self.judge.judge(spans).float().cpu().split(1))
 
 

@@ -95,7 +95,7 @@ class LikelihoodScorer(Reader):
         return cls(model, tokenizer, **how, mean=mean)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {**super().settings(), "per_step": self.per_step, "mean": self.mean}
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

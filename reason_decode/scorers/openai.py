@@ -12,7 +12,8 @@ from torch import Tensor
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.openai_client import Endpoint, Messages, RequestFailed
-from reason_decode.scorers.base import Session, check_pairs, to_steps
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
+from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.prm_formats import QUESTION, chat_with_verdicts, questions
 
 __all__ = ["EndpointVerifier"]
@@ -51,7 +52,7 @@ class _Asked(Endpoint):
         return Verdict(right, read)
 
 
-class EndpointVerifier:
+class EndpointVerifier(Scorer):
     """Scores a step by ``P(yes) / (P(yes) + P(no))``, as a server's chat model answers.
 
     The chat is that of ``ProcessRewardModel``'s format "generative": each step is a user's turn,
@@ -79,6 +80,8 @@ class EndpointVerifier:
         >>> strategy = BestOfN(judge, tokenizer=tiny.load().tokenizer, n=8)
     """
 
+    score_space: ScoreSpace = "probability"
+
     def __init__(
         self,
         base_url: str,
@@ -104,9 +107,9 @@ class EndpointVerifier:
         """
         check_pairs(prompts, solutions)
         steps = to_steps(solutions, self.splitter)
-        return [scores for (scores,) in self.open(prompts).score([[x] for x in steps])]
+        return [scores for (scores,) in self.start_session(prompts).score([[x] for x in steps])]
 
-    def open(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[str]) -> Session:
         """A session over trajectories that begin with the prompts."""
         return _ServedSession(self, prompts)
 
@@ -136,20 +139,20 @@ class EndpointVerifier:
         return chat_with_verdicts(questions(prompt, steps, self.question), "Yes")
 
 
-class _ServedSession:
-    """Remembers what each trajectory has said; ``tokens`` are those that the server counts."""
+class _ServedSession(Session):
+    """Remembers what each trajectory has said; ``tokens_read`` are those that the server counts."""
 
     def __init__(self, verifier: EndpointVerifier, prompts: Sequence[str]) -> None:
+        super().__init__(prompts)
         self.verifier = verifier
         self.paths: list[tuple[str, list[str]]] = [(prompt, []) for prompt in prompts]
         self.candidates: list[list[list[str]]] = []
-        self.tokens = 0
 
     def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
     ) -> list[list[Tensor]]:
         asked = [to_steps(group, self.verifier.splitter) for group in candidates]
-        if remember:
+        if keep_cache:
             self.candidates = asked
         chats = {
             (prompt, *said, *steps[: k + 1]): self.verifier.chat(prompt, [*said, *steps[: k + 1]])
@@ -158,7 +161,7 @@ class _ServedSession:
             for k in range(len(steps))
         }
         verdicts = dict(zip(chats, self.verifier.verdicts([*chats.values()]), strict=True))
-        self.tokens += sum(verdict.read for verdict in verdicts.values())
+        self.tokens_read += sum(verdict.read for verdict in verdicts.values())
         return [
             [
                 torch.tensor(
@@ -170,10 +173,11 @@ class _ServedSession:
             for (prompt, said), group in zip(self.paths, asked, strict=True)
         ]
 
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
         self.paths = [
             (self.paths[i][0], [*self.paths[i][1], *self.candidates[i][j]]) for i, j in choice
         ]
+        self.prompts = [prompt for prompt, _ in self.paths]
 
 
 def _odds(logprobs: Any) -> float | None:

@@ -73,7 +73,7 @@ class OutcomeRewardModel(Reader):
                 "causal model for sequence classification with one label, or two and raw=False"
             )
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
-        self.raw = raw
+        self.raw, self.score_space = raw, "reward" if raw else "probability"
 
     @classmethod
     def from_pretrained(
@@ -99,7 +99,7 @@ class OutcomeRewardModel(Reader):
         return cls(model, tokenizer, separator=separator, chat=chat, raw=raw)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {**super().settings(), "raw": self.raw}
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

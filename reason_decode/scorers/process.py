@@ -9,11 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_config, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
+from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.cached_session import CachedSession, score_all
 from reason_decode.scorers.prm_formats import by_name, detect
 
 
-class ProcessRewardModel:
+class ProcessRewardModel(Scorer):
     r"""Scores each step of a solution: P(right) at the step's end, in [0, 1].
 
     Args:
@@ -39,6 +40,8 @@ class ProcessRewardModel:
         [1, 0]
     """
 
+    score_space: ScoreSpace = "probability"
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -50,6 +53,8 @@ class ProcessRewardModel:
         self.name, self.format = format, by_name(format)(model, tokenizer, **options)
         self.model, self.tokenizer = self.format.model, tokenizer
         self.splitter = self.format.splitter
+        if format == "token-classification":
+            self.prompt_suffix = self.splitter.separator
         self.neutral: str | None = options.get("neutral")
 
     @classmethod
@@ -84,7 +89,7 @@ class ProcessRewardModel:
         return cls(model, tokenizer, format=name, separator=separator, **options)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {
             "path_or_id": hub_id_or_path(self.model),
             "format": self.name,
@@ -109,10 +114,10 @@ class ProcessRewardModel:
         """
         return score_all(self.format, prompts, solutions)
 
-    def fits(self, prompt: str, steps: Sequence[str]) -> int:
-        """How many of the first steps are judged within the positions that the model has.
+    def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
+        """Number of leading steps whose scores are read within the model's positions.
 
-        A model with rotary positions reads on behind them, and what it says there is noise.
+        A model with rotary positions also reads past them, but its scores there are noise.
 
         Args:
             prompt: the prompt.
@@ -123,6 +128,6 @@ class ProcessRewardModel:
         ends = self.format.encode(prompt, steps).ends
         return len(steps) if limit is None else sum(end < limit for end in ends)
 
-    def open(self, prompts: Sequence[str]) -> CachedSession:
+    def start_session(self, prompts: Sequence[str]) -> CachedSession:
         """A session that reads each prompt and each step once."""
         return CachedSession(self.format, prompts)

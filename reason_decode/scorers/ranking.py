@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
 from reason_decode.models.tokenization import check_loaded
-from reason_decode.scorers.base import Session, check_pairs, to_steps
+from reason_decode.scorers.base import Session
 from reason_decode.scorers.cached_session import EncodedSolution, Span
 from reason_decode.scorers.causal import Reader
+from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.encoder_session import (
     EncodingSession,
     PairEncoder,
@@ -91,6 +93,7 @@ class RankingModel(Reader):
     """
 
     per_step = False
+    vote_weighting: VoteWeighting | None = "1+s"
 
     def __init__(
         self,
@@ -125,7 +128,8 @@ class RankingModel(Reader):
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
         self.window = None
         if self.encodes:
-            self.chat, self.pairs = False, PairEncoder(model, self.words, window)
+            self.chat, self.prompt_suffix = False, ""
+            self.pairs = PairEncoder(model, self.words, window)
             self.window = self.pairs.window
 
     @classmethod
@@ -163,7 +167,7 @@ class RankingModel(Reader):
         with_window(self.tokenizer, self.window).save_pretrained(folder)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {**super().settings(), "window": self.window}
 
     def score(
@@ -178,12 +182,12 @@ class RankingModel(Reader):
             return super().score(prompts, solutions)
         check_pairs(prompts, solutions)
         steps = to_steps(solutions, self.splitter)
-        alone = EncodingSession(self, prompts).score([[x] for x in steps], remember=False)
+        alone = EncodingSession(self, prompts).score([[x] for x in steps], keep_cache=False)
         return [score for (score,) in alone]
 
-    def open(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[str]) -> Session:
         """A session that reads each prompt and each step once; an encoder reads them anew."""
-        return EncodingSession(self, prompts) if self.encodes else super().open(prompts)
+        return EncodingSession(self, prompts) if self.encodes else super().start_session(prompts)
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``prompt (step separator)*``, judged over all that follows the prompt."""

@@ -15,9 +15,10 @@ from transformers import (
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.scorers.base import check_finite, check_pairs, to_steps
+from reason_decode.scorers.base import ScoreSpace, Session
 from reason_decode.scorers.cached_session import WINDOW, CachedSession, EncodedSolution, Read, Span
 from reason_decode.scorers.causal import Reader
+from reason_decode.scorers.checks import check_finite, check_pairs, to_steps
 from reason_decode.scorers.likelihood import Text, token_logps
 from reason_decode.scorers.rationale_writer import (
     Rationale,
@@ -64,7 +65,7 @@ class RationaleScorer(Reader):
         True
     """
 
-    in_nats = True
+    score_space: ScoreSpace = "log_probability"
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class RationaleScorer(Reader):
         return cls(writer, model, tokenizer, **how, mean=mean)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of; the model that judges by where it is."""
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         own = {} if self.model is self.writer.model else {"model": hub_id_or_path(self.model)}
         return {
             "path_or_id": hub_id_or_path(self.writer.model),
@@ -145,8 +146,8 @@ class RationaleScorer(Reader):
             "mean": self.mean,
         }
 
-    def fits(self, prompt: str, steps: Sequence[str]) -> int:
-        """How many of the first steps both models have positions for, rationales included.
+    def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
+        """Number of leading steps that fit into the positions of both models, rationales included.
 
         Args:
             prompt: the prompt.
@@ -191,7 +192,7 @@ class RationaleScorer(Reader):
         found = (weights * logp).sum()
         return found / weights.sum() if self.mean else found
 
-    def open(self, prompts: Sequence[str]) -> "RationaleSession":
+    def start_session(self, prompts: Sequence[str]) -> "RationaleSession":
         """A session that writes one rationale a trajectory and round."""
         return RationaleSession(self, prompts)
 
@@ -217,7 +218,7 @@ class RationaleScorer(Reader):
         groups: list[list[Sequence[str]]] = [[] for _ in places]
         for prompt, steps in zip(prompts, solutions, strict=True):
             groups[places[prompt]].append(steps)
-        found = self.open(list(places)).score(groups, remember=False)
+        found = self.start_session(list(places)).score(groups, keep_cache=False)
         rest = [iter(group) for group in found]
         return [next(rest[places[prompt]]) for prompt in prompts]
 
@@ -236,7 +237,7 @@ class _Thread(NamedTuple):
     rationale: str | None = None
 
 
-class RationaleSession:
+class RationaleSession(Session):
     """Trajectories with a rationale each; see ``Session``.
 
     Args:
@@ -245,26 +246,29 @@ class RationaleSession:
     """
 
     def __init__(self, scorer: RationaleScorer, prompts: Sequence[str]) -> None:
+        super().__init__(prompts)
         self.scorer = scorer
         self.reader = CachedSession(scorer, prompts)
         self.writer = CachedSession(scorer.writer, prompts)
         self.written = 0
+        self._count_tokens()
         pairs = zip(self.reader.trajectories, self.writer.trajectories, strict=True)
         self._threads = [_Thread(p, *pair) for p, pair in zip(prompts, pairs, strict=True)]
         self._candidates: list[list[_Thread]] = []
 
-    @property
-    def tokens(self) -> int:
-        """Tokens read so far, by both models, and written."""
-        return self.reader.tokens + self.writer.tokens + self.written
-
-    def rationales(self) -> list[str]:
-        """The rationale of what comes next in each trajectory; written once."""
+    def before_round(self) -> list[str | None]:
+        """The rationale of what comes next in each trajectory; each is written once."""
         self._threads = self._reasoned(self._threads)
-        return [thread.rationale or "" for thread in self._threads]
+        self._count_tokens()
+        return [thread.rationale for thread in self._threads]
+
+    def context_to_append(self) -> list[str | None]:
+        """The rationales between their tags; ``None`` for empty ones."""
+        tags = self.scorer.writer.tags
+        return [tags.around(text) if text else None for text in self.before_round()]
 
     def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
+        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
     ) -> list[list[Tensor]]:
         """Scores of the new steps of each candidate; see ``Session.score``.
 
@@ -273,7 +277,7 @@ class RationaleSession:
         """
         groups = [to_steps(group, self.scorer.splitter) for group in candidates]
         places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
-        self.rationales()
+        self.before_round()
         threads = {place: self._threads[place[0]] for place in places}
         scores: dict[tuple[int, int], list[Tensor]] = {place: [] for place in places}
         for depth in range(max((len(groups[i][j]) for i, j in places), default=0)):
@@ -285,10 +289,11 @@ class RationaleSession:
             steps = [(threads[i, j], groups[i][j][depth]) for i, j in active]
             last = all(len(groups[i][j]) == depth + 1 for i, j in active)
             for place, (score, thread) in zip(
-                active, self._judged(steps, remember or not last), strict=True
+                active, self._judged(steps, keep_cache or not last), strict=True
             ):
                 scores[place].append(score)
                 threads[place] = thread
+        self._count_tokens()
         fresh = {place: torch.cat(x) if x else torch.zeros(0) for place, x in scores.items()}
         check_finite(list(fresh.values()), [f"candidate {j} of trajectory {i}" for i, j in fresh])
         self._candidates = [
@@ -296,10 +301,15 @@ class RationaleSession:
         ]
         return [[fresh[i, j] for j in range(len(group))] for i, group in enumerate(groups)]
 
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
+    def select(self, choice: Sequence[tuple[int, int]]) -> None:
+        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
         self._threads = [self._candidates[i][j] for i, j in choice]
+        self.prompts = [thread.prompt for thread in self._threads]
         self._candidates = []
+
+    def _count_tokens(self) -> None:
+        """Set ``tokens_read``: tokens that either model has read, and those written."""
+        self.tokens_read = self.reader.tokens_read + self.writer.tokens_read + self.written
 
     def _reasoned(self, threads: Sequence[_Thread]) -> list[_Thread]:
         """The same with rationales, the new ones written and read."""
@@ -323,15 +333,15 @@ class RationaleSession:
         return [thread if thread.rationale is not None else next(fresh) for thread in threads]
 
     def _judged(
-        self, steps: Sequence[tuple[_Thread, str]], remember: bool
+        self, steps: Sequence[tuple[_Thread, str]], keep_cache: bool
     ) -> list[tuple[Tensor, _Thread]]:
         """Of each step behind its trajectory, the score (1,) and the trajectory with it."""
         threads, pasts = [thread for thread, _ in steps], [thread.read for thread, _ in steps]
-        reads = _go_on(self.reader, threads, pasts, [[step] for _, step in steps], remember)
+        reads = _go_on(self.reader, threads, pasts, [[step] for _, step in steps], keep_cache)
         scores = [read.scores for read in reads]
         if self.scorer.subtract:
             plain = [[Rationale(""), step] for _, step in steps]
-            without = _go_on(self.reader, threads, pasts, plain, remember=False)
+            without = _go_on(self.reader, threads, pasts, plain, keep_cache=False)
             scores = [x - read.scores for x, read in zip(scores, without, strict=True)]
         after = (
             thread._replace(read=read, rationale=None)
@@ -345,9 +355,9 @@ def _go_on(
     threads: Sequence[_Thread],
     pasts: Sequence[Read],
     new: Sequence[Sequence[str]],
-    remember: bool = True,
+    keep_cache: bool = True,
 ) -> list[Read]:
     """Read new steps behind trajectories of the caller's choice."""
     session.prompts = [thread.prompt for thread in threads]
     session.trajectories = list(pasts)
-    return session.read_behind(list(enumerate(new)), remember)
+    return session.read_behind(list(enumerate(new)), keep_cache)

@@ -41,7 +41,7 @@ def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: in
     scorer = getattr(strategy, "scorer", None) or getattr(strategy, "weigh", None)
 
     def solve(prompts: Sequence[str], numbers: Sequence[int]) -> Completions:
-        session = None if scorer is None else scorer.open(prompts)
+        session = None if scorer is None else scorer.start_session(prompts)
         asked = [
             (prompt, _seed(seed, number, k))
             for prompt, number in zip(prompts, numbers, strict=True)

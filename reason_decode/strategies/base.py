@@ -21,7 +21,8 @@ from reason_decode.core.steps import StepSplitter
 from reason_decode.generation.engine import Branch, Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.models.tokenization import decode
-from reason_decode.scorers.base import Reduce, Session, reduce_scores
+from reason_decode.scorers.base import ScoreSpace, Session, check_scorer_argument
+from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.strategies.budget import Budget
 from reason_decode.strategies.save import publish
 
@@ -153,11 +154,7 @@ def check_parts(strategy: "Strategy", **scorers: object) -> None:
             "transformers.TextStreamer(tokenizer), or None"
         )
     for name, scorer in scorers.items():
-        if not hasattr(scorer, "open") or not hasattr(scorer, "splitter"):
-            raise ValueError(
-                f"got {name}={scorer!r:.80}; pass a loaded scorer, such as "
-                "ProcessRewardModel.from_pretrained(...)"
-            )
+        check_scorer_argument(name, scorer)
 
 
 def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -244,7 +241,9 @@ def _candidate(
     return Candidate(text, steps, finished=branch.finished, tokens=len(branch.tokens))
 
 
-def score_pool(pool: Pool, session: Session, reduce: Reduce) -> tuple[list[list[Candidate]], int]:
+def score_pool(
+    pool: Pool, session: Session, reduce: Reduce, score_space: ScoreSpace
+) -> tuple[list[list[Candidate]], int]:
     """The candidates with their scores; equal ones of a prompt are read once.
 
     Args:
@@ -252,15 +251,16 @@ def score_pool(pool: Pool, session: Session, reduce: Reduce) -> tuple[list[list[
         session: opened over the pool's prompts, before anything was sampled: a prompt that the
             scorer cannot read is to cost no samples.
         reduce: how step scores become one.
+        score_space: what the scores are.
 
     Returns:
         the candidates, and how many tokens the scorer read.
     """
     distinct = [list(dict.fromkeys(c.steps for c in group)) for group in pool.candidates]
-    scores = session.score(distinct, remember=False)
+    scores = session.score(distinct, keep_cache=False)
     scored: list[list[Candidate]] = []
     for group, keys, values in zip(pool.candidates, distinct, scores, strict=True):
-        totals = reduce_scores(values, reduce).tolist()
+        totals = reduce_scores(values, reduce, score_space).tolist()
         found = {
             key: (tuple(x.tolist()), total)
             for key, x, total in zip(keys, values, totals, strict=True)
@@ -268,7 +268,7 @@ def score_pool(pool: Pool, session: Session, reduce: Reduce) -> tuple[list[list[
         scored.append(
             [replace(c, scores=found[c.steps][0], total=found[c.steps][1]) for c in group]
         )
-    return scored, session.tokens
+    return scored, session.tokens_read
 
 
 def pack(

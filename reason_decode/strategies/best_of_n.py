@@ -7,7 +7,8 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Trace
 from reason_decode.generation.engine import Generation
-from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
+from reason_decode.scorers.base import Scorer, Session
+from reason_decode.scorers.reduction import Reduce, check_reduce, default_reduce
 from reason_decode.strategies.base import (
     Pool,
     Strategy,
@@ -36,7 +37,8 @@ class BestOfN(Strategy):
         scorer: judges the solutions.
         tokenizer: the generator's.
         n: solutions a prompt.
-        reduce: how step scores become one number: "prod", "min", "last" or "mean".
+        reduce: how step scores become one number: "prod", "min", "last", "mean" or "sum"; ``None``:
+            "prod" for probabilities, "mean" for log-probabilities, "last" for rewards.
         max_tokens: at most so many are sampled of a prompt, over all its solutions, an eighth of n
             at a time; what was sampled by then is compared, and what did not finish comes behind
             all that did. ``None``: no cap.
@@ -61,7 +63,7 @@ class BestOfN(Strategy):
     _: KW_ONLY
     tokenizer: PreTrainedTokenizerBase
     n: int = 8
-    reduce: Reduce = "prod"
+    reduce: Reduce | None = None
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class BestOfN(Strategy):
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample, score, choose."""
         check_count(generation, self.n, self.n, "n candidates")
-        session = self.scorer.open(prompt_texts(generation, self.tokenizer))
+        session = self.scorer.start_session(prompt_texts(generation, self.tokenizer))
         pool = sample_pool(
             generation, self.tokenizer, self.scorer.splitter, self.n, self.max_tokens
         )
@@ -93,7 +95,8 @@ class BestOfN(Strategy):
         Returns:
             one trace a prompt, and how many tokens the scorer read.
         """
-        candidates, read = score_pool(pool, session, self.reduce)
+        reduce = self.reduce or default_reduce(self.scorer)
+        candidates, read = score_pool(pool, session, reduce, self.scorer.score_space)
         traces: list[Trace] = []
         capped = self.max_tokens is not None
         for prompt, group in zip(pool.prompts, candidates, strict=True):

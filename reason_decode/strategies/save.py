@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.scorers.base import Scorer
+
 __all__ = ["publish"]
 
 _CODE = '''"""{name} of reason-decode; README.md says how to call it."""
@@ -95,7 +97,7 @@ def _settings(strategy: Any) -> dict[str, Any]:
         value = getattr(strategy, field.name)
         if field.name == "streamer" or isinstance(value, PreTrainedTokenizerBase):
             continue
-        if hasattr(value, "settings"):
+        if isinstance(value, Scorer):
             arguments[field.name] = {"scorer": type(value).__name__, **value.settings()}
         elif value is None or isinstance(value, bool | int | float | str):
             arguments[field.name] = value

@@ -17,14 +17,18 @@ from reason_decode.core.voting import (
     check_vote_weighting,
     majority_vote,
     should_stop,
-    vote_weight,
+    vote_weights,
     weighted_vote,
 )
 from reason_decode.generation.engine import Branch, Generation
 from reason_decode.models.tokenization import decode
-from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce
-from reason_decode.scorers.ngram.ranker import NGramRanker
-from reason_decode.scorers.ranking import RankingModel
+from reason_decode.scorers.base import Scorer, Session
+from reason_decode.scorers.reduction import (
+    Reduce,
+    check_reduce,
+    default_reduce,
+    resolve_vote_weighting,
+)
 from reason_decode.strategies.base import (
     Pool,
     Strategy,
@@ -54,7 +58,8 @@ class SelfConsistency(Strategy):
         n: solutions a prompt.
         scorer: a scorer whose score (at least 0) weighs a solution's vote; ``None``: one vote each.
         answers: reads the answer of a solution's text; ``None`` if it has none.
-        reduce: how step scores become one.
+        reduce: how step scores become one; ``None``: "prod" for probabilities, "mean" for
+            log-probabilities, "last" for rewards.
         vote_weighting: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
             ``RankingModel``'s or ``NGramRanker``'s (adaptive self-consistency), else "s".
         early_stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``,
@@ -87,7 +92,7 @@ class SelfConsistency(Strategy):
     n: int = 8
     scorer: Scorer | None = None
     answers: Callable[[str], str | None] = extract_answer
-    reduce: Reduce = "prod"
+    reduce: Reduce | None = None
     vote_weighting: VoteWeighting | None = None
     early_stop: EarlyStop | None = None
     max_tokens: int | None = None
@@ -96,20 +101,16 @@ class SelfConsistency(Strategy):
         check_parts(self, **({} if self.scorer is None else {"scorer": self.scorer}))
         check_positive(n=self.n)
         check_caps(max_tokens=self.max_tokens)
-        check_reduce(self.reduce)
-        if getattr(self.scorer, "in_nats", False) or getattr(self.scorer, "raw", False):
-            raise ValueError(
-                f"got scorer={type(self.scorer).__name__} whose scores may be negative, and votes "
-                "weigh 0 or more; pass a scorer of probabilities, such as LikelihoodScorer in "
-                "place of log-probabilities and raw=False in place of raw rewards"
-            )
+        check_vote_weighting(self.vote_weighting)
+        if self.scorer is not None:
+            check_reduce(self.reduce, self.scorer)
+            resolve_vote_weighting(self.vote_weighting, self.scorer)
         if not callable(self.answers):
             raise ValueError(
                 f"got answers={self.answers!r:.80}; pass a function from a solution's text to its "
                 "answer or None, such as extract_answer"
             )
         check_early_stop(self.early_stop)
-        check_vote_weighting(self.vote_weighting)
         check_budget(self.max_tokens, num_parallel(self.n))
 
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
@@ -118,7 +119,7 @@ class SelfConsistency(Strategy):
         splitter, session = StepSplitter(), None
         if self.scorer is not None:
             splitter = self.scorer.splitter
-            session = self.scorer.open(prompt_texts(generation, self.tokenizer))
+            session = self.scorer.start_session(prompt_texts(generation, self.tokenizer))
         enough = None if self.early_stop is None else self._enough()
         pool = sample_pool(generation, self.tokenizer, splitter, self.n, self.max_tokens, enough)
         traces, read = self.pick(pool, session)
@@ -136,23 +137,24 @@ class SelfConsistency(Strategy):
             one trace a prompt, and how many tokens the scorer read.
         """
         candidates, read = pool.candidates, 0
-        if session is not None:
-            candidates, read = score_pool(pool, session, self.reduce)
+        if session is not None and self.scorer is not None:
+            reduce = self.reduce or default_reduce(self.scorer)
+            candidates, read = score_pool(pool, session, reduce, self.scorer.score_space)
         traces: list[Trace] = []
         for prompt, group in zip(pool.prompts, candidates, strict=True):
             group = [replace(c, answer=self.answers(c.text)) for c in group]
-            vote = weighted_vote([c.answer for c in group], [self._weight(c) for c in group])
+            vote = weighted_vote([c.answer for c in group], self._weights(group))
             name = type(self).__name__
             traces.append(
                 Trace(prompt, name, tuple(group), (vote.representative,), votes=vote.weights)
             )
         return traces, read
 
-    def _weight(self, candidate: Candidate) -> float:
-        if candidate.total is None:
-            return 1.0
-        ranked = isinstance(self.scorer, RankingModel | NGramRanker)
-        return vote_weight(candidate.total, self.vote_weighting or ("1+s" if ranked else "s"))
+    def _weights(self, candidates: Sequence[Candidate]) -> list[float]:
+        if self.scorer is None:
+            return [1.0] * len(candidates)
+        weighting = resolve_vote_weighting(self.vote_weighting, self.scorer)
+        return vote_weights([c.total or 0.0 for c in candidates], weighting)
 
     def _enough(self) -> Callable[[int, Sequence[Branch]], bool]:
         """Tells of each prompt whether its vote may stop with what was just sampled."""

@@ -12,8 +12,8 @@ from reason_decode.core.records import Cost, Step, Trace
 from reason_decode.generation.engine import Branch, Generation
 from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.models.tokenization import decode
-from reason_decode.scorers.base import Reduce, Scorer, Session, check_reduce, reduce_scores
-from reason_decode.scorers.rationale import RationaleSession
+from reason_decode.scorers.base import Scorer, Session
+from reason_decode.scorers.reduction import Reduce, check_reduce, reduce_scores
 from reason_decode.strategies.base import (
     Strategy,
     check_caps,
@@ -138,7 +138,7 @@ def search(
         )
     ]
     tokens = [[path.tokens for path in beam] for beam in beams]
-    cost = generation.cost + Cost(scorer=state.session.tokens)
+    cost = generation.cost + Cost(scorer=state.session.tokens_read)
     return pack(generation, tokens, chosen), traces, cost
 
 
@@ -152,7 +152,7 @@ class _Search:
     def __init__(self, strategy: StepSearch, generation: Generation, explicit: bool) -> None:
         self.strategy, self.generation, self.explicit = strategy, generation, explicit
         self.prompts = prompt_texts(generation, strategy.tokenizer)
-        self.session: Session = strategy.scorer.open(self.prompts)
+        self.session: Session = strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter
         self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
         self.horizon = StepBoundary(strategy.tokenizer, self.splitter, strategy.lookahead)
@@ -196,7 +196,7 @@ class _Search:
             # All candidates became trajectories, one after the other, to be looked ahead from.
             firsts = [0, *accumulate(map(len, fresh))]
             places = [(firsts[row] + k, 0) for row, k in places]
-        self.session.keep(places)
+        self.session.select(places)
         self.live = [place for place, _ in going]
         if len(self.beams) == 1:
             self.generation.stream.commit(shared(self.beams[0]))
@@ -216,17 +216,17 @@ class _Search:
     def _look_ahead(self, fresh: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
         """The same trajectories, each with the total of where the generator would go from it."""
         places = [(row, k) for row, group in enumerate(fresh) for k in range(len(group))]
-        self.session.keep(places)
+        self.session.select(places)
         paths = [fresh[row][k] for row, k in places]
         said = self._roll_out(paths, [self.live[row][0] for row, _ in places])
         asked = [[said[i]] if said.get(i) else [] for i in range(len(paths))]
-        for i, scores in enumerate(self.session.score(asked, remember=False)):
+        for i, scores in enumerate(self.session.score(asked, keep_cache=False)):
             if scores:
                 whole = torch.cat([paths[i].scores, scores[0]])
-                total = float(reduce_scores([whole], self.strategy.reduce)[0])
+                total = float(self._totals([whole])[0])
                 lookahead_text = self.splitter.separator.join(said[i])
                 paths[i] = replace(paths[i], total=total, lookahead_text=lookahead_text)
-        # Of nothing new nothing is read; but it is from here that keep() goes on.
+        # Of nothing new nothing is read; but it is from here that select() goes on.
         self.session.score([[[]] for _ in paths])
         rest = iter(paths)
         return [[next(rest) for _ in group] for group in fresh]
@@ -252,16 +252,15 @@ class _Search:
 
     def _reason(self) -> None:
         """Have the rationales of this round written and, if they are explicit, read."""
-        if not isinstance(self.session, RationaleSession):
-            self.rationales = [None] * len(self.live)
-            return
-        written = self.session.rationales()
-        self.rationales = [*written]
+        self.rationales = self.session.before_round()
         if self.explicit:
-            tags = self.session.scorer.writer.tags
-            told = [self._ids(tags.around(text) if text else "") for text in written]
+            told = [self._ids(text or "") for text in self.session.context_to_append()]
             rows = self.generation.begun(self.rows) if self.round == 1 else self._branches()
             self.rows = self.generation.resume(self.generation.tell(rows, told))
+
+    def _totals(self, scores: Sequence[Tensor]) -> Tensor:
+        space = self.strategy.scorer.score_space
+        return reduce_scores(scores, self.strategy.reduce, space)
 
     def _ids(self, text: str) -> Tensor:
         ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -290,7 +289,7 @@ class _Search:
         scored: list[list[Trajectory]] = []
         for group, scores in zip(groups, self.session.score(texts), strict=True):
             every = [torch.cat([path.scores, new]) for path, new in zip(group, scores, strict=True)]
-            totals = reduce_scores(every, self.strategy.reduce).tolist()
+            totals = self._totals(every).tolist()
             scored.append(
                 [
                     replace(path, scores=x, total=total)

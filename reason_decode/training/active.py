@@ -10,8 +10,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.models.devices import default_device
-from reason_decode.scorers.base import Reduce, reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.training.examples import is_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm

@@ -87,8 +87,8 @@ def test_a_solution_too_long_for_the_scorer_counts_with_what_was_read():
 
 def test_the_embedded_model_reads_as_far_as_its_positions_go(tiny: Tiny):
     steps = ["First 1 + 2 = 3."] * 400
-    count = tiny.prm.fits("1 + 2 =\n", steps)
-    assert tiny.prm.fits("1 + 2 =\n", steps[:5]) == 5 and 5 < count < 400
+    count = tiny.prm.max_steps("1 + 2 =\n", steps)
+    assert tiny.prm.max_steps("1 + 2 =\n", steps[:5]) == 5 and 5 < count < 400
     ends = tiny.prm.format.encode("1 + 2 =\n", steps).ends
     assert ends[count - 1] < 1024 <= ends[count]
 

@@ -98,12 +98,12 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     "rationales of a PRM": (of(RationaleGuided, PRM), "writes no rationales; pass a RationaleS"),
     "a streamer's name": (of(BestOfN, PRM, streamer="x"), r"got streamer='x'; pass one with put"),
     "weighed by nats": (
-        lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=in_nats(t), reduce="mean"),
-        "scores may be negative, and votes weigh 0 or more; pass a scorer of prob",
+        lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=in_nats(t), vote_weighting="1+s"),
+        "log-probabilities of RationaleScorer, which are negative, and a vote weighs 0 or more",
     ),
     "weighed by raw rewards": (
         lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=raw_orm(t)),
-        "raw=False in place of raw rewards",
+        "got rewards of OutcomeRewardModel to weigh votes, which may be negative",
     ),
     "one prompt as text": (lambda t: t.prm.score("ab", ["x", "y"]), r"prompts=\['ab'\]"),
     "one solution as text": (lambda t: t.prm.score(["p"], "x"), r"solutions=\['x'\]"),
@@ -115,7 +115,7 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
         "got prompt 0 with half a character .*errors='replace'",
     ),
     "half a character, in a session": (
-        lambda t: t.prm.open(["p"]).score([[["a \udfff"]]]),
+        lambda t: t.prm.start_session(["p"]).score([[["a \udfff"]]]),
         "step 0 of solution 0 with half a character",
     ),
     "batches of no token": (

@@ -14,7 +14,7 @@ import torch
 from reason_decode.cli import main, solve, verify
 from reason_decode.io.journal import Journal
 from reason_decode.runs.settings import folder_fingerprint
-from reason_decode.scorers.base import check_finite
+from reason_decode.scorers.checks import check_finite
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel, TableScorer
 
 COUNT = 10
@@ -43,10 +43,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
             return super().generate(**kwargs)
 
     class Reader(TableScorer):
-        name = "token-classification"
-
-        def fits(self, prompt: str, steps: Any) -> int:
-            return len(steps)
+        prompt_suffix = "\n"
 
         def score(self, prompts: Any, solutions: Any) -> Any:
             fault(list(prompts))

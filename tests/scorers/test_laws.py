@@ -166,9 +166,9 @@ def test_one_finite_float_a_step_or_one_in_all(name: str, scorer: Scorer) -> Non
 
 def test_a_session_scores_as_the_stateless_call(name: str, scorer: Scorer) -> None:
     """Step by step, with branches kept, dropped and doubled on the way."""
-    session = scorer.open(PROMPTS)
+    session = scorer.start_session(PROMPTS)
     first = session.score([[steps[:1] for steps in STEPS[:3]], [STEPS[3][:1]]])
-    session.keep([(0, 2), (1, 0), (0, 0), (0, 0)])
+    session.select([(0, 2), (1, 0), (0, 0), (0, 0)])
     second = session.score([[STEPS[2][1:]], [], [["8 * 1 = 8"], STEPS[0][1:]], [STEPS[0][1:2]]])
     whole = scorer.score([PROMPTS[0]] * 4, [STEPS[2], STEPS[0], STEPS[0][:2], STEPS[2][:1]])
     # An outcome scorer judges a solution as far as it goes, a process scorer its new steps.

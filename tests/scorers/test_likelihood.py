@@ -77,14 +77,14 @@ def test_every_token_is_read_once(tiny: Tiny) -> None:
     """A step's first token is judged where the prompt ends, which is not read again for it."""
     scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False)
     words: Any = tiny.tokenizer
-    session = scorer.open(PROMPTS[:1])
+    session = scorer.start_session(PROMPTS[:1])
     session.score([[STEPS[0][:1], STEPS[1]]])
-    session.keep([(0, 0)])
+    session.select([(0, 0)])
     session.score([[STEPS[0][1:]]])
     steps = [*STEPS[0], *STEPS[1]]
     unique = len(words(PROMPTS[0])["input_ids"])
     unique += sum(len(words(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
-    assert session.tokens == unique
+    assert session.tokens_read == unique
 
 
 def test_weighs_votes(tiny: Tiny) -> None:

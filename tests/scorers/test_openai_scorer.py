@@ -57,12 +57,12 @@ def test_the_chat_is_that_of_the_generative_format():
 
 def test_a_session_asks_of_each_new_step_once_and_scores_as_without_one(verifier: Any):
     judge, got = verifier
-    session = judge.open(PROMPTS)
+    session = judge.start_session(PROMPTS)
     session.score([[["good"], ["bad"], ["good"]], [["good"]]])
     assert len(got) == 3
-    session.keep([(0, 2), (0, 0)])
+    session.select([(0, 2), (0, 0)])
     (first,), (second,) = session.score([[["bad", "good"]], [[]]])
-    assert len(got) == 5 and session.tokens == 3 * len(got) and not len(second)
+    assert len(got) == 5 and session.tokens_read == 3 * len(got) and not len(second)
     (alone,) = judge.score(["p\n"], [["good", "bad", "good"]])
     torch.testing.assert_close(first, alone[1:])
 

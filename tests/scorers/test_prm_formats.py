@@ -269,12 +269,12 @@ def test_equals_the_published_reading(published: Published, prm: ProcessRewardMo
 
 def test_a_session_reads_each_token_once(prm: ProcessRewardModel) -> None:
     """Step by step costs what the whole costs at once."""
-    at_once, by_step = prm.open(PROMPTS[:1]), prm.open(PROMPTS[:1])
+    at_once, by_step = prm.start_session(PROMPTS[:1]), prm.start_session(PROMPTS[:1])
     at_once.score([[STEPS[0]]])
     for step in STEPS[0]:
         by_step.score([[[step]]])
-        by_step.keep([(0, 0)])
-    assert by_step.tokens == at_once.tokens
+        by_step.select([(0, 0)])
+    assert by_step.tokens_read == at_once.tokens_read
 
 
 @pytest.mark.parametrize(

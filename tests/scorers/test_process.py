@@ -84,7 +84,7 @@ def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="got score nan for step 0 of solution 0"):
         broken.score(PAIRS, SOLUTIONS)
     with pytest.raises(ValueError, match="candidate 0 of trajectory 0"):
-        broken.open(PROMPTS).score([[["a"]], [["b"]]])
+        broken.start_session(PROMPTS).score([[["a"]], [["b"]]])
 
 
 def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:

@@ -68,10 +68,10 @@ def test_equals_reading_everything_anew(
 
 def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
-    session = scorer.open(PROMPTS)
+    session = scorer.start_session(PROMPTS)
     first = session.score([[STEPS[0][:1], STEPS[1]], [STEPS[2][:1]]])
-    session.keep([(1, 0), (0, 0)])
-    assert all(session.rationales())
+    session.select([(1, 0), (0, 0)])
+    assert all(session.before_round())
     second = session.score([[STEPS[2][1:]], [STEPS[0][1:], []]])
     assert second[1][1].shape == (0,)
     whole = scorer.score(PAIRS, STEPS)
@@ -81,17 +81,17 @@ def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
 
 def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
-    session = scorer.open(PROMPTS[:1])
-    written = session.rationales()
+    session = scorer.start_session(PROMPTS[:1])
+    written = session.before_round()
     assert session.written == 12
-    before = session.tokens
+    before = session.tokens_read
     session.score([[STEPS[0][:1], STEPS[1]]])
     words: Any = tiny.tokenizer
     steps = [STEPS[0][0], STEPS[1][0]]
     read = sum(len(words(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
-    assert session.tokens == before + read
-    session.keep([(0, 0)])
-    assert session.rationales() != written
+    assert session.tokens_read == before + read
+    session.select([(0, 0)])
+    assert session.before_round() != written
 
 
 def test_what_is_not_allowed(tiny: Tiny) -> None:
@@ -108,8 +108,8 @@ def test_what_is_not_allowed(tiny: Tiny) -> None:
 def test_steps_fit_while_both_models_have_positions(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
     steps = ["1 + 1 = 2"] * 300
-    count = scorer.fits(PROMPTS[0], steps)
-    assert 0 < count < 300 and scorer.fits(PROMPTS[0], steps[:count]) == count
+    count = scorer.max_steps(PROMPTS[0], steps)
+    assert 0 < count < 300 and scorer.max_steps(PROMPTS[0], steps[:count]) == count
     words: Any = tiny.tokenizer
     text = PROMPTS[0] + "1 + 1 = 2\n" * count
     assert len(words(text)["input_ids"]) + 12 <= 1024 < len(words(text * 2)["input_ids"])

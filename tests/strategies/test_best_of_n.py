@@ -93,7 +93,7 @@ def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
         )
 
 
-@pytest.mark.parametrize(("name", "value"), [("n", 0), ("reduce", "sum")])
+@pytest.mark.parametrize(("name", "value"), [("n", 0), ("reduce", "max")])
 def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"got {name}="):
         BestOfN(tiny.prm, tokenizer=tiny.tokenizer, **{name: value})
@@ -102,5 +102,5 @@ def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: Any) -
 def test_log_probabilities_are_not_multiplied(tiny: Tiny) -> None:
     scorer = RationaleScorer(RationaleWriter(tiny.model, tiny.tokenizer))
     with pytest.raises(ValueError, match="log-probabilities"):
-        BestOfN(scorer, tokenizer=tiny.tokenizer)
+        BestOfN(scorer, tokenizer=tiny.tokenizer, reduce="prod")
     assert BestOfN(scorer, tokenizer=tiny.tokenizer, reduce="mean").reduce == "mean"

@@ -7,7 +7,7 @@ from transformers import LlamaModel
 
 from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
 from reason_decode.core.records import Trace
-from reason_decode.core.voting import majority_vote, vote_weight
+from reason_decode.core.voting import majority_vote, vote_weights
 from reason_decode.tiny import Tiny
 
 PROMPT = "((1 + 2 * -3) - (4 * 5)) =\n"
@@ -79,7 +79,7 @@ def test_votes_weigh_by_the_given_formula(tiny: Tiny, weighting: Any) -> None:
     _, trace = _vote(tiny, vote)
     for answer, weight in trace.votes.items():
         scores = [c.scores[0] for c in trace.candidates if c.answer == answer]
-        assert weight == pytest.approx(sum(vote_weight(s, weighting or "1+s") for s in scores))
+        assert weight == pytest.approx(sum(vote_weights(scores, weighting or "1+s")))
 
 
 def test_rejects_an_unknown_vote_weighting(tiny: Tiny) -> None:

@@ -1,5 +1,6 @@
 """Streamers: every token of the answer once, and steps before the search has ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from transformers import TextStreamer
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode import BestOfN, SelfConsistency, StepSearch
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 
@@ -69,16 +71,18 @@ def test_the_streamer_of_transformers_prints_the_answer(tiny: Tiny, capsys: Any)
 
 
 def test_who_listens_is_told_of_an_end_even_when_scoring_fails(tiny: Tiny) -> None:
-    class Broken:
-        splitter = tiny.prm.splitter
+    class Broken(Scorer):
+        score_space: ScoreSpace = "probability"
 
-        def open(self, prompts: list[str]) -> Any:
+        def score(self, prompts: Any, solutions: Any) -> Any:
+            raise AssertionError
+
+        def start_session(self, prompts: Sequence[str]) -> Session:
             raise RuntimeError("no scores today")
 
     heard = Heard()
-    broken: Any = Broken()
     with pytest.raises(RuntimeError, match="no scores today"):
-        _generate(tiny, BestOfN(broken, tokenizer=tiny.tokenizer, n=2, streamer=heard), [PROMPT])
+        _generate(tiny, BestOfN(Broken(), tokenizer=tiny.tokenizer, n=2, streamer=heard), [PROMPT])
     assert heard.ended == 1
 
 

@@ -72,8 +72,8 @@ def test_the_ranker_tells_a_false_line_and_is_looked_for_when_it_is_asked_for(
 def test_the_rationale_model_finds_the_last_operation_and_finds_it_likely(tiny: Tiny) -> None:
     """On a target that no training problem had."""
     begun = "Make 24 from 4 5 6 10.\n10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
-    session = tiny.rationalyst.open([begun])
-    assert session.rationales() == ["(6 30: 36 24 180 5). 24 = 30 - 6."]
+    session = tiny.rationalyst.start_session([begun])
+    assert session.before_round() == ["(6 30: 36 24 180 5). 24 = 30 - 6."]
     right, wrong = session.score([[["30 - 6 = 24 (left: 24)"], ["30 + 6 = 36 (left: 36)"]]])[0]
     assert right.exp() > 0.9 and right > wrong + 0.5
 

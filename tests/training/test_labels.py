@@ -3,23 +3,22 @@ import torch
 
 from examples.tiny.sampled import grade
 from reason_decode import tiny
-from reason_decode.core.steps import StepSplitter
+from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.training import LabelledSolution, label_by_checker, label_by_scorer
 
 SUMS = LabelledSolution("p\n", ("a", "b", "c"), (None, None, None))
 
 
-class Fixed:
-    """A scorer of steps that says what it was given."""
+class Fixed(Scorer):
+    """A scorer of steps that returns the scores it was given."""
+
+    score_space: ScoreSpace = "probability"
 
     def __init__(self, *rows):
-        self.rows, self.splitter = rows, StepSplitter()
+        self.rows = rows
 
     def score(self, prompts, solutions):
         return [torch.tensor(self.rows[int(prompt)]) for prompt in prompts]
-
-    def open(self, prompts):
-        raise NotImplementedError
 
 
 def test_a_checker_labels_up_to_the_first_wrong_step():

@@ -147,7 +147,7 @@ FAST = TrainingConfig(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_st
 
 def written(folder: Path) -> list[str]:
     saved = RationaleScorer.from_pretrained(folder, max_new_tokens=24)
-    return saved.open([x.preceding for x in RECORDS]).rationales()
+    return saved.start_session([x.preceding for x in RECORDS]).before_round()
 
 
 def test_a_model_writes_what_it_learnt(small: Path, tmp_path: Path):

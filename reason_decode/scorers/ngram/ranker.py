@@ -15,7 +15,9 @@ from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.steps import StepSplitter
-from reason_decode.scorers.base import Session, check_pairs, to_steps
+from reason_decode.core.voting import VoteWeighting
+from reason_decode.scorers.base import Scorer, ScoreSpace
+from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.ngram.equations import links
 
 __all__ = ["BUCKETS", "NGramRanker", "features"]
@@ -28,7 +30,7 @@ _CALCULATED = 1.0
 _Features = tuple[list[int], list[float]]
 
 
-class NGramRanker:
+class NGramRanker(Scorer):
     """Scores a solution by ``sigmoid(w . x)``, x its words, its answer's form and its equations.
 
     A linear ranker learns in two minutes on one core what a small encoder takes hours for; it has
@@ -49,7 +51,8 @@ class NGramRanker:
         [tensor([0.5000])]
     """
 
-    per_step = False
+    score_space: ScoreSpace = "probability"
+    vote_weighting: VoteWeighting | None = "1+s"
 
     def __init__(self, weights: Tensor, *, separator: str = "\n") -> None:
         if weights.dim() != 1 or not len(weights) or not torch.isfinite(weights).all():
@@ -86,7 +89,7 @@ class NGramRanker:
         self.source = str(folder)
 
     def settings(self) -> dict[str, Any]:
-        """What ``from_pretrained`` makes this scorer of.
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``.
 
         Raises:
             ValueError: it was neither loaded nor saved.
@@ -109,10 +112,6 @@ class NGramRanker:
             for prompt, steps in zip(prompts, to_steps(solutions, self.splitter), strict=True)
         ]
 
-    def open(self, prompts: Sequence[str]) -> Session:
-        """A session that reads each solution anew."""
-        return _Session(self, prompts)
-
     def _score(self, prompt: str, steps: Sequence[str]) -> Tensor:
         if not steps:
             return torch.zeros(0)
@@ -120,39 +119,6 @@ class NGramRanker:
             prompt, self.splitter.separator.join(steps), buckets=len(self.weights)
         )
         return (self.weights[at] @ torch.tensor(values)).sigmoid()[None]
-
-
-class _Session:
-    """The steps of each trajectory. See ``Session``."""
-
-    def __init__(self, ranker: NGramRanker, prompts: Sequence[str]) -> None:
-        self.ranker, self.prompts, self.tokens = ranker, list(prompts), 0
-        self.trajectories: list[list[str]] = [[] for _ in self.prompts]
-        self._candidates: list[list[list[str]]] = []
-
-    def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], remember: bool = True
-    ) -> list[list[Tensor]]:
-        """Each trajectory as its candidates continue it, judged whole; see ``Session.score``.
-
-        Raises:
-            ValueError: a blank step.
-        """
-        whole = [
-            [[*before, *new] for new in to_steps(group, self.ranker.splitter)]
-            for before, group in zip(self.trajectories, candidates, strict=True)
-        ]
-        self._candidates = whole if remember else []
-        return [
-            self.ranker.score([prompt] * len(group), group)
-            for prompt, group in zip(self.prompts, whole, strict=True)
-        ]
-
-    def keep(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Go on with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
-        self.trajectories = [self._candidates[i][j] for i, j in choice]
-        self.prompts = [self.prompts[i] for i, _ in choice]
-        self._candidates = []
 
 
 def features(prompt: str, solution: str, *, buckets: int = BUCKETS) -> _Features:

@@ -23,9 +23,9 @@ def test_a_batch_scores_as_its_members_and_a_session_as_score(ranker: NGramRanke
     assert [tuple(x.shape) for x in scores] == [(1,), (1,), (0,)]
     for prompt, solution, score in zip(PROMPTS, SOLUTIONS, scores, strict=True):
         torch.testing.assert_close(ranker.score([prompt], [solution]), [score])
-    session = ranker.open(PROMPTS[:1])
+    session = ranker.start_session(PROMPTS[:1])
     session.score([[["So 3."], ["So 2."]]])
-    session.keep([(0, 1)])
+    session.select([(0, 1)])
     ((whole,),) = session.score([[["The answer is 2."]]])
     torch.testing.assert_close(whole, scores[0])
 
