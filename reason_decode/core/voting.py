@@ -130,10 +130,8 @@ def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> lis
         greatest = max(scores, default=0.0)
         return [math.exp(s - greatest) for s in scores]
     if weighting == "sigmoid(s)":
-        # By the sign: exp of a large positive number overflows.
-        return [
-            1 / (1 + math.exp(-s)) if s > 0 else math.exp(s) / (1 + math.exp(s)) for s in scores
-        ]
+        # This form of the logistic function overflows for no score.
+        return [0.5 * (1 + math.tanh(s / 2)) for s in scores]
     base, factor = {"s": (0, 1), "1+s": (1, 1), "1+2s": (1, 2)}[weighting]
     return [base + factor * s for s in scores]
 

@@ -56,12 +56,13 @@ class SelfConsistency(Strategy):
     Args:
         tokenizer: the generator's.
         n: solutions a prompt.
-        scorer: a scorer whose score (at least 0) weighs a solution's vote; ``None``: one vote each.
+        scorer: a scorer whose score weighs a solution's vote; ``None``: one vote each.
         answers: reads the answer of a solution's text; ``None`` if it has none.
         reduce: how step scores become one; ``None``: "prod" for probabilities, "mean" for
             log-probabilities, "last" for rewards.
-        vote_weighting: the weight made of a score: "s", "1+s" or "1+2s"; ``None``: "1+s" of a
-            ``RankingModel``'s or ``NGramRanker``'s (adaptive self-consistency), else "s".
+        vote_weighting: how a score s becomes the weight of a vote: "s", "1+s", "1+2s", "exp(s)" or
+            "sigmoid(s)"; ``None``: what the scorer says ("1+s" for rankers: adaptive
+            self-consistency), else "s" for probabilities and "exp(s)" for log-probabilities.
         early_stop: ask for fewer than n where fewer do, an eighth of n at a time: ``"decided"``,
             until the rest could not change the winner of a plain vote; a probability such as 0.95,
             until it is so probable that they would not; ``None``: never.
