@@ -53,7 +53,7 @@ from transformers import (
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import read_jsonl
-from reason_decode.mining import AnnotatedDocument, calibrate, judge
+from reason_decode.mining import AnnotatedDocument, calibrate_threshold, score_rationales
 from reason_decode.training import Example, TrainingConfig
 from reason_decode.training.examples import IGNORE, collate
 from reason_decode.training.losses import class_loss
@@ -304,16 +304,17 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
     print(f"{len(whole)} problems, {sum(len(x.asked) for x in whole)} steps, each judged twice\n")
     lines = []
     for discount in (0.9, 1.0):
-        how: dict[str, Any] = {"discount": discount, "batch": 16}
-        judged = [
+        scored_rationales = [
             (x, own)
             for documents, own in ((good, True), (bad, False))
-            for x in judge(tqdm(documents, unit="problem"), model, words, **how)
+            for x in score_rationales(
+                tqdm(documents, unit="problem"), model, words, discount=discount, batch_size=16
+            )
         ]
-        for way in ("delta", "mean"):
+        for way in ("delta", "mean_delta"):
             scored = [
                 (int(x.document.id) in half, getattr(x, way), own)
-                for x, own in judged
+                for x, own in scored_rationales
                 if x.delta is not None
             ]
             named = {"discount": str(discount), "by": _NAMES[way]}
@@ -325,7 +326,7 @@ def test(problems: Sequence[Problem], folder: Path, seed: int) -> list[dict[str,
     return lines
 
 
-_NAMES = {"delta": "sum", "mean": "mean"}
+_NAMES = {"delta": "sum", "mean_delta": "mean"}
 
 
 def marked(number: int, problem: Problem, asked: Sequence[str]) -> AnnotatedDocument:
@@ -355,7 +356,7 @@ def _measured(scored: Sequence[tuple[bool, float, bool]]) -> dict[str, str]:
     chosen = [(value, own) for first, value, own in scored if first]
     rest = [(value, own) for first, value, own in scored if not first]
     how = {"precision": _PRECISION, "confidence": _CONFIDENCE}
-    found = calibrate([x for x, _ in chosen], [own for _, own in chosen], **how)
+    found = calibrate_threshold([x for x, _ in chosen], [own for _, own in chosen], **how)
     kept = [own for value, own in rest if value >= found.threshold]
     good = sum(own for _, own in rest)
     told = (

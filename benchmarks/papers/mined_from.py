@@ -34,7 +34,7 @@ from examples.tiny.train_rationalyst import all_mined, as_row, read_drawn
 from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
-from reason_decode.mining import calibrate, judge
+from reason_decode.mining import calibrate_threshold, score_rationales
 from reason_decode.tasks import TASKS
 from reason_decode.training import RationaleRow, TrainingConfig, read_rationales, train_rationalyst
 
@@ -143,9 +143,13 @@ def _general(path: Path, judge_at: Path) -> tuple[list[RationaleRow], list[Ratio
         drawn.append(marked(k, problem, asked))
     model = AutoModelForCausalLM.from_pretrained(judge_at).eval()
     words = AutoTokenizer.from_pretrained(judge_at)
-    judged = list(judge(drawn, model, words, threshold=float("-inf"), discount=1.0, batch=16))
+    judged = list(
+        score_rationales(
+            drawn, model, words, min_loss_delta=float("-inf"), discount=1.0, batch_size=16
+        )
+    )
     labelled = [x for x in judged if x.delta is not None and int(x.document.id) % 3 == 0]
-    found = calibrate(
+    found = calibrate_threshold(
         [x.delta or 0.0 for x in labelled],
         [own[x.document.id] for x in labelled],
         precision=_PRECISION,

@@ -4,8 +4,8 @@
 
 The naive way reads, for each rationale, the text with it and the text without it in a row each, and
 builds all logits: one row at a time, or those of all the documents of a batch in two whole passes.
-Ours is ``reason_decode.mining.judge``, a document at a time and by the same batches. The same
-random model and the same documents in the same run; checked first: all give the same deltas.
+Ours is ``reason_decode.mining.score_rationales``, a document at a time and by the same batches. The
+same random model and the same documents in the same run; checked first: all give the same deltas.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from benchmarks.speed.kernel_table import DTYPES, peak, time_of
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
-from reason_decode.mining import AnnotatedDocument, judge
+from reason_decode.mining import AnnotatedDocument, score_rationales
 
 DISCOUNT = 0.9
 
@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return [delta for group in groups for delta in _naive(model, tokenizer, group)]
 
     def ours(batch: int) -> list[float]:
-        judged = judge(documents, model, tokenizer, discount=DISCOUNT, batch=batch)
-        return [float("nan") if x.delta is None else x.delta for x in judged]
+        scored = score_rationales(documents, model, tokenizer, discount=DISCOUNT, batch_size=batch)
+        return [float("nan") if x.delta is None else x.delta for x in scored]
 
     count = args.batch
     ways = {

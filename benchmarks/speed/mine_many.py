@@ -4,8 +4,8 @@
     python -m benchmarks.speed.mine_many --out /tmp/many --executors local ray --tasks 8 --workers 2
 
 Documents are made (sums in words), rationales put in and documents embedded by functions of this
-file, and the judge is the packaged model, or with ``--judge small`` a random one of a twentieth of
-its size, so that what is measured and checked is the pipeline.
+file, and the loss model is the packaged one, or with ``--loss-model small`` a random one of a
+twentieth of its size, so that what is measured and checked is the pipeline.
 Give the same command again after a kill: every run goes on where it was.
 """
 
@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--executors", nargs="+", default=["here", "local", "ray"])
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--judge", choices=("tiny", "small"), default="tiny")
+    parser.add_argument("--loss-model", choices=("tiny", "small"), default="tiny")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of deltas, nats")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     data, near = _data(args.out, args.documents)
-    judge = "tiny" if args.judge == "tiny" else str(_small(args.out / "judge"))
+    model = "tiny" if args.loss_model == "tiny" else str(_small(args.out / "loss_model"))
     # Other processes have to find the functions of this file, and leave each other the cores.
     os.environ["PYTHONPATH"] = f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -66,13 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for kind in args.executors:
         out, began = args.out / kind, time.perf_counter()
         options = ["--writer", f"{NAME}:insert", "--embedder", f"{NAME}:embed"]
-        options += ["--reference", f"sums={near}", "--executor", kind, "--judge", judge]
-        # A random judge makes little of a rationale: about half of the documents lie above nought.
-        options += ["--threshold", "-20" if args.judge == "tiny" else "0"]
+        options += ["--references", json.dumps({"sums": str(near)}), "--loss-model", model]
+        # A random model makes little of a rationale: about half of the documents lie above nought.
+        options += ["--min-loss-delta", "-20" if args.loss_model == "tiny" else "0"]
         options += ["--batch-size", "32"]
         if kind != "here":
-            options += ["--tasks", str(args.tasks), "--workers", str(args.workers)]
-        if status := reason_decode(["mine", "--data", str(data), "--out", str(out), *options]):
+            options += ["--executor", kind, "--workers", str(args.tasks)]
+            options += ["--executor-options", json.dumps({"workers": args.workers})]
+        if status := reason_decode(["mine", "--input", str(data), "--output", str(out), *options]):
             return status
         seconds = time.perf_counter() - began
         found[kind] = _records(out)
@@ -134,7 +135,7 @@ def _records(out: Path) -> dict[tuple[Any, ...], tuple[str, str, float]]:
     for name in ("rationales.jsonl", "dropped.jsonl"):
         with (out / name).open() as file:
             for row in map(json.loads, file):
-                key = (row["source"], row["id"], row.get("place"), row.get("rationale"))
+                key = (row["source"], row["id"], row.get("index"), row.get("rationale"))
                 if key in found:
                     raise AssertionError(f"{out}: {key} is there twice")
                 found[key] = (row["stage"], row["reason"], row.get("delta") or 0.0)

@@ -56,7 +56,13 @@ from examples.tiny.rationale_batches import (
 from examples.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.core.tags import TAGS
 from reason_decode.io.jsonl import write_rows
-from reason_decode.mining import AnnotatedDocument, Calibrated, ScoredRationale, calibrate, judge
+from reason_decode.mining import (
+    AnnotatedDocument,
+    CalibratedThreshold,
+    ScoredRationale,
+    calibrate_threshold,
+    score_rationales,
+)
 from reason_decode.models.devices import default_device
 from reason_decode.training import RationaleRow, read_rationales
 
@@ -134,14 +140,16 @@ def all_mined(documents: Iterable[Drawn]) -> list[RationaleRow]:
     ]
 
 
-def kind(document: AnnotatedDocument, place: int) -> str:
+def kind(document: AnnotatedDocument, index: int) -> str:
     """What a rationale is calibrated with: its source, and of countdown how much is to come."""
     if document.source == COUNTDOWN:
-        return f"{document.source} {len(document.rationales) - place}"
+        return f"{document.source} {len(document.rationales) - index}"
     return document.source
 
 
-def thresholds(judged: Sequence[ScoredRationale], right: Sequence[bool]) -> dict[str, Calibrated]:
+def thresholds(
+    judged: Sequence[ScoredRationale], right: Sequence[bool]
+) -> dict[str, CalibratedThreshold]:
     """A threshold for each kind of rationale.
 
     Args:
@@ -154,20 +162,20 @@ def thresholds(judged: Sequence[ScoredRationale], right: Sequence[bool]) -> dict
     labelled: dict[str, list[tuple[float, bool]]] = {}
     for x, good in zip(judged, right, strict=True):
         if x.delta is not None:
-            labelled.setdefault(kind(x.document, x.place), []).append((x.delta, good))
+            labelled.setdefault(kind(x.document, x.index), []).append((x.delta, good))
     return {name: _threshold(pairs) for name, pairs in sorted(labelled.items())}
 
 
-def _threshold(pairs: Sequence[tuple[float, bool]]) -> Calibrated:
+def _threshold(pairs: Sequence[tuple[float, bool]]) -> CalibratedThreshold:
     deltas, good = zip(*pairs, strict=True)
     for precision in PRECISIONS[:-1]:
         try:
-            found = calibrate(deltas, good, precision=precision)
+            found = calibrate_threshold(deltas, good, precision=precision)
         except ValueError:
             continue
         if found.recall >= LEAST_RECALL:
             return found
-    return calibrate(deltas, good, precision=PRECISIONS[-1])
+    return calibrate_threshold(deltas, good, precision=PRECISIONS[-1])
 
 
 def exercises(seed: int, count: int, start: int = 0) -> list[RationaleRow]:
@@ -203,17 +211,21 @@ def _loaded(reader: Path) -> tuple[Any, PreTrainedTokenizerFast]:
 
 def _judged(reader: Path, documents: Iterable[AnnotatedDocument]) -> Iterator[ScoredRationale]:
     model, words = _loaded(reader)
-    yield from judge(documents, model, words, threshold=float("-inf"), batch=64)
+    yield from score_rationales(
+        documents, model, words, min_loss_delta=float("-inf"), batch_size=64
+    )
 
 
-def label(reader: Path, drawn: Path) -> dict[str, Calibrated]:
+def label(reader: Path, drawn: Path) -> dict[str, CalibratedThreshold]:
     """Thresholds from a shard of documents of which it is known which rationales are right."""
     labelled = list(read_drawn(drawn))
     known = list(_judged(reader, (x.document for x in labelled)))
     return thresholds(known, [good for x in labelled for good in x.right])
 
 
-def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibrated]) -> None:
+def mine_shard(
+    path: Path, drawn: Path, reader: Path, found: Mapping[str, CalibratedThreshold]
+) -> None:
     """Write the rationales of a drawn shard that help the reader to predict what follows them."""
     documents = (x.document for x in read_drawn(drawn / path.name))
     kept = balanced([x for x in _judged(reader, documents) if _reaches(x, found)])
@@ -222,26 +234,26 @@ def mine_shard(path: Path, drawn: Path, reader: Path, found: Mapping[str, Calibr
 
 def balanced(judged: Sequence[ScoredRationale]) -> list[ScoredRationale]:
     """Of every kind of countdown rationale the first, as many as there are of the scarcest kind."""
-    games = [kind(x.document, x.place) for x in judged if x.document.source == COUNTDOWN]
+    games = [kind(x.document, x.index) for x in judged if x.document.source == COUNTDOWN]
     room = Counter(dict.fromkeys(games, min(Counter(games).values(), default=0)))
     kept: list[ScoredRationale] = []
     for x in judged:
         if x.document.source == COUNTDOWN:
-            room[kind(x.document, x.place)] -= 1
-            if room[kind(x.document, x.place)] < 0:
+            room[kind(x.document, x.index)] -= 1
+            if room[kind(x.document, x.index)] < 0:
                 continue
         kept.append(x)
     return kept
 
 
-def _reaches(judged: ScoredRationale, found: Mapping[str, Calibrated]) -> bool:
-    least = found.get(kind(judged.document, judged.place))
+def _reaches(judged: ScoredRationale, found: Mapping[str, CalibratedThreshold]) -> bool:
+    least = found.get(kind(judged.document, judged.index))
     return least is not None and judged.delta is not None and judged.delta >= least.threshold
 
 
 def as_row(judged: ScoredRationale) -> RationaleRow:
     """A judged rationale with the text around it and its delta."""
-    document, k = judged.document, judged.place
+    document, k = judged.document, judged.index
     texts = (document.preceding(k), document.rationales[k], document.texts[k + 1])
     return RationaleRow(document.id, document.source, *texts, judged.delta)
 
@@ -334,7 +346,7 @@ def _stages(out: Path, base: Path, recipe: Recipe, pool: Executor | None) -> dic
     if not found.exists():
         told = label(reader, drawn / names[len(read)])
         found.write_text(json.dumps({k: x._asdict() for k, x in told.items()}, indent=1) + "\n")
-    least = {name: Calibrated(**x) for name, x in json.loads(found.read_text()).items()}
+    least = {name: CalibratedThreshold(**x) for name, x in json.loads(found.read_text()).items()}
     mine = partial(mine_shard, drawn=drawn, reader=reader, found=least)
     mined = _missing(mine, out / "mined", names[len(read) + 1 :], pool)
     parts = _each(partial(_encode_mined, words=words), mined, pool)

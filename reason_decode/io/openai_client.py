@@ -34,16 +34,16 @@ class RequestFailed(NamedTuple):
 
     Attributes:
         reason: what stands before a colon is the kind of reason.
-        again: whether to ask again in the next run.
+        retryable: True if the next run should ask again.
 
     Example:
         >>> from reason_decode.mining import RequestFailed
-        >>> RequestFailed("cut off: the answer has more than 9 tokens").again
+        >>> RequestFailed("cut off: the answer has more than 9 tokens").retryable
         False
     """
 
     reason: str
-    again: bool = False
+    retryable: bool = False
 
 
 class Completion(NamedTuple):
@@ -171,7 +171,7 @@ class Endpoint:
 
     def _failed(self, before: int, answer: Any) -> int:
         """How many chats in a row have failed for the server's sake."""
-        if not (isinstance(answer, RequestFailed) and answer.again):
+        if not (isinstance(answer, RequestFailed) and answer.retryable):
             return 0
         if before + 1 >= self.give_up:
             raise ConnectionError(
@@ -207,7 +207,7 @@ class Endpoint:
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
                 self.sleep(backoff if pause is None else max(pause, backoff / 10))
-        return RequestFailed(f"{reason} ({self.attempts} attempts)", again=True)
+        return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=True)
 
     def _post(self, body: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}

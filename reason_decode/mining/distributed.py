@@ -1,65 +1,87 @@
-"""``reason-decode mine`` in several processes or machines: datatrove runs them."""
+"""A mining run in several processes or on several machines, by datatrove's executors."""
 
 import json
 import os
 import shutil
-from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from reason_decode.mining import Document, Dropped, Journal, through
-from reason_decode.mining.journal import read_journal
-from reason_decode.mining.stages import build, build_first
+from reason_decode.mining.config import MiningConfig
+from reason_decode.mining.documents import Document, Dropped
+from reason_decode.mining.journal import MiningJournal, read_journal
+from reason_decode.mining.pipeline import Stage, run_stages
+from reason_decode.mining.stages import default_stages, global_stages
 from reason_decode.runs.executors import load_executor
+from reason_decode.runs.options import RunOptions
 
 __all__ = ["run_distributed"]
 
 
 def run_distributed(
-    args: Namespace, documents: Iterable[Document], settings: str, out: Path
+    documents: Iterable[Document],
+    config: MiningConfig,
+    references: Path,
+    output: Path,
+    run: RunOptions,
 ) -> Counter[str]:
-    """Split the documents into parts, and mine those by one of datatrove's executors.
+    """Split the documents into shards, and mine each shard as a task of an executor.
 
-    Duplicates and test items are dropped while splitting, which one process does. Every part has a
-    journal of its own; what a part has done is not done again, whatever became of its process.
+    The global stages run while the documents are split, in this process. Each shard has its own
+    journal, so that a task that failed resumes where it stopped.
+
+    Args:
+        documents: all documents; not read if the shards exist from an earlier run.
+        config: the settings of the pipeline.
+        references: file of the embedded reference sets.
+        output: folder of the run; gets ``shards``, ``journal`` and datatrove's ``logs``.
+        run: ``executor``, ``workers`` (the number of shards) and ``executor_options``.
 
     Returns:
-        How many documents are left for another run, by reason: Ray's executor does not raise when a
-        part fails. Of Slurm's, whose jobs are only submitted, nothing is said.
+        Where to look -> number of documents that no task has done, for Ray's executor does not
+        raise if a task fails. Empty for Slurm, whose jobs are only submitted.
 
     Raises:
         ModuleNotFoundError: datatrove, or Ray for its executor, is not installed.
     """
     step: Any = import_module("reason_decode.mining.datatrove").MiningStep
     readers: Any = import_module("datatrove.pipeline.readers")
-    make = load_executor(args.executor)
-    out = out.absolute()
-    shards = out / "shards"
+    assert run.executor is not None
+    make = load_executor(run.executor)
+    output = output.absolute()
+    shards, journals = output / "shards", output / "journal"
     if not shards.exists():
-        _split(documents, settings, shards, out / "journal", args.tasks)
-    options = {"tasks": args.tasks, "logging_dir": str(out / "logs"), **args.executor_options}
-    if args.executor in ("local", "ray"):
-        options.setdefault("workers", args.workers)
-    # A part that datatrove calls complete may have documents that are to be tried again.
-    options.setdefault("skip_completed", False)
-    journal = str(out / "journal")
+        _split(documents, global_stages(config), shards, journals, run.workers)
+    build = partial(_build, references=str(references))
     make(
-        pipeline=[readers.JsonlReader(str(shards)), step(build, settings, journal)], **options
+        pipeline=[readers.JsonlReader(str(shards)), step(build, config, str(journals))],
+        tasks=run.workers,
+        logging_dir=str(output / "logs"),
+        # A task that datatrove calls complete may have documents that are to be tried again.
+        **{"skip_completed": False, **run.executor_options},
     ).run()
-    left = 0 if args.executor == "slurm" else _left(out)
-    return Counter({f"see {out / 'logs'}": left} if left else {})
+    left = 0 if run.executor == "slurm" else _count_left(shards, journals)
+    return Counter({f"see {output / 'logs'}": left} if left else {})
 
 
-def _left(out: Path) -> int:
-    """How many documents of the parts no journal has."""
-    journals = (out / "journal").glob("*.jsonl")
-    done = {(row["source"], row["id"]) for path in journals for row in read_journal(path)}
+def _build(config: MiningConfig, references: str) -> Sequence[Stage]:
+    """The stages of a task, in its process."""
+    return default_stages(config, references)
+
+
+def _count_left(shards: Path, journals: Path) -> int:
+    """The number of documents of all shards that are in no journal."""
+    done = {
+        (row["source"], row["id"])
+        for path in journals.glob("*.jsonl")
+        for row in read_journal(path)
+    }
     left = 0
-    for path in (out / "shards").iterdir():
+    for path in shards.iterdir():
         with path.open(encoding="utf-8") as file:
             rows = map(json.loads, file)
             left += sum((row["metadata"]["source"], row["id"]) not in done for row in rows)
@@ -67,27 +89,31 @@ def _left(out: Path) -> int:
 
 
 def _split(
-    documents: Iterable[Document], settings: str, shards: Path, journals: Path, tasks: int
+    documents: Iterable[Document],
+    stages: Sequence[Stage],
+    shards: Path,
+    journals: Path,
+    tasks: int,
 ) -> None:
-    """Write the documents, in turns, to a file a task; the folder appears when all are written."""
-    started = shards.with_name("shards.tmp")
-    shutil.rmtree(started, ignore_errors=True)
-    started.mkdir()
+    """Deal the documents out to one file per task; the folder appears once all are written."""
+    unfinished = shards.with_name("shards.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
     journals.mkdir(exist_ok=True)
     with ExitStack() as opened:
-        journal = opened.enter_context(Journal(journals / "split.jsonl"))
+        journal = opened.enter_context(MiningJournal(journals / "split.jsonl"))
         files = [
-            opened.enter_context((started / f"{k:05d}.jsonl").open("w", encoding="utf-8"))
+            opened.enter_context((unfinished / f"{k:05d}.jsonl").open("w", encoding="utf-8"))
             for k in range(tasks)
         ]
-        place = 0
-        for item in through(documents, build_first(settings)):
+        count = 0
+        for item in run_stages(documents, stages):
             if isinstance(item, Dropped):
                 if item not in journal:
                     journal.write(item)
                 continue
-            told = {"source": item.source, "answer": item.answer}
-            row = {"id": item.id, "text": item.text, "metadata": told}
-            files[place % tasks].write(json.dumps(row, ensure_ascii=False) + "\n")
-            place += 1
-    os.replace(started, shards)
+            metadata = {"source": item.source, "answer": item.answer}
+            row = {"id": item.id, "text": item.text, "metadata": metadata}
+            files[count % tasks].write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(unfinished, shards)

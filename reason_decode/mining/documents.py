@@ -1,23 +1,23 @@
-"""What goes from stage to stage: texts with rationales between their pieces."""
+"""Documents as they pass from stage to stage: raw, annotated with rationales, or dropped."""
 
 from dataclasses import dataclass
 
 from reason_decode.core.tags import TAGS, Tags
 
-__all__ = ["AnnotatedDocument", "Document", "Dropped", "parse_marked"]
+__all__ = ["AnnotatedDocument", "Document", "Dropped", "parse_annotated"]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text before any rationale is in it.
+    """A text without rationales.
 
     Attributes:
-        id: names the document; unique in its source.
-        source: what collection it is from, such as ``"gsm8k"``.
+        id: name of the document, unique within its source.
+        source: name of the collection that it is from, such as ``"gsm8k"``.
         text: the text.
-        answer: what a problem's solution comes to, which no rationale may give away; ``None`` where
-            there is no such thing.
-        similarity: the cosine to what is looked for, by the prefilter; ``None`` before that.
+        answer: final answer of a problem's solution, which no rationale may give away; ``None``
+            for texts without one.
+        similarity: cosine to the nearest reference set; ``None`` before the prefilter.
 
     Example:
         >>> from reason_decode.mining import Document
@@ -37,38 +37,38 @@ class Dropped:
     """A document that a stage set aside.
 
     Attributes:
-        document: as it came to the stage.
-        stage: which one.
-        reason: why; what stands before a colon is the kind of reason, and is counted.
-        again: whether the fault is not the document's (an endpoint that is down), so that the next
-            run takes it up again.
+        document: the document as it entered the stage.
+        stage: name of the stage.
+        reason: why; the part before a colon is the kind of reason, and is counted.
+        retryable: True if the fault is not the document's (the endpoint is down, memory ran out),
+            so that the next run tries it again.
 
     Example:
         >>> from reason_decode.mining import Document, Dropped
-        >>> Dropped(Document("1", "web", "2"), "dedup", "near duplicate: 0 of web").again
+        >>> Dropped(Document("1", "web", "2"), "dedup", "near duplicate: 0 of web").retryable
         False
     """
 
     document: Document
     stage: str
     reason: str
-    again: bool = False
+    retryable: bool = False
 
 
 @dataclass(frozen=True)
 class AnnotatedDocument:
-    """A text and the rationales that were put into it.
+    """A text cut into pieces, with a rationale between every two pieces.
 
     Attributes:
-        id: names the document; unique in its source.
-        source: what collection it is from, such as ``"gsm8k"``.
-        texts: the text, cut where rationales stand: one piece more than there are rationales.
-        rationales: the i-th stands before ``texts[i + 1]``.
-        document: what it was made of, where that is known.
-        rejected: rationales that a stage took out again, each with its reason.
+        id: name of the document, unique within its source.
+        source: name of the collection that it is from, such as ``"gsm8k"``.
+        texts: the pieces of the text, one more than there are rationales.
+        rationales: the rationales; the i-th one is for ``texts[i + 1]``.
+        document: the document that was annotated, if it is known.
+        rejected: rationales that a stage took out, each with the reason.
 
     Raises:
-        ValueError: the pieces and the rationales do not alternate.
+        ValueError: the number of pieces is not the number of rationales plus 1.
 
     Example:
         >>> from reason_decode.mining import AnnotatedDocument
@@ -91,30 +91,33 @@ class AnnotatedDocument:
             )
 
     def preceding(self, index: int) -> str:
-        """The text before a rationale, earlier rationales left out."""
+        """The text before a rationale, without the earlier rationales."""
         return "".join(self.texts[: index + 1])
 
 
-def parse_marked(
+def parse_annotated(
     id: str, source: str, text: str, tags: Tags = TAGS
 ) -> tuple[AnnotatedDocument, int]:
-    """A text whose rationales stand between tags, and how many opening tags nothing closes.
+    """Split a text at its tagged rationales; also count the opening tags that are never closed.
 
-    What follows such a tag up to the next one is text, and the tag is dropped.
+    An opening tag without a closing one is removed, and the text after it stays text.
 
     Args:
-        id: names the document.
-        source: the collection it is from.
-        text: as a language model wrote it.
-        tags: what stands around a rationale.
+        id: name of the document.
+        source: name of the collection that it is from.
+        text: a text with rationales between tags, as a language model wrote it.
+        tags: the tags around a rationale.
 
-    Source: the segmentation of RATIONALYST's filter (JHU-CLSP/RATIONALYST at be0b1cf), which skips
-    an unclosed rationale together with the text behind it.
+    Returns:
+        The annotated document, and the number of unclosed tags.
+
+    Source: the segmentation of RATIONALYST's filter (JHU-CLSP/RATIONALYST at be0b1cf), which drops
+    the text after an unclosed tag together with the rationale.
 
     Example:
-        >>> from reason_decode.mining import parse_marked
-        >>> marked, unclosed = parse_marked("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
-        >>> marked.texts, marked.rationales, unclosed
+        >>> from reason_decode.mining import parse_annotated
+        >>> annotated, unclosed = parse_annotated("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
+        >>> annotated.texts, annotated.rationales, unclosed
         (('2 + 3', ' is 5.'), ('Add them.',), 0)
     """
     first, *rest = text.split(tags.opening)

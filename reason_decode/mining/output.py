@@ -1,4 +1,4 @@
-"""The files that a run leaves: what is kept, what is not and why."""
+"""The output files of a mining run: rationales kept, and everything else with its reason."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,48 +9,54 @@ from typing import IO, Any, NamedTuple
 
 from reason_decode.io.jsonl import replacing
 from reason_decode.mining.journal import read_journal
-from reason_decode.mining.report import Report, count
+from reason_decode.mining.report import MiningReport
 
 __all__ = ["Outputs", "check_parquet", "write_outputs"]
 
-ROWS = 10_000  # to a row group of a Parquet file
+ROW_GROUP = 10_000  # rows per row group of a Parquet file
 
 
 class Outputs(NamedTuple):
-    """Where the files are."""
+    """The files of a run, and its counts.
+
+    Attributes:
+        kept: records of the rationales kept.
+        dropped: rejected rationales and dropped documents.
+        report: counts by source and stage.
+    """
 
     kept: Path
     dropped: Path
-    report: Report
+    report: MiningReport
 
 
 def write_outputs(
     journals: Iterable[str | Path], folder: str | Path, *, parquet: bool = False
 ) -> Outputs:
-    """Write the kept rationales, and everything that was not kept, from journals.
+    """Write the rationales kept, and everything that was dropped, from the journals of a run.
 
-    Each file is written beside its place and then renamed over it. A document that two journals
-    have is taken from the first.
+    Each file appears only once it is complete. A document that is in two journals is taken from the
+    first.
 
     Args:
-        journals: of one run; read line by line.
-        folder: gets ``rationales.jsonl`` (or ``.parquet``), a ``Record`` a line, and
-            ``dropped.jsonl``: records that are not kept, and documents that were set aside, as
-            ``id, source, similarity, stage, reason``.
-        parquet: whether the rationales go to Parquet.
+        journals: the journals of one run; read line by line.
+        folder: gets ``rationales.jsonl`` (or ``.parquet``) with a ``Record`` per line, and
+            ``dropped.jsonl`` with the rejected records and, as ``{"id", "source", "similarity",
+            "stage", "reason"}``, the dropped documents.
+        parquet: write the rationales as Parquet.
 
     Raises:
-        ModuleNotFoundError: Parquet is asked for, and pyarrow is not installed.
+        ModuleNotFoundError: ``parquet`` is set, and pyarrow is not installed.
         OSError: a file cannot be read or written.
     """
     folder = Path(folder)
     kept = folder / ("rationales.parquet" if parquet else "rationales.jsonl")
-    dropped, report = folder / "dropped.jsonl", Report()
+    dropped, report = folder / "dropped.jsonl", MiningReport()
     with ExitStack() as files:
         good = files.enter_context(_parquet(kept) if parquet else _jsonl(kept))
         bad = files.enter_context(_jsonl(dropped))
-        for row in _rows(journals):
-            count(report, row)
+        for row in _unique_rows(journals):
+            report.add(row)
             if row["reason"]:
                 bad.write({name: row[name] for name in row if name != "records"})
             for record in row["records"]:
@@ -58,7 +64,7 @@ def write_outputs(
     return Outputs(kept, dropped, report)
 
 
-def _rows(journals: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
+def _unique_rows(journals: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
     seen: set[tuple[str, str]] = set()
     for path in journals:
         for row in read_journal(path):
@@ -68,7 +74,7 @@ def _rows(journals: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-class _Lines:
+class _JsonLinesWriter:
     """Writes rows as JSON Lines."""
 
     def __init__(self, file: IO[str]) -> None:
@@ -78,32 +84,32 @@ class _Lines:
         self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-class _Groups:
+class _ParquetWriter:
     """Writes rows to a Parquet file, a row group at a time."""
 
     def __init__(self, path: Path) -> None:
         arrow = _arrow()
         text, number = arrow.string(), arrow.float64()
-        kinds = {
+        types = {
             "id": text,
             "source": text,
             "similarity": number,
             "rationale": text,
             "stage": text,
             "reason": text,
-            "place": arrow.int64(),
+            "index": arrow.int64(),
             "preceding": text,
             "following": text,
             "delta": number,
-            "mean": number,
+            "mean_delta": number,
             "tokens": arrow.int64(),
         }
-        self.arrow, self.schema, self.rows = arrow, arrow.schema(list(kinds.items())), []
+        self.arrow, self.schema, self.rows = arrow, arrow.schema(list(types.items())), []
         self.file: Any = import_module("pyarrow.parquet").ParquetWriter(path, self.schema)
 
     def write(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if len(self.rows) == ROWS:
+        if len(self.rows) == ROW_GROUP:
             self.flush()
 
     def flush(self) -> None:
@@ -112,24 +118,24 @@ class _Groups:
 
 
 @contextmanager
-def _jsonl(path: Path) -> Iterator[_Lines]:
+def _jsonl(path: Path) -> Iterator[_JsonLinesWriter]:
     with replacing(path) as name, name.open("w", encoding="utf-8") as file:
-        yield _Lines(file)
+        yield _JsonLinesWriter(file)
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[_Groups]:
+def _parquet(path: Path) -> Iterator[_ParquetWriter]:
     with replacing(path) as name:
-        groups = _Groups(name)
+        writer = _ParquetWriter(name)
         try:
-            yield groups
-            groups.flush()
+            yield writer
+            writer.flush()
         finally:
-            groups.file.close()
+            writer.file.close()
 
 
 def check_parquet() -> None:
-    """Raise now, before any work is spent, if Parquet could not be written later.
+    """Raise before any work is spent if Parquet files cannot be written.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.

@@ -1,91 +1,100 @@
-"""All stages in one go, over documents that may be half done."""
+"""Stages chained over a stream of documents, with a journal of the results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from reason_decode.mining.documents import Document, Dropped
-from reason_decode.mining.journal import Journal
-from reason_decode.mining.records import MiningResult
+from reason_decode.mining.journal import MiningJournal
+from reason_decode.mining.results import MiningResult
 
-__all__ = ["Stage", "mine", "through"]
+__all__ = ["Stage", "mine", "run_stages"]
 
-# Gives one result for each item, in order: the item for the next stage, or a Dropped.
 Stage = Callable[[Iterable[Any]], Iterator[Any]]
+"""Items -> one result per item, in order: the item for the next stage, or a ``Dropped``."""
 
 
 def mine(
     documents: Iterable[Document | Dropped],
     stages: Sequence[Stage],
-    journal: Journal | None = None,
+    journal: MiningJournal | None = None,
     *,
-    first: Sequence[Stage] = (),
+    global_stages: Sequence[Stage] = (),
 ) -> Iterator[MiningResult | Dropped]:
-    """The result of every document that the journal does not have yet, written into it.
+    """Run documents through stages, and write each result to a journal; skip what is done.
 
-    Killed at any moment and run again, it has given each document's result to the journal once. A
-    ``Dropped`` that says ``again`` is not written, so that the next run takes it up.
+    If a run is killed and started again, every document has one result in the journal. A
+    ``Dropped`` that is ``retryable`` is not written, so that the next run tries it again.
 
     Args:
         documents: any number, the same in every run.
-        stages: of which the last gives ``MiningResult``, as ``keep`` does.
-        journal: what is done; ``None`` to begin afresh and write nothing.
-        first: stages before these that must see all documents, done or not, such as ``dedup``.
+        stages: the last one yields ``MiningResult``, as ``filter_rationales`` does.
+        journal: results of earlier runs, and of this one; ``None`` to keep none.
+        global_stages: stages before ``stages`` that must see all documents, done or not, such as
+            ``dedup``.
+
+    Yields:
+        The results of the documents that the journal did not have, in order.
 
     Example:
+        >>> from functools import partial
         >>> from reason_decode import tiny
-        >>> from reason_decode.mining import Document, dedup, faithful, given, mine
-        >>> from reason_decode.mining import keep
-        >>> models = tiny.load()
-        >>> judged = lambda found: keep(found, models.model, models.tokenizer)
+        >>> from reason_decode.mining import Document, dedup, faithful, mine, parse_tagged
+        >>> from reason_decode.mining import filter_rationales
+        >>> t = tiny.load()
+        >>> last = partial(filter_rationales, model=t.model, tokenizer=t.tokenizer)
         >>> documents = [Document(name, "web", "2 + 3<BOT>Add.<EOT> is 5.") for name in "ab"]
-        >>> found = mine(documents, [given, faithful, judged], first=[dedup])
+        >>> found = mine(documents, [parse_tagged, faithful, last], global_stages=[dedup])
         >>> [type(x).__name__ for x in found]
         ['MiningResult', 'Dropped']
     """
-    met = through(documents, first)
+    items = run_stages(documents, global_stages)
     if journal is not None:
-        met = (item for item in met if item not in journal)
-    for result in through(met, stages):
-        if journal is not None and not (isinstance(result, Dropped) and result.again):
+        items = (item for item in items if item not in journal)
+    for result in run_stages(items, stages):
+        if journal is not None and not (isinstance(result, Dropped) and result.retryable):
             journal.write(result)
         yield result
 
 
-def through(items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
-    """Items through stage after stage, in order; what is dropped goes past the rest.
+def run_stages(items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
+    """Run items through the stages, in order; a ``Dropped`` item skips the remaining stages.
 
     Args:
         items: any number; read as results are asked for.
-        stages: plain functions of an iterable, or generators.
+        stages: functions of an iterable that yield one result per item.
+
+    Yields:
+        One result per item, in order.
 
     Example:
-        >>> from reason_decode.mining import Document, through
-        >>> shout = lambda found: (Document(x.id, x.source, x.text.upper()) for x in found)
-        >>> [x.text for x in through([Document("1", "web", "a")], [shout])]
+        >>> from reason_decode.mining import Document, run_stages
+        >>> upper = lambda found: (Document(x.id, x.source, x.text.upper()) for x in found)
+        >>> [x.text for x in run_stages([Document("1", "web", "a")], [upper])]
         ['A']
     """
-    found: Iterator[Any] = iter(items)
+    results: Iterator[Any] = iter(items)
     for stage in stages:
-        found = _past(found, stage)
-    return found
+        results = _run_stage(results, stage)
+    return results
 
 
-def _past(items: Iterator[Any], stage: Stage) -> Iterator[Any]:
-    """The results of a stage, and what it need not see between them."""
-    # Dropped items in their places; None stands for one that the stage has.
-    places: deque[Dropped | None] = deque()
+def _run_stage(items: Iterator[Any], stage: Stage) -> Iterator[Any]:
+    """The results of a stage, with the dropped items that it did not see in their old places."""
+    # The order of the items that the stage has read but not yet answered: a dropped item, which is
+    # passed on when its turn comes, or None for an item that the stage is working on.
+    order: deque[Dropped | None] = deque()
 
-    def seen() -> Iterator[Any]:
+    def undropped() -> Iterator[Any]:
         for item in items:
             if isinstance(item, Dropped):
-                places.append(item)
+                order.append(item)
             else:
-                places.append(None)
+                order.append(None)
                 yield item
 
-    for result in stage(seen()):
-        while (dropped := places.popleft()) is not None:
+    for result in stage(undropped()):
+        while (dropped := order.popleft()) is not None:
             yield dropped
         yield result
-    yield from (dropped for dropped in places if dropped is not None)
+    yield from (dropped for dropped in order if dropped is not None)

@@ -1,12 +1,16 @@
-"""What a chat model is told, to put rationales into a text."""
+"""The chat prompt that asks a model to write rationales into a text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Literal
 
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.io.openai_client import Messages
-from reason_decode.mining.documents import Document, parse_marked
+from reason_decode.mining.documents import Document, parse_annotated
 
-__all__ = ["SHOTS", "messages", "without_tags"]
+__all__ = ["SHOTS", "Domain", "messages", "without_rationales"]
+
+Domain = Literal["general", "math"]
+"""Kind of text of the worked examples."""
 
 INSTRUCTION = """\
 Below you are given a text. Repeat it word for word, and put rationales into it. A rationale is \
@@ -21,8 +25,8 @@ sentence that follows, never the final answer.
 line breaks, spelling and mistakes.
 - Write nothing before it and nothing after it."""
 
-# By domain. Written for this library; none is from a data set.
-SHOTS: dict[str, tuple[str, ...]] = {
+# Worked examples, written for this library; none is from a data set.
+SHOTS: dict[Domain, tuple[str, ...]] = {
     "math": (
         "A baker fills 6 trays with 15 rolls each. At noon a third of the rolls are sold, and in "
         "the afternoon 22 more. How many rolls are left?\n"
@@ -59,14 +63,15 @@ SHOTS: dict[str, tuple[str, ...]] = {
 
 
 def messages(
-    document: Document, domain: str | Mapping[str, str] = "general", tags: Tags = TAGS
+    document: Document, domain: Domain | Mapping[str, Domain] = "general", tags: Tags = TAGS
 ) -> Messages:
-    """The turns of a chat that ends with the document: what to do, worked examples, the text.
+    """The chat that asks for a document with rationales: instruction, worked examples, document.
 
     Args:
-        document: to be marked.
-        domain: a name of ``SHOTS``; or by source, where other sources are ``"general"``.
-        tags: to put around rationales.
+        document: the document to annotate.
+        domain: the kind of worked examples: one domain, or source -> domain, where the sources
+            that are missing and have no entry ``""`` get ``"general"``.
+        tags: the tags that the model is to put around a rationale.
 
     Raises:
         ValueError: there is no such domain.
@@ -76,19 +81,20 @@ def messages(
         >>> [turn["role"] for turn in messages(Document("1", "web", "It rains."))][-3:]
         ['user', 'assistant', 'user']
     """
-    name = domain if isinstance(domain, str) else domain.get(document.source, "general")
+    name = domain
+    if not isinstance(domain, str):
+        name = domain.get(document.source, domain.get("", "general"))
     if name not in SHOTS:
         raise ValueError(f"got the domain {name!r}; there are {', '.join(map(repr, SHOTS))}")
-    told = INSTRUCTION.format(opening=tags.opening, closing=tags.closing)
-    turns = [{"role": "system", "content": told}]
+    instruction = INSTRUCTION.format(opening=tags.opening, closing=tags.closing)
+    chat = [{"role": "system", "content": instruction}]
     for shot in SHOTS[name]:
-        shown = shot.replace(TAGS.opening, tags.opening).replace(TAGS.closing, tags.closing)
-        turns.append({"role": "user", "content": without_tags(shot)})
-        turns.append({"role": "assistant", "content": shown})
-    return [*turns, {"role": "user", "content": document.text}]
+        answer = shot.replace(TAGS.opening, tags.opening).replace(TAGS.closing, tags.closing)
+        chat.append({"role": "user", "content": without_rationales(shot)})
+        chat.append({"role": "assistant", "content": answer})
+    return [*chat, {"role": "user", "content": document.text}]
 
 
-def without_tags(text: str, tags: Tags = TAGS) -> str:
-    """A marked text without its rationales."""
-    pieces: Sequence[str] = parse_marked("", "", text, tags)[0].texts
-    return "".join(pieces)
+def without_rationales(text: str, tags: Tags = TAGS) -> str:
+    """A tagged text without its rationales and tags."""
+    return "".join(parse_annotated("", "", text, tags)[0].texts)

@@ -1,8 +1,8 @@
-"""The stages of ``reason-decode mine``, from its options as text, in any process."""
+"""The RATIONALYST pipeline: its stages, in order, built from a ``MiningConfig``."""
 
-import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -10,142 +10,181 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from reason_decode.mining import (
-    ChatModel,
-    Endpoint,
-    decontaminate,
-    dedup,
-    extract,
-    faithful,
-    given,
-    keep,
+from reason_decode.io.openai_client import Endpoint
+from reason_decode.mining.chat_model import ChatModel
+from reason_decode.mining.config import TAGGED, MiningConfig
+from reason_decode.mining.deduplication import decontaminate, dedup
+from reason_decode.mining.documents import Document
+from reason_decode.mining.extraction import Complete, extract
+from reason_decode.mining.faithfulness import faithful
+from reason_decode.mining.loss_delta_filter import filter_rationales
+from reason_decode.mining.pipeline import Stage
+from reason_decode.mining.prefiltering import (
+    Embed,
     prefilter,
-    reference,
-    segment,
+    reference_embedding,
     sentence_embedder,
 )
-from reason_decode.mining.documents import Document
-from reason_decode.mining.pipeline import Stage
 from reason_decode.mining.readers import ReadReport, read_texts
+from reason_decode.mining.segmentation import segment
+from reason_decode.mining.tagged import parse_tagged
 from reason_decode.models.loading import load_model, load_padded_tokenizer
 
-__all__ = ["build", "build_first", "cut", "pairs", "write_references"]
+__all__ = ["cut_segments", "default_stages", "global_stages", "save_references"]
 
 
-def build(settings: str) -> Sequence[Stage]:
-    """The stages that may run in any process, models loaded.
+def cut_segments(documents: Iterable[Document], config: MiningConfig) -> Iterator[Document]:
+    """The documents cut into segments; tagged documents stay whole, for a cut could split a tag.
 
     Args:
-        settings: the options as JSON.
+        documents: any number; read as results are asked for.
+        config: the settings of the pipeline.
+    """
+    if config.writer == TAGGED:
+        return iter(documents)
+    name = config.segment_tokenizer
+    tokenizer = load_padded_tokenizer(name) if name else None
+    return segment(documents, config.segment_tokens, tokenizer)
+
+
+def global_stages(config: MiningConfig) -> Sequence[Stage]:
+    """The first stages, ``dedup`` and ``decontaminate``: one process must see all documents.
+
+    Args:
+        config: the settings of the pipeline.
 
     Raises:
-        ValueError, OSError, ImportError: an option names what is not there.
+        ValueError: an evaluation file has no text.
+        OSError: an evaluation file cannot be read.
+
+    Example:
+        >>> from reason_decode.mining import Document, MiningConfig, global_stages, run_stages
+        >>> stages = global_stages(MiningConfig(writer="tagged", loss_model="tiny"))
+        >>> twice = [Document(name, "web", "It rains in May.") for name in "ab"]
+        >>> [type(x).__name__ for x in run_stages(twice, stages)]
+        ['Document', 'Dropped']
     """
-    options = json.loads(settings)
     stages: list[Stage] = []
-    if options["reference"]:
-        references = load_file(options["references"])
-        embed, threshold = _embed(options), options["similarity"]
-        stages.append(partial(prefilter, references=references, embed=embed, threshold=threshold))
-    if options["writer"] == "given":
-        stages.append(given)
+    if config.dedup_threshold < 1:
+        stages.append(partial(dedup, threshold=config.dedup_threshold))
+    if config.decontaminate_against:
+        items = [text for path in config.decontaminate_against for text in _read_texts(path)]
+        stages.append(partial(decontaminate, against=items, ngram=config.decontaminate_ngram))
+    return stages
+
+
+def default_stages(config: MiningConfig, references: str | Path | None = None) -> Sequence[Stage]:
+    """The stages of the RATIONALYST pipeline after the global ones, with their models loaded.
+
+    In order: ``prefilter`` (if there are reference sets), ``extract`` (or ``parse_tagged``),
+    ``faithful``, ``filter_rationales``. Each process of a distributed run builds its own.
+
+    Args:
+        config: the settings of the pipeline.
+        references: file of embeddings that ``save_references`` wrote; without one the reference
+            sets are embedded here.
+
+    Raises:
+        ValueError: a reference set has no text, or a function is none.
+        OSError: a model or a file cannot be read.
+        ModuleNotFoundError: a package that a stage needs is not installed.
+
+    Source: RATIONALYST, section 3 (arXiv 2410.01044).
+
+    Example:
+        >>> from reason_decode.mining import Document, MiningConfig, default_stages, run_stages
+        >>> stages = default_stages(MiningConfig(writer="tagged", loss_model="tiny"))
+        >>> documents = [Document("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")]
+        >>> [len(result.records) for result in run_stages(documents, stages)]
+        [1]
+    """
+    stages: list[Stage] = []
+    if config.references:
+        embed = _embedder(config)
+        sets = load_file(references) if references else _embed_references(config, embed)
+        stages.append(
+            partial(prefilter, references=sets, embed=embed, min_similarity=config.min_cosine)
+        )
+    if config.writer == TAGGED:
+        stages.append(parse_tagged)
     else:
-        domain = pairs(options["domain"], str)
-        stages.append(partial(extract, complete=_complete(options), domain=domain))
-    stages.append(partial(faithful, similarity=options["faithful"], ngram=options["leak_ngram"]))
-    model, tokenizer = load_model(options["judge"])
-    least = pairs(options["threshold"], float)
-    how = {"discount": options["discount"], "threshold": least, "batch": options["batch_size"]}
-    stages.append(partial(keep, model=model, tokenizer=tokenizer, **how))
-    return stages
-
-
-def build_first(settings: str) -> Sequence[Stage]:
-    """The stages that must see all documents in one process."""
-    options = json.loads(settings)
-    stages: list[Stage] = []
-    if options["duplicates"] < 1:
-        stages.append(partial(dedup, threshold=options["duplicates"]))
-    if options["evaluation_set"]:
-        tests = [text for path in options["evaluation_set"] for text in _texts(path)]
-        stages.append(partial(decontaminate, tests=tests, ngram=options["ngram"]))
-    return stages
-
-
-def cut(documents: Iterable[Document], settings: str) -> Iterable[Document]:
-    """The documents in pieces; those that have their rationales already stay whole."""
-    options = json.loads(settings)
-    if options["writer"] == "given":
-        return documents
-    name = options["segment_tokenizer"]
-    return segment(
-        documents, options["segment_tokens"], load_padded_tokenizer(name) if name else None
+        domain = {"": config.domain, **config.domain_by_source}
+        stages.append(partial(extract, complete=_writer(config), domain=domain))
+    stages.append(
+        partial(faithful, min_similarity=config.min_edit_similarity, ngram=config.leak_ngram)
     )
+    model, tokenizer = load_model(config.loss_model)
+    stages.append(
+        partial(
+            filter_rationales,
+            model=model,
+            tokenizer=tokenizer,
+            discount=config.discount,
+            min_loss_delta={"": config.min_loss_delta, **config.min_loss_delta_by_source},
+            batch_size=config.batch_size,
+        )
+    )
+    return stages
 
 
-def write_references(settings: str) -> None:
-    """Embed the reference sets once, for all processes."""
-    options = json.loads(settings)
-    if not options["reference"] or Path(options["references"]).exists():
-        return
-    embed = _embed(options)
-    sets = pairs(options["reference"], str, fallback=False)
-    found = {name: reference(_texts(path), embed) for name, path in sets.items()}
-    started = options["references"] + ".tmp"
-    save_file(found, started)
-    os.replace(started, options["references"])
+def save_references(config: MiningConfig, path: Path) -> None:
+    """Embed the reference sets and save the embeddings, unless the file exists.
 
-
-def pairs(
-    said: Sequence[str], kind: Callable[[str], Any], *, fallback: bool = True
-) -> Mapping[str, Any]:
-    """``["0", "gsm8k=1.2"]`` -> ``{"": 0.0, "gsm8k": 1.2}``.
-
-    Raises:
-        ValueError: a value is not of the kind, or has no name where there is no fallback.
+    Args:
+        config: the settings of the pipeline.
+        path: a safetensors file, for ``default_stages``.
     """
-    found = {}
-    for text in said:
-        name, equals, value = text.rpartition("=")
-        if not equals and not fallback:
-            raise ValueError(f"got {text!r}; write NAME=FILE")
-        try:
-            found[name] = kind(value)
-        except ValueError:
-            raise ValueError(f"got {text!r}; write a number, or SOURCE=NUMBER") from None
-    return found
+    if config.references and not path.exists():
+        unfinished = path.with_suffix(".tmp")
+        save_file(_embed_references(config, _embedder(config)), unfinished)
+        os.replace(unfinished, path)
 
 
-def _texts(path: str) -> list[str]:
-    """The texts of a file that is compared to; what could not be read of it is printed."""
-    reading = ReadReport()
-    texts = list(read_texts(path, reading))
+def _embed_references(config: MiningConfig, embed: Embed) -> dict[str, Any]:
+    return {
+        name: reference_embedding(_read_texts(path), embed)
+        for name, path in config.references.items()
+    }
+
+
+def _read_texts(path: str) -> list[str]:
+    """The texts of a reference set or an evaluation set; malformed rows are logged."""
+    report = ReadReport()
+    texts = list(read_texts(path, report))
     if not texts:
-        raise ValueError(f"{path} has no text to compare to: {reading}")
-    if reading.malformed:
-        print(f"{path}: {reading}")
+        raise ValueError(f"{path} has no text to compare with: {report}")
+    if report.malformed:
+        logging.getLogger(__name__).warning("%s: %s", path, report)
     return texts
 
 
-def _embed(options: Mapping[str, Any]) -> Any:
-    name = options["embedder"]
-    return _function(name) if ":" in name else sentence_embedder(name)
+def _embedder(config: MiningConfig) -> Embed:
+    name = config.embedder
+    return _import_function(name) if ":" in name else sentence_embedder(name)
 
 
-def _complete(options: Mapping[str, Any]) -> Any:
-    name = options["writer"]
-    if options["endpoint"]:
-        names = ("key", "concurrency", "per_minute", "attempts", "timeout", "max_tokens")
-        return Endpoint(options["endpoint"], name, **{key: options[key] for key in names})
-    if ":" in name:
-        return _function(name)
-    model, tokenizer = load_model(name)
-    tokens, batch = options["max_tokens"], options["batch_size"]
-    return ChatModel(model, tokenizer, max_new_tokens=tokens, batch=batch)
+def _writer(config: MiningConfig) -> Complete:
+    if config.endpoint:
+        return Endpoint(
+            config.endpoint,
+            config.writer,
+            key=config.api_key_env,
+            concurrency=config.concurrency,
+            per_minute=config.requests_per_minute,
+            attempts=config.attempts,
+            timeout=config.timeout,
+            max_tokens=config.max_new_tokens,
+        )
+    if ":" in config.writer:
+        return _import_function(config.writer)
+    model, tokenizer = load_model(config.writer)
+    return ChatModel(
+        model, tokenizer, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
+    )
 
 
-def _function(name: str) -> Any:
-    """``package.module:function``, for what has no option."""
+def _import_function(name: str) -> Any:
+    """The function that ``package.module:function`` names."""
     module, _, function = name.partition(":")
     found = getattr(import_module(module), function, None)
     if not callable(found):

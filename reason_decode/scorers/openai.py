@@ -126,7 +126,7 @@ class EndpointVerifier(Scorer):
                 self.endpoint.body.pop(name, None)
             answers = list(self.endpoint(chats))
         for answer in answers:
-            if isinstance(answer, RequestFailed) and answer.again:
+            if isinstance(answer, RequestFailed) and answer.retryable:
                 raise ConnectionError(
                     f"{answer.reason}; give the same command again when the server is up"
                 )

@@ -69,7 +69,7 @@ def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: in
 def _checked(answer: Completion | RequestFailed) -> Completion:
     if isinstance(answer, Completion):
         return answer
-    if answer.again:
+    if answer.retryable:
         raise ConnectionError(
             f"{answer.reason}; what is done is kept: give the same command again when the server "
             "is up"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's o
 
 
 def by_number(documents, *_, **how):
-    """A judge of sub-questions that name their problem's number, as none of a tiny size can be."""
+    """A scorer of sub-questions that name their problem's number, as none of a tiny size can be."""
     for x in documents:
         for k, asked in enumerate(x.rationales):
             delta = 1.0 if f" {x.id} " in asked else -1.0
@@ -26,7 +26,7 @@ def by_number(documents, *_, **how):
 
 def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys, monkeypatch):
     run = benchmark("papers.mined_from")
-    monkeypatch.setattr(run, "judge", by_number)
+    monkeypatch.setattr(run, "score_rationales", by_number)
     folder, documents = tmp_path / "run", list(draw(0, 40))
     t = tiny.load()
     fast: Any = t.tokenizer

@@ -26,7 +26,7 @@ def test_executors_are_compared_small(
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     module = benchmark("speed.mine_many")
     many = ["--out", str(tmp_path), "--documents", "60", "--executors", "here", "local"]
-    many += ["--judge", "small"]
+    many += ["--loss-model", "small"]
     assert module.main([*many, "--tasks", "2", "--workers", "1"]) == 0
     printed = capsys.readouterr().out
     assert "here and local: 0 records in one only, 0 judged differently" in printed

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reason_decode.cli import main
-from reason_decode.mining import distributed as mine_distributed
+from reason_decode.mining import distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 60
@@ -48,8 +48,9 @@ def data(folder: Path, count: int = COUNT) -> Path:
 
 
 def arguments(path: Path, out: Path, *more: str) -> list[str]:
-    writer = ["--writer", "test_cli_mine:insert", "--threshold", "-100", "--batch-size", "2"]
-    return ["mine", "--data", str(path), "--out", str(out), *writer, *more]
+    models = ["--writer", "test_cli_mine:insert", "--loss-model", "tiny"]
+    models += ["--min-loss-delta", "-100", "--batch-size", "2"]
+    return ["mine", "--input", str(path), "--output", str(out), *models, *more]
 
 
 def lines(path: Path) -> list[Any]:
@@ -59,7 +60,7 @@ def lines(path: Path) -> list[Any]:
 def records(out: Path) -> list[tuple[Any, ...]]:
     """What identifies each record and what was found, rounded, for batches differ in the bits."""
     rows = lines(out / "rationales.jsonl") + lines(out / "dropped.jsonl")
-    names = ("source", "id", "place", "stage", "reason", "rationale", "following")
+    names = ("source", "id", "index", "stage", "reason", "rationale", "following")
     told = [(*(row.get(name) for name in names), round(row.get("delta") or 0.0, 3)) for row in rows]
     return sorted(told, key=str)
 
@@ -71,8 +72,10 @@ def test_every_stage_in_one_command(tmp_path, capsys):
     test, wanted = tmp_path / "test.jsonl", tmp_path / "wanted.jsonl"
     test.write_text('{"question": "Sum 3: 10 and 70.", "answer": "80"}\n')
     wanted.write_text('{"text": "1 + 1"}\n')
-    more = ["--evaluation-set", str(test), "--ngram", "5", "--embedder", "test_cli_mine:embed"]
-    more += ["--reference", f"sums={wanted}", "--similarity", "0.9", "--domain", "sums=math"]
+    more = ["--decontaminate-against", str(test), "--decontaminate-ngram", "5"]
+    more += ["--embedder", "test_cli_mine:embed", "--min-cosine", "0.9"]
+    more += ["--references", json.dumps({"sums": str(wanted)})]
+    more += ["--domain-by-source", '{"sums": "math"}']
     assert main(arguments(path, out, *more)) == 0
     printed = capsys.readouterr().out
     assert "22 rows: 21 documents; malformed: 1 (sums.jsonl, row 22" in printed
@@ -89,7 +92,7 @@ def test_every_stage_in_one_command(tmp_path, capsys):
     assert (out / "journal" / "00000.jsonl").read_bytes() == before
     capsys.readouterr()
     assert main(arguments(path, out)) == 2
-    assert "was started with other settings (evaluation_set: " in capsys.readouterr().err
+    assert "was started with other settings (decontaminate_against: " in capsys.readouterr().err
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(tmp_path):
@@ -130,7 +133,7 @@ def test_datatroves_executor_gives_the_same_records(tmp_path):
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     path = data(tmp_path, 30)
     assert main(arguments(path, tmp_path / "here")) == 0
-    local = ["--executor", "local", "--tasks", "3", "--workers", "1"]
+    local = ["--workers", "3", "--executor-options", '{"workers": 1}']
     for _ in range(2):
         assert main(arguments(path, tmp_path / "local", *local)) == 0
     assert records(tmp_path / "local") == records(tmp_path / "here")
@@ -141,8 +144,8 @@ def test_documents_that_an_executor_left_are_said(tmp_path, capsys, monkeypatch)
     # Ray's raises for no part that fails, and the files are of what the others have done.
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     failing = SimpleNamespace(run=lambda: None)
-    monkeypatch.setattr(mine_distributed, "executor", lambda kind: lambda **options: failing)
-    ray = ["--executor", "ray", "--tasks", "2"]
+    monkeypatch.setattr(distributed, "load_executor", lambda kind: lambda **options: failing)
+    ray = ["--executor", "ray", "--workers", "2"]
     assert main(arguments(data(tmp_path, 9), tmp_path / "out", *ray)) == 1
     assert "not done: 9 documents (9 x see " in capsys.readouterr().out
 
@@ -150,13 +153,13 @@ def test_documents_that_an_executor_left_are_said(tmp_path, capsys, monkeypatch)
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--threshold", "sums=1.2"], "give one for all other sources too"),
-        (["--threshold", "much"], "write a number"),
-        (["--tasks", "2"], "--executor local runs several"),
+        (["--min-loss-delta", "nan"], "need a finite number of nats"),
+        (["--min-loss-delta-by-source", '{"sums": Infinity}'], "need a finite number of nats"),
+        (["--shard", "1/2"], "a mining run is divided by workers"),
         (["--endpoint", "http://localhost"], "name the model that is served there"),
-        (["--duplicates", "0"], "need a share above 0"),
+        (["--dedup-threshold", "0"], "need a number above 0"),
         (["--writer", "test_cli_mine:nothing"], "has no function 'nothing'"),
-        (["--reference", "no-name.jsonl"], "write NAME=FILE"),
+        (["--references", '{"sums": "missing.jsonl"}'], "missing.jsonl"),
     ],
 )
 def test_options_that_cannot_be_are_refused(tmp_path, capsys, more, told):
@@ -165,12 +168,23 @@ def test_options_that_cannot_be_are_refused(tmp_path, capsys, more, told):
     assert told in capsys.readouterr().err
 
 
+def test_a_restart_removes_the_results_of_the_run_before_and_no_other_file(tmp_path):
+    path, out = data(tmp_path, 6), tmp_path / "out"
+    assert main(arguments(path, out)) == 0
+    (out / "journal" / "notes.txt").write_text("mine")
+    other = ["--min-loss-delta", "1000"]
+    assert main([*arguments(path, out), *other]) == 2
+    assert main([*arguments(path, out), *other, "--restart"]) == 0
+    assert lines(out / "rationales.jsonl") == []
+    assert (out / "journal" / "notes.txt").read_text() == "mine"
+
+
 def test_a_run_in_which_nothing_is_kept_is_no_failure(tmp_path, capsys):
     out = tmp_path / "out"
     given = arguments(data(tmp_path, 2), out)
-    given[given.index("test_cli_mine:insert")] = "given"
+    given[given.index("test_cli_mine:insert")] = "tagged"
     assert main(given) == 0
-    assert "extract: 2 x no rationale was put in" in capsys.readouterr().out
+    assert "extract: 2 x no rationale in the text" in capsys.readouterr().out
     assert (out / "rationales.jsonl").read_text() == ""
 
 

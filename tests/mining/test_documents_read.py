@@ -20,23 +20,23 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
         '{"question": "1 + 2?", "answer": "<<1+2=3>>It is 3.\\n#### 1,003 "}',
     ]
     path.write_text("\n".join(rows))
-    reading = ReadReport()
-    found = list(read_documents([path], reading))
+    report = ReadReport()
+    found = list(read_documents([path], report))
     assert found == [
         Document("7", "web", "a"),
         Document("7", "other", "d", answer="5"),
         Document("web.jsonl:8", "web", "1 + 2?\nIt is 3.\n#### 1,003 ", answer="1,003"),
     ]
-    assert (reading.rows, reading.documents, reading.malformed) == (8, 3, 5)
-    assert [reject.row for _, reject in reading.rejected] == [2, 3, 4, 5, 6]
+    assert (report.rows, report.documents, report.malformed) == (8, 3, 5)
+    assert [reject.row for _, reject in report.rejected] == [2, 3, 4, 5, 6]
 
 
 def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
     path = tmp_path / "test.jsonl"
     path.write_text('{"problem": "p", "solution": "s"}\n{"question": "q", "answer": "a"}\n{"x": 1}')
-    reading = ReadReport()
-    assert list(read_texts(path, reading)) == ["p\ns", "q\na"]
-    assert reading.malformed == 1
+    report = ReadReport()
+    assert list(read_texts(path, report)) == ["p\ns", "q\na"]
+    assert report.malformed == 1
 
 
 @pytest.mark.parametrize("tokenizer", [None, tiny.load().tokenizer], ids=["words", "tokens"])
@@ -57,5 +57,5 @@ def test_pieces_end_where_paragraphs_or_sentences_do():
     text = "One two. Three four.\n\nFive six. Seven eight nine ten."
     found = [x.text for x in segment([Document("d", "s", text)], 4)]
     assert found == ["One two. Three four.\n\n", "Five six. ", "Seven eight nine ten."]
-    with pytest.raises(ValueError, match="tokens=0"):
+    with pytest.raises(ValueError, match="max_tokens=0"):
         segment([], 0)

@@ -1,4 +1,3 @@
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -18,13 +17,12 @@ from reason_decode.mining import (
     Dropped,
     MiningResult,
     ScoredRationale,
-    judge,
-    parse_marked,
+    filter_rationales,
+    loss_delta_filter,
+    parse_annotated,
+    score_rationales,
 )
 
-keeping: Any = import_module(
-    "reason_decode.mining.loss_delta_filter"
-)  # mining.keep is the function
 SIZES: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 16,
@@ -56,7 +54,7 @@ MODELS = {
 
 
 def plain(
-    judge_model: PreTrainedModel, document: AnnotatedDocument, index: int, discount: float
+    loss_model: PreTrainedModel, document: AnnotatedDocument, index: int, discount: float
 ) -> float:
     """The delta from two whole passes and all their logits."""
 
@@ -72,7 +70,7 @@ def plain(
         [*head, *before],
     ):
         row = torch.tensor([[*context, *behind]])
-        logp = judge_model(row).logits[0].detach().double().log_softmax(-1)
+        logp = loss_model(row).logits[0].detach().double().log_softmax(-1)
         places = torch.arange(len(context) - 1, row.shape[1] - 1)
         taken = logp[places, row[0, places + 1]]
         sums.append((taken * discount ** torch.arange(len(behind))).sum())
@@ -82,50 +80,63 @@ def plain(
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("discount", [0.9, 1.0])
 def test_one_pass_gives_what_two_whole_passes_give(kind, discount):
-    judging = MODELS[kind]()
-    found = list(judge(DOCUMENTS, judging, TOKENIZER, discount=discount))
-    assert [(x.document.id, x.place) for x in found] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    loss_model = MODELS[kind]()
+    found = list(score_rationales(DOCUMENTS, loss_model, TOKENIZER, discount=discount))
+    assert [(x.document.id, x.index) for x in found] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
     for each in found:
-        expected = plain(judging, each.document, each.place, discount)
+        expected = plain(loss_model, each.document, each.index, discount)
         assert each.delta == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_batch_changes_nothing():
-    judging = MODELS["llama"]()
-    alone = [x.delta for x in judge(DOCUMENTS, judging, TOKENIZER, batch=1)]
-    assert [x.delta for x in judge(DOCUMENTS, judging, TOKENIZER)] == pytest.approx(alone, abs=1e-5)
+    loss_model = MODELS["llama"]()
+    alone = [x.delta for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER, batch_size=1)]
+    assert [x.delta for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER)] == pytest.approx(
+        alone, abs=1e-5
+    )
 
 
 def test_thresholds_are_by_source_and_ties_are_kept():
-    judging = MODELS["llama"]()
-    deltas = {(x.document.id, x.place): x.delta for x in judge(DOCUMENTS, judging, TOKENIZER)}
+    loss_model = MODELS["llama"]()
+    deltas = {
+        (x.document.id, x.index): x.delta
+        for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER)
+    }
     least = {"x": float(deltas["a", 1] or 0), "y": 1e9}
-    found = list(judge(DOCUMENTS, judging, TOKENIZER, threshold=least, batch=1))
-    kept = {(x.document.id, x.place) for x in found if x.kept}
+    found = list(
+        score_rationales(DOCUMENTS, loss_model, TOKENIZER, min_loss_delta=least, batch_size=1)
+    )
+    kept = {(x.document.id, x.index) for x in found if x.kept}
     assert ("a", 1) in kept and ("b", 0) not in kept
     assert found[-1].reason == "the loss falls by less than the threshold"
     with pytest.raises(KeyError, match="'y' and thresholds of 'x'"):
-        list(judge(DOCUMENTS, judging, TOKENIZER, threshold={"x": 0.0}))
+        list(score_rationales(DOCUMENTS, loss_model, TOKENIZER, min_loss_delta={"x": 0.0}))
 
 
 def test_what_cannot_be_judged_is_set_aside_with_its_reason_and_costs_the_rest_nothing():
-    judging = model(LlamaConfig(**SIZES, max_position_embeddings=40))
+    loss_model = model(LlamaConfig(**SIZES, max_position_embeddings=40))
     odd = AnnotatedDocument(
         "d", "x", ("abc", "def", "", "x" * 60, "end"), ("  ", "why", "how", "late")
     )
-    found: dict[int, ScoredRationale] = {x.place: x for x in judge([odd], judging, TOKENIZER)}
+    found: dict[int, ScoredRationale] = {
+        x.index: x for x in score_rationales([odd], loss_model, TOKENIZER)
+    }
     assert found[0].reason == "the rationale is empty"
-    assert found[1].reason == "nothing stands behind it"
+    assert found[1].reason == "no text after the rationale"
     assert "and the model reads 40" in found[2].reason and found[2].delta is None
     assert "and the model reads 40" in found[3].reason
-    (first,) = judge([AnnotatedDocument("e", "x", ("", "abc"), ("why",))], judging, TOKENIZER)
-    assert first.reason == "nothing stands before it"
+    (first,) = score_rationales(
+        [AnnotatedDocument("e", "x", ("", "abc"), ("why",))], loss_model, TOKENIZER
+    )
+    assert first.reason == "no text before the rationale"
 
 
 def test_a_loss_that_is_no_number_is_not_kept():
-    judging = MODELS["llama"]()
-    torch.nn.init.constant_(judging.get_parameter("lm_head.weight"), float("nan"))
-    assert {x.reason for x in judge(DOCUMENTS, judging, TOKENIZER)} == {"the loss is not a number"}
+    loss_model = MODELS["llama"]()
+    torch.nn.init.constant_(loss_model.get_parameter("lm_head.weight"), float("nan"))
+    assert {x.reason for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER)} == {
+        "the loss is not a number"
+    }
 
 
 def test_documents_are_read_as_results_are_asked_for():
@@ -136,16 +147,16 @@ def test_documents_are_read_as_results_are_asked_for():
             taken.append(k)
             yield DOCUMENTS[1]
 
-    results = judge(stream(), MODELS["llama"](), TOKENIZER, batch=2)
+    results = score_rationales(stream(), MODELS["llama"](), TOKENIZER, batch_size=2)
     next(results)
     assert len(taken) == 2
 
 
-def test_parse_marked_joins_what_an_unclosed_tag_would_have_taken():
-    marked, unclosed = parse_marked("1", "s", "a<BOT>r<EOT>b<BOT>open c<BOT>q<EOT>d")
-    assert marked.texts == ("a", "bopen c", "d") and marked.rationales == ("r", "q")
+def test_parse_annotated_joins_what_an_unclosed_tag_would_have_taken():
+    document, unclosed = parse_annotated("1", "s", "a<BOT>r<EOT>b<BOT>open c<BOT>q<EOT>d")
+    assert document.texts == ("a", "bopen c", "d") and document.rationales == ("r", "q")
     assert unclosed == 1
-    assert marked.preceding(1) == "abopen c"
+    assert document.preceding(1) == "abopen c"
     with pytest.raises(ValueError, match="got 1 pieces of text and 1 rationales in 2"):
         AnnotatedDocument("2", "s", ("a",), ("b",))
 
@@ -154,18 +165,18 @@ def test_parse_marked_joins_what_an_unclosed_tag_would_have_taken():
 def test_without_memory_for_a_batch_it_is_judged_by_halves_and_no_document_is_lost(
     how: str, monkeypatch: pytest.MonkeyPatch
 ):
-    judging, deltas = MODELS["llama"](), keeping._deltas
-    whole = list(keeping.keep(DOCUMENTS, judging, TOKENIZER))
+    loss_model, deltas = MODELS["llama"](), loss_delta_filter.loss_deltas
+    whole = list(filter_rationales(DOCUMENTS, loss_model, TOKENIZER))
 
-    def little(model: Any, laid: Any, *rest: Any) -> Any:
-        if any(each.document.id == "a" for each in laid):
+    def little(model: Any, documents: Any, *rest: Any) -> Any:
+        if any(each.document.id == "a" for each in documents):
             if how == "gpu":
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             torch.empty(1 << 60, dtype=torch.uint8)
-        return deltas(model, laid, *rest)
+        return deltas(model, documents, *rest)
 
-    monkeypatch.setattr(keeping, "_deltas", little)
-    lost, *others = keeping.keep(DOCUMENTS, judging, TOKENIZER)
-    assert isinstance(lost, Dropped) and lost.again and lost.document.id == "a"
+    monkeypatch.setattr(loss_delta_filter, "loss_deltas", little)
+    lost, *others = filter_rationales(DOCUMENTS, loss_model, TOKENIZER)
+    assert isinstance(lost, Dropped) and lost.retryable and lost.document.id == "a"
     assert lost.reason.startswith("out of memory: ")
     assert [x.id for x in others if isinstance(x, MiningResult)] == ["b", "c"] and len(whole) == 3

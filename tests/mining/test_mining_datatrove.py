@@ -7,8 +7,16 @@ pytest.importorskip("datatrove", reason="datatrove is not installed")
 pytest.importorskip("orjson", reason="datatrove's reader needs orjson")
 pytestmark = pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
 
-from reason_decode.mining import Document, Dropped, MiningResult, Record, faithful, given, through  # noqa: E402
-from reason_decode.mining.datatrove import MiningStep, from_datum, to_data  # noqa: E402
+from reason_decode.mining import (  # noqa: E402
+    Document,
+    Dropped,
+    MiningResult,
+    Record,
+    faithful,
+    parse_tagged,
+    run_stages,
+)
+from reason_decode.mining.datatrove import MiningStep, from_datatrove, to_datatrove  # noqa: E402
 from reason_decode.mining.journal import read_journal  # noqa: E402
 from reason_decode.mining.pipeline import Stage  # noqa: E402
 
@@ -17,7 +25,7 @@ BUILT: list[str] = []
 
 def record_all(documents: Iterable[Document]) -> Iterator[MiningResult]:
     for x in documents:
-        records = [Record(x.id, x.source, None, y, "keep", "", k) for k, y in enumerate(x.text)]
+        records = [Record(x.id, x.source, None, y, "filter", "", k) for k, y in enumerate(x.text)]
         yield MiningResult(x.id, x.source, None, tuple(records))
 
 
@@ -32,23 +40,23 @@ def build(settings: str) -> Sequence[Stage]:
 
 
 def gates(_: str) -> Sequence[Stage]:
-    return [given, faithful]
+    return [parse_tagged, faithful]
 
 
 def test_marked_documents_survive_the_way_through_datatrove():
     text = "First a thing. <BOT>think<EOT>Then 7. <BOT>it is 9<EOT>The end."
     document = Document("1", "s", text, answer="9", similarity=0.5)
-    (marked,) = through([document], [given, faithful])
-    (datum,) = to_data(marked)
-    assert from_datum(datum) == marked
-    (datum,) = to_data(document)
-    assert from_datum(datum) == document
-    assert list(to_data(Dropped(document, "x", "y"))) == []
+    (annotated,) = run_stages([document], [parse_tagged, faithful])
+    (converted,) = to_datatrove(annotated)
+    assert from_datatrove(converted) == annotated
+    (converted,) = to_datatrove(document)
+    assert from_datatrove(converted) == document
+    assert list(to_datatrove(Dropped(document, "x", "y"))) == []
 
 
 def test_steps_follow_each_other_and_count_what_they_drop():
-    (first,) = to_data(Document("1", "s", "a<BOT>r<EOT>b"))
-    (second,) = to_data(Document("2", "s", "no tags"))
+    (first,) = to_datatrove(Document("1", "s", "a<BOT>r<EOT>b"))
+    (second,) = to_datatrove(Document("2", "s", "no tags"))
     step = MiningStep(gates)
     (out,) = step.run(iter([first, second]))
     assert out.metadata["rationales"] == ["r"] and out.text == "ab"

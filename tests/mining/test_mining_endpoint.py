@@ -76,9 +76,13 @@ def test_a_chat_that_the_server_cannot_take_costs_the_others_nothing():
         found = list(complete(chats(5)))
     assert found[0] == "re: 0" and found[4] == "re: 4"
     bad, cut, down = found[1:4]
-    assert isinstance(bad, RequestFailed) and bad.reason.startswith("HTTP 400: ") and not bad.again
-    assert isinstance(cut, RequestFailed) and cut.reason.startswith("cut off: ") and not cut.again
-    assert isinstance(down, RequestFailed) and "(2 attempts)" in down.reason and down.again
+    assert (
+        isinstance(bad, RequestFailed) and bad.reason.startswith("HTTP 400: ") and not bad.retryable
+    )
+    assert (
+        isinstance(cut, RequestFailed) and cut.reason.startswith("cut off: ") and not cut.retryable
+    )
+    assert isinstance(down, RequestFailed) and "(2 attempts)" in down.reason and down.retryable
     assert len(got) == 6
 
 
@@ -101,7 +105,7 @@ def test_a_server_that_stays_down_ends_the_run_and_nothing_counts_as_done():
         with pytest.raises(ConnectionError, match="3 requests in a row .* run the same command"):
             for result in extract([Document(str(k), "s", "text") for k in range(9)], complete):
                 found.append(result)
-    assert all(isinstance(x, Dropped) and x.again for x in found)
+    assert all(isinstance(x, Dropped) and x.retryable for x in found)
 
 
 def test_wrong_arguments_are_refused_at_once():
@@ -118,9 +122,9 @@ def test_extract_sets_malformed_answers_aside_and_keeps_the_order():
     found = list(extract(documents, lambda asked: (answers[chat[-1]["content"]] for chat in asked)))
     assert isinstance(found[0], AnnotatedDocument) and found[0].document == documents[0]
     assert [x.reason for x in found[1:] if isinstance(x, Dropped)] == [
-        "the text has tags of its own",
+        "the text already has such tags",
         "malformed tags: 1 never closed, 0 never opened",
-        "no rationale was put in",
+        "no rationale in the text",
         "malformed tags: 0 never closed, 1 never opened",
-        "the text has tags of its own",
+        "the text already has such tags",
     ]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Journal, MiningResult, Record
+from reason_decode.mining import Document, Dropped, MiningJournal, MiningResult, Record
 from reason_decode.mining.output import check_parquet, write_outputs
-from reason_decode.mining.report import Report, draw_deltas
+from reason_decode.mining.report import MiningReport, draw_deltas
 
 RESULTS = [
     MiningResult(
@@ -14,8 +14,21 @@ RESULTS = [
         "web",
         0.5,
         (
-            Record("1", "web", 0.5, "ré", "keep", "", 0, "a", "b", delta=1.26, mean=0.3, tokens=4),
-            Record("1", "web", 0.5, "low", "keep", "below", 1, "ab", "c", delta=-0.05, tokens=1),
+            Record(
+                "1",
+                "web",
+                0.5,
+                "ré",
+                "filter",
+                "",
+                0,
+                "a",
+                "b",
+                delta=1.26,
+                mean_delta=0.3,
+                tokens=4,
+            ),
+            Record("1", "web", 0.5, "low", "filter", "below", 1, "ab", "c", delta=-0.05, tokens=1),
             Record("1", "web", 0.5, "five", "faithful", "leak: the final answer"),
         ),
     ),
@@ -28,7 +41,7 @@ def journals(folder: Path) -> list[Path]:
     """Two, of which the second has a document of the first once more."""
     paths = [folder / "a", folder / "b"]
     for path, results in zip(paths, (RESULTS, RESULTS[:1]), strict=True):
-        with Journal(path) as journal:
+        with MiningJournal(path) as journal:
             for result in results:
                 journal.write(result)
     return paths
@@ -40,7 +53,7 @@ def test_every_record_is_in_one_file_and_counted(tmp_path: Path):
     assert (kept["rationale"], kept["delta"], kept["similarity"]) == ("ré", 1.26, 0.5)
     dropped = [json.loads(line) for line in written.dropped.read_text().splitlines()]
     assert [(row["id"], row["stage"]) for row in dropped] == [
-        ("1", "keep"),
+        ("1", "filter"),
         ("1", "faithful"),
         ("2", "prefilter"),
         ("3", "dedup"),
@@ -50,9 +63,9 @@ def test_every_record_is_in_one_file_and_counted(tmp_path: Path):
             "web": {"taken": 2, "mined": 1, "prefilter": 1},
             "sums": {"taken": 1, "dedup": 1},
         },
-        "rationales": {"web": {"written": 3, "kept": 1, "keep": 1, "faithful": 1}},
+        "rationales": {"web": {"written": 3, "kept": 1, "filter": 1, "faithful": 1}},
         "reasons": {
-            "keep": {"below": 1},
+            "filter": {"below": 1},
             "faithful": {"leak": 1},
             "prefilter": {"too far": 1},
             "dedup": {"near duplicate": 1},
@@ -75,7 +88,7 @@ def test_parquet_holds_the_same(tmp_path: Path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     written = write_outputs(journals(tmp_path), tmp_path, parquet=True)
     (kept,) = parquet.read_table(written.kept).to_pylist()
-    assert kept["rationale"] == "ré" and kept["delta"] == 1.26 and kept["place"] == 0
+    assert kept["rationale"] == "ré" and kept["delta"] == 1.26 and kept["index"] == 0
 
 
 def test_parquet_without_pyarrow_names_the_command(monkeypatch):
@@ -92,4 +105,4 @@ def test_the_picture_has_a_part_a_source(tmp_path: Path):
     drawn = (tmp_path / "deltas.svg").read_text()
     assert "web" in drawn and "sums" in drawn and "threshold 1.25" in drawn
     with warnings.catch_warnings():
-        assert not draw_deltas(Report(), 0.0, tmp_path / "none.svg")
+        assert not draw_deltas(MiningReport(), 0.0, tmp_path / "none.svg")

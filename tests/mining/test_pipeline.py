@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.mining import Document, Dropped, Journal, MiningResult, Record, mine, through
+from reason_decode.mining import (
+    Document,
+    Dropped,
+    MiningJournal,
+    MiningResult,
+    Record,
+    mine,
+    run_stages,
+)
 from reason_decode.mining.journal import read_journal
 
 DOCUMENTS = [Document(str(k), "s", f"täxt {k}") for k in range(20)]
@@ -25,7 +33,7 @@ def ahead(documents: Iterable[Document]) -> Iterator[Document]:
 def finish(documents: Iterable[Document]) -> Iterator[MiningResult]:
     for x in documents:
         yield MiningResult(
-            x.id, x.source, None, (Record(x.id, x.source, None, x.text, "keep", ""),)
+            x.id, x.source, None, (Record(x.id, x.source, None, x.text, "filter", ""),)
         )
 
 
@@ -41,19 +49,19 @@ def test_every_document_has_one_result_in_order_however_far_a_stage_reads_ahead(
 
 def test_documents_are_read_as_results_are_asked_for_where_stages_do_not_read_ahead():
     taken = []
-    results = through((taken.append(x.id) or x for x in DOCUMENTS[1:]), [thirds, finish])
+    results = run_stages((taken.append(x.id) or x for x in DOCUMENTS[1:]), [thirds, finish])
     next(results)
     assert taken == ["1"]
 
 
 def test_a_journal_cut_at_any_byte_ends_with_the_same_lines(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
+    with MiningJournal(path) as journal:
         whole = list(mine(DOCUMENTS[:4], [thirds, finish], journal))
     data = path.read_bytes()
     for size in range(len(data) + 1):
         path.write_bytes(data[:size])
-        with Journal(path) as journal:
+        with MiningJournal(path) as journal:
             again = list(mine(DOCUMENTS[:4], [thirds, finish], journal))
         assert path.read_bytes() == data
         assert len(again) == len(whole) - data[:size].count(b"\n")
@@ -65,10 +73,10 @@ def test_what_is_to_be_tried_again_is_not_done(tmp_path: Path):
     def flaky(documents: Iterable[Document]) -> Iterator[Document | Dropped]:
         for x in documents:
             failed = down[0] and x.id in ("1", "3")
-            yield Dropped(x, "extract", "no answer: down", again=True) if failed else x
+            yield Dropped(x, "extract", "no answer: down", retryable=True) if failed else x
 
     for _ in range(2):
-        with Journal(tmp_path / "journal.jsonl") as journal:
+        with MiningJournal(tmp_path / "journal.jsonl") as journal:
             list(mine(DOCUMENTS[:4], [flaky, finish], journal))
         down[0] = False
     rows = list(read_journal(tmp_path / "journal.jsonl"))
@@ -83,29 +91,29 @@ def test_first_stages_see_documents_that_are_done_too(tmp_path: Path):
             seen.append(x.id)
             yield x
 
-    with Journal(tmp_path / "j") as journal:
+    with MiningJournal(tmp_path / "j") as journal:
         list(mine(DOCUMENTS[:2], [finish], journal))
-        assert ids(mine(DOCUMENTS[:4], [finish], journal, first=[watch])) == ["2", "3"]
+        assert ids(mine(DOCUMENTS[:4], [finish], journal, global_stages=[watch])) == ["2", "3"]
     assert seen == ["0", "1", "2", "3"]
 
 
 def test_two_processes_may_not_write_one_journal_and_edits_are_noticed(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path), pytest.raises(ValueError, match="another process is writing"):
-        Journal(path)
+    with MiningJournal(path), pytest.raises(ValueError, match="another process is writing"):
+        MiningJournal(path)
     path.write_text("[]\n")
     with pytest.raises(ValueError, match="line 1 is no result of mining"):
-        Journal(path)
+        MiningJournal(path)
 
 
 def test_a_long_torn_line_is_cut_off_too(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
+    with MiningJournal(path) as journal:
         list(mine(DOCUMENTS[:1], [finish], journal))
     whole = path.read_bytes()
     path.write_bytes(
         whole + json.dumps({"a": "x" * 200_000}).encode()[: random.Random(0).randrange(9, 200_000)]
     )
-    with Journal(path) as journal:
+    with MiningJournal(path) as journal:
         assert DOCUMENTS[0] in journal
     assert path.read_bytes() == whole

@@ -18,7 +18,7 @@ from reason_decode import (
     StepSearch,
     tiny,
 )
-from reason_decode.mining import judge
+from reason_decode.mining import score_rationales
 from reason_decode.scorers import RationaleWriter
 
 pytestmark = [
@@ -94,8 +94,8 @@ def test_searches_of_several_candidates_run(models):
 
 def test_deltas_of_rationales_are_those_of_the_cpu(models):
     documents = [x.document for x in draw(0, 6)]
-    here = list(judge(documents, models.model, models.tokenizer))
-    there = list(judge(documents, on_gpu(models), models.tokenizer))
-    assert [x.place for x in here] == [x.place for x in there]
+    here = list(score_rationales(documents, models.model, models.tokenizer))
+    there = list(score_rationales(documents, on_gpu(models), models.tokenizer))
+    assert [x.index for x in here] == [x.index for x in there]
     for a, b in zip(here, there, strict=True):
         assert a.delta == pytest.approx(b.delta, abs=1e-3)

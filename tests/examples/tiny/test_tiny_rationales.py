@@ -20,7 +20,7 @@ from examples.tiny.rationale_batches import (
 from examples.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from examples.tiny.train import config
 from reason_decode.core.tags import TAGS
-from reason_decode.mining import ScoredRationale, parse_marked
+from reason_decode.mining import ScoredRationale, parse_annotated
 from reason_decode.scorers import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tasks import arithmetic, countdown
@@ -96,7 +96,7 @@ def test_reserved_tokens_stand_for_the_tags(tiny: Tiny):
 
 
 def judged(source: str, delta: float | None) -> ScoredRationale:
-    marked, _ = parse_marked("1", source, "a<BOT>b<EOT>c")
+    marked, _ = parse_annotated("1", source, "a<BOT>b<EOT>c")
     return ScoredRationale(marked, 0, delta, delta, 1, "")
 
 
@@ -216,7 +216,7 @@ def test_whole_rows_are_documents_with_none_to_all_of_their_rationales(tiny: Tin
     ):
         text = str(words.decode(ids[1:]))
         assert words.decode(ids[1:learnt]) == document.texts[0]
-        marked, unclosed = parse_marked("1", "", text)
+        marked, unclosed = parse_annotated("1", "", text)
         assert not unclosed and "".join(marked.texts) == "".join(document.texts)
         said = iter(document.rationales)
         assert all(x in said for x in marked.rationales)

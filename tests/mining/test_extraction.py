@@ -14,9 +14,9 @@ from reason_decode.mining import (
     RequestFailed,
     extract,
     faithful,
-    through,
+    run_stages,
 )
-from reason_decode.mining.prompt import SHOTS, messages, without_tags
+from reason_decode.mining.prompt import SHOTS, messages, without_rationales
 
 TEMPLATE = "{{ messages[-1]['content'] }}"
 
@@ -24,9 +24,9 @@ TEMPLATE = "{{ messages[-1]['content'] }}"
 @pytest.mark.parametrize("shot", [shot for shots in SHOTS.values() for shot in shots])
 def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
     answer = shot.rpartition("#### ")[2] if "####" in shot else None
-    document = Document("1", "s", without_tags(shot), answer=answer)
+    document = Document("1", "s", without_rationales(shot), answer=answer)
     write = partial(extract, complete=lambda chats: (shot for _ in chats))
-    (found,) = through([document], [write, faithful])
+    (found,) = run_stages([document], [write, faithful])
     assert (
         isinstance(found, AnnotatedDocument) and len(found.rationales) >= 2 and not found.rejected
     )
@@ -35,10 +35,10 @@ def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
 def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
     document = Document("1", "gsm8k", "2 + 3")
     math = messages(document, {"gsm8k": "math"}, Tags("[", "]"))
-    assert math[1]["content"] == without_tags(SHOTS["math"][0])
+    assert math[1]["content"] == without_rationales(SHOTS["math"][0])
     assert math[2]["content"].count("[") == 3 and "<BOT>" not in str(math)
     assert "between [ and ]" in math[0]["content"]
-    assert messages(document)[1]["content"] == without_tags(SHOTS["general"][0])
+    assert messages(document)[1]["content"] == without_rationales(SHOTS["general"][0])
     with pytest.raises(ValueError, match="'law'; there are 'math', 'general'"):
         messages(document, "law")
 
@@ -50,8 +50,8 @@ def test_a_model_here_answers_the_same_alone_and_in_a_batch():
     texts = ["Make 24 from 4 6.\n", "Make 36 from 4 5 6 10.\n", "Make 10 from 4 6.\n"]
     chats = [[{"role": "user", "content": text}] for text in texts]
     how = {"max_new_tokens": 100}
-    together = list(ChatModel(models.model, tokenizer, **how, batch=3)(chats))
-    assert together == list(ChatModel(models.model, tokenizer, **how, batch=1)(chats))
+    together = list(ChatModel(models.model, tokenizer, **how, batch_size=3)(chats))
+    assert together == list(ChatModel(models.model, tokenizer, **how, batch_size=1)(chats))
     assert all(together)
 
 

@@ -1,4 +1,4 @@
-"""Documents that are nearly the same as an earlier one, and those that hold a test's items."""
+"""Near-duplicate removal, and decontamination against evaluation sets."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from reason_decode.mining.documents import Document, Dropped
 __all__ = ["decontaminate", "dedup"]
 
 WORD = re.compile(r"\w+")
-SHORTEST = 5  # words; a test item of "yes" would be found in most documents
+MIN_WORDS = 5  # of an evaluation item; "yes" would be found in most documents
 
 
 def dedup(
@@ -20,20 +20,21 @@ def dedup(
     ngram: int = 5,
     permutations: int = 128,
 ) -> Iterator[Document | Dropped]:
-    """Each document, set aside if one before it has nearly the same words.
+    """Stage that drops near duplicates of earlier documents, found by MinHash.
 
-    Nearly: an estimated ``|A & B| / |A | B|`` of at least ``threshold``, of their n-grams of words.
-    The signatures of all documents that are kept stay in memory: a few KB each.
+    Two documents are near duplicates if the estimated Jaccard similarity ``|A & B| / |A | B|`` of
+    their word n-grams is at least ``threshold``. The signatures of all documents that pass stay in
+    memory, a few KB each.
 
     Args:
         documents: any number; read as results are asked for.
-        threshold: a Jaccard similarity, in (0, 1].
-        ngram: words to an n-gram.
-        permutations: more estimate better, and cost more.
+        threshold: Jaccard similarity, in (0, 1].
+        ngram: words per n-gram.
+        permutations: hash functions per signature; more of them estimate better and cost more.
 
     Raises:
-        ValueError: a threshold out of range, or a number below 1.
-        ModuleNotFoundError: datasketch, which hashes, is not installed.
+        ValueError: a threshold out of range, or a number that is too small.
+        ModuleNotFoundError: datasketch, which computes the signatures, is not installed.
 
     Source: MinHash and locality-sensitive hashing by datasketch; Lee et al. 2021, 2107.06499.
 
@@ -49,27 +50,27 @@ def dedup(
             "above 0 and at most 1, at least 1, and at least 2"
         )
     try:
-        library: Any = import_module("datasketch")
+        datasketch: Any = import_module("datasketch")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "dedup needs datasketch: pip install 'reason-decode[mining]'"
         ) from error
-    return _dedup(documents, library, threshold, ngram, permutations)
+    return _dedup(documents, datasketch, threshold, ngram, permutations)
 
 
 def _dedup(
-    documents: Iterable[Document], library: Any, threshold: float, ngram: int, permutations: int
+    documents: Iterable[Document], datasketch: Any, threshold: float, ngram: int, permutations: int
 ) -> Iterator[Document | Dropped]:
-    index = library.MinHashLSH(threshold=threshold, num_perm=permutations)
+    index = datasketch.MinHashLSH(threshold=threshold, num_perm=permutations)
     signatures: list[Any] = []
     names: list[str] = []
     for document in documents:
-        grams = {" ".join(gram) for gram in _grams(document.text, ngram)}
-        signature = library.MinHash(num_perm=permutations, seed=1)
+        grams = {" ".join(gram) for gram in _ngrams(document.text, ngram)}
+        signature = datasketch.MinHash(num_perm=permutations, seed=1)
         signature.update_batch([gram.encode() for gram in sorted(grams)])
-        # Those that share a bucket may be less alike than asked for; the signatures tell.
-        near = sorted(index.query(signature))
-        same = next((k for k in near if signature.jaccard(signatures[k]) >= threshold), None)
+        # Documents in a common bucket may be less similar than the threshold; compare signatures.
+        candidates = sorted(index.query(signature))
+        same = next((k for k in candidates if signature.jaccard(signatures[k]) >= threshold), None)
         if same is not None:
             yield Dropped(document, "dedup", f"near duplicate: {names[same]}")
             continue
@@ -80,22 +81,23 @@ def _dedup(
 
 
 def decontaminate(
-    documents: Iterable[Document], tests: Iterable[str], *, ngram: int = 13
+    documents: Iterable[Document], against: Iterable[str], *, ngram: int = 13
 ) -> Iterator[Document | Dropped]:
-    """Each document, set aside if it shares ``ngram`` words in a row with a test item.
+    """Stage that drops documents with ``ngram`` consecutive words of an evaluation item.
 
-    Of items with fewer words, all of them in a row, from 5 on. Case and signs don't matter.
+    An item with fewer words, but at least 5, has to be contained as a whole. Case and punctuation
+    are ignored.
 
     Args:
         documents: any number; read as results are asked for.
-        tests: what a model will be evaluated on; read at once, and kept as hashes.
-        ngram: words in a row.
+        against: texts of the evaluation items; read at once, and kept as a set of n-grams.
+        ngram: number of consecutive words.
 
     Raises:
         ValueError: an n-gram of less than 1 word.
 
-    Source: Brown et al. 2020, 2005.14165, appendix C, with 13 words. Written here, since a set does
-    it; datatrove's steps for it want an index on disk and a language's tokenizer.
+    Source: Brown et al. 2020, 2005.14165, appendix C, with 13 words. datatrove's steps for the same
+    need an index on disk and a tokenizer per language; a set in memory does here.
 
     Example:
         >>> from reason_decode.mining import Document, decontaminate
@@ -105,23 +107,23 @@ def decontaminate(
     """
     if ngram < 1:
         raise ValueError(f"got ngram={ngram}; need at least 1 word")
-    held: dict[int, set[tuple[str, ...]]] = {}
-    for text in tests:
-        for gram in _grams(text, ngram):
-            if len(gram) >= min(SHORTEST, ngram):
-                held.setdefault(len(gram), set()).add(gram)
-    return _decontaminate(documents, held)
+    known: dict[int, set[tuple[str, ...]]] = {}
+    for text in against:
+        for gram in _ngrams(text, ngram):
+            if len(gram) >= min(MIN_WORDS, ngram):
+                known.setdefault(len(gram), set()).add(gram)
+    return _decontaminate(documents, known)
 
 
 def _decontaminate(
-    documents: Iterable[Document], held: dict[int, set[tuple[str, ...]]]
+    documents: Iterable[Document], known: dict[int, set[tuple[str, ...]]]
 ) -> Iterator[Document | Dropped]:
     for document in documents:
         words = WORD.findall(document.text.lower())
         found = next(
             (
                 gram
-                for size, grams in sorted(held.items())
+                for size, grams in sorted(known.items())
                 for k in range(len(words) - size + 1)
                 if (gram := tuple(words[k : k + size])) in grams
             ),
@@ -133,8 +135,8 @@ def _decontaminate(
             yield Dropped(document, "decontaminate", f"contaminated: {' '.join(found)!r}")
 
 
-def _grams(text: str, size: int) -> Iterator[tuple[str, ...]]:
-    """The n-grams of words; all words as one, where they are fewer."""
+def _ngrams(text: str, size: int) -> Iterator[tuple[str, ...]]:
+    """The word n-grams of a text; all its words as one n-gram if they are fewer than ``size``."""
     words = WORD.findall(text.lower())
     for k in range(max(len(words) - size, 0) + 1):
         yield tuple(words[k : k + size])

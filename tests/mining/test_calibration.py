@@ -3,52 +3,52 @@ import random
 
 import pytest
 
-from reason_decode.mining import calibrate
+from reason_decode.mining import calibrate_threshold
 
 
 def test_the_lowest_threshold_that_is_precise_enough():
     deltas = [5.0, 4.0, 3.0, 2.0, 1.0]
     good = [True, False, True, True, False]
-    found = calibrate(deltas, good, precision=0.75)
+    found = calibrate_threshold(deltas, good, precision=0.75)
     assert found == (1.5, 0.75, 1.0, 4)
     # Between there are worse ones: what counts is all that is kept.
-    assert calibrate(deltas, good, precision=1.0) == (4.5, 1.0, 1 / 3, 1)
+    assert calibrate_threshold(deltas, good, precision=1.0) == (4.5, 1.0, 1 / 3, 1)
 
 
 def test_what_is_kept_is_what_the_threshold_keeps():
     deltas = [0.3, -1.0, 2.0, 2.0, 0.7, -0.2, 1.1]
     good = [True, False, True, True, False, False, True]
     for precision in (0.5, 0.7, 0.8, 1.0):
-        found = calibrate(deltas, good, precision=precision)
+        found = calibrate_threshold(deltas, good, precision=precision)
         kept = [g for d, g in zip(deltas, good, strict=True) if d >= found.threshold]
         assert len(kept) == found.kept and sum(kept) / len(kept) == found.precision >= precision
 
 
 def test_equal_deltas_stand_or_fall_together_and_nan_falls():
     deltas, good = [1.0, 1.0, 0.0, math.nan], [True, False, False, True]
-    assert calibrate(deltas, good, precision=0.5) == (0.5, 0.5, 0.5, 2)
+    assert calibrate_threshold(deltas, good, precision=0.5) == (0.5, 0.5, 0.5, 2)
     with pytest.raises(ValueError, match=r"these 3 deltas has a precision of 0.9; .* is 0.500"):
-        calibrate(deltas, good, precision=0.9)
+        calibrate_threshold(deltas, good, precision=0.9)
 
 
 @pytest.mark.parametrize(("good", "precision"), [([True], 0.9), ([True, True], 0.0)])
 def test_says_what_it_cannot_do(good, precision):
-    with pytest.raises(ValueError, match="one judgement a delta"):
-        calibrate([1.0, 2.0], good, precision=precision)
+    with pytest.raises(ValueError, match="one judgement per delta"):
+        calibrate_threshold([1.0, 2.0], good, precision=precision)
 
 
 def test_sure_of_a_share_needs_judgements():
     # 0.95 ** 58 > 0.05 >= 0.95 ** 59
     for count, enough in ((58, False), (59, True)):
         deltas, good = [float(k) for k in range(count)], [True] * count
-        assert calibrate(deltas, good).kept == count
+        assert calibrate_threshold(deltas, good).kept == count
         if enough:
-            assert calibrate(deltas, good, confidence=0.95).kept == count
+            assert calibrate_threshold(deltas, good, confidence=0.95).kept == count
         else:
             with pytest.raises(ValueError, match="of 0.95 with a confidence of 0.95"):
-                calibrate(deltas, good, confidence=0.95)
+                calibrate_threshold(deltas, good, confidence=0.95)
     with pytest.raises(ValueError, match="no number of judgements"):
-        calibrate(deltas, good, precision=1.0, confidence=0.95)
+        calibrate_threshold(deltas, good, precision=1.0, confidence=0.95)
 
 
 def test_new_rationales_keep_the_share_as_often_as_was_asked_for():
@@ -58,7 +58,9 @@ def test_new_rationales_keep_the_share_as_often_as_was_asked_for():
         good = [chance.random() < 0.5 for _ in range(400)]
         deltas = [chance.gauss(2.5 * own, 1) for own in good]
         for confidence in held:
-            least = calibrate(deltas, good, precision=0.9, confidence=confidence).threshold
+            least = calibrate_threshold(
+                deltas, good, precision=0.9, confidence=confidence
+            ).threshold
             right, wrong = (math.erfc((least - mean) / math.sqrt(2)) for mean in (2.5, 0.0))
             held[confidence] += right / (right + wrong) >= 0.9
     assert held[None] < 120 and held[0.95] > 180

@@ -3,7 +3,13 @@ import sys
 import pytest
 import torch
 
-from reason_decode.mining import Document, Dropped, prefilter, reference, sentence_embedder
+from reason_decode.mining import (
+    Document,
+    Dropped,
+    prefilter,
+    reference_embedding,
+    sentence_embedder,
+)
 
 AXES = {"x": [1.0, 0.0], "y": [0.0, 5.0], "between": [3.0, 3.0], "zero": [0.0, 0.0]}
 AXES["nan"] = [float("nan"), 1.0]
@@ -18,14 +24,16 @@ def documents(*names: str) -> list[Document]:
 
 
 def test_the_reference_is_the_mean_of_directions_not_of_lengths():
-    assert reference(["x", "y"], embed, batch=1).tolist() == pytest.approx([0.5**0.5] * 2)
+    assert reference_embedding(["x", "y"], embed, batch_size=1).tolist() == pytest.approx(
+        [0.5**0.5] * 2
+    )
     with pytest.raises(ValueError, match="got 0 reference texts"):
-        reference([], embed)
+        reference_embedding([], embed)
 
 
 def test_the_nearest_set_counts_and_every_document_keeps_its_score():
-    sets = {"x": reference(["x"], embed), "y": reference(["y"], embed)}
-    found = list(prefilter(documents("x", "y", "between"), sets, embed, batch=2))
+    sets = {"x": reference_embedding(["x"], embed), "y": reference_embedding(["y"], embed)}
+    found = list(prefilter(documents("x", "y", "between"), sets, embed, batch_size=2))
     assert [x.similarity for x in found if isinstance(x, Document)] == pytest.approx(
         [1.0, 1.0, 0.5**0.5]
     )
@@ -41,7 +49,7 @@ def test_the_nearest_set_counts_and_every_document_keeps_its_score():
 def test_says_what_it_cannot_compare():
     with pytest.raises(ValueError, match="width 2 and references of width 3"):
         list(prefilter(documents("x"), {"r": torch.ones(3)}, embed))
-    with pytest.raises(ValueError, match="need one row a text"):
+    with pytest.raises(ValueError, match="need one row per text"):
         list(prefilter(documents("x"), {"r": torch.ones(2)}, lambda texts: [1.0]))
     with pytest.raises(ValueError, match="got 0 references"):
         prefilter(documents("x"), {}, embed)

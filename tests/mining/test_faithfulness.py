@@ -9,16 +9,16 @@ from reason_decode.mining import (
     Dropped,
     extract,
     faithful,
-    leak,
-    parse_marked,
-    through,
+    find_leak,
+    parse_annotated,
+    run_stages,
 )
 
 
 def gate(text: str, said: str, answer: str | None = None) -> AnnotatedDocument | Dropped:
     document = Document("1", "s", text, answer=answer)
     write = partial(extract, complete=lambda chats: (said for _ in chats))
-    (found,) = through([document], [write, faithful])
+    (found,) = run_stages([document], [write, faithful])
     return found
 
 
@@ -71,8 +71,8 @@ def test_a_text_that_is_another_is_set_aside():
     ],
 )
 def test_leaks(rationale, preceding, following, answer, kind):
-    assert leak(rationale, preceding, following, answer).startswith(kind)
-    assert bool(leak(rationale, preceding, following, answer)) == bool(kind)
+    assert find_leak(rationale, preceding, following, answer).startswith(kind)
+    assert bool(find_leak(rationale, preceding, following, answer)) == bool(kind)
 
 
 def test_a_rationale_that_leaks_goes_and_its_text_joins_the_piece_before():
@@ -86,8 +86,8 @@ def test_a_rationale_that_leaks_goes_and_its_text_joins_the_piece_before():
 
 
 def test_needs_the_document_and_sound_numbers():
-    marked, _ = parse_marked("1", "s", "a<BOT>r<EOT>b")
+    annotated, _ = parse_annotated("1", "s", "a<BOT>r<EOT>b")
     with pytest.raises(ValueError, match="without its `document`"):
-        list(faithful([marked]))
-    with pytest.raises(ValueError, match="similarity=2"):
-        faithful([], similarity=2)
+        list(faithful([annotated]))
+    with pytest.raises(ValueError, match="min_similarity=2"):
+        faithful([], min_similarity=2)
