@@ -109,10 +109,16 @@ class ResumableRun:
             with path.open("rb") as file:
                 lock(file, path)  # refuses to delete the journal of a running process
                 if path == output:
-                    for _ in read_rows(path, self.keys):
-                        pass  # refuses to delete a file that holds anything else
+                    self._check_rows(path, file.read(1))
                 path.unlink()
         self._remove_folder()
+
+    def _check_rows(self, path: Path, first: bytes) -> None:
+        """Raise ValueError if a file holds anything but rows of such a run."""
+        for _ in read_rows(path, self.keys):
+            pass
+        if first not in (b"", b"{"):  # a text without line end, which read_rows leaves out
+            raise ValueError(f"{path} is no result of this command; remove it yourself")
 
     def _refuse_foreign_files(self, output: Path) -> None:
         if (self.folder / "settings.json").exists():

@@ -23,10 +23,12 @@ a wrong answer.
 
 ## Labels without people
 
-`reason-decode label --data solutions.jsonl --out labelled.jsonl`, with `--model M` (from every step
-the model goes on eight times; a step is right if some of that comes out right) or with `--prm P` (a
-larger reward model says). The file that it writes is one that `train` reads; a run that was stopped
-goes on. An exact checker of your own is `label_by_checker`.
+`reason-decode label --input solutions.jsonl --output labelled.jsonl`, with `--model M` (rollouts: the
+model continues from every step eight times, and a step is right if any continuation comes out
+right) or with `--scorer S` (a larger reward model judges). `train` reads the file that it writes; a
+run that was interrupted resumes, and `--shard`, `--workers` and `--executor` divide it, as for
+`generate`. In Python these are `label_file`, `label_by_rollouts` and `label_by_scorer`;
+`label_by_checker` takes an exact checker of your own.
 
 ## Learn from wrong samples
 
@@ -86,6 +88,8 @@ from reason_decode.training.examples import (
     step_examples,
 )
 from reason_decode.training.grading import Counts, Graded, grade_samples, solution_examples
+from reason_decode.training.label_config import LabelConfig
+from reason_decode.training.label_run import LabelRun, label_file
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.labels import label_by_checker, label_by_scorer
 from reason_decode.training.nat import train_nat, train_negative
@@ -107,6 +111,8 @@ __all__ = [
     "Example",
     "Form",
     "Graded",
+    "LabelConfig",
+    "LabelRun",
     "LabelledSolution",
     "Method",
     "RationaleRow",
@@ -121,6 +127,7 @@ __all__ = [
     "label_by_checker",
     "label_by_rollouts",
     "label_by_scorer",
+    "label_file",
     "outcome_examples",
     "rationale_examples",
     "read_labelled",

@@ -172,12 +172,12 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
         "no list of texts, or an empty one",
     ),
     "labels by no number": (
-        ["label", "--prm", "tiny", "--threshold", "nan", "--out", "OUT", "--data"],
-        written("x", ROW), [], "need a finite threshold",
+        ["label", "--scorer", "tiny", "--threshold", "nan", "--output", "OUT", "--input"],
+        written("x", ROW), [], "got threshold=nan; need a finite number",
     ),
     "labels by two": (
-        ["label", "--prm", "tiny", "--model", "tiny", "--out", "OUT", "--data"],
-        written("x", ROW), [], "pass one of --prm P and --model M",
+        ["label", "--scorer", "tiny", "--model", "tiny", "--output", "OUT", "--input"],
+        written("x", ROW), [], "got scorer=tiny and model=tiny; give one",
     ),
     "a rate that is no number": (
         ["train", "prm", "--learning-rate", "nan", "--out", "OUT", "--data"],

@@ -38,6 +38,8 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
         rows = [{"input": x, "steps": steps, "target": "1", "mistake_index": 1} for x in SUMS]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
         given = ["--data", str(data), "--threshold", "0.5", "--batch-size", "1", "--json", out]
+        if command == "label":
+            given = ["--input", str(data), "--output", out, "--scorer", "tiny", "--batch-size", "1"]
     return [command, *given, *more]
 
 
@@ -73,14 +75,14 @@ def result(folder: Path) -> Any:
     return {name: x for name, x in json.loads(text).items() if name != "seconds"}
 
 
-@pytest.mark.parametrize("command", ["generate", "eval", "verify"])
+@pytest.mark.parametrize("command", ["generate", "eval", "verify", "label"])
 def test_killed_at_a_random_moment_it_ends_with_the_result_of_an_unbroken_run(
     command: str, tmp_path: Path
 ):
     folder = tmp_path / "killed"
     given, generator = argv(command, folder), random.Random()
     process = started(given)
-    name = "out" if command == "generate" else "out.run/part-1-of-1.jsonl"
+    name = "out" if command in ("generate", "label") else "out.run/part-1-of-1.jsonl"
     wait_for(process, folder / name, generator.randrange(1, 5))
     time.sleep(generator.random() / 50)
     process.send_signal(signal.SIGKILL)
@@ -92,7 +94,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_result_of_an_unbroken_run(
     assert main(given) == 0
     assert main(argv(command, tmp_path / "whole")) == 0
     assert result(folder) == result(tmp_path / "whole")
-    if command == "generate":
+    if command in ("generate", "label"):
         assert (folder / "out").read_bytes().startswith(whole)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every command that keeps what it has done: generate, eval, verify."""
+"""Laws of every command that resumes: generate, eval, verify, label."""
 
 import errno
 import gzip
@@ -15,10 +15,13 @@ from reason_decode.cli import main, solve, verify
 from reason_decode.io.journal import Journal
 from reason_decode.runs.settings import folder_fingerprint
 from reason_decode.scorers.checks import check_finite
+from reason_decode.training import label_run
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel, TableScorer
 
 COUNT = 10
-COMMANDS = ("generate", "eval", "verify")
+COMMANDS = ("generate", "eval", "verify", "label")
+# The commands whose output consists of the rows themselves.
+IN_PLACE = ("generate", "label")
 
 
 class Fault:
@@ -56,6 +59,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
     monkeypatch.setattr(solve, "make_strategy", lambda *_: Guided(draws))
     reader = Reader(lambda step: 0.1 if "wrong" in step else 0.9)
     monkeypatch.setattr(verify, "load_scorer", lambda name: reader)
+    monkeypatch.setattr(label_run, "load_scorer", lambda name: reader)
     return fault
 
 
@@ -74,6 +78,9 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
             for k in range(COUNT)
         ]
         given = ["--data", str(folder / "in"), "--threshold", "0.5", "--json", str(folder / "out")]
+        if command == "label":
+            given = ["--input", str(folder / "in"), "--output", str(folder / "out")]
+            given += ["--scorer", "tiny"]
     whole = json.dumps({"examples": rows})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "in").write_text(whole if command == "eval" else lines)
@@ -83,7 +90,7 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
 def result(command: str, folder: Path) -> Any:
     """What the output holds, without what a clock says."""
     text = (folder / "out").read_text()
-    if command == "generate":
+    if command in IN_PLACE:
         return text
     found = json.loads(text)
     found.pop("seconds", None)
@@ -142,8 +149,8 @@ def test_shards_together_come_to_the_result_of_the_whole(
         assert main(argv(command, tmp_path, "--shard", f"{index}/3")) == 0
     assert "shard 3/3: 10 of 10 are done" in capsys.readouterr().out
     assert len(fault.batches) == 4
-    if command != "verify":  # which asks its scorer what its prompts end with
-        monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(label_run, "load_scorer", lambda name: pytest.fail("loaded"))
     assert main(argv(command, tmp_path)) == 0
     assert result(command, tmp_path) == whole and len(fault.batches) == 4
     assert not list(tmp_path.glob("out.run/part-*"))
@@ -179,8 +186,9 @@ def test_an_item_whose_scores_are_no_numbers_is_set_aside_and_reported(
     assert "not done: 1 in all; the same command tries them again" in printed
     assert "got score nan for step 1 of candidate 2" in printed
     done = (tmp_path / "out").read_text()
-    if command == "generate":
-        assert "candidate 2" in (tmp_path / "out.rejected.jsonl").read_text()
+    if command in IN_PLACE:
+        if command == "generate":
+            assert "candidate 2" in (tmp_path / "out.rejected.jsonl").read_text()
         assert done.count("\n") == COUNT - 1
     else:
         found = json.loads(done)
@@ -250,7 +258,7 @@ def test_other_options_are_refused_until_the_run_is_begun_anew(
     assert not (tmp_path / "out.run" / "part-1-of-1.jsonl").exists()
 
 
-@pytest.mark.parametrize("broken", ["generate", "verify"])
+@pytest.mark.parametrize("broken", ["generate", "verify", "label"])
 def test_of_a_corrupt_shard_the_rows_before_the_damage_are_done_and_the_rest_is_reported(
     broken: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
