@@ -76,8 +76,9 @@ def label_file(
         >>> from reason_decode.training import LabelConfig, LabelledSolution, label_file
         >>> lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
         >>> solution = LabelledSolution("Make 24 from 2 3 4.\n", lines, (None, None))
+        >>> config = LabelConfig(scorer="tiny")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     label_file([solution], f"{folder}/labels.jsonl", LabelConfig(scorer="tiny")).labelled
+        ...     label_file([solution], f"{folder}/labels.jsonl", config).labelled
         1
     """
     options = options or RunOptions()
