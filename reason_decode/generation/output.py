@@ -9,12 +9,12 @@ from reason_decode.core.records import Cost, Trace
 
 @dataclass
 class ReasoningOutput(GenerateDecoderOnlyOutput):
-    r"""A ``GenerateDecoderOnlyOutput`` that also says how the sequences were chosen.
+    r"""A ``GenerateDecoderOnlyOutput`` with a trace of how each sequence was chosen, and the cost.
 
     Args:
         sequences: (b, t) int64, prompt included, padded on the right.
-        traces: one ``Trace`` a prompt.
-        cost: tokens spent on the whole batch.
+        traces: one ``Trace`` for each prompt.
+        cost: tokens through forward passes for the whole batch.
 
     Example:
         >>> from reason_decode import BestOfN, ReasoningOutput, tiny

@@ -10,28 +10,28 @@ from reason_decode.core.steps import StepSplitter
 
 @dataclass
 class StepBoundary:
-    """Tells, token by token, whether a row has just ended a step, or so many of them.
+    """A predicate on new tokens: true once they hold ``count`` whole steps.
 
-    Only tokens whose own text ends like the separator can end a step, so the text is decoded only
-    after those; what was learnt of a token is remembered.
+    Only a token whose text has the last character of the separator can end a step. The text of all
+    new tokens is decoded after such tokens only, and which tokens these are is cached.
 
     Args:
         tokenizer: decodes the sampled tokens.
-        splitter: says when a text has ended a step.
-        count: steps to wait for.
+        splitter: splits text into steps.
+        count: number of steps to wait for.
     """
 
     tokenizer: PreTrainedTokenizerBase
     splitter: StepSplitter
     count: int = 1
-    _suspects: dict[int, bool] = field(default_factory=dict)
+    _may_end: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, tokens: Sequence[int]) -> bool:
-        """Whether the tokens sampled since the last step hold ``count`` whole steps by now."""
+        """True if ``tokens``, sampled since the last boundary, hold ``count`` whole steps."""
         last = tokens[-1]
-        if last not in self._suspects:
-            self._suspects[last] = self.splitter.separator[-1] in self._text([last])
-        if not self._suspects[last]:
+        if last not in self._may_end:
+            self._may_end[last] = self.splitter.separator[-1] in self._text([last])
+        if not self._may_end[last]:
             return False
         return len(self.splitter.complete(self._text(tokens))) >= self.count
 

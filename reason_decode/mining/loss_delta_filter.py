@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import TAGS, Tags
-from reason_decode.generation.engine import supports_4d_mask
+from reason_decode.models.attention import supports_4d_mask
 from reason_decode.io.oom import Failed, by_halves
 from reason_decode.mining.branches import encode_branches, loss_deltas
 from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped

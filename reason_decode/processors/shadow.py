@@ -9,10 +9,10 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.generation.cache import (
     RowCache,
+    build_row_batch,
     check_branchable,
-    make_growing,
     new_cache,
-    read_rows,
+    preallocate_cache,
     stack_rows,
     take_row,
 )
@@ -58,7 +58,7 @@ class CachedSideModel:
             for new, old in zip(rows, self._rows, strict=True)
         ):
             self._catch_up(rows)
-        make_growing(self._cache)
+        preallocate_cache(self._cache)
         device = input_device(self.model)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         width = int(lengths.max())
@@ -81,9 +81,10 @@ class CachedSideModel:
         read = [past for _, past in found if past is not None]
         if any(map(len, new)):
             model: Any = self.model  # typed as if its base might be missing
-            _, cache, places = read_rows(model.base_model, model.config, read, new)
+            batch = build_row_batch(model.config, read, new)
+            model.base_model(**batch.inputs)
             self.tokens += sum(map(len, new))
-            read = [take_row(cache, r, place.start, place.stop) for r, place in enumerate(places)]
+            read = [take_row(batch.cache, r, x.start, x.stop) for r, x in enumerate(batch.spans)]
         config = self.model.config
         self._cache = stack_rows(read, config) if read else new_cache(config)
 

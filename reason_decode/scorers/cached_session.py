@@ -19,7 +19,7 @@ from reason_decode.generation.cache import (
     check_branchable,
     crop_row,
     new_cache,
-    read_rows,
+    build_row_batch,
     take_row,
 )
 from reason_decode.models.devices import input_device
@@ -200,12 +200,12 @@ class CachedSession(Session):
     def _forward(self, tasks: Sequence[_Task], keep_cache: bool) -> list[Read]:
         """One forward pass over what is new of each."""
         judge, device = self.judge, input_device(self.judge.model)
-        features, cache, places = read_rows(
-            judge.read,
+        rows = build_row_batch(
             judge.model.config,
             [task.past for task in tasks if task.past is not None],
             [torch.tensor(task.new, device=device) for task in tasks],
         )
+        features = judge.read(**rows.inputs)
         self.tokens_read += sum(len(task.new) for task in tasks)
         spans = [task.spans(features[k, : len(task.new)]) for k, task in enumerate(tasks)]
         every = [span for own in spans for span in own]
@@ -214,7 +214,7 @@ class CachedSession(Session):
         for k, (task, new) in enumerate(zip(tasks, scores.split([*map(len, spans)]), strict=True)):
             read = Read(task.steps, task.layout, torch.cat([task.scores, new]))
             if keep_cache:
-                row = take_row(cache, k, places[k].start, places[k].stop)
+                row = take_row(rows.cache, k, rows.spans[k].start, rows.spans[k].stop)
                 read = read._replace(cache=row, edge=features[k, len(task.new) - 1].clone())
             reads.append(read)
         return reads

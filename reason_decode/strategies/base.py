@@ -18,7 +18,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.records import Candidate, Cost, Trace
 from reason_decode.core.steps import StepSplitter
-from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.batch import Branch
+from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import ScoreSpace, Session, check_scorer_argument
@@ -103,13 +104,14 @@ def check_count(generation: Generation, n: int, most: int, what: str) -> None:
     """
     if n > 1 and not generation.config.do_sample:
         raise ValueError(
-            f"{generation.need} compares n={n} candidates, which greedy decoding makes all alike; "
-            "pass do_sample=True (and a temperature) to generate, or n=1"
+            f"{generation.strategy_name} compares n={n} candidates, which greedy decoding makes "
+            "all alike; pass do_sample=True (and a temperature) to generate, or n=1"
         )
-    if generation.copies > most:
+    if generation.num_return_sequences > most:
         raise ValueError(
-            f"got num_return_sequences={generation.copies}; {generation.need} returns at most "
-            f"{most} ({what}). Lower it, or raise {what.split(' ')[0]}"
+            f"got num_return_sequences={generation.num_return_sequences}; "
+            f"{generation.strategy_name} returns at most {most} ({what}). Lower it, or "
+            f"raise {what.split(' ')[0]}"
         )
 
 
@@ -159,7 +161,7 @@ def check_parts(strategy: "Strategy", **scorers: object) -> None:
 
 def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The prompts as text, without special tokens."""
-    rows = [generation.prompt_row(k) for k in range(len(generation.prompt_ids))]
+    rows = [generation.unpadded_prompt(k) for k in range(len(generation.prompt_ids))]
     return [decode(tokenizer, row) for row in rows]
 
 
@@ -213,13 +215,13 @@ def _sample_by_turns(
 ) -> list[list[Branch]]:
     """What was sampled of each prompt until it was enough or the budget was spent."""
     prompts = generation.prefill()
-    branches: list[list[Branch]] = [[] for _ in prompts.room]
+    branches: list[list[Branch]] = [[] for _ in prompts.remaining_tokens]
     budget = Budget(len(branches), max_tokens)
     going, asked = list(range(len(branches))), 0
     while going and asked < n:
         count = min(num_parallel(n), n - asked)
         asked += count
-        rows = generation.copied(prompts, going)
+        rows = generation.clone_rows(prompts, going)
         budget.ration(rows, going, count)
         flat = generation.sample(rows, count)
         over: set[int] = set()

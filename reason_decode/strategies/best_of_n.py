@@ -80,7 +80,7 @@ class BestOfN(Strategy):
         pool = sample_pool(
             generation, self.tokenizer, self.scorer.splitter, self.n, self.max_tokens
         )
-        traces, read = self.pick(pool, session, generation.copies)
+        traces, read = self.pick(pool, session, generation.num_return_sequences)
         sequences = pack(generation, pool.tokens, [trace.chosen for trace in traces])
         return sequences, traces, generation.cost + Cost(scorer=read)
 

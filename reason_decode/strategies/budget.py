@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from reason_decode.generation.engine import Branch, Rows
+from reason_decode.generation.batch import Branch, DecodeBatch
 
 
 class Budget:
@@ -21,11 +21,13 @@ class Budget:
         """Whether so many candidates can have a token each."""
         return self.left[prompt] >= candidates
 
-    def ration(self, rows: Rows, owners: Sequence[int], n: int = 1) -> None:
+    def ration(self, rows: DecodeBatch, owners: Sequence[int], n: int = 1) -> None:
         """Give each of n candidates of each row its share of what is left of the row's prompt."""
         if self.cap is not None:
             shares = [int(self.left[p]) // (n * owners.count(p)) for p in owners]
-            rows.room = [min(pair) for pair in zip(rows.room, shares, strict=True)]
+            rows.remaining_tokens = [
+                min(pair) for pair in zip(rows.remaining_tokens, shares, strict=True)
+            ]
 
     def spend(self, prompt: int, branches: Sequence[Branch]) -> None:
         """Take off what was sampled."""

@@ -20,7 +20,8 @@ from reason_decode.core.voting import (
     vote_weights,
     weighted_vote,
 )
-from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.batch import Branch
+from reason_decode.generation.engine import Generation
 from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import Scorer, Session
 from reason_decode.scorers.reduction import (

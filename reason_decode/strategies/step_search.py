@@ -9,7 +9,8 @@ from torch import LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Step, Trace
-from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.batch import Branch
+from reason_decode.generation.engine import Generation
 from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.models.tokenization import decode
 from reason_decode.scorers.base import Scorer, Session
@@ -126,13 +127,13 @@ def search(
     """What ``StepSearch`` does; ``explicit`` lets the generator read the session's rationales."""
     check_count(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
     state = _Search(strategy, generation, explicit)
-    while state.live and state.round < (strategy.max_steps or generation.budget):
+    while state.live and state.round < (strategy.max_steps or generation.max_new_tokens):
         state.advance()
     beams = [sorted(beam, key=lambda p: (not p.finished, -p.total)) for beam in state.beams]
-    beams = [_filled(beam, generation.copies) for beam in beams]
-    chosen = [tuple(range(generation.copies))] * len(beams)
+    beams = [_filled(beam, generation.num_return_sequences) for beam in beams]
+    chosen = [tuple(range(generation.num_return_sequences))] * len(beams)
     traces = [
-        Trace(prompt, generation.need, tuple(p.candidate() for p in beam), picks, rounds)
+        Trace(prompt, generation.strategy_name, tuple(p.candidate() for p in beam), picks, rounds)
         for prompt, beam, picks, rounds in zip(
             state.prompts, beams, chosen, map(tuple, state.rounds), strict=True
         )
@@ -164,7 +165,7 @@ class _Search:
         """Of each beam's trajectories, which step of the last round they end with, if any."""
         self.round = 0
         self.budget = Budget(len(self.prompts), strategy.max_tokens)
-        self.rows = generation.prefill(branch=True)
+        self.rows = generation.prefill(branchable=True)
         self.live: list[Place] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that go on, in the rows' order."""
         self.rationales: list[str | None] = []
@@ -177,7 +178,7 @@ class _Search:
         self.round += 1
         self._reason()
         self.budget.ration(self.rows, [p for p, _ in self.live], n)
-        sampled = self.generation.sample(self.rows, n, self.boundary, branch=True)
+        sampled = self.generation.sample(self.rows, n, self.boundary, branchable=True)
         groups = [
             self._distinct(self.beams[p][place], sampled[row * n : (row + 1) * n])
             for row, (p, place) in enumerate(self.live)
@@ -206,9 +207,9 @@ class _Search:
     def _branches(self) -> list[Branch]:
         """Where the live trajectories go on, each with all of its room."""
         paths = [self.beams[p][place] for p, place in self.live]
-        rooms = [self.generation.budget - len(path.tokens) for path in paths]
+        rooms = [self.generation.max_new_tokens - len(path.tokens) for path in paths]
         return [
-            replace(path.branch, room=room)
+            replace(path.branch, remaining_tokens=room)
             for path, room in zip(paths, rooms, strict=True)
             if path.branch is not None
         ]
@@ -255,8 +256,8 @@ class _Search:
         self.rationales = self.session.before_round()
         if self.explicit:
             told = [self._ids(text or "") for text in self.session.context_to_append()]
-            rows = self.generation.begun(self.rows) if self.round == 1 else self._branches()
-            self.rows = self.generation.resume(self.generation.tell(rows, told))
+            rows = self.generation.as_branches(self.rows) if self.round == 1 else self._branches()
+            self.rows = self.generation.resume(self.generation.append_context(rows, told))
 
     def _totals(self, scores: Sequence[Tensor]) -> Tensor:
         space = self.strategy.scorer.score_space

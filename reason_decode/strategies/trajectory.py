@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.records import Candidate
-from reason_decode.generation.engine import Branch
+from reason_decode.generation.batch import Branch
 
 
 @dataclass(frozen=True, eq=False)

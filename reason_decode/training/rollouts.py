@@ -10,7 +10,8 @@ from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.generation.cache import crop_row
-from reason_decode.generation.engine import Branch, Generation
+from reason_decode.generation.batch import Branch
+from reason_decode.generation.engine import Generation
 from reason_decode.models.tokenization import CachedTokenizer, decode
 from reason_decode.scorers.cached_session import EncodedSolution
 from reason_decode.training.examples import says
@@ -173,12 +174,12 @@ def _roll_out(
         kwargs,
     )
     with torch.no_grad():
-        begun = generation.begun(generation.prefill(branch=True))
+        begun = generation.as_branches(generation.prefill(branchable=True))
         steps = [
-            torch.tensor(layout.ids[len(generation.prompt_row(p)) :], device=input_ids.device)
+            torch.tensor(layout.ids[len(generation.unpadded_prompt(p)) :], device=input_ids.device)
             for p, layout in enumerate(layouts)
         ]
-        whole = generation.tell(begun, steps)
+        whole = generation.append_context(begun, steps)
         places = [
             _cut(branch, end + 1, room)
             for branch, layout in zip(whole, layouts, strict=True)
@@ -198,7 +199,7 @@ def _cut(branch: Branch, length: int, room: int) -> Branch:
         ids=branch.ids[:length],
         cache=crop_row(branch.cache, length - 1),
         position=branch.position - back,
-        room=room,
+        remaining_tokens=room,
     )
 
 

@@ -5,9 +5,9 @@ from transformers.cache_utils import DynamicCache
 
 from reason_decode.generation.cache import (
     check_branchable,
-    keep_history,
-    make_growing,
     new_cache,
+    preallocate_cache,
+    retain_sliding_window_history,
     stack_rows,
     take_row,
 )
@@ -47,7 +47,7 @@ def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCaus
     ids = torch.randint(3, 64, (4, 5))
     for cache in (plain, growing):
         tiny_llama(ids, past_key_values=cache)
-    make_growing(growing)
+    preallocate_cache(growing)
     for k in range(60):
         count = 4 if k <= 10 else 2 if k <= 20 else 6
         token = torch.randint(3, 64, (count, 1))
@@ -75,7 +75,7 @@ def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) 
     sliding = tiny_llama.config.__class__.from_dict({**tiny_llama.config.to_dict(), **windows})
     lost = DynamicCache(config=sliding)
     LlamaForCausalLM(sliding)(torch.tensor([[5, 6, 7, 8, 9]]), past_key_values=lost)
-    keep_history(lost)
+    retain_sliding_window_history(lost)
     with pytest.raises(ValueError, match="DynamicSlidingWindowLayer"):
         check_branchable(lost, "StepSearch")
     check_branchable(new_cache(sliding), "StepSearch")

@@ -11,10 +11,10 @@ from transformers import LlamaForCausalLM
 
 from reason_decode.generation.cache import (
     RowCache,
+    build_row_batch,
     crop_row,
-    make_growing,
     new_cache,
-    read_rows,
+    preallocate_cache,
     take_row,
 )
 
@@ -47,10 +47,11 @@ def test_rows_that_are_branched_cropped_and_read_on_are_as_if_read_at_once(
     def read(places: list[int], new: list[list[int]]) -> None:
         tensors = [torch.tensor(ids) for ids in new]
         pasts = [rows[k][1] for k in places]
-        out, cache, spans = read_rows(tiny_llama, tiny_llama.config, pasts, tensors)
+        batch = build_row_batch(tiny_llama.config, pasts, tensors)
+        out = tiny_llama(**batch.inputs)
         before = [rows[k][0] for k in places] or [[] for _ in new]
         for j, ids in enumerate(new):
-            held = take_row(cache, j, spans[j].start, spans[j].stop)
+            held = take_row(batch.cache, j, batch.spans[j].start, batch.spans[j].stop)
             whole = before[j] + ids
             torch.testing.assert_close(
                 out.logits[j, len(ids) - 1], alone(tiny_llama, whole), atol=1e-4, rtol=1e-4
@@ -94,7 +95,7 @@ def test_a_batch_with_spare_room_is_as_one_without(
     ids = torch.tensor([prompt])
     tiny_llama(ids, past_key_values=cache)
     for act, how in steps:
-        make_growing(cache)
+        preallocate_cache(cache)
         if act == "grow":
             column = (how + torch.arange(len(ids))).clamp(max=63)[:, None]
             ids = torch.cat([ids, column], dim=1)

@@ -1,0 +1,180 @@
+"""The token-by-token sampling loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.generation.stopping_criteria import MaxTimeCriteria
+
+from reason_decode.generation.batch import Branch, DecodeBatch, select_rows
+from reason_decode.generation.cache import take_row
+from reason_decode.generation.validation import check_logits
+
+__all__ = ["Boundary", "Decoder", "sample_branches"]
+
+Boundary = Callable[[Sequence[int]], bool]
+"""Given the new tokens of a row, true if sampling should pause after them."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How ``sample_branches`` gets from one token to the next.
+
+    Args:
+        strategy_name: the strategy's class name, for error messages.
+        processors: the call's logits processors: ids (r, t) and logits (r, v) to scores (r, v).
+        criteria: its stopping criteria, without the maximum length.
+        do_sample: draw tokens from the softmax of the scores; else take the best-scored one.
+        pad_token_id: fills rows that have ended.
+        forward: reads the last id of each row: ids (r, t) and model kwargs to logits (r, v) and
+            updated model kwargs.
+    """
+
+    strategy_name: str
+    processors: Callable[[Tensor, Tensor], Tensor]
+    criteria: Sequence[Callable[[Tensor, None], Tensor]]
+    do_sample: bool
+    pad_token_id: int
+    forward: Callable[[Tensor, dict[str, Any]], tuple[Tensor, dict[str, Any]]]
+
+
+def sample_branches(
+    decoder: Decoder, batch: DecodeBatch, boundary: Boundary | None, branchable: bool
+) -> list[Branch]:
+    """Continue each row until a stopping criterion, its token budget or a boundary ends it.
+
+    Args:
+        decoder: see ``Decoder``.
+        batch: the rows, with logits; used up by the call.
+        boundary: see ``Boundary``.
+        branchable: keep the ids and the cache of the branches, so that they can be continued.
+
+    Returns:
+        One branch a row, in order.
+    """
+    return _SamplingLoop(decoder, batch, boundary, branchable).run()
+
+
+class _SamplingLoop:
+    """State of ``sample_branches``.
+
+    Two numberings of the rows run side by side. ``ids``, ``tokens`` and ``branches`` have an entry
+    for every row from beginning to end. ``logits``, ``model_kwargs`` and the cache in it only have
+    the live rows, ``live[k]`` being the row of their k-th entry, so that a row which has ended
+    costs no further forward pass.
+
+    Logits processors, stopping criteria and the random draw see all rows, with padding behind those
+    that have ended, exactly as in transformers' own loop: a call draws the same random numbers here
+    as there, and whether one row ends early does not change what another one gets.
+    """
+
+    def __init__(
+        self, decoder: Decoder, batch: DecodeBatch, boundary: Boundary | None, branchable: bool
+    ) -> None:
+        assert batch.logits is not None
+        self.decoder, self.boundary, self.branchable = decoder, boundary, branchable
+        self.ids, self.model_kwargs, self.logits = batch.ids, batch.model_kwargs, batch.logits
+        self.remaining_tokens = batch.remaining_tokens
+        self.prompt_width = batch.ids.shape[1]
+        count = len(batch.ids)
+        mask = batch.model_kwargs.get("attention_mask")
+        self.padding = [0] * count if mask is None else (mask == 0).sum(1).tolist()
+        self.live = list(range(count))
+        self.tokens: list[list[int]] = [[] for _ in range(count)]
+        self.branches: list[Branch | None] = [None] * count
+
+    def run(self) -> list[Branch]:
+        while True:
+            self._append(self._next_tokens())
+            self._remove_finished()
+            if not self.live:
+                return [branch for branch in self.branches if branch is not None]
+            self.logits, self.model_kwargs = self.decoder.forward(
+                self.ids[self.live], self.model_kwargs
+            )
+
+    def _next_tokens(self) -> Tensor:
+        """The next token of every row, (r,) int64; without meaning for rows that have ended."""
+        logits = self.logits
+        if len(self.live) < len(self.ids):
+            logits = logits.new_zeros(len(self.ids), logits.shape[-1])
+            logits[self.live] = self.logits
+        scores = self.decoder.processors(self.ids, logits)
+        if len(self.live) < len(self.ids):
+            # A processor may rule out every token of an ended row, which cannot be drawn from.
+            ended = [row for row in range(len(self.ids)) if self.branches[row] is not None]
+            scores[ended] = 0.0
+        name, generated = self.decoder.strategy_name, len(self.tokens[self.live[0]])
+        if not self.decoder.do_sample:
+            best = scores.argmax(dim=-1)
+            check_logits(name, scores.gather(1, best[:, None])[:, 0], generated)
+            return best
+        probabilities = scores.softmax(dim=-1)
+        # One NaN or infinite score makes every probability of its row NaN, so one is checked.
+        check_logits(name, probabilities[:, 0], generated)
+        return torch.multinomial(probabilities, num_samples=1).squeeze(1)
+
+    def _append(self, tokens: Tensor) -> None:
+        column = torch.full_like(tokens, self.decoder.pad_token_id)
+        column[self.live] = tokens[self.live]
+        self.ids = torch.cat([self.ids, column[:, None]], dim=1)
+        for row, token in zip(self.live, column[self.live].tolist(), strict=True):
+            self.tokens[row].append(token)
+
+    def _remove_finished(self) -> None:
+        """Turn the rows that end with this token into branches; keep the cache of the others."""
+        finished, timed_out = self._check_criteria()
+        going: list[int] = []
+        ended: list[tuple[int, int, bool, int]] = []
+        for place, row in enumerate(self.live):
+            remaining = self.remaining_tokens[row] - len(self.tokens[row])
+            stopped = finished[row] or timed_out or remaining <= 0
+            if stopped or (self.boundary is not None and self.boundary(self.tokens[row])):
+                ended.append((place, row, stopped, remaining))
+            else:
+                going.append(place)
+        # A branch's cache may be a view of the batch's cache or a copy. A view keeps the whole
+        # batch in memory. If few rows end, they are copied, so that the batch can be freed. If most
+        # end, views of it take hardly more memory than copies would, and cost no time.
+        copy = len(going) > len(ended)
+        for place, row, stopped, remaining in ended:
+            self.branches[row] = self._branch(place, row, finished[row], stopped, remaining, copy)
+        if going and len(going) < len(self.live):
+            index = torch.tensor(going, device=self.ids.device)
+            self.model_kwargs["past_key_values"].batch_select_indices(index)
+            self.model_kwargs = {
+                name: select_rows(x, index, len(self.live)) for name, x in self.model_kwargs.items()
+            }
+        self.live = [self.live[place] for place in going]
+
+    def _check_criteria(self) -> tuple[list[bool], bool]:
+        """For each row whether a criterion has finished it; and whether the time is up."""
+        finished = torch.zeros(len(self.ids), dtype=torch.bool, device=self.ids.device)
+        timed_out = False
+        for criterion in self.decoder.criteria:
+            fired = torch.as_tensor(criterion(self.ids, None), device=self.ids.device)
+            if isinstance(criterion, MaxTimeCriteria):
+                timed_out = timed_out or bool(fired.all())
+            else:
+                finished |= fired
+        return finished.tolist(), timed_out
+
+    def _branch(
+        self, place: int, row: int, finished: bool, stopped: bool, remaining: int, copy: bool
+    ) -> Branch:
+        tokens = self.ids[row, self.prompt_width :]
+        if stopped or not self.branchable:
+            return Branch(tokens, finished, stopped, remaining)
+        padding = self.padding[row]
+        positions = self.model_kwargs.get("position_ids")
+        return Branch(
+            tokens,
+            finished,
+            stopped,
+            remaining,
+            ids=self.ids[row, padding:],
+            cache=take_row(self.model_kwargs["past_key_values"], place, padding, copy=copy),
+            position=0 if positions is None else int(positions[place, -1]),
+        )
