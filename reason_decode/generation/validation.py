@@ -126,8 +126,8 @@ def _check_ids(strategy_name: str, model: PreTrainedModel, input_ids: Tensor) ->
     if least < 0 or (vocabulary is not None and most >= vocabulary):
         raise ValueError(
             f"{strategy_name} got the token ids {least} to {most} in input_ids; "
-            f"{type(model).__name__} has {vocabulary} tokens, from 0: tokenize with the model's own "
-            "tokenizer"
+            f"{type(model).__name__} has {vocabulary} tokens, from 0: tokenize with the model's "
+            "own tokenizer"
         )
 
 
@@ -162,8 +162,8 @@ def _check_length(
         width = input_ids.shape[1]
         raise ValueError(
             f"{strategy_name} was asked for up to {int(config.max_length) - width} tokens after "
-            f"{width}; {type(model).__name__} has a table of {positions} positions and fails beyond "
-            f"it: pass max_new_tokens of at most {max(positions - width, 0)}, or shorter prompts"
+            f"{width}; {type(model).__name__} has a table of {positions} positions alone: pass "
+            f"max_new_tokens of at most {max(positions - width, 0)}, or shorter prompts"
         )
 
 
