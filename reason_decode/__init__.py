@@ -28,7 +28,6 @@ The guides are the first pages of the rooms:
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,10 +51,7 @@ if TYPE_CHECKING:
     )
     from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 
-try:
-    __version__ = version("reason-decode")
-except PackageNotFoundError:  # a checkout on the path that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "BestOfN",
@@ -112,7 +108,19 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    # Imported here: importlib.metadata takes longer to import than everything above.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("reason-decode")
+    except PackageNotFoundError:  # a checkout on the path that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

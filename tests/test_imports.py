@@ -170,6 +170,22 @@ def test_importing_the_library_loads_no_optional_package():
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
+def test_core_and_io_need_neither_torch_nor_transformers():
+    modules = [
+        f"reason_decode.{room(path)}.{path.stem}"
+        for path in FILES
+        if room(path) in GROUND and path.stem != "__init__"
+    ]
+    code = (
+        f"import sys, {', '.join(modules)}\n"
+        "print(reason_decode.__version__, *({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (done.returncode, len(done.stdout.split())) == (0, 1), done.stdout + done.stderr
+
+
 def test_no_file_is_longer_than_500_lines():
     folders = (PACKAGE, ROOT / "kernels", ROOT / "tests", ROOT / "benchmarks")
     files = [path for folder in folders for path in folder.rglob("*.py")]

@@ -8,7 +8,7 @@ import torch
 
 from reason_decode.cli.options import GUIDED, add_decoding, check_decoding, make_strategy
 from reason_decode.evaluation.complete import Completions, complete
-from reason_decode.io.console import painted, printable
+from reason_decode.io.console import in_colour, printable
 from reason_decode.models.loading import load_model
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import BestOfN
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
     model, tokenizer = load_model(args.model)
     plain = BestOfN(load_scorer(args.prm), tokenizer=tokenizer, n=1)
     guided = make_strategy(args, tokenizer, task.state_key)
-    print(painted(printable(item.prompt.strip()), "bold"))
+    print(in_colour(printable(item.prompt.strip()), "bold"))
     for title, strategy, temperature in (
         ("greedy", plain, 0.0),
         (f"{args.strategy}, n={args.n}", guided, args.temperature),
@@ -92,20 +92,20 @@ def _solution(done: Completions) -> list[str]:
 
 def _score(score: float | None) -> str:
     if score is None:
-        return painted("   -", "dim")
+        return in_colour("   -", "dim")
     colour = "green" if score >= 0.8 else "yellow" if score >= 0.5 else "red"
-    return painted(f"{score:.2f}", colour)
+    return in_colour(f"{score:.2f}", colour)
 
 
 def _verdict(done: Completions, task: Task, item: Item) -> str:
     assert done.traces is not None
     right = task.grade(item, done.texts[0])
     cost = done.cost
-    verdict = painted("right", "green") if right else painted("wrong", "red")
+    verdict = in_colour("right", "green") if right else in_colour("wrong", "red")
     votes = done.traces[0].votes
     voted = f"; votes: {', '.join(f'{printable(a)}: {w:g}' for a, w in votes.items())}"
     spent = (
         f"{cost.prefill} prompt tokens read, {cost.sampled} sampled, "
         f"{cost.scorer} read by the scorer"
     )
-    return f"  {verdict}{voted if votes else ''}\n  {painted(spent, 'dim')}"
+    return f"  {verdict}{voted if votes else ''}\n  {in_colour(spent, 'dim')}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.core.records import Trace
-from reason_decode.io.console import painted, printable, table
+from reason_decode.io.console import in_colour, printable, table
 from reason_decode.io.jsonl import Reject, check_writable, write_text
 from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
 
@@ -89,8 +89,11 @@ def _text(one: Shown) -> str:
     """A trace for the terminal: the prompt, the tree, the votes."""
     trace = one.trace
     head = printable(f"{one.id}  {trace.strategy}" if one.id is not None else trace.strategy)
-    right = {True: painted("right", "green"), False: painted("wrong", "red"), None: ""}
-    lines = [f"{painted(head, 'bold')}  {right[one.correct]}".rstrip(), f"  {_line(trace.prompt)}"]
+    right = {True: in_colour("right", "green"), False: in_colour("wrong", "red"), None: ""}
+    lines = [
+        f"{in_colour(head, 'bold')}  {right[one.correct]}".rstrip(),
+        f"  {_line(trace.prompt)}",
+    ]
     lines += _branches(tree(trace))
     if trace.votes:
         lines += ["", *_votes(trace)]
@@ -125,8 +128,8 @@ def _node(node: Node) -> str:
     text = node.text.strip().rpartition("\n")[2] if node.depth == 0 else node.text
     marks = {"chosen": "*", "kept": "", "part": "", "dropped": "dropped"}
     mark = ", ".join(filter(None, (marks[node.state], node.why)))
-    said = f"{painted(score, 'green') if node.state == 'chosen' else score}  {_line(text)}"
-    return said + (painted(f"  [{mark}]", "dim") if mark else "")
+    said = f"{in_colour(score, 'green') if node.state == 'chosen' else score}  {_line(text)}"
+    return said + (in_colour(f"  [{mark}]", "dim") if mark else "")
 
 
 def _votes(trace: Trace) -> list[str]:

@@ -1,37 +1,47 @@
-"""What commands print: tables, colours, model text that cannot steer the terminal."""
+"""Text for the terminal: tables, colours, and model text made safe to print."""
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["coloured", "painted", "percent", "printable", "table"]
+__all__ = ["colour_enabled", "in_colour", "percent", "printable", "table"]
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
-def coloured() -> bool:
-    """Whether stdout is a terminal whose user has not set ``NO_COLOR`` (https://no-color.org)."""
+def colour_enabled() -> bool:
+    """True if standard output is a terminal and ``NO_COLOR`` is unset (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def painted(text: str, colour: str) -> str:
-    """The text in a colour, or as it is where there are none."""
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if coloured() else text
+def in_colour(text: str, colour: str) -> str:
+    """The text in a colour or style, or unchanged if colours are not enabled.
+
+    Args:
+        text: any text.
+        colour: ``red``, ``green``, ``yellow``, ``bold`` or ``dim``.
+    """
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colour_enabled() else text
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped: a model may write any, terminals obey some."""
+    """The text with control characters escaped, so that model output cannot steer a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def percent(share: float | None) -> str:
-    """``0.125`` -> ``12.5 %``; a dash where there is no share."""
+    """A share as a percentage: ``0.125`` -> ``12.5 %``; ``-`` for ``None``."""
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the same keys as aligned columns under a header; numbers stand on the right."""
+    """Rows as aligned columns under a header line.
+
+    Args:
+        rows: at least one mapping from column names to cells, all with the same keys. A column is
+            aligned left if its first cell is text that begins with a letter, else right.
+    """
     header = list(rows[0])
     cells = [header, *([str(row[name]) for name in header] for row in rows)]
     widths = [max(len(line[k]) for line in cells) for k in range(len(header))]

@@ -1,4 +1,4 @@
-"""JSON Lines with rows that may be malformed, and files that are written whole or not at all."""
+"""JSON Lines files that may have malformed rows, and files that are written atomically."""
 
 import gzip
 import json
@@ -15,9 +15,9 @@ from typing import Any
 __all__ = [
     "ReadReport",
     "Reject",
+    "atomic_write",
     "check_writable",
     "read_jsonl",
-    "replacing",
     "stream_rows",
     "write_json",
     "write_rows",
@@ -25,19 +25,19 @@ __all__ = [
 ]
 
 MAX_REJECTS = 1_000
-MAX_LINE = 2**26
-"""Bytes of a line. What is longer is no row but a device, another kind of file, or a gzip bomb, and
-what is behind it is not looked for."""
+MAX_LINE_BYTES = 2**26
+"""Longest line that is read. A longer one means a device, a binary file or a gzip bomb, and reading
+stops there."""
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that was set aside.
+    """A malformed row, which a reader sets aside.
 
     Args:
-        row: its line in the file, from 1; in a JSON document its position in the list, from 1.
-        reason: what is wrong with it.
-        file: name of the file, where several are read into one report.
+        row: line number in the file, from 1; in a JSON document, the position in its list, from 1.
+        reason: description of the fault.
+        file: name of the file, if several are read into one report.
     """
 
     row: int
@@ -116,15 +116,16 @@ class ReadReport:
 
 
 def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
-    r"""The objects of a JSON Lines file with their line numbers, and what holds none, in order.
+    r"""The objects of a JSON Lines file with their line numbers, and a ``Reject`` for other lines.
 
-    No more than one line is in memory. A file called ``.json`` that begins with ``[`` is one
-    document instead, read whole: the form in which small benchmarks are published.
+    One line at a time is held in memory. A file named ``*.json`` that begins with ``[`` is read
+    whole as one JSON list instead, a form in which small benchmarks are published.
 
     Args:
-        path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
-            the lines before the break; one with bad bytes in it also those, if any, that they seem
-            to hold until the fault shows. A line of more than 64 MiB ends the reading too.
+        path: UTF-8 text, gzip-compressed if the name ends in ``.gz``. Of a truncated gzip file the
+            lines before the break are read. Corrupt bytes in it may decompress to lines of noise,
+            which are returned as well, before the fault shows. A line of more than 64 MiB ends the
+            reading.
 
     Raises:
         OSError: the file cannot be read.
@@ -147,9 +148,10 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                 if document:
                     yield from _elements(file.read())
                     return
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
-                if len(line) > MAX_LINE:
-                    yield Reject(number, f"a line of more than {MAX_LINE} bytes")
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
+            for number, line in enumerate(lines, start=1):
+                if len(line) > MAX_LINE_BYTES:
+                    yield Reject(number, f"a line of more than {MAX_LINE_BYTES} bytes")
                     return
                 yield _row(number, line)
         except EOFError as error:
@@ -186,11 +188,11 @@ def _object(number: int, row: Any) -> tuple[int, dict[str, Any]] | Reject:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as JSON Lines, as they come; the file appears only once it is whole.
+    """Write rows as JSON Lines while they are produced; the file appears once it is complete.
 
     Args:
-        path: see ``replacing``.
-        rows: any number.
+        path: the file; one that exists is replaced.
+        rows: any number of mappings that JSON can represent.
 
     Raises:
         OSError: the file cannot be written.
@@ -202,13 +204,16 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         ...     list(stream_rows(Path(folder, "rows.jsonl")))
         [(1, {'a': 1})]
     """
-    with replacing(path) as name, name.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as name, name.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file, the whole of it or nothing: see ``replacing``.
+    """Write a text file atomically: the whole of it, or nothing.
+
+    Raises:
+        OSError: the file cannot be written.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -216,20 +221,23 @@ def write_text(path: str | Path, text: str) -> None:
         ...     Path(folder, "note").read_text()
         'all'
     """
-    with replacing(path) as name:
+    with atomic_write(path) as name:
         name.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A name beside a file to write to, which takes the file's place if all goes well.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the folder of a file, moved to that file unless an error is raised.
+
+    Args:
+        path: the file to write; one that exists is replaced.
 
     Raises:
-        OSError: it cannot be written; the file that was there before is left as it was.
+        OSError: it cannot be written; a file that was there before is left unchanged.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(Path(folder, "note")) as name:
+        ...     with atomic_write(Path(folder, "note")) as name:
         ...         written = name.write_text("all")
         ...     [path.name for path in Path(folder).iterdir()]
         ['note']
@@ -240,7 +248,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     name = Path(made)
     try:
         yield name
-        # mkstemp keeps others from reading; a result is as readable as any file written here.
+        # mkstemp creates files that only their owner can read; use the permissions of a new file.
         mask = os.umask(0)
         os.umask(mask)
         name.chmod(0o666 & ~mask)
@@ -254,11 +262,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:
-    r"""The objects of a JSON Lines file with their line numbers, and the lines that hold none.
+    r"""All objects of a JSON Lines file with their line numbers, and all lines that hold none.
 
     Args:
-        path: UTF-8 text, gzipped where the name ends in ``.gz``. A gzip file that ends early gives
-            the lines before the break.
+        path: UTF-8 text, gzip-compressed if the name ends in ``.gz``; see ``stream_rows``.
 
     Raises:
         OSError: the file cannot be read.
@@ -281,10 +288,10 @@ def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write data as indented JSON, the whole file or nothing; see ``write_text``.
+    """Write data as indented JSON, atomically: the whole file, or nothing.
 
     Raises:
-        ValueError: the data hold NaN or infinity, which JSON has no word for.
+        ValueError: the data hold NaN or infinity, which JSON cannot represent.
         OSError: the file cannot be written.
 
     Example:
@@ -325,8 +332,10 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     if path.is_dir():
         raise ValueError(f"got the folder {path} as an output file; name a file in it")
     if path.exists() and not path.is_file():
-        # A rename would put a file in the device's place.
-        raise ValueError(f"got {path} as an output file, which is a device or a pipe; name a file")
+        # Moving the finished file there would replace the device.
+        raise ValueError(
+            f"got {path} as an output file, which is a device or a pipe; name a regular file"
+        )
     if not path.parent.is_dir():
         raise ValueError(
             f"cannot write {path}: the folder {path.parent} does not exist; mkdir -p {path.parent}"

@@ -1,84 +1,102 @@
-"""What to do where memory runs out: less at a time."""
+"""Retry a batch in halves when memory runs out."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-import torch
-
-__all__ = ["Failed", "attempt", "by_halves", "halves"]
+__all__ = ["BatchFailure", "run_in_halves", "split_in_half", "try_batch"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# What torch calls a lack of memory outside of torch.OutOfMemoryError.
-WORDS = (
+
+# RuntimeErrors that mean a lack of memory although they are no torch.OutOfMemoryError.
+_OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 
 
-class Failed(NamedTuple):
-    """Why a batch could not be done: a line; and whether for a lack of memory."""
+class BatchFailure(NamedTuple):
+    """The error of a batch.
+
+    Attributes:
+        reason: the first line of the error message.
+        out_of_memory: true if memory ran out.
+    """
 
     reason: str
-    memory: bool
+    out_of_memory: bool
 
 
-def attempt(
-    do: Callable[[Sequence[Item]], Result],
+def try_batch(
+    run: Callable[[Sequence[Item]], Result],
     batch: Sequence[Item],
-    bad: Callable[[Exception], bool] = lambda error: False,
-) -> tuple[list[Result], Failed | None]:
-    """``([do(batch)], None)``, or ``([], why)`` where memory ran out or an error is ``bad``.
+    is_item_error: Callable[[Exception], bool] = lambda error: False,
+) -> tuple[list[Result], BatchFailure | None]:
+    """``([run(batch)], None)``, or ``([], failure)`` if memory ran out or an item cannot be done.
 
-    When it returns nothing holds on to what the attempt has allocated. Other errors are raised.
+    All memory that a failed attempt has allocated is free again when this returns.
+
+    Args:
+        run: the work to be done on a batch.
+        batch: at least one item.
+        is_item_error: given an error of ``run``, true if it is about an item of the batch; other
+            errors are raised.
     """
     try:
-        return [do(batch)], None
+        return [run(batch)], None
     except (RuntimeError, ValueError, MemoryError) as error:
-        memory = _lacking(error)
-        if not memory and not bad(error):
+        out_of_memory = _is_out_of_memory(error)
+        if not out_of_memory and not is_item_error(error):
             raise
-        said = str(error).partition("\n")[0] or type(error).__name__
-    # Behind the handler, for until there the error's frames hold on to the batch's tensors.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+    # After the handler: until then the error's traceback keeps the batch's tensors alive.
     gc.collect()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return [], Failed(f"out of memory: {said}" if memory else said, memory)
+    prefix = "out of memory: " if out_of_memory else ""
+    return [], BatchFailure(prefix + reason, out_of_memory)
 
 
-def halves(batch: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    """The first half, which is the larger one, and the second."""
+def split_in_half(batch: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """The first half of a batch, which has the middle item if the length is odd, and the second."""
     half = (len(batch) + 1) // 2
     return batch[:half], batch[half:]
 
 
-def by_halves(
-    do: Callable[[Sequence[Item]], Result], batch: Sequence[Item]
-) -> Iterator[tuple[Sequence[Item], Result | Failed]]:
-    """``do`` of a batch, or of its halves where memory runs out, and so on, in order.
+def run_in_halves(
+    run: Callable[[Sequence[Item]], Result], batch: Sequence[Item]
+) -> Iterator[tuple[Sequence[Item], Result | BatchFailure]]:
+    """``run`` of a batch, or of its halves if memory runs out, and so on, in order.
 
     Args:
-        do: of at least one item.
+        run: the work to be done on at least one item.
         batch: at least one item.
 
     Yields:
-        A part of the batch, and its result; of an item for which alone there is no memory, why.
+        A part of the batch and its result, or a single item and the failure if memory does not
+        suffice for it alone.
     """
     waiting = [batch]
     while waiting:
         part = waiting.pop()
-        made, failed = attempt(do, part)
-        if failed is None:
-            yield part, made[0]
+        results, failure = try_batch(run, part)
+        if failure is None:
+            yield part, results[0]
         elif len(part) == 1:
-            yield part, failed
+            yield part, failure
         else:
-            waiting += halves(part)[::-1]
+            waiting += split_in_half(part)[::-1]
 
 
-def _lacking(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+def _is_out_of_memory(error: Exception) -> bool:
+    # Where torch was never imported, no error can be one of its kind: io does without torch.
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    ):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in WORDS)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.io.oom import Failed, by_halves
+from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.io.openai_client import Messages, RequestFailed
 from reason_decode.models.devices import input_device
 
@@ -82,8 +82,8 @@ class ChatModel:
 
     def _answers(self, rows: list[list[int]]) -> Iterator[str | RequestFailed]:
         """One answer per row; a batch that runs out of memory is split in halves."""
-        for _, found in by_halves(self._generate, rows) if rows else ():
-            if isinstance(found, Failed):
+        for _, found in run_in_halves(self._generate, rows) if rows else ():
+            if isinstance(found, BatchFailure):
                 yield RequestFailed(found.reason, retryable=True)
             else:
                 yield from found

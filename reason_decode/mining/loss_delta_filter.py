@@ -9,11 +9,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import TAGS, Tags
-from reason_decode.models.attention import supports_4d_mask
-from reason_decode.io.oom import Failed, by_halves
+from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.mining.branches import encode_branches, loss_deltas
 from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.results import MiningResult, Record
+from reason_decode.models.attention import supports_4d_mask
 from reason_decode.models.positions import max_positions
 
 __all__ = ["ScoredRationale", "filter_rationales", "score_rationales"]
@@ -175,8 +175,8 @@ def filter_rationales(
 
     waiting = iter(documents)
     while batch := list(islice(waiting, batch_size)):
-        for part, found in by_halves(filter_batch, batch):
-            if isinstance(found, Failed):
+        for part, found in run_in_halves(filter_batch, batch):
+            if isinstance(found, BatchFailure):
                 yield Dropped(_document(part[0]), "filter", found.reason, retryable=True)
             else:
                 yield from found

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from reason_decode.io.jsonl import replacing
+from reason_decode.io.jsonl import atomic_write
 from reason_decode.mining.journal import read_journal
 from reason_decode.mining.report import MiningReport
 
@@ -119,13 +119,13 @@ class _ParquetWriter:
 
 @contextmanager
 def _jsonl(path: Path) -> Iterator[_JsonLinesWriter]:
-    with replacing(path) as name, name.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as name, name.open("w", encoding="utf-8") as file:
         yield _JsonLinesWriter(file)
 
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[_ParquetWriter]:
-    with replacing(path) as name:
+    with atomic_write(path) as name:
         writer = _ParquetWriter(name)
         try:
             yield writer

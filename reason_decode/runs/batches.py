@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from reason_decode.core.errors import ItemError, ScoringError
 from reason_decode.io.console import printable
-from reason_decode.io.oom import attempt, halves
+from reason_decode.io.oom import split_in_half, try_batch
 from reason_decode.runs.options import SINGLE_SHARD, Shard
 
 __all__ = ["Batches", "FailedItem", "print_failures"]
@@ -84,12 +84,12 @@ class Batches(Generic[Result]):
                 new = sum(index not in self.done for index in batch)
                 if not new:
                     continue
-                made, failed = attempt(self.run, batch, _is_of_an_item)
+                made, failed = try_batch(self.run, batch, _is_of_an_item)
                 if failed is None:
                     yield batch, made[0]
                 elif len(batch) > 1:
-                    self.halved += failed.memory
-                    waiting += halves(batch)[::-1]
+                    self.halved += failed.out_of_memory
+                    waiting += split_in_half(batch)[::-1]
                     continue
                 else:
                     self.failed.append(FailedItem(batch[0], *failed))

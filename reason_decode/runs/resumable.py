@@ -8,7 +8,7 @@ from shutil import rmtree
 from typing import Any, Self
 
 from reason_decode.io.journal import Journal, Keys, check_settings, lock, read_rows
-from reason_decode.io.jsonl import replacing
+from reason_decode.io.jsonl import atomic_write
 from reason_decode.runs.options import SINGLE_SHARD, RunOptions
 
 __all__ = ["ResumableRun", "item_indices"]
@@ -183,7 +183,7 @@ class ResumableRun:
             path.unlink()
 
     def _copy(self, output: Path, wanted: Sequence[tuple[Path, int]]) -> None:
-        with replacing(output) as name, name.open("wb") as target, ExitStack() as opened:
+        with atomic_write(output) as name, name.open("wb") as target, ExitStack() as opened:
             sources = {path: opened.enter_context(path.open("rb")) for path in self._paths}
             for path, start in wanted:
                 sources[path].seek(start)

@@ -16,10 +16,10 @@ from transformers import PreTrainedModel
 from reason_decode.core.steps import StepSplitter
 from reason_decode.generation.cache import (
     RowCache,
+    build_row_batch,
     check_branchable,
     crop_row,
     new_cache,
-    build_row_batch,
     take_row,
 )
 from reason_decode.models.devices import input_device

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.io.oom import Failed, by_halves
+from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.models.tokenization import CachedTokenizer, decode
 from reason_decode.training.grading import grade_samples, prompt_ids
 from reason_decode.training.labelled import LabelledSolution
@@ -113,9 +113,9 @@ def sample_solutions(
     for number, start in enumerate(tqdm(starts, desc="sampling", unit="batch", disable=None)):
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed + number)
-            parts = list(by_halves(draw, problems[start : start + size]))
+            parts = list(run_in_halves(draw, problems[start : start + size]))
         for part, drawn in parts:
-            if isinstance(drawn, Failed):
+            if isinstance(drawn, BatchFailure):
                 warnings.warn(f"{part[0].prompt!r:.60} is left out: {drawn.reason}", stacklevel=2)
                 continue
             for problem, row in drawn:

@@ -9,8 +9,8 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.generation.cache import crop_row
 from reason_decode.generation.batch import Branch
+from reason_decode.generation.cache import crop_row
 from reason_decode.generation.engine import Generation
 from reason_decode.models.tokenization import CachedTokenizer, decode
 from reason_decode.scorers.cached_session import EncodedSolution

@@ -34,7 +34,7 @@ def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str
 def test_a_terminal_gets_colours(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("reason_decode.io.console.coloured", lambda: True)
+    monkeypatch.setattr("reason_decode.io.console.colour_enabled", lambda: True)
     main(["demo", "--problem", "4 5 6 10"])
     out = capsys.readouterr().out
     assert "\x1b[31m0.25\x1b[0m" in out and "\x1b[32mright\x1b[0m" in out

@@ -29,4 +29,4 @@ def test_colour_is_for_terminals(
 ):
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
     monkeypatch.setenv("NO_COLOR", no_color)
-    assert text.painted("x", "red") == expected
+    assert text.in_colour("x", "red") == expected

@@ -240,7 +240,7 @@ def test_a_mark_of_byte_order_hides_no_column(tmp_path: Path):
 
 def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Regression: /dev/zero, or a gzip bomb of one line, was read into memory until there was none.
-    monkeypatch.setattr(rows, "MAX_LINE", 1000)
+    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(gzip.compress(GOOD + b"0" * 10**6 + b"\n" + GOOD))
     found = list(stream_rows(path))
