@@ -61,6 +61,7 @@ class ReadReport:
         left_out: reason -> number of well-formed rows, or parts of rows, that were not used.
 
     Example:
+        >>> from reason_decode.io.jsonl import ReadReport, Reject
         >>> print(ReadReport("plain", 9, items=8, malformed=1, rejected=[Reject(3, "no JSON")]))
         9 rows (plain): 8 items; malformed: 1 (row 3: no JSON)
     """

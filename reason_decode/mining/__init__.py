@@ -50,6 +50,7 @@ from typing import TYPE_CHECKING
 from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
+    from reason_decode.io.jsonl import ReadReport
     from reason_decode.io.openai_client import Endpoint, RequestFailed
     from reason_decode.mining.calibration import CalibratedThreshold, calibrate_threshold
     from reason_decode.mining.chat_model import ChatModel
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
         reference_embedding,
         sentence_embedder,
     )
-    from reason_decode.mining.readers import ReadReport, read_documents
+    from reason_decode.mining.readers import read_documents
     from reason_decode.mining.report import MiningReport
     from reason_decode.mining.results import MiningResult, Record
     from reason_decode.mining.run import MiningSummary, run_mining
@@ -124,6 +125,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_imports(
     __name__,
     {
+        "reason_decode.io.jsonl": ("ReadReport",),
         "reason_decode.io.openai_client": ("Endpoint", "RequestFailed"),
         "reason_decode.mining.calibration": ("CalibratedThreshold", "calibrate_threshold"),
         "reason_decode.mining.chat_model": ("ChatModel",),
@@ -149,7 +151,7 @@ __getattr__, __dir__ = lazy_imports(
             "reference_embedding",
             "sentence_embedder",
         ),
-        "reason_decode.mining.readers": ("ReadReport", "read_documents"),
+        "reason_decode.mining.readers": ("read_documents",),
         "reason_decode.mining.report": ("MiningReport",),
         "reason_decode.mining.results": ("MiningResult", "Record"),
         "reason_decode.mining.run": ("MiningSummary", "run_mining"),

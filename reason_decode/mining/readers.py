@@ -2,56 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.mining.documents import Document
 
-__all__ = ["ReadReport", "read_documents", "read_texts"]
+__all__ = ["read_documents", "read_texts"]
 
-MAX_REJECTS = 1_000
 # Fields that hold the text in published sets of problems.
 FIELDS = ("text", "question", "problem", "prompt", "input", "answer", "solution", "target")
 # GSM8K's calculator annotations, and the line of its final answer.
 CALCULATION = re.compile(r"<<[^<>]*>>")
 FINAL = re.compile(r"####[ \t]*(.+?)[ \t]*$", re.MULTILINE)
-
-
-@dataclass
-class ReadReport:
-    """Counts of the rows read from some files; complete when the reading has ended.
-
-    Args:
-        rows: number of rows, malformed ones included.
-        documents: number of documents made of them.
-        malformed: number of rows set aside.
-        rejected: file name and reason of the first 1,000 malformed rows.
-
-    Example:
-        >>> from reason_decode.mining import ReadReport
-        >>> print(ReadReport(rows=9, documents=8, malformed=1))
-        9 rows: 8 documents; malformed: 1
-    """
-
-    rows: int = 0
-    documents: int = 0
-    malformed: int = 0
-    rejected: list[tuple[str, Reject]] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        text = f"{self.rows} rows: {self.documents} documents; malformed: {self.malformed}"
-        if self.rejected:
-            path, first = self.rejected[0]
-            text += f" ({path}, row {first.row}: {first.reason})"
-        return text
-
-    def reject(self, path: str, reject: Reject) -> None:
-        """Count a malformed row."""
-        self.malformed += 1
-        if len(self.rejected) < MAX_REJECTS:
-            self.rejected.append((path, reject))
 
 
 def read_documents(
@@ -66,7 +29,7 @@ def read_documents(
 
     Args:
         paths: JSON Lines files, gzipped if the name ends in ``.gz``, or small JSON lists.
-        report: filled while the files are read.
+        report: counts of the rows, filled while the files are read.
 
     Raises:
         OSError: on the first row: a file cannot be read.
@@ -84,21 +47,16 @@ def read_documents(
     seen: set[tuple[str, str]] = set()
     for path in paths:
         name = Path(path).name
-        for row in stream_rows(path):
-            report.rows += 1
-            if isinstance(row, Reject):
-                report.reject(name, row)
-                continue
-            number, fields = row
+        for number, fields in report.rows_of(path, name=name):
             try:
                 document = _document(fields, name, number)
                 if (document.source, document.id) in seen:
                     raise ValueError(f"the id {document.id!r} is taken in {document.source}")
             except ValueError as error:
-                report.reject(name, Reject(number, str(error)))
+                report.reject(number, str(error), name)
                 continue
             seen.add((document.source, document.id))
-            report.documents += 1
+            report.items += 1
             yield document
 
 
@@ -109,26 +67,21 @@ def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[s
 
     Args:
         path: a JSON Lines file, gzipped if the name ends in ``.gz``, or a small JSON list.
-        report: filled while the file is read.
+        report: counts of the rows, filled while the file is read.
 
     Raises:
         OSError: on the first row: the file cannot be read.
     """
     report = ReadReport() if report is None else report
-    for row in stream_rows(path):
-        report.rows += 1
-        if isinstance(row, Reject):
-            report.reject(Path(path).name, row)
-            continue
-        number, fields = row
+    name = Path(path).name
+    for number, fields in report.rows_of(path, name=name):
         parts = [value for name in FIELDS if isinstance(value := fields.get(name), str)]
         text = CALCULATION.sub("", "\n".join(parts))
         if text.strip():
-            report.documents += 1
+            report.items += 1
             yield text
         else:
-            reason = f"no text in {', '.join(FIELDS)}"
-            report.reject(Path(path).name, Reject(number, reason))
+            report.reject(number, f"no text in {', '.join(FIELDS)}", name)
 
 
 def _document(row: dict[str, Any], name: str, number: int) -> Document:

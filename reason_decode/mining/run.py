@@ -11,14 +11,14 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from reason_decode.io.journal import check_settings, lock
-from reason_decode.io.jsonl import write_json
+from reason_decode.io.jsonl import ReadReport, write_json
 from reason_decode.mining.config import MiningConfig
 from reason_decode.mining.distributed import run_distributed
 from reason_decode.mining.documents import Document, Dropped
 from reason_decode.mining.journal import MiningJournal
 from reason_decode.mining.output import check_parquet, write_outputs
 from reason_decode.mining.pipeline import mine
-from reason_decode.mining.readers import ReadReport, read_documents
+from reason_decode.mining.readers import read_documents
 from reason_decode.mining.report import MiningReport, draw_deltas
 from reason_decode.mining.stages import (
     cut_segments,

@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.io.openai_client import Endpoint
 from reason_decode.mining.chat_model import ChatModel
 from reason_decode.mining.config import TAGGED, MiningConfig
@@ -25,7 +26,7 @@ from reason_decode.mining.prefiltering import (
     reference_embedding,
     sentence_embedder,
 )
-from reason_decode.mining.readers import ReadReport, read_texts
+from reason_decode.mining.readers import read_texts
 from reason_decode.mining.segmentation import segment
 from reason_decode.mining.tagged import parse_tagged
 from reason_decode.models.loading import load_model, load_padded_tokenizer

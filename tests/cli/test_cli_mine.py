@@ -78,7 +78,7 @@ def test_every_stage_in_one_command(tmp_path, capsys):
     more += ["--domain-by-source", '{"sums": "math"}']
     assert main(arguments(path, out, *more)) == 0
     printed = capsys.readouterr().out
-    assert "22 rows: 21 documents; malformed: 1 (sums.jsonl, row 22" in printed
+    assert "22 rows: 21 items; malformed: 1 (sums.jsonl, row 22" in printed
     counts = json.loads((out / "report.json").read_text())
     assert counts["documents"]["sums"]["taken"] == 21
     assert counts["reasons"]["dedup"] == {"near duplicate": 1}

@@ -27,8 +27,8 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
         Document("7", "other", "d", answer="5"),
         Document("web.jsonl:8", "web", "1 + 2?\nIt is 3.\n#### 1,003 ", answer="1,003"),
     ]
-    assert (report.rows, report.documents, report.malformed) == (8, 3, 5)
-    assert [reject.row for _, reject in report.rejected] == [2, 3, 4, 5, 6]
+    assert (report.rows, report.items, report.malformed) == (8, 3, 5)
+    assert [(x.file, x.row) for x in report.rejected] == [("web.jsonl", k) for k in range(2, 7)]
 
 
 def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
