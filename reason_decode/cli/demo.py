@@ -1,59 +1,41 @@
 """``reason-decode demo``: one problem, solved greedily and with guidance, step by step."""
 
 import re
-from argparse import ArgumentParser, Namespace
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from reason_decode.cli.options import GUIDED, add_decoding, check_decoding, make_strategy
+from reason_decode.cli.configs import DemoConfig
 from reason_decode.evaluation.complete import Completions, complete
 from reason_decode.io.console import in_colour, printable
 from reason_decode.models.loading import load_model
-from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import BestOfN
+from reason_decode.strategies.from_options import scorer_from_options, strategy_from_options
 from reason_decode.tasks import TASKS, Item, Task, arithmetic_item, countdown_item
 
-__all__ = ["add", "parse_problem", "run"]
-
-PROBLEM = "1 4 4 8"
+__all__ = ["parse_problem", "run"]
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser: ArgumentParser = commands.add_parser(
-        "demo", help="watch guidance mend one solution", description=__doc__
-    )
-    parser.add_argument(
-        "--problem",
-        default=PROBLEM,
-        help="four numbers that are to make 24 ('4 5 6 10') or another number "
-        f"('4 5 6 10 -> 36'), or an expression to work out (default: {PROBLEM})",
-    )
-    parser.add_argument("--max-new-tokens", type=int, help="tokens a solution may have")
-    add_decoding(parser, strategy="step-search", choices=GUIDED)
-    parser.set_defaults(run=run)
-
-
-def run(args: Namespace) -> int:
+def run(config: DemoConfig, argv: Sequence[str]) -> int:
     """Solve the problem twice and show both solutions with the score of each step."""
-    check_decoding(args)
-    task, item = parse_problem(args.problem)
-    model, tokenizer = load_model(args.model)
-    plain = BestOfN(load_scorer(args.prm), tokenizer=tokenizer, n=1)
-    guided = make_strategy(args, tokenizer, task.state_key)
+    options = config.generation
+    task, item = parse_problem(config.problem)
+    model, tokenizer = load_model(options.model)
+    scorer = scorer_from_options(options.scoring, whole_solutions=False)
+    plain = BestOfN(scorer, tokenizer=tokenizer, n=1)
+    guided = strategy_from_options(options, tokenizer, task.state_key)
     print(in_colour(printable(item.prompt.strip()), "bold"))
     for title, strategy, temperature in (
         ("greedy", plain, 0.0),
-        (f"{args.strategy}, n={args.n}", guided, args.temperature),
+        (f"{options.strategy}, n={options.n}", guided, options.temperature),
     ):
-        torch.manual_seed(args.seed)
+        torch.manual_seed(options.seed)
         done = complete(
             model,
             tokenizer,
             strategy,
             [item.prompt],
-            max_new_tokens=args.max_new_tokens or task.max_new_tokens,
+            max_new_tokens=options.max_new_tokens or task.max_new_tokens,
             temperature=temperature,
         )
         print("\n".join(["", title, *_solution(done), _verdict(done, task, item)]))

@@ -1,122 +1,94 @@
 """``reason-decode eval``: the accuracy of a strategy on a public task."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reason_decode.cli.options import OPTIONS, PLAIN, add_decoding, check_decoding
-from reason_decode.cli.run_options import (
-    RESUME_EPILOG,
-    add_run_options,
-    command_of,
-    make_run_options,
-    settings_of,
-)
-from reason_decode.cli.served import add_served, check_served
-from reason_decode.cli.solve import make_solve
+from reason_decode.cli.configs import EvalConfig
+from reason_decode.cli.output import json_output, path_of
+from reason_decode.cli.settings import settings_of
+from reason_decode.core.options import flatten_options
 from reason_decode.evaluation.runner import answered, summary
 from reason_decode.io.console import percent, table
-from reason_decode.io.jsonl import check_writable, write_json, write_text
+from reason_decode.io.jsonl import check_writable, write_text
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
+from reason_decode.serving.from_options import completer_from_options
 from reason_decode.tasks import TASKS, Item, Task
 
-__all__ = ["add", "run"]
+__all__ = ["run"]
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser: ArgumentParser = commands.add_parser(
-        "eval", help="measure a strategy on a task", description=__doc__, epilog=RESUME_EPILOG
-    )
-    parser.add_argument("--data", required=True, help="the task's public file")
-    parser.add_argument("--task", required=True, choices=TASKS)
-    parser.add_argument(
-        "--rows",
-        metavar="FIRST:LAST",
-        help="ranks (game24) or places from 0 (bbh-arithmetic), LAST not included: 901:1001",
-    )
-    parser.add_argument("--limit", type=int, metavar="K", help="only the first K of these rows")
-    parser.add_argument("--batch-size", type=int, default=8, help="prompts a batch (default: 8)")
-    parser.add_argument(
-        "--max-new-tokens", type=int, help="tokens a solution may have (default: the task's)"
-    )
-    parser.add_argument("--json", metavar="OUT", help="write the result here, texts included")
-    parser.add_argument(
-        "--trace",
-        metavar="OUT",
-        help="write every candidate and score here, JSON Lines for `reason-decode trace`",
-    )
-    add_decoding(parser, strategy=None)
-    add_served(parser)
-    add_run_options(parser, "--json")
-    parser.set_defaults(run=run)
-
-
-def run(args: Namespace) -> int:
+def run(config: EvalConfig, argv: Sequence[str]) -> int:
     """Run the strategy over the rows, print a table, write the result."""
-    check_decoding(args)
-    if args.trace and args.strategy in PLAIN:
-        raise ValueError(f"got --trace with {args.strategy}, which compares no candidates: drop it")
-    check_served(args)
-    options = make_run_options(args)
-    for path in filter(None, (args.json, args.trace)):
-        check_writable(path)
-    task = TASKS[args.task]
-    items, rejected = task.load(args.data, args.rows)
-    items = items[: args.limit]
-    settings = {**settings_of(args, items, ["trace"]), "traced": args.trace is not None}
-    kept = ResumableRun(args.json, settings, item_indices, len(items), options)
-    if not run_workers(kept, command_of(args)):
-        return 0
-    with kept:
-        aside: list[FailedItem] = _solve(args, task, items, kept) if kept.remains else []
-        if options.shard != SINGLE_SHARD:
-            print(kept.progress_line())
-            return 1 if aside else 0
-        named = {"strategy": args.strategy, "n": 1 if args.strategy in PLAIN else args.n}
-        result = summary(items, kept.rows(), aside, task=task.name, seed=args.seed, **named)
-        given = {name: getattr(args, name) for name in ("model", "prm", *OPTIONS)}
-        result |= given | {"rejected": [asdict(reject) for reject in rejected]}
-        _write(args, result)
-        if not aside:
-            kept.finish()
-    print(table([_line(result)]))
-    for reject in rejected:
-        print(f"set aside: row {reject.row}: {reject.reason}")
-    return 1 if aside else 0
+    options, task = config.generation, TASKS[config.task]
+    with json_output(config.output) as write:
+        if config.trace is not None:
+            check_writable(config.trace)
+        items, rejected = task.load(config.input, config.rows)
+        items = items[: config.limit]
+        settings = settings_of(config, items, ["trace"]) | {"traced": config.trace is not None}
+        output = path_of(config.output)
+        run = ResumableRun(output, settings, item_indices, len(items), config.run)
+        if not run_workers(run, ["-m", "reason_decode", *argv]):
+            return 0
+        with run:
+            failed: list[FailedItem] = _evaluate(config, task, items, run) if run.remains else []
+            if config.run.shard != SINGLE_SHARD:
+                print(run.progress_line())
+                return 1 if failed else 0
+            named = {"strategy": options.strategy, "n": _candidates(config)}
+            result = summary(items, run.rows(), failed, task=task.name, seed=options.seed, **named)
+            result = flatten_options(options) | result
+            result["rejected"] = [asdict(reject) for reject in rejected]
+            _write(config, result, write)
+            if not failed:
+                run.finish()
+        print(table([_line(result)]))
+        for reject in rejected:
+            print(f"set aside: row {reject.row}: {reject.reason}")
+    return 1 if failed else 0
 
 
-def _write(args: Namespace, result: dict[str, Any]) -> None:
+def _candidates(config: EvalConfig) -> int:
+    return config.generation.n if config.generation.compares_candidates else 1
+
+
+def _write(config: EvalConfig, result: dict[str, Any], write: Callable[[Any], None]) -> None:
     """Write result and traces where they are asked for; the rows go last."""
     rows = result.pop("rows")
-    if args.trace:
+    if config.trace is not None:
         lines = (json.dumps(row, allow_nan=False) for row in ({"run": result}, *rows))
-        write_text(args.trace, "".join(f"{line}\n" for line in lines))
+        write_text(config.trace, "".join(f"{line}\n" for line in lines))
         rows = [{name: row[name] for name in ("id", "correct", "text")} for row in rows]
-    if args.json:
-        write_json(args.json, {**result, "rows": rows})
+    write({**result, "rows": rows})
 
 
-def _solve(args: Namespace, task: Task, items: list[Item], kept: ResumableRun) -> list[FailedItem]:
-    """Do what is not done yet; the items that could not be done, which are printed."""
-    budget = args.max_new_tokens or task.max_new_tokens
-    solve = make_solve(args, budget, task.state_key)
+def _evaluate(
+    config: EvalConfig, task: Task, items: list[Item], run: ResumableRun
+) -> list[FailedItem]:
+    """Complete and grade the items that remain; print and return those that failed."""
+    completer = completer_from_options(
+        config.generation,
+        config.endpoint,
+        max_new_tokens=task.max_new_tokens,
+        state_key=task.state_key,
+    )
     batches = answered(
-        solve,
+        completer,
         items,
         task,
-        args.batch_size,
-        done=kept.done,
-        shard=args.shard,
-        trace=args.trace is not None,
-        desc=args.strategy,
+        config.batch_size,
+        done=run.done,
+        shard=config.run.shard,
+        trace=config.trace is not None,
+        desc=config.generation.strategy,
     )
     for _, line in batches:
-        kept.append(line)
+        run.append(line)
     print_failures(batches, lambda index: f"item {items[index].id}")
     return batches.failed
 

@@ -1,112 +1,117 @@
 """``reason-decode generate``: continue the prompts of a file."""
 
 import json
-from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Container, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reason_decode.cli.options import add_decoding, check_decoding
-from reason_decode.cli.run_options import (
-    RESUME_EPILOG,
-    add_run_options,
-    command_of,
-    make_run_options,
-    settings_of,
-)
-from reason_decode.cli.served import add_served, check_served
-from reason_decode.cli.solve import make_solve
+from reason_decode.cli.configs import GenerateConfig
+from reason_decode.cli.output import STANDARD_OUTPUT
+from reason_decode.cli.settings import settings_of
 from reason_decode.evaluation.complete import Completions
+from reason_decode.io.console import printable
 from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
 from reason_decode.runs.batches import Batches, FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers.checks import check_text
+from reason_decode.serving.from_options import completer_from_options
 
-__all__ = ["add", "run"]
-
-
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser: ArgumentParser = commands.add_parser(
-        "generate", help="continue the prompts of a file", description=__doc__, epilog=RESUME_EPILOG
-    )
-    parser.add_argument(
-        "--input", required=True, metavar="PROMPTS", help='JSON Lines of {"prompt": text}'
-    )
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="OUT",
-        help="JSON Lines of id (the input's line), prompt, completion, score; rows that are "
-        "there already are kept and not made again",
-    )
-    parser.add_argument("--trace", action="store_true", help="write every candidate and score too")
-    parser.add_argument("--batch-size", type=int, default=8, help="prompts a batch (default: 8)")
-    parser.add_argument(
-        "--max-new-tokens", type=int, default=256, help="tokens a completion (default: 256)"
-    )
-    add_decoding(parser, strategy="best-of-n")
-    add_served(parser)
-    add_run_options(parser, "--output")
-    parser.set_defaults(run=run)
+__all__ = ["run"]
 
 
-def run(args: Namespace) -> int:
-    """Complete what is not complete yet, batch by batch, each written as soon as it is done."""
-    check_decoding(args)
-    check_served(args)
-    options = make_run_options(args)
-    check_writable(args.output)
-    out = Path(args.output)
-    prompts, rejected = _read_prompts(args.input)
-    if not args.restart:
+def run(config: GenerateConfig, argv: Sequence[str]) -> int:
+    """Complete the prompts that are not completed yet; each batch is written when it is done."""
+    prompts, rejected = _read_prompts(config.input)
+    prompts = dict(islice(prompts.items(), config.limit))
+    if config.output == STANDARD_OUTPUT:
+        return _print_rows(config, prompts, rejected)
+    check_writable(config.output)
+    out = Path(config.output)
+    if not config.run.restart:
         _check_output(out, prompts)
-    settings = settings_of(args, None)
-    kept = ResumableRun(out, settings, _keys, len(prompts), options, in_place=True)
-    if not run_workers(kept, command_of(args)):
+    settings = settings_of(config, None)
+    run = ResumableRun(out, settings, _keys, len(prompts), config.run, in_place=True)
+    if not run_workers(run, ["-m", "reason_decode", *argv]):
         return 0
-    with kept:
-        before = len(kept.done)
-        aside = _complete(args, prompts, kept) if kept.remains else []
-        if options.shard != SINGLE_SHARD:
-            print(kept.progress_line())
-            return 1 if aside else 0
-        kept.gather(prompts)
-    rejected += [Reject(item.index, item.reason) for item in aside]
-    _write_rejected(Path(f"{args.output}.rejected.jsonl"), rejected)
+    with run:
+        before = len(run.done)
+        failed: list[FailedItem] = []
+        if run.remains:
+            batches = _batches(config, prompts, run.done)
+            for _, rows in batches:
+                run.append(*(row for row in rows if row["id"] not in run.done))
+            failed = _print_failures(batches)
+        if config.run.shard != SINGLE_SHARD:
+            print(run.progress_line())
+            return 1 if failed else 0
+        run.gather(prompts)
+    rejected += [Reject(item.index, item.reason) for item in failed]
+    _write_rejected(Path(f"{out}.rejected.jsonl"), rejected)
     print(
-        f"{args.output}: {len(prompts) - len(aside)} completions, {before} of them from before; "
+        f"{out}: {len(prompts) - len(failed)} completions, {before} of them from before; "
         f"{len(rejected)} lines set aside"
     )
-    return 1 if aside else 0
+    return 1 if failed else 0
 
 
-def _complete(args: Namespace, prompts: dict[int, str], kept: ResumableRun) -> list[FailedItem]:
-    """Do what is not done yet; the lines that could not be done, which are printed."""
-    solve = make_solve(args, args.max_new_tokens)
+def _print_rows(config: GenerateConfig, prompts: dict[int, str], rejected: list[Reject]) -> int:
+    """Write the rows to standard output, everything else to standard error."""
+    if config.run.is_divided:
+        raise ValueError(
+            "got output=- with shards or workers, whose results are files; name a file"
+        )
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        batches = _batches(config, prompts, ())
+        for _, rows in batches:
+            for row in rows:
+                print(json.dumps(row, ensure_ascii=False), file=stdout)
+        failed = _print_failures(batches)
+        for reject in rejected:
+            print(f"set aside: line {reject.row}: {printable(reject.reason)}")
+    return 1 if failed else 0
 
-    def do(batch: Sequence[int]) -> list[dict[str, Any]]:
-        # By their lines: a run that was broken off samples what it would have.
-        made = solve([prompts[number] for number in batch], batch)
-        return [_row(made, k, number, prompts[number], args) for k, number in enumerate(batch)]
 
-    named = {"desc": "generate", "unit": "prompt"}
-    batches = Batches(list(prompts), args.batch_size, do, done=kept.done, shard=args.shard, **named)
-    for _, rows in batches:
-        kept.append(*(row for row in rows if row["id"] not in kept.done))
+def _batches(
+    config: GenerateConfig, prompts: dict[int, str], done: Container[int]
+) -> Batches[list[dict[str, Any]]]:
+    """The rows of each batch of prompts."""
+    completer = completer_from_options(config.generation, config.endpoint)
+
+    def complete(batch: Sequence[int]) -> list[dict[str, Any]]:
+        # Numbered by their lines: a run that was interrupted samples what it would have.
+        made = completer([prompts[number] for number in batch], batch)
+        rows = enumerate(batch)
+        return [_row(made, k, number, prompts[number], config.trace) for k, number in rows]
+
+    return Batches(
+        list(prompts),
+        config.batch_size,
+        complete,
+        done=done,
+        shard=config.run.shard,
+        desc="generate",
+        unit="prompt",
+    )
+
+
+def _print_failures(batches: Batches[Any]) -> list[FailedItem]:
     print_failures(batches, lambda line: f"line {line}")
     return batches.failed
 
 
-def _row(made: Completions, k: int, number: int, prompt: str, args: Namespace) -> dict[str, Any]:
+def _row(made: Completions, k: int, number: int, prompt: str, trace: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"id": number, "prompt": prompt}
     row |= {"completion": made.texts[k], "score": None}
     if made.traces is not None:
         row["score"] = made.traces[k].best.total
-        if args.trace:
+        if trace:
             row["trace"] = made.traces[k].to_dict()
     return row
 
@@ -147,7 +152,7 @@ def _check_output(path: Path, prompts: dict[int, str]) -> None:
         if not isinstance(id, int) or id not in prompts or prompts[id] != row.get("prompt"):
             raise ValueError(
                 f"line {place} of {path} answers no prompt of the input, so the file was made from "
-                "another; name a new --output, or --restart to lose what is there"
+                "another; take another output, or restart (--restart) to delete its rows"
             )
 
 

@@ -1,77 +1,60 @@
 """``reason-decode trace``: what a run looked at, as a page for the browser or in the terminal."""
 
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from reason_decode.cli.configs import TraceConfig
+from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.core.records import Trace
 from reason_decode.io.console import in_colour, printable, table
 from reason_decode.io.jsonl import Reject, check_writable, write_text
 from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
 
-__all__ = ["add", "run"]
+__all__ = ["run"]
 
 # Of each text the terminal shows so much, and of what was set aside so many lines.
 _SHOWN = 160
 _SAID = 10
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser: ArgumentParser = commands.add_parser(
-        "trace", help="show what a run looked at, in a page or here", description=__doc__
-    )
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="TRACES",
-        help="JSON Lines that `generate --trace` or `eval --trace` wrote, .gz or not",
-    )
-    parser.add_argument(
-        "--html", metavar="PAGE", help="write one HTML file that needs no network; else print here"
-    )
-    parser.add_argument("--title", help="of the page (default: the names of the files)")
-    parser.add_argument("--id", help="only the traces of this id")
-    parser.add_argument("--limit", type=int, metavar="K", help="only the first K traces")
-    parser.set_defaults(run=run)
-
-
-def run(args: Namespace) -> int:
+def run(config: TraceConfig, argv: Sequence[str]) -> int:
     """Read, then write the page or print the trees; say what was set aside."""
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f"got --limit {args.limit}; need at least 1")
-    if args.html:
-        check_writable(args.html)
-        if Path(args.html).resolve() in {Path(path).resolve() for path in args.files}:
-            raise ValueError(f"got {args.html} as input and as --html; name another page")
-    traces, runs, rejected = _read(args.files)
+    if config.output is not None and config.output != STANDARD_OUTPUT:
+        check_writable(config.output)
+        if Path(config.output).resolve() in {Path(path).resolve() for path in config.input}:
+            raise ValueError(f"got {config.output} as input and as output; name another page")
+    traces, runs, rejected = _read(config.input)
     for path, reject in rejected[:_SAID]:
         said = f"{path}, line {reject.row}: {printable(reject.reason)}"
         print(f"set aside: {said}", file=sys.stderr)
     if len(rejected) > _SAID:
         print(f"set aside: {len(rejected) - _SAID} more lines", file=sys.stderr)
-    if args.id is not None:
-        traces = [one for one in traces if str(one.id) == args.id]
-    traces = traces[: args.limit]
+    if config.id is not None:
+        traces = [one for one in traces if str(one.id) == config.id]
+    traces = traces[: config.limit]
     if not traces:
-        of = "" if args.id is None else f" of id {args.id}"
+        of = "" if config.id is None else f" of id {config.id}"
         raise ValueError(
-            f"no trace{of} in {', '.join(args.files)} ({len(rejected)} lines set aside); "
-            "`generate --trace` and `eval --trace OUT` write them"
+            f"no trace{of} in {', '.join(config.input)} ({len(rejected)} lines set aside); "
+            "`generate --trace` and `eval --trace FILE` write them"
         )
-    if not args.html:
+    if config.output is None:
         print("\n\n".join(_text(one) for one in traces))
         return 0
-    title = args.title or ", ".join(Path(path).name for path in args.files)
-    write_text(args.html, page(traces, runs=runs, rejected=rejected, title=title))
-    print(f"{args.html}: {len(traces)} traces; {len(rejected)} lines set aside")
+    title = config.title or ", ".join(Path(path).name for path in config.input)
+    html = page(traces, runs=runs, rejected=rejected, title=title)
+    if config.output == STANDARD_OUTPUT:
+        print(html)
+        return 0
+    write_text(config.output, html)
+    print(f"{config.output}: {len(traces)} traces; {len(rejected)} lines set aside")
     return 0
 
 
 def _read(
-    files: list[str],
+    files: Sequence[str],
 ) -> tuple[list[Shown], list[dict[str, Any]], list[tuple[str, Reject]]]:
     """The traces of all files, how each file's were made, and what was set aside of which."""
     traces: list[Shown] = []

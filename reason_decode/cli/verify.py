@@ -1,186 +1,118 @@
 """``reason-decode verify``: where solutions first go wrong, by a scorer of their steps."""
 
-from argparse import ArgumentParser, Namespace
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from typing import Any
 
-from reason_decode.cli.prompts import add_suffix, with_suffix
-from reason_decode.cli.rationales import OPTIONS, add_rationales, make_rationalyst
-from reason_decode.cli.run_options import (
-    RESUME_EPILOG,
-    add_run_options,
-    command_of,
-    make_run_options,
-    settings_of,
-)
-from reason_decode.evaluation.first_error import Maximise
+from reason_decode.cli.configs import FOLDS, VerifyConfig
+from reason_decode.cli.output import json_output, path_of
+from reason_decode.cli.prompts import with_suffix
+from reason_decode.cli.settings import settings_of
 from reason_decode.evaluation.splits import Part, folds, held_out, share
 from reason_decode.evaluation.verify import AnnotatedSolution, check_parts, located, scored
 from reason_decode.io.console import percent, printable, table
-from reason_decode.io.jsonl import ReadReport, check_writable, write_json
+from reason_decode.io.jsonl import ReadReport
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
-from reason_decode.scorers.loading import load_scorer
+from reason_decode.strategies.from_options import scorer_from_options
 from reason_decode.training.data import read_labelled
 from reason_decode.training.labelled import LabelledSolution
 
-__all__ = ["add", "run"]
+__all__ = ["run"]
 
-FORMATS = ("auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd")
-FOLDS = 5
-SCORERS = ("prm", "rationale")
-# What is done with scores, but does not change them (a batch's size does in the last bits only).
+# Options that do not change the scores (the size of a batch does in their last bits only).
 IGNORED_IN_SETTINGS = (
-    "folds",
-    "calibrate",
-    "calibrate_share",
-    "threshold",
-    "maximise",
+    *("folds", "calibrate_on", "calibrate_share", "threshold", "maximise"),
     "batch_size",
 )
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser: ArgumentParser = commands.add_parser(
-        "verify",
-        help="find the first wrong step of given solutions",
-        description=__doc__,
-        epilog=RESUME_EPILOG,
-    )
-    parser.add_argument(
-        "--scorer",
-        choices=SCORERS,
-        default="prm",
-        help="prm: P(right) of each step; rationale: its log-likelihood given a rationale that was "
-        "written for what comes before it (default: prm)",
-    )
-    parser.add_argument(
-        "--prm",
-        default="tiny",
-        help="process reward model: tiny, a folder, a Hub id, or URL#MODEL of a server",
-    )
-    parser.add_argument(
-        "--data", required=True, metavar="FILE", help="labelled solutions, JSON Lines, .gz or not"
-    )
-    add_rationales(parser)
-    parser.add_argument("--format", choices=FORMATS, default="auto", help="default: auto")
-    parser.add_argument(
-        "--neutral",
-        choices=("positive", "negative"),
-        default="positive",
-        help="what PRM800K's rating 0 counts as (default: positive)",
-    )
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument(
-        "--folds",
-        type=int,
-        metavar="K",
-        help="test each solution by the threshold that is best on the prompts of the other folds "
-        f"(the default, with {FOLDS})",
-    )
-    ways.add_argument(
-        "--calibrate-share",
-        type=float,
-        metavar="SHARE",
-        help="calibrate on this share of the prompts, test on the rest",
-    )
-    ways.add_argument("--calibrate", metavar="FILE", help="calibrate on this file of any format")
-    ways.add_argument("--threshold", type=float, metavar="T", help="calibrate nothing")
-    parser.add_argument(
-        "--maximise",
-        choices=get_args(Maximise),
-        default="f1",
-        help="what the threshold is calibrated for: f1, or the share located exactly (default: f1)",
-    )
-    add_suffix(parser)
-    parser.add_argument("--batch-size", type=int, default=32, help="solutions a batch (default 32)")
-    parser.add_argument("--json", metavar="OUT", help="write the result here, step scores included")
-    add_run_options(parser, "--json")
-    parser.set_defaults(run=run)
-
-
-def run(args: Namespace) -> int:
+def run(config: VerifyConfig, argv: Sequence[str]) -> int:
     """Score steps, predict first errors, measure; print a table, write the result."""
-    options = make_run_options(args)
-    if args.json:
-        check_writable(args.json)
-    if args.batch_size < 1:
-        raise ValueError(f"got --batch-size {args.batch_size}; need at least 1")
-    if args.threshold is args.calibrate is args.calibrate_share is args.folds is None:
-        args.folds = FOLDS
-    found, report = _read(args.data, args.format, args.neutral)
-    others, other_report = (
-        _read(args.calibrate, "auto", args.neutral) if args.calibrate else ([], None)
-    )
-    parts = _parts(args, [x.prompt for x in found], [x.prompt for x in others])
-    check_parts([*found, *others], parts, args.threshold)
-    solutions, count = [*found, *others], len(found) + len(others)
-    settings = settings_of(args, solutions, IGNORED_IN_SETTINGS)
-    kept = ResumableRun(args.json, settings, item_indices, count, options)
-    if not run_workers(kept, command_of(args)):
-        return 0
-    with kept:
-        scorer = load_scorer(args.prm) if args.scorer == "prm" else make_rationalyst(args)
-        suffix = scorer.prompt_suffix if args.prompt_suffix is None else args.prompt_suffix
-        solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
-        aside = _score(args, solutions, scorer, kept)
-        if options.shard != SINGLE_SHARD:
-            print(kept.progress_line())
-            return 1 if aside else 0
-        scores: list[Any] = [None] * count
-        for line in kept.rows():
-            for place, row in zip(line["items"], line["scores"], strict=True):
-                scores[place] = row
-        result = located(solutions, scores, parts, threshold=args.threshold, maximise=args.maximise)
-        result = _with_settings(args, suffix, result, report, other_report)
-        result["not_scored"] = [{"id": solutions[x.index].id, "reason": x.reason} for x in aside]
-        result["rows"] = result.pop("rows")  # the last, for the reader's sake
-        if args.json:
-            write_json(args.json, result)
-        if not aside:
-            kept.finish()
-    _print(result)
-    for name, said in ((args.data, report), (args.calibrate, other_report)):
-        if said:
-            _print_set_aside(name, said)
-    return 1 if aside else 0
+    with json_output(config.output) as write:
+        found, report = _read(config.input, config.format, config.neutral)
+        others, other_report = [], None
+        if config.calibrate_on is not None:
+            others, other_report = _read(config.calibrate_on, "auto", config.neutral)
+        parts = _parts(config, [x.prompt for x in found], [x.prompt for x in others])
+        solutions = [*found, *others]
+        check_parts(solutions, parts, config.threshold)
+        settings = settings_of(config, solutions, IGNORED_IN_SETTINGS)
+        output = path_of(config.output)
+        run = ResumableRun(output, settings, item_indices, len(solutions), config.run)
+        if not run_workers(run, ["-m", "reason_decode", *argv]):
+            return 0
+        with run:
+            scorer = scorer_from_options(config.scoring, whole_solutions=False)
+            given = config.prompt_suffix
+            suffix = scorer.prompt_suffix if given is None else given
+            solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
+            failed = _score(config, solutions, scorer, run)
+            if config.run.shard != SINGLE_SHARD:
+                print(run.progress_line())
+                return 1 if failed else 0
+            scores = _scores(run, len(solutions))
+            result = located(
+                solutions, scores, parts, threshold=config.threshold, maximise=config.maximise
+            )
+            result = _with_settings(config, suffix, result, report, other_report)
+            result["not_scored"] = [
+                {"id": solutions[x.index].id, "reason": x.reason} for x in failed
+            ]
+            result["rows"] = result.pop("rows")  # last, since it is the longest
+            write(result)
+            if not failed:
+                run.finish()
+        _print(result)
+        _print_set_aside(config.input, report)
+        if config.calibrate_on is not None and other_report is not None:
+            _print_set_aside(config.calibrate_on, other_report)
+    return 1 if failed else 0
 
 
 def _score(
-    args: Namespace, solutions: list[AnnotatedSolution], scorer: Any, kept: ResumableRun
+    config: VerifyConfig, solutions: list[AnnotatedSolution], scorer: Any, run: ResumableRun
 ) -> list[FailedItem]:
-    """Score what is not scored yet; the solutions that could not be, which are printed."""
+    """Score the solutions that remain; print and return those that failed."""
     batches = scored(
         solutions,
         scorer,
-        args.batch_size,
+        config.batch_size,
         scorer.max_steps,
-        done=kept.done,
-        shard=args.shard,
+        done=run.done,
+        shard=config.run.shard,
     )
     for _, line in batches:
-        kept.append(line)
+        run.append(line)
     print_failures(batches, lambda index: f"solution {solutions[index].id}")
     return batches.failed
 
 
+def _scores(run: ResumableRun, count: int) -> list[Any]:
+    """The step scores of each solution; ``None`` for those that failed."""
+    scores: list[Any] = [None] * count
+    for line in run.rows():
+        for index, row in zip(line["items"], line["scores"], strict=True):
+            scores[index] = row
+    return scores
+
+
 def _with_settings(
-    args: Namespace,
+    config: VerifyConfig,
     suffix: str,
     result: dict[str, Any],
     report: ReadReport,
     other: ReadReport | None,
 ) -> dict[str, Any]:
-    used = ("prm",) if args.scorer == "prm" else OPTIONS
-    names = ("scorer", *used, "data", "neutral", *("folds", "calibrate", "calibrate_share"))
-    told = {name: getattr(args, name) for name in (*names, "maximise", "batch_size")}
-    told |= {"format": report.format, "prompt_suffix": suffix}
-    told |= {**result, **_said(report)}
-    return told | ({"calibration_data": _said(other)} if other else {})
+    given = asdict(config.scoring)
+    names = ("input", "neutral", "calibrate_share", "calibrate_on", "maximise", "batch_size")
+    given |= {name: getattr(config, name) for name in names}
+    given |= {"folds": config.folds_or_none, "format": report.format, "prompt_suffix": suffix}
+    given |= {**result, **_said(report)}
+    return given | ({"calibration_data": _said(other)} if other else {})
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -227,14 +159,14 @@ def _unusable(solution: LabelledSolution) -> str | None:
     return None
 
 
-def _parts(args: Namespace, tested: list[str], others: list[str]) -> list[Part]:
-    if args.threshold is not None:
+def _parts(config: VerifyConfig, tested: list[str], others: list[str]) -> list[Part]:
+    if config.threshold is not None:
         return [Part([], list(range(len(tested))))]
-    if args.calibrate is not None:
+    if config.calibrate_on is not None:
         return held_out(tested, others)
-    if args.calibrate_share is not None:
-        return share(tested, args.calibrate_share)
-    return folds(tested, args.folds)
+    if config.calibrate_share is not None:
+        return share(tested, config.calibrate_share)
+    return folds(tested, FOLDS if config.folds is None else config.folds)
 
 
 def _said(report: ReadReport) -> dict[str, Any]:

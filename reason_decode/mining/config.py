@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from reason_decode.mining.prompt import Domain
+__all__ = ["TAGGED", "Domain", "MiningConfig"]
 
-__all__ = ["TAGGED", "MiningConfig"]
+Domain = Literal["general", "math"]
+"""Kind of text of the worked examples that a writer is shown."""
 
 TAGGED = "tagged"
 """The writer of documents that already contain rationales between tags."""

@@ -1,16 +1,13 @@
 """The chat prompt that asks a model to write rationales into a text."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.io.openai_client import Messages
+from reason_decode.mining.config import Domain
 from reason_decode.mining.documents import Document, parse_annotated
 
-__all__ = ["SHOTS", "Domain", "messages", "without_rationales"]
-
-Domain = Literal["general", "math"]
-"""Kind of text of the worked examples."""
+__all__ = ["SHOTS", "messages", "without_rationales"]
 
 INSTRUCTION = """\
 Below you are given a text. Repeat it word for word, and put rationales into it. A rationale is \

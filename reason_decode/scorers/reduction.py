@@ -1,17 +1,16 @@
 """How the scores of a solution's steps become one number, and the weight of a vote."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from reason_decode.core.options import Reduce
 from reason_decode.core.voting import VoteWeighting, check_vote_weighting
 from reason_decode.scorers.base import Scorer, ScoreSpace
 
 __all__ = ["Reduce", "check_reduce", "default_reduce", "reduce_scores", "resolve_vote_weighting"]
-
-Reduce = Literal["prod", "min", "last", "mean", "sum"]
 
 _DEFAULT: dict[ScoreSpace, Reduce] = {
     "probability": "prod",

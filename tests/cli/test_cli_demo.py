@@ -1,5 +1,3 @@
-from typing import Any
-
 import pytest
 
 from reason_decode.cli import demo, main
@@ -15,9 +13,10 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     plain = Guided(lambda prompt: [f"{LINE}\n{WRONG}"])
     guided = Guided(lambda prompt: [f"\x1b{LINE}\n{RIGHT}"], votes={"24": 2.0})
     monkeypatch.setattr(demo, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
-    monkeypatch.setattr(demo, "load_scorer", lambda name: TableScorer(lambda step: 1.0))
+    scorer = TableScorer(lambda step: 1.0)
+    monkeypatch.setattr(demo, "scorer_from_options", lambda options, whole_solutions: scorer)
     monkeypatch.setattr(demo, "BestOfN", lambda scorer, tokenizer, n: plain)
-    monkeypatch.setattr(demo, "make_strategy", lambda args, tokenizer, state_key: guided)
+    monkeypatch.setattr(demo, "strategy_from_options", lambda *_: guided)
 
 
 def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str]):
@@ -61,7 +60,6 @@ def test_other_problems_are_refused(text: str, capsys: pytest.CaptureFixture[str
     assert "write four whole numbers" in capsys.readouterr().err
 
 
-def test_the_demo_compares_with_greedy_so_greedy_is_no_choice():
-    argv: Any = ["demo", "--strategy", "greedy"]
-    with pytest.raises(SystemExit, match="2"):
-        main(argv)
+def test_the_demo_compares_with_greedy_so_greedy_is_no_choice(capsys: pytest.CaptureFixture[str]):
+    assert main(["demo", "--strategy", "greedy"]) == 2
+    assert "name one that compares candidates" in capsys.readouterr().err

@@ -3,15 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.cli import main, solve
+from reason_decode.cli import main
+from reason_decode.serving import from_options
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
-    monkeypatch.setattr(solve, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
-    monkeypatch.setattr(solve, "make_strategy", lambda args, tokenizer, state_key: guided)
+    monkeypatch.setattr(from_options, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
+    monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: guided)
 
 
 def test_a_table_is_printed_and_the_result_written(
@@ -19,8 +20,8 @@ def test_a_table_is_printed_and_the_result_written(
 ):
     data, out = tmp_path / "24.csv", tmp_path / "out.json"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 3 8\n3,2 2 2 2\nx\n4,1 1 2 12\n")
-    argv = ["eval", "--data", str(data), "--task", "game24", "--rows", "2:5", "--limit", "2"]
-    assert main([*argv, "--strategy", "best-of-n", "--seed", "7", "--json", str(out)]) == 0
+    argv = ["eval", "--input", str(data), "--task", "game24", "--rows", "2:5", "--limit", "2"]
+    assert main([*argv, "--strategy", "best-of-n", "--seed", "7", "--output", str(out)]) == 0
     result = json.loads(out.read_text())
     assert (result["items"], result["correct"], result["accuracy"]) == (2, 1, 0.5)
     assert (result["task"], result["seed"], result["pass_at_n"]) == ("game24", 7, 0.5)
@@ -35,17 +36,17 @@ def test_a_table_is_printed_and_the_result_written(
 def test_nothing_is_loaded_where_the_result_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
-    argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy"]
-    assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
+    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
+    argv = ["eval", "--input", "x", "--task", "game24", "--strategy", "greedy"]
+    assert main([*argv, "--output", str(tmp_path / "no" / "out.json")]) == 2
     assert "mkdir -p" in capsys.readouterr().err
 
 
 def test_traces_are_written_for_the_page_and_kept_out_of_the_result(tmp_path: Path):
     data, out, traces = tmp_path / "24.csv", tmp_path / "out.json", tmp_path / "traces.jsonl"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,2 2 2 2\n")
-    argv = ["eval", "--data", str(data), "--task", "game24", "--strategy", "best-of-n"]
-    assert main([*argv, "--json", str(out), "--trace", str(traces)]) == 0
+    argv = ["eval", "--input", str(data), "--task", "game24", "--strategy", "best-of-n"]
+    assert main([*argv, "--output", str(out), "--trace", str(traces)]) == 0
     result = json.loads(out.read_text())
     run, *rows = map(json.loads, traces.read_text().splitlines())
     assert result["rows"] == [{k: row[k] for k in ("id", "correct", "text")} for row in rows]
@@ -55,6 +56,6 @@ def test_traces_are_written_for_the_page_and_kept_out_of_the_result(tmp_path: Pa
 
 
 def test_plain_decoding_has_no_traces(capsys: pytest.CaptureFixture[str]):
-    argv = ["eval", "--data", "x", "--task", "game24", "--strategy", "greedy", "--trace", "y"]
+    argv = ["eval", "--input", "x", "--task", "game24", "--strategy", "greedy", "--trace", "y"]
     assert main(argv) == 2
     assert "compares no candidates" in capsys.readouterr().err

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import main, solve
+from reason_decode.cli import main
+from reason_decode.serving import from_options
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 PROMPTS = ['{"prompt": "a"}', "", "oops", '{"prompt": "b"}', '{"prompt": 3}', '{"prompt": "c"}']
@@ -15,9 +16,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
     guided = Guided(lambda prompt: ["no", prompt.upper()])
     plain = ("greedy", "sample")
-    monkeypatch.setattr(solve, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(from_options, "load_model", lambda name: (scripted, ByteTokenizer()))
     monkeypatch.setattr(
-        solve, "make_strategy", lambda args, *_: None if args.strategy in plain else guided
+        from_options,
+        "strategy_from_options",
+        lambda options, *_: None if options.strategy in plain else guided,
     )
     return scripted
 
@@ -82,7 +85,7 @@ def test_a_finished_file_loads_no_model(
     model: ScriptedModel, paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ):
     whole = run(paths)
-    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
     assert run(paths) == whole
 
 

@@ -15,12 +15,12 @@ def test_picks_are_graded_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     scorer = TableScorer(lambda step: 0.9 if step.endswith("24") else 0.1)
-    monkeypatch.setattr(command, "load_verifier", lambda name: scorer)
+    monkeypatch.setattr(command, "scorer_from_options", lambda options: scorer)
     source, out = tmp_path / "samples.jsonl.gz", tmp_path / "out.json"
     row = {"puzzle": "4 5 6 10", "samples": SAMPLES}
     source.write_bytes(gzip.compress(f"{json.dumps(row)}\nbroken\n".encode()))
     argv = ["rerank", "--scorer", "tiny", "--input", str(source), "--task", "game24"]
-    assert main([*argv, "--json", str(out)]) == 0
+    assert main([*argv, "--output", str(out)]) == 0
     result = json.loads(out.read_text())
     assert (result["task"], result["scorer"], result["reduce"]) == ("game24", "tiny", "prod")
     assert result["best_of_n"] == {"right": 1, "of_solvable": 1.0, "accuracy": 1.0}

@@ -15,9 +15,10 @@ from urllib import request
 import pytest
 
 from reason_decode import tiny
-from reason_decode.cli import main, solve
+from reason_decode.cli import main
 from reason_decode.core.errors import ScoringError
 from reason_decode.scorers import EndpointVerifier
+from reason_decode.serving import from_options
 
 for needed in ("fastapi", "openai", "uvicorn"):
     pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")
@@ -67,14 +68,14 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
 
 
 def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     rows = "".join(f"{k},{puzzle}\n" for k, puzzle in enumerate(PUZZLES, start=1))
     (folder / "24.csv").write_text(f"Rank,Puzzles\n{rows}")
-    given = ["--data", str(folder / "24.csv"), "--task", "game24", "--json", str(folder / "out")]
+    given = ["--input", str(folder / "24.csv"), "--task", "game24", "--output", str(folder / "out")]
     # The server has one random state for all requests: one at a time, for the same result again.
     where = ["--endpoint", server[0], "--model", server[1], "--concurrency", "1"]
     assert main(["eval", *given, *where, *more]) == 0
@@ -86,8 +87,8 @@ def test_greedy_decoding_there_is_greedy_decoding_here(
 ):
     there = evaluated(server, tmp_path, "--strategy", "greedy")
     monkeypatch.undo()
-    given = ["--data", str(tmp_path / "24.csv"), "--task", "game24", "--strategy", "greedy"]
-    assert main(["eval", *given, "--json", str(tmp_path / "here")]) == 0
+    given = ["--input", str(tmp_path / "24.csv"), "--task", "game24", "--strategy", "greedy"]
+    assert main(["eval", *given, "--output", str(tmp_path / "here")]) == 0
     here = json.loads((tmp_path / "here").read_text())
     assert there["rows"] == here["rows"] and there["cost"]["generator"]["sampled"] > 0
 
@@ -95,7 +96,7 @@ def test_greedy_decoding_there_is_greedy_decoding_here(
 def test_the_best_of_what_the_server_samples_is_picked_here(
     server: tuple[str, str], tmp_path: Path
 ):
-    given = ["--strategy", "best-of-n", "--n", "4", "--limit", "2"]
+    given = ["--strategy", "best-of-n", "--scorer", "tiny", "--n", "4", "--limit", "2"]
     first, second = (evaluated(server, tmp_path / str(k), *given) for k in range(2))
     assert first["rows"] == second["rows"] and first["cost"] == second["cost"]
     assert first["cost"]["scorer"]["read"] > 0

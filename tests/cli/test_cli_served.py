@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from reason_decode.cli import main, solve
-from reason_decode.cli import options as decoding
+from reason_decode.cli import main
+from reason_decode.serving import from_options as completers
+from reason_decode.strategies import from_options as strategies
 from reason_decode.tiny import Tiny
 from tests.server import Behaviour, served
 
@@ -26,17 +27,18 @@ def say(body: dict[str, Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    monkeypatch.setattr(solve, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(completers, "load_model", lambda name: pytest.fail("loaded"))
     for load in ("load_scorer", "load_verifier"):
-        monkeypatch.setattr(decoding, load, lambda name: tiny.prm)
+        monkeypatch.setattr(strategies, load, lambda name: tiny.prm)
 
 
 def argv(folder: Path, url: str, *more: str) -> list[str]:
     rows = [{"input": x, "target": str(eval(x[:-2], {}))} for x in PROMPTS]
     (folder / "data").write_text(json.dumps({"examples": rows}))
-    given = ["--data", str(folder / "data"), "--task", "bbh-arithmetic", "--n", "4"]
-    given += ["--batch-size", "2", "--json", str(folder / "out"), "--attempts", "3"]
-    return ["eval", *given, "--endpoint", url, "--model", "theirs", *more]
+    given = ["--input", str(folder / "data"), "--task", "bbh-arithmetic", "--n", "4"]
+    given += ["--batch-size", "2", "--output", str(folder / "out"), "--attempts", "3"]
+    scorer = ["--scorer", "tiny"] if {"best-of-n", "step-search"} & {*more} else []
+    return ["eval", *given, "--endpoint", url, "--model", "theirs", *scorer, *more]
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def run(folder: Path, behave: Behaviour, *more: str) -> tuple[int, list[dict[str
 
 @pytest.mark.parametrize("strategy", ["sample", "self-consistency", "best-of-n"])
 def test_candidates_come_from_the_server_and_the_choice_from_here(tmp_path: Path, strategy: str):
-    status, got = run(tmp_path, well, "--strategy", strategy, "--request", '{"top_k": -1}')
+    status, got = run(tmp_path, well, "--strategy", strategy, "--extra-body", '{"top_k": -1}')
     n = 1 if strategy == "sample" else 4
     found = result(tmp_path)
     assert (status, found["items"], len(got)) == (0, 6, 6 * n)
@@ -126,8 +128,8 @@ def test_generate_writes_what_the_server_says(tmp_path: Path):
     ("more", "said"),
     [
         (["--strategy", "step-search"], "needs the model in this process"),
-        (["--strategy", "self-consistency", "--stop", "decided"], "--endpoint with --stop"),
-        (["--strategy", "sample", "--request", "3"], "need a JSON object"),
+        (["--strategy", "self-consistency", "--early-stop", "decided"], "with early_stop"),
+        (["--strategy", "sample", "--extra-body", "3"], "got extra_body=3; need an object"),
     ],
 )
 def test_what_a_server_cannot_do_is_refused(
@@ -151,8 +153,9 @@ def test_a_server_judges_what_the_model_here_samples(
     given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "4"]
     given += ["--model", "tiny", "--max-new-tokens", "40", "--strategy", "best-of-n"]
     with served(lambda *_: None, choice=verdict) as (url, _):
-        assert main(["generate", *given, "--prm", f"{url}#judge"]) == 0
+        server = ["--scorer-endpoint", url, "--scorer-model", "judge"]
+        assert main(["generate", *given, *server]) == 0
     row = json.loads((tmp_path / "out").read_text())
     assert asked and row["score"] in (0.0, 1.0)
-    assert main(["generate", *given, "--restart", "--prm", "http://localhost:8000/v1"]) == 2
-    assert "write the model's name behind it" in capsys.readouterr().err
+    assert main(["generate", *given, "--scorer-endpoint", "http://localhost:8000/v1"]) == 2
+    assert "give both, the server's address and the model's name" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def traces(tmp_path: Path) -> Path:
 
 
 def test_the_tree_is_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["trace", str(traces), "--limit", "1"]) == 0
+    assert main(["trace", "--input", str(traces), "--limit", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         "1  StepSearch  right",
@@ -40,7 +40,7 @@ def test_the_tree_is_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_votes_are_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["trace", str(traces), "--id", "2"]) == 0
+    assert main(["trace", "--input", str(traces), "--id", "2"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()[-3:]] == [
         ["answer", "votes", "weight"],
         ["7", "2", "2", "*"],
@@ -49,7 +49,7 @@ def test_votes_are_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_hostile_text_does_not_steer_the_terminal(traces: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["trace", str(traces), "--id", "3"]) == 0
+    assert main(["trace", "--input", str(traces), "--id", "3"]) == 0
     printed = capsys.readouterr().out
     assert all(c.isprintable() for line in printed.splitlines() for c in line)
     assert "(1,000,000 characters)" in printed and len(printed) < 10_000
@@ -57,7 +57,7 @@ def test_hostile_text_does_not_steer_the_terminal(traces: Path, capsys: pytest.C
 
 def test_a_page_is_written_whole(traces: Path, capsys: pytest.CaptureFixture[str]):
     out = traces.parent / "page.html"
-    assert main(["trace", str(traces), str(traces), "--html", str(out)]) == 0
+    assert main(["trace", "--input", str(traces), str(traces), "--output", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}: 6 traces; 2 lines set aside\n"
     assert out.read_text().startswith("<!doctype html>")
     assert {path.name for path in traces.parent.iterdir()} == {"out.jsonl", "page.html"}
@@ -68,8 +68,8 @@ def test_a_page_is_written_whole(traces: Path, capsys: pytest.CaptureFixture[str
     [
         (["{}", "--limit", "0"], "need at least 1"),
         (["{}", "--id", "9"], "no trace of id 9"),
-        (["{}", "--html", "{}"], "name another page"),
-        (["{}", "--html", "no/where.html"], "mkdir -p"),
+        (["{}", "--output", "{}"], "name another page"),
+        (["{}", "--output", "no/where.html"], "mkdir -p"),
         (["missing.jsonl"], "missing.jsonl"),
         (["{}.csv"], "no trace in"),
     ],
@@ -78,5 +78,5 @@ def test_what_cannot_be_done_is_said(
     traces: Path, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ):
     Path(f"{traces}.csv").write_text("a,b\n")
-    assert main(["trace", *(word.format(traces) for word in argv)]) == 2
+    assert main(["trace", "--input", *(word.format(traces) for word in argv)]) == 2
     assert said in capsys.readouterr().err

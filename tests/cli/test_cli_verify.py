@@ -1,5 +1,4 @@
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import pytest
 from reason_decode import RationaleScorer, tiny
 from reason_decode.cli import main
 from reason_decode.cli import verify as command
-from reason_decode.cli.rationales import make_rationalyst
+from reason_decode.scorers.loading import load_rationalyst
+from reason_decode.strategies import from_options
 from tests.fakes import TableScorer
 
 
@@ -24,7 +24,7 @@ class Reader(TableScorer):
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> Reader:
     reader = Reader()
-    monkeypatch.setattr(command, "load_scorer", lambda name: reader)
+    monkeypatch.setattr(command, "scorer_from_options", lambda *_, **__: reader)
     return reader
 
 
@@ -48,7 +48,7 @@ def test_first_errors_are_located_measured_and_written(
     blank = {**row(50, None), "steps": [" "]}
     data = written(tmp_path / "d.jsonl", *ROWS[:6], "broken", {**ROWS[0], "steps": 3}, blank, *ROWS)
     out = tmp_path / "out.json"
-    assert main(["verify", "--data", data, "--json", str(out)]) == 0
+    assert main(["verify", "--input", data, "--output", str(out)]) == 0
     result = json.loads(out.read_text())
     assert (result["format"], result["folds"], result["maximise"]) == ("bigbench-mistake", 5, "f1")
     assert (result["f1"], result["exact"], result["solutions"]) == (1.0, 1.0, 18)
@@ -71,10 +71,10 @@ def test_the_threshold_comes_from_a_share_another_file_or_the_user(tmp_path: Pat
     calibrate = written(tmp_path / "c.jsonl", *other)
     for way, tested, rows in (
         (["--calibrate-share", "0.5"], 6, 12),
-        (["--calibrate", calibrate], 12, 14),
+        (["--calibrate-on", calibrate], 12, 14),
         (["--threshold", "0.3"], 12, 12),
     ):
-        assert main(["verify", "--data", data, *way, "--json", str(out)]) == 0
+        assert main(["verify", "--input", data, *way, "--output", str(out)]) == 0
         result = json.loads(out.read_text())
         assert (result["solutions"], len(result["rows"]), result["folds"]) == (tested, rows, None)
     assert result["thresholds"] == [0.3]
@@ -85,8 +85,8 @@ def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer:
     rows = [{"prompt": "p", "completions": ["a", "b"], "labels": labels} for labels in said]
     out = tmp_path / "out.json"
     data = written(tmp_path / "d.jsonl", *rows)
-    argv = ["verify", "--data", data, "--format", "stepwise", "--threshold", "0.5"]
-    assert main([*argv, "--prompt-suffix", "", "--json", str(out)]) == 0
+    argv = ["verify", "--input", data, "--format", "stepwise", "--threshold", "0.5"]
+    assert main([*argv, "--prompt-suffix", "", "--output", str(out)]) == 0
     result = json.loads(out.read_text())
     assert [row["labelled"] for row in result["rows"]] == [1, None]
     assert sorted(result["set_aside"].values()) == [1, 2]
@@ -96,21 +96,21 @@ def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer:
 def test_nothing_is_read_where_the_result_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(command, "load_scorer", lambda name: pytest.fail("loaded"))
-    argv = ["verify", "--data", str(tmp_path / "none")]
-    assert main([*argv, "--json", str(tmp_path / "no" / "out.json")]) == 2
+    monkeypatch.setattr(command, "scorer_from_options", lambda *_, **__: pytest.fail("loaded"))
+    argv = ["verify", "--input", str(tmp_path / "none")]
+    assert main([*argv, "--output", str(tmp_path / "no" / "out.json")]) == 2
     assert "mkdir -p" in capsys.readouterr().err
     assert main([*argv, "--batch-size", "0"]) == 2
-    assert "--batch-size" in capsys.readouterr().err
+    assert "got batch_size=0; need at least 1" in capsys.readouterr().err
 
 
 def test_folds_that_cannot_be_cost_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(command, "load_scorer", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(command, "scorer_from_options", lambda *_, **__: pytest.fail("loaded"))
     data = written(tmp_path / "d.jsonl", ROWS[0])
     for way in (["--folds", "0"], []):
-        assert main(["verify", "--data", data, *way]) == 2
+        assert main(["verify", "--input", data, *way]) == 2
         assert "folds for 1 distinct prompts" in capsys.readouterr().err
 
 
@@ -119,22 +119,23 @@ def test_steps_are_scored_by_rationales_beside_the_prm(
 ):
     base, out = str(tiny.WEIGHTS / "base"), tmp_path / "out.json"
     data = written(tmp_path / "d.jsonl", *ROWS[:3])
-    argv = ["verify", "--data", data, "--threshold", "-2", "--json", str(out)]
+    argv = ["verify", "--input", data, "--threshold", "-2", "--output", str(out)]
     made: list[RationaleScorer] = []
 
-    def short(args: Namespace) -> RationaleScorer:
-        made.append(make_rationalyst(args))
+    def short(*args: Any, **kwargs: Any) -> RationaleScorer:
+        made.append(load_rationalyst(*args, **kwargs))
         made[0].writer.how.max_new_tokens = 4
         return made[0]
 
-    monkeypatch.setattr(command, "make_rationalyst", short)
-    asked = ["--scorer", "rationale", "--rationalyst", base, "--judge", "tiny", "--subtract"]
+    monkeypatch.setattr(from_options, "load_rationalyst", short)
+    asked = ["--scorer", f"rationale={base}", "--likelihood-model", "tiny", "--contrastive"]
     assert main([*argv, *asked, "--discount", "0.9"]) == 0
     scorer = made[0]
     assert (scorer.subtract, scorer.discount) == (True, 0.9)
     assert scorer.model is not scorer.writer.model
     result = json.loads(out.read_text())
-    assert (result["scorer"], result["judge"], "prm" in result) == ("rationale", "tiny", False)
+    assert (result["scorer"], result["likelihood_model"]) == (f"rationale={base}", "tiny")
+    assert result["discount"] == 0.9
     steps = ROWS[1]["steps"]
     (scores,) = scorer.score([ROWS[1]["input"] + result["prompt_suffix"]], [steps])
     assert result["rows"][1]["scores"] == pytest.approx(scores.tolist(), abs=1e-3)

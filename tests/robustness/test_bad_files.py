@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.cli import main, solve
+from reason_decode.cli import main
 from reason_decode.io import jsonl as rows
 from reason_decode.io.jsonl import Reject, check_writable, stream_rows, write_json
+from reason_decode.serving import from_options
 from reason_decode.tasks import TASKS
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
@@ -57,8 +58,10 @@ LINES: dict[str, tuple[str, bytes, list[str], str | None]] = {
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
-    monkeypatch.setattr(solve, "load_model", lambda name: (scripted, ByteTokenizer()))
-    monkeypatch.setattr(solve, "make_strategy", lambda *_: Guided(lambda prompt: [prompt.upper()]))
+    monkeypatch.setattr(from_options, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(
+        from_options, "strategy_from_options", lambda *_: Guided(lambda prompt: [prompt.upper()])
+    )
     return scripted
 
 
@@ -121,43 +124,43 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
     "a vote that stops at 2": (
         ["generate", "--input"],
         written("x", GOOD),
-        ["--strategy", "self-consistency", "--stop", "2"],
+        ["--strategy", "self-consistency", "--early-stop", "2"],
         "got early_stop=2.0; allowed",
     ),
-    "a table of bytes": (["eval", "--task", "game24", "--data"], written("x", b"\xff" * 99), [],
+    "a table of bytes": (["eval", "--task", "game24", "--input"], written("x", b"\xff" * 99), [],
         "has no column"),
     "a field of 200,000 digits": (
-        ["eval", "--task", "game24", "--data"],
+        ["eval", "--task", "game24", "--input"],
         written("x", b"Rank,Puzzles\n1," + b"9" * 200_000 + b"\n"),
         [],
         "no usable rows .*field larger than field limit",
     ),
     "no four numbers": (
-        ["eval", "--task", "game24", "--data"], written("x", b"Rank,Puzzles\n1,\x00\n"), [],
+        ["eval", "--task", "game24", "--input"], written("x", b"Rank,Puzzles\n1,\x00\n"), [],
         "need four whole numbers",
     ),
     "nested examples": (
-        ["eval", "--task", "bbh-arithmetic", "--data"],
+        ["eval", "--task", "bbh-arithmetic", "--input"],
         written("x", b'{"examples": ' + b"[" * 200_000),
         [],
         "is no JSON: maximum recursion",
     ),
     "examples of nothing": (
-        ["eval", "--task", "bbh-arithmetic", "--data"],
+        ["eval", "--task", "bbh-arithmetic", "--input"],
         written("x", b'{"examples": [1, null, {"input": "1 + 1", "target": 2}]}'),
         [],
         "3 malformed; row 1: the example has no text",
     ),
     "a result in a device": (
-        ["eval", "--task", "game24", "--json", "/dev/null", "--data"], written("x", GAME), [],
+        ["eval", "--task", "game24", "--output", "/dev/null", "--input"], written("x", GAME), [],
         "device or a pipe",
     ),
     "a threshold that is no number": (
-        ["verify", "--threshold", "nan", "--data"], written("x", ROW), [], "got threshold=nan"
+        ["verify", "--threshold", "nan", "--input"], written("x", ROW), [], "got threshold=nan"
     ),
-    "one fold": (["verify", "--folds", "1", "--data"], written("x", ROW), [], "got 1 folds"),
+    "one fold": (["verify", "--folds", "1", "--input"], written("x", ROW), [], "got 1 folds"),
     "a share of 2": (
-        ["verify", "--calibrate-share", "2", "--data"], written("x", ROW), [], "a share of 2.0"
+        ["verify", "--calibrate-share", "2", "--input"], written("x", ROW), [], "a share of 2.0"
     ),
     "half a character in a sample": (
         ["rerank", "--task", "game24", "--input"],
@@ -249,7 +252,7 @@ def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_result_never_takes_a_device_s_place(tmp_path: Path):
-    # Regression: for root, --json /dev/null put a file in the place of the device.
+    # Regression: for root, --output /dev/null put a file in the place of the device.
     with pytest.raises(ValueError, match="got /dev/null as an output file, which is a device"):
         check_writable("/dev/null")
     (tmp_path / "there.json").write_text("{}")

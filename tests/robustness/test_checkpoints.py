@@ -239,10 +239,10 @@ def test_an_adapter_that_cannot_be_put_on_is_refused(adapter: Path, tiny: Tiny, 
 @pytest.mark.parametrize(
     ("option", "change", "message"),
     [
-        ("--prm", cut("model.safetensors", 5000), "are damaged"),
+        ("--scorer", cut("model.safetensors", 5000), "are damaged"),
         ("--model", config(hidden_size=64), "do not fit its config.json"),
         ("--model", write("tokenizer.json", "{}"), "has no tokenizer that can be read"),
-        ("--prm", config(num_attention_heads=7), "is of no possible model"),
+        ("--scorer", config(num_attention_heads=7), "is of no possible model"),
     ],
     ids=["cut off", "another width", "no tokenizer", "seven heads"],
 )
@@ -253,7 +253,10 @@ def test_a_command_ends_with_one_line(
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS / "prm", folder)
     change(folder)
-    assert main(["demo", option, str(folder), "--max-new-tokens", "2", "--n", "2"]) == 2
+    assert (
+        main(["demo", "--scorer", "tiny", option, str(folder), "--max-new-tokens", "2", "--n", "2"])
+        == 2
+    )
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("reason-deco")]
     assert len(said) == 1 and message in said[0] and str(folder) in said[0]
 

@@ -27,7 +27,7 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
     if command == "eval":
         rows: list[Any] = [{"input": x, "target": "1"} for x in SUMS]
         data.write_text(json.dumps({"examples": rows}))
-        given = ["--data", str(data), "--task", "bbh-arithmetic", "--json", out]
+        given = ["--input", str(data), "--task", "bbh-arithmetic", "--output", out]
         given += ["--strategy", "sample", "--max-new-tokens", "40", "--batch-size", "2"]
     elif command == "generate":
         data.write_text("".join(json.dumps({"prompt": f"{x}\n"}) + "\n" for x in SUMS))
@@ -37,9 +37,8 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
         steps = [f"We need A * B for {k}." for k in range(40)]
         rows = [{"input": x, "steps": steps, "target": "1", "mistake_index": 1} for x in SUMS]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        given = ["--data", str(data), "--threshold", "0.5", "--batch-size", "1", "--json", out]
-        if command == "label":
-            given = ["--input", str(data), "--output", out, "--scorer", "tiny", "--batch-size", "1"]
+        given = ["--input", str(data), "--output", out, "--batch-size", "1"]
+        given += ["--scorer", "tiny"] if command == "label" else ["--threshold", "0.5"]
     return [command, *given, *more]
 
 
@@ -112,7 +111,9 @@ def test_a_ctrl_c_ends_a_process_with_130_and_the_command_that_goes_on(tmp_path:
 def test_two_workers_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("eval", tmp_path / "one")) == 0
-    monkeypatch.setattr("reason_decode.cli.solve.load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "reason_decode.serving.from_options.load_model", lambda name: pytest.fail("loaded")
+    )
     assert main(argv("eval", tmp_path / "two", "--workers", "2")) == 0
     assert result(tmp_path / "two") == result(tmp_path / "one")
     assert list((tmp_path / "two").iterdir()) == [tmp_path / "two" / "out"]
@@ -139,7 +140,9 @@ def test_datatroves_executor_comes_to_the_result_of_one_process(
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("generate", tmp_path / "one")) == 0
-    monkeypatch.setattr("reason_decode.cli.solve.load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "reason_decode.serving.from_options.load_model", lambda name: pytest.fail("loaded")
+    )
     local = ["--executor", "local", "--workers", "2"]
     assert main(argv("generate", tmp_path / "two", *local)) == 0
     assert result(tmp_path / "two") == result(tmp_path / "one")

@@ -55,7 +55,9 @@ def test_generate_runs_models_from_folders(
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text('{"prompt": "1 + 1 ="}\n{"prompt": "make 24"}\n{"prompt": "x"}\n')
     argv = ["generate", "--input", str(source), "--output", str(out), "--strategy", strategy]
-    argv += ["--model", str(folders[0]), "--prm", str(folders[1]), "--n", "2"]
+    argv += ["--model", str(folders[0]), "--n", "2"]
+    if strategy in ("best-of-n", "step-search"):
+        argv += ["--scorer", str(folders[1])]
     assert main([*argv, "--max-new-tokens", "6", "--batch-size", "2"]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in rows] == [1, 2, 3]

@@ -1,0 +1,41 @@
+"""Results of commands as JSON, in a file or on standard output."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from reason_decode.io.jsonl import check_writable, write_json
+
+__all__ = ["STANDARD_OUTPUT", "json_output", "path_of"]
+
+STANDARD_OUTPUT = "-"
+
+
+@contextmanager
+def json_output(output: str | None) -> Iterator[Callable[[Any], None]]:
+    """A function that writes a result as JSON to a file, to standard output, or nowhere.
+
+    While a result goes to standard output, all else that is printed goes to standard error.
+
+    Args:
+        output: a file, ``-`` for standard output, or ``None``.
+
+    Raises:
+        OSError: the file cannot be written; raised before any work is done.
+    """
+    if output is None:
+        yield lambda result: None
+    elif output == STANDARD_OUTPUT:
+        stdout = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield lambda result: print(json.dumps(result, allow_nan=False), file=stdout, flush=True)
+    else:
+        check_writable(output)
+        yield lambda result: write_json(output, result)
+
+
+def path_of(output: str | None) -> str | None:
+    """The file that an output is, ``None`` if it is none."""
+    return None if output == STANDARD_OUTPUT else output

@@ -1,0 +1,251 @@
+"""Options of decoding: how candidates are sampled, scored and chosen, and where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_args
+
+__all__ = [
+    "PLAIN",
+    "EndpointOptions",
+    "GenerationOptions",
+    "Reduce",
+    "ScorerOptions",
+    "Strategy",
+    "Supervision",
+    "check_at_least_one",
+    "check_choice",
+    "flatten_options",
+]
+
+Strategy = Literal[
+    "greedy", "sample", "best-of-n", "step-search", "self-consistency", "rationale-guided"
+]
+Supervision = Literal["implicit", "explicit"]
+Reduce = Literal["prod", "min", "last", "mean", "sum"]
+
+PLAIN: tuple[Strategy, ...] = ("greedy", "sample")
+"""Strategies that compare no candidates: plain ``generate``."""
+_SCORED = ("best-of-n", "step-search")
+_GUIDED = (*_SCORED, "self-consistency", "rationale-guided")
+# Options that only some strategies have: their defaults, those strategies, and what they do.
+_OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
+    "beam_width": (1, ("step-search",), "has a beam"),
+    "subtrees": (1, ("step-search",), "has subtrees"),
+    "margin": (None, ("step-search",), "drops trajectories"),
+    "lookahead": (0, ("step-search",), "looks ahead"),
+    "max_tokens": (None, _GUIDED, "have a budget"),
+    "early_stop": (None, ("self-consistency",), "stops early"),
+    "supervision": ("implicit", ("rationale-guided",), "is supervised by rationales"),
+    "reduce": (None, _SCORED, "reduce the scores of steps"),
+}
+
+
+def check_at_least_one(options: Any, *names: str) -> None:
+    """Raise ``ValueError`` if one of these fields of a config is a number below 1."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"got {name}={value}; need at least 1")
+
+
+def check_choice(options: Any, name: str, choices: Sequence[Any]) -> None:
+    """Raise ``ValueError`` if a field of a config has a value that is not among the choices."""
+    value = getattr(options, name)
+    if value not in choices:
+        raise ValueError(f"got {name}={value!r}; need one of {', '.join(map(str, choices))}")
+
+
+def flatten_options(config: Any) -> dict[str, Any]:
+    """Name -> value of the fields of a config and of the configs nested in it."""
+    found: dict[str, Any] = {}
+    for one in fields(config):
+        value = getattr(config, one.name)
+        found |= flatten_options(value) if is_dataclass(value) else {one.name: value}
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions:
+    """The scorer that judges candidates or steps.
+
+    Args:
+        scorer: scorer of candidates or steps: ``tiny``, a folder or Hub id of a reward model, a
+            word such as ``likelihood`` or ``rationale``, or ``word=folder`` (default: ``tiny``
+            where the generator is ``tiny``, too; a vote has none).
+        scorer_endpoint: address of an OpenAI-compatible server whose chat model is the scorer, such
+            as ``http://localhost:8000/v1``.
+        scorer_model: name of the chat model at ``scorer_endpoint``.
+        likelihood_model: model that measures how likely a step is given a rationale (default: the
+            model that writes the rationales).
+        discount: of rationale scorers, weight of each token of a step relative to the one before.
+        contrastive: of rationale scorers, subtract the log-probability without the rationale.
+        length_norm: of rationale scorers, divide a step's log-probability by its tokens.
+
+    Raises:
+        ValueError: two options exclude each other, or the discount is out of range.
+    """
+
+    scorer: str | None = None
+    scorer_endpoint: str | None = None
+    scorer_model: str | None = None
+    likelihood_model: str | None = None
+    discount: float = 1.0
+    contrastive: bool = False
+    length_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.scorer_endpoint is None) != (self.scorer_model is None):
+            raise ValueError(
+                f"got scorer_endpoint={self.scorer_endpoint} and scorer_model={self.scorer_model}; "
+                "give both, the server's address and the model's name there"
+            )
+        if self.scorer is not None and self.scorer_endpoint is not None:
+            raise ValueError(
+                f"got scorer={self.scorer} and scorer_endpoint={self.scorer_endpoint}; give one"
+            )
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"got discount={self.discount}; need a number above 0, at most 1")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the scorer is named."""
+        return self.scorer is not None or self.scorer_endpoint is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """How candidates are sampled and chosen.
+
+    Args:
+        strategy: decoding strategy.
+        model: generator: ``tiny``, a folder or a Hub id; its name at the server with ``endpoint``.
+        n: candidates a prompt, or next steps a trajectory of step-search.
+        beam_width: trajectories that step-search keeps.
+        subtrees: groups of the beam of step-search that are selected apart from each other.
+        margin: step-search drops trajectories whose score is lower than the best by more than this.
+        lookahead: steps that step-search decodes past a candidate before it scores it.
+        supervision: of rationale-guided, ``implicit``: rationales score the steps; ``explicit``:
+            the generator reads them.
+        reduce: how step scores become the score of a solution (default: ``last`` for step-search;
+            for best-of-n ``prod`` of probabilities, ``mean`` of log-probabilities, the ``last``
+            reward).
+        early_stop: end a vote early: ``decided``, when no further sample can change it, or the
+            confidence from which on it ends.
+        max_new_tokens: tokens of a solution (default: that of the task, or 256).
+        max_tokens: budget of sampled tokens a prompt, over all candidates.
+        temperature: sampling temperature; greedy ignores it.
+        seed: seed of the sampling.
+        scoring: the scorer.
+
+    Raises:
+        ValueError: a value is out of range, or options do not go together.
+    """
+
+    strategy: Strategy
+    model: str = "tiny"
+    n: int = 8
+    beam_width: int = 1
+    subtrees: int = 1
+    margin: float | None = None
+    lookahead: int = 0
+    supervision: Supervision = "implicit"
+    reduce: Reduce | None = None
+    early_stop: Literal["decided"] | float | None = None
+    max_new_tokens: int | None = None
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    seed: int = 0
+    scoring: ScorerOptions = field(default_factory=ScorerOptions)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "strategy", get_args(Strategy))
+        check_choice(self, "supervision", get_args(Supervision))
+        check_choice(self, "reduce", (*get_args(Reduce), None))
+        check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
+        if self.strategy != "greedy" and not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"got temperature={self.temperature}; {self.strategy} samples and needs a "
+                "temperature above 0 (strategy greedy samples nothing)"
+            )
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"got seed={self.seed}; need a whole number of at most 63 bits")
+        for name, (default, strategies, does) in _OF_STRATEGIES.items():
+            value = getattr(self, name)
+            if value != default and self.strategy not in strategies:
+                raise ValueError(
+                    f"got {name}={value} with {self.strategy}; only {' and '.join(strategies)} "
+                    f"{does}"
+                )
+        self._check_scorer()
+
+    def _check_scorer(self) -> None:
+        if self.strategy in PLAIN:
+            if self.scoring.is_given:
+                raise ValueError(
+                    f"got a scorer with {self.strategy}; only {' and '.join(_GUIDED)} have one"
+                )
+        elif self.strategy != "self-consistency" and self.model != "tiny":
+            if not self.scoring.is_given:
+                raise ValueError(
+                    f"got {self.strategy} of model={self.model} without a scorer; name one as "
+                    "scorer (--scorer): a folder or Hub id of a reward model, likelihood, or tiny "
+                    "for the small packaged one"
+                )
+
+    @property
+    def compares_candidates(self) -> bool:
+        """Whether the strategy chooses among candidates, so that there are traces."""
+        return self.strategy not in PLAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointOptions:
+    """An OpenAI-compatible server that samples in the place of a model in this process.
+
+    Args:
+        endpoint: address of an OpenAI-compatible server (vLLM, SGLang, transformers serve) that
+            samples, such as ``http://localhost:8000/v1``; scorers run here.
+        api_key_env: environment variable that holds the server's API key.
+        concurrency: requests at a time.
+        attempts: attempts at one request.
+        extra_body: fields to add to every request, such as ``{"top_k": 20}``.
+
+    Raises:
+        ValueError: a value is out of range, or there are fields to add but no server.
+    """
+
+    endpoint: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 8
+    attempts: int = 6
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "concurrency", "attempts")
+        if not isinstance(self.extra_body, Mapping):
+            raise ValueError(
+                f'got extra_body={self.extra_body!r:.80}; need an object, such as {{"top_k": 20}}'
+            )
+        if self.endpoint is None and self.extra_body:
+            raise ValueError("got extra_body without endpoint; nothing is requested without one")
+
+    def check_strategy(self, options: GenerationOptions) -> None:
+        """Raise if the server cannot sample for a strategy.
+
+        Raises:
+            ValueError: the strategy needs the model in this process.
+        """
+        if self.endpoint is None:
+            return
+        whole = (*PLAIN, "best-of-n", "self-consistency")
+        if options.strategy not in whole:
+            raise ValueError(
+                f"got endpoint={self.endpoint} with {options.strategy}, which decodes step by step "
+                f"and needs the model in this process; a server samples for {', '.join(whole)}"
+            )
+        for name in ("early_stop", "max_tokens"):
+            if getattr(options, name) is not None:
+                raise ValueError(
+                    f"got endpoint={self.endpoint} with {name}; a server is asked for all "
+                    "candidates at once, so drop it"
+                )

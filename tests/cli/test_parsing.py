@@ -1,0 +1,186 @@
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from reason_decode.cli import COMMANDS, main
+from reason_decode.cli.configs import EvalConfig, TraceConfig
+from reason_decode.cli.parsing import parse_config
+from reason_decode.runs.options import Shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """The inner group.
+
+    Args:
+        size: how large it is.
+        options: a JSON object.
+    """
+
+    size: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """The command.
+
+    Args:
+        words: some
+            words.
+        kind: one of two.
+        loud: whether it is loud.
+        inner: the inner group.
+    """
+
+    words: tuple[str, ...] = ()
+    kind: Literal["a", "b"] = "a"
+    loud: bool = True
+    inner: Inner = field(default_factory=lambda: Inner(size=3))
+
+    def __post_init__(self) -> None:
+        if self.inner.size > 9:
+            raise ValueError(f"got size={self.inner.size}; need at most 9")
+
+
+EVAL = ("--input", "24.csv", "--task", "game24", "--strategy", "best-of-n")
+
+
+def test_options_are_fields_of_any_depth_without_prefix():
+    assert parse_config(Outer, "x", []) == Outer()
+    found = parse_config(Outer, "x", ["--words", "a", "b", "--size", "4", "--no-loud"])
+    assert found == Outer(words=("a", "b"), loud=False, inner=Inner(size=4))
+    config = parse_config(EvalConfig, "x", [*EVAL, "--n", "3", "--scorer", "my/prm"])
+    assert (config.generation.n, config.generation.scoring.scorer) == (3, "my/prm")
+    given = ["--shard", "2/4", "--extra-body", '{"top_k": 20}', "--endpoint", "http://x/v1"]
+    config = parse_config(EvalConfig, "x", [*EVAL, *given])
+    assert config.run.shard == Shard(2, 4) and config.endpoint.extra_body == {"top_k": 20}
+
+
+def test_a_value_may_begin_with_a_minus_sign():
+    assert parse_config(EvalConfig, "x", [*EVAL, "--seed", "-3"]).generation.seed == -3
+
+
+def test_checks_of_a_config_are_raised_as_they_are():
+    # They would be printed by the parser in a box that wraps lines.
+    with pytest.raises(ValueError, match=r"^got size=10; need at most 9$"):
+        parse_config(Outer, "x", ["--size", "10"])
+
+
+def test_help_names_each_option_in_its_group_with_its_text_and_default(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit, match="0"):
+        parse_config(Outer, "prog", ["--help"])
+    said = capsys.readouterr().out
+    assert "usage: prog" in said and "The command." in said
+    outer, inner = said.split("inner options")
+    assert "--words" in outer and "some words." in outer and "--config" in outer
+    assert "--size INT" in inner and "how large it is. (default: 3)" in inner
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--nonsense", "1"], "--nonsense"),
+        (["--size", "x"], "--size"),
+        (["--kind", "c"], "'a', 'b'"),
+        (["--word", "a"], "--word"),
+    ],
+)
+def test_usage_errors_name_the_option_and_end_with_2(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="2"):
+        parse_config(Outer, "prog", argv)
+    said = capsys.readouterr().err
+    assert message in said and "prog --help" in said
+
+
+def test_a_yaml_file_gives_options_that_the_command_line_overrides(tmp_path: Path):
+    path = tmp_path / "eval.yaml"
+    path.write_text(
+        "input: 24.csv\ntask: game24\nstrategy: step-search\nbeam-width: 2\nmargin: 0.5\nseed: -7\n"
+        "rows: 901:1001\nextra_body: {top_k: 20}\nendpoint: null\nrestart: false\n"
+        "executor_options:\n  partition: gpu\n"
+    )
+    given = ["--config", str(path), "--beam-width", "3", "--extra-body", "{}"]
+    config = parse_config(EvalConfig, "x", given)
+    assert (config.generation.beam_width, config.generation.margin) == (3, 0.5)
+    assert (config.generation.seed, config.rows, config.endpoint.endpoint) == (-7, "901:1001", None)
+    assert config.run.executor_options == {"partition": "gpu"} and not config.run.restart
+    lists = tmp_path / "trace.yaml"
+    lists.write_text("input:\n  - a\n  - b\n")
+    assert parse_config(TraceConfig, "x", [f"--config={lists}"]).input == ("a", "b")
+    lists.write_text("")
+    assert parse_config(TraceConfig, "x", ["--config", str(lists), "--input", "c"]).input == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sice: 3\n", "has the key 'sice'; known keys are .*size.*words"),
+        ("- 3\n", r"holds \[3\]; write a line `option: value` each"),
+        ("a: [\n", "is not YAML"),
+    ],
+)
+def test_a_yaml_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str, message: str):
+    path = tmp_path / "x.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        parse_config(Outer, "x", ["--config", str(path)])
+    with pytest.raises(OSError, match="no.yaml"):
+        parse_config(Outer, "x", ["--config", str(tmp_path / "no.yaml")])
+
+
+@pytest.mark.parametrize("name", [name for name, x in COMMANDS.items() if x.config])
+def test_every_option_of_a_command_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: reason-decode {name}") and "--config" in said
+
+
+def test_the_commands_are_listed_and_the_version_is_told(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name}" in said for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("reason-decode ")
+    for name, command in COMMANDS.items():
+        assert hasattr(import_module(command.module), "run"), name
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["fly"], ["eval", "--task", "chess"], ["demo", "--n", "x"], ["eval", "--nonsense"]]
+)
+def test_what_is_not_known_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(argv) == 2
+    assert capsys.readouterr().err != ""
+
+
+def test_unusable_input_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]):
+    assert main(["rerank", "--input", "no such file", "--task", "game24"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("reason-decode rerank: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argv", ["--help", "--version", "fly", "eval --help", "eval --nonsense", "eval --task game24"]
+)
+def test_help_and_usage_errors_load_no_torch(argv: str):
+    # Regression: a missing option was reported after 25 seconds of importing torch.
+    code = (
+        "import sys\n"
+        "from reason_decode.cli import main\n"
+        f"main({argv.split()!r})\n"
+        "slow = {'torch', 'transformers', 'typeguard', 'numpy', 'yaml'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {slow}' if slow else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,83 @@
+from typing import Any
+
+import pytest
+
+from reason_decode.core.options import (
+    EndpointOptions,
+    GenerationOptions,
+    ScorerOptions,
+    flatten_options,
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "got n=0; need at least 1"),
+        ({"strategy": "best-of-m"}, "got strategy='best-of-m'; need one of greedy, sample, best"),
+        ({"temperature": 0}, "best-of-n samples and needs a temperature above 0"),
+        ({"temperature": float("nan")}, "got temperature=nan"),
+        ({"beam_width": 2}, "only step-search has a beam"),
+        ({"margin": 0.5}, "only step-search drops trajectories"),
+        ({"subtrees": 2}, "only step-search has subtrees"),
+        ({"early_stop": 0.9}, "got early_stop=0.9 with best-of-n; only self-consistency stops ear"),
+        ({"strategy": "sample", "max_tokens": 9}, "only best-of-n and .* have a budget"),
+        (
+            {"strategy": "greedy", "scoring": ScorerOptions(scorer="rationale")},
+            "got a scorer with greedy; only best-of-n and",
+        ),
+        ({"supervision": "explicit"}, "only rationale-guided is supervised by rationales"),
+        ({"max_tokens": 0}, "got max_tokens=0; need at least 1"),
+        ({"strategy": "greedy", "reduce": "min"}, "only best-of-n and step-search reduce"),
+        ({"seed": 2**100}, "at most 63 bits"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        GenerationOptions(**({"strategy": "best-of-n"} | options))
+
+
+def test_greedy_needs_no_temperature():
+    GenerationOptions(strategy="greedy", temperature=0)
+
+
+@pytest.mark.parametrize("strategy", ["best-of-n", "step-search", "rationale-guided"])
+def test_another_model_than_tiny_wants_its_scorer_named(strategy: Any):
+    # The packaged scorers know two kinds of problems; they are no default for somebody's model.
+    with pytest.raises(ValueError, match=r"of model=my/model without a scorer; name one"):
+        GenerationOptions(strategy=strategy, model="my/model")
+    GenerationOptions(strategy=strategy, model="my/model", scoring=ScorerOptions(scorer="tiny"))
+    GenerationOptions(strategy="self-consistency", model="my/model")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scorer_endpoint": "http://x/v1"}, "give both, the server's address and the model's"),
+        (
+            {"scorer": "tiny", "scorer_endpoint": "http://x/v1", "scorer_model": "m"},
+            "got scorer=tiny and scorer_endpoint=http://x/v1; give one",
+        ),
+        ({"discount": 1.5}, "got discount=1.5; need a number above 0, at most 1"),
+    ],
+)
+def test_scorers_that_cannot_be_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        ScorerOptions(**options)
+
+
+def test_a_server_samples_whole_solutions_only():
+    endpoint = EndpointOptions(endpoint="http://x/v1")
+    with pytest.raises(ValueError, match="which decodes step by step"):
+        endpoint.check_strategy(GenerationOptions(strategy="step-search"))
+    vote = GenerationOptions(strategy="self-consistency", early_stop="decided")
+    with pytest.raises(ValueError, match="with early_stop; a server is asked for all candidates"):
+        endpoint.check_strategy(vote)
+    EndpointOptions().check_strategy(GenerationOptions(strategy="step-search"))
+    with pytest.raises(ValueError, match="got extra_body without endpoint"):
+        EndpointOptions(extra_body={"top_k": 20})
+
+
+def test_nested_options_are_flattened():
+    flat = flatten_options(GenerationOptions(strategy="greedy"))
+    assert (flat["strategy"], flat["scorer"], "scoring" in flat) == ("greedy", None, False)

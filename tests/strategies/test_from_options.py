@@ -1,0 +1,71 @@
+from typing import Any
+
+import pytest
+
+from reason_decode.core.options import GenerationOptions, ScorerOptions
+from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+from reason_decode.strategies import from_options as module
+from tests.fakes import ByteTokenizer, TableScorer
+
+STEPS = TableScorer(lambda step: 1.0)
+WHOLE = TableScorer(lambda step: 1.0)
+
+
+def made(monkeypatch: pytest.MonkeyPatch, strategy: Any, **options: Any) -> Any:
+    monkeypatch.setattr(module, "load_scorer", lambda name: STEPS)
+    monkeypatch.setattr(module, "load_verifier", lambda name: WHOLE)
+    tokenizer: Any = ByteTokenizer()
+    return module.strategy_from_options(GenerationOptions(strategy=strategy, **options), tokenizer)
+
+
+def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
+    best = made(monkeypatch, "best-of-n", n=3)
+    assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, WHOLE)
+    search = made(monkeypatch, "step-search", beam_width=2, margin=0.5)
+    assert isinstance(search, StepSearch)
+    assert (search.n, search.beam_width, search.margin) == (8, 2, 0.5)
+    assert search.scorer is STEPS
+    assert (best.reduce, search.reduce) == (None, "last")
+    assert made(monkeypatch, "best-of-n", reduce="min").reduce == "min"
+    assert made(monkeypatch, "greedy") is None
+    assert made(monkeypatch, "sample") is None
+
+
+def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
+    wide: dict[str, Any] = {"beam_width": 4, "subtrees": 2, "lookahead": 1, "max_tokens": 900}
+    search = made(monkeypatch, "step-search", **wide)
+    assert (search.subtrees, search.lookahead, search.max_tokens) == (2, 1, 900)
+    assert made(monkeypatch, "best-of-n", max_tokens=900).max_tokens == 900
+    scoring = ScorerOptions(scorer="tiny")
+    vote = made(monkeypatch, "self-consistency", early_stop=0.9, scoring=scoring)
+    assert (vote.early_stop, vote.scorer) == (0.9, WHOLE)
+    assert made(monkeypatch, "self-consistency", early_stop="decided").early_stop == "decided"
+
+
+def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[str, str | None]] = []
+
+    def load(name: str, likelihood_model: str | None, **how: Any) -> TableScorer:
+        asked.append((name, likelihood_model))
+        return STEPS
+
+    monkeypatch.setattr(module, "load_rationalyst", load)
+    monkeypatch.setattr(STEPS, "writer", object(), raising=False)
+    guided = made(monkeypatch, "rationale-guided", supervision="explicit")
+    assert isinstance(guided, RationaleGuided)
+    assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", STEPS)
+    named = ScorerOptions(scorer="rationale=runs/r", likelihood_model="tiny")
+    best = made(monkeypatch, "best-of-n", scoring=named)
+    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (STEPS, None)
+    word = ScorerOptions(scorer="rationale")
+    assert made(monkeypatch, "best-of-n", scoring=word, reduce="min").reduce == "min"
+    assert asked == [("tiny", None), ("runs/r", "tiny"), ("tiny", None)]
+
+
+def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
+    for load in ("load_scorer", "load_verifier"):
+        monkeypatch.setattr(module, load, lambda name: pytest.fail(f"loaded {name}"))
+    tokenizer: Any = ByteTokenizer()
+    options = GenerationOptions(strategy="self-consistency", n=5)
+    vote = module.strategy_from_options(options, tokenizer)
+    assert isinstance(vote, SelfConsistency) and vote.n == 5
