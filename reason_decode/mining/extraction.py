@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.io.openai_client import Messages, RequestFailed
-from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.config import Domain
+from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.prompt import messages
 from reason_decode.mining.tagged import annotated
 

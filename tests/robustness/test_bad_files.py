@@ -101,6 +101,7 @@ def folder(path: Path) -> str:
 
 ROW = b'{"prompt": "p", "completions": ["a"], "labels": [true]}\n'
 GAME = b"Rank,Puzzles\n1,1 4 4 8\n"
+MINE = ["mine", "--loss-model", "tiny"]
 COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
     # the command, the file that it is given, more options, the line that it ends with
     "a folder as prompts": (["generate", "--input"], folder, [], "Is a directory"),
@@ -191,19 +192,19 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
         written("x", ROW), [], "there is no folder no/such/model",
     ),
     "mined by no number": (
-        ["mine", "--writer", "given", "--threshold", "nan", "--out", "OUT", "--data"],
-        written("x", b'{"text": "a"}\n'), [], "got --threshold nan; need finite numbers",
+        [*MINE, "--writer", "tagged", "--min-loss-delta", "nan", "--output", "OUT", "--input"],
+        written("x", b'{"text": "a"}\n'), [], "got min_loss_delta=nan .*need a finite number",
     ),
     "options that are a list": (
-        ["mine", "--writer", "given", "--executor-options", "[1]", "--out", "OUT", "--data"],
+        [*MINE, "--writer", "tagged", "--executor-options", "[1]", "--output", "OUT", "--input"],
         written("x", b'{"text": "a"}\n'), [], "need an object",
     ),
     "a writer that is no function": (
-        ["mine", "--writer", "os:nothing", "--out", "OUT", "--data"],
+        [*MINE, "--writer", "os:nothing", "--output", "OUT", "--input"],
         written("x", b'{"text": "a"}\n'), [], "the module os has no function 'nothing'",
     ),
     "a writer of no module": (
-        ["mine", "--writer", "nomodule:f", "--out", "OUT", "--data"],
+        [*MINE, "--writer", "nomodule:f", "--output", "OUT", "--input"],
         written("x", b'{"text": "a"}\n'), [], "No module named 'nomodule'",
     ),
     "a problem that is none": (["demo", "--problem"], lambda path: "9^9^9^9", [], "got the probl"),
