@@ -59,7 +59,11 @@ COMMANDS: Mapping[str, Command] = {
         f"{_CONFIGS}:VerifyConfig",
         "reason_decode.cli.verify",
     ),
-    "label": Command("label the steps of solutions without people", "", "reason_decode.cli.label"),
+    "label": Command(
+        "label the steps of solutions without people",
+        "reason_decode.cli.training_configs:LabelCommandConfig",
+        "reason_decode.cli.label",
+    ),
     "mine": Command(
         "mine rationales from text",
         "reason_decode.cli.mining_configs:MineConfig",

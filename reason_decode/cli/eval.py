@@ -25,9 +25,9 @@ __all__ = ["run"]
 def run(config: EvalConfig, argv: Sequence[str]) -> int:
     """Run the strategy over the rows, print a table, write the result."""
     options, task = config.generation, TASKS[config.task]
-    with json_output(config.output) as write:
+    with json_output(config.output, config.input) as write:
         if config.trace is not None:
-            check_writable(config.trace)
+            check_writable(config.trace, inputs=[config.input])
         items, rejected = task.load(config.input, config.rows)
         items = items[: config.limit]
         settings = settings_of(config, items, ["trace"]) | {"traced": config.trace is not None}

@@ -31,7 +31,7 @@ def run(config: GenerateConfig, argv: Sequence[str]) -> int:
     prompts = dict(islice(prompts.items(), config.limit))
     if config.output == STANDARD_OUTPUT:
         return _print_rows(config, prompts, rejected)
-    check_writable(config.output)
+    check_writable(config.output, inputs=[config.input])
     out = Path(config.output)
     if not config.run.restart:
         _check_output(out, prompts)

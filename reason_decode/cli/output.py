@@ -14,16 +14,17 @@ STANDARD_OUTPUT = "-"
 
 
 @contextmanager
-def json_output(output: str | None) -> Iterator[Callable[[Any], None]]:
+def json_output(output: str | None, *inputs: str) -> Iterator[Callable[[Any], None]]:
     """A function that writes a result as JSON to a file, to standard output, or nowhere.
 
     While a result goes to standard output, all else that is printed goes to standard error.
 
     Args:
         output: a file, ``-`` for standard output, or ``None``.
+        inputs: files that the command reads, which the output must not be.
 
     Raises:
-        OSError: the file cannot be written; raised before any work is done.
+        ValueError: the file cannot be written, or is an input; raised before any work is done.
     """
     if output is None:
         yield lambda result: None
@@ -32,7 +33,7 @@ def json_output(output: str | None) -> Iterator[Callable[[Any], None]]:
         with redirect_stdout(sys.stderr):
             yield lambda result: print(json.dumps(result, allow_nan=False), file=stdout, flush=True)
     else:
-        check_writable(output)
+        check_writable(output, inputs=inputs)
         yield lambda result: write_json(output, result)
 
 

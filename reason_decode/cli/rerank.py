@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 def run(config: RerankConfig, argv: Sequence[str]) -> int:
     """Score, choose, grade; print a table, write the result."""
-    with json_output(config.output) as write:
+    with json_output(config.output, config.input) as write:
         problems, rejected = read_samples(config.input, TASKS[config.task])
         scorer = scorer_from_options(config.scoring)
         reduce = config.reduce or default_reduce(scorer)

@@ -22,9 +22,7 @@ _SAID = 10
 def run(config: TraceConfig, argv: Sequence[str]) -> int:
     """Read, then write the page or print the trees; say what was set aside."""
     if config.output is not None and config.output != STANDARD_OUTPUT:
-        check_writable(config.output)
-        if Path(config.output).resolve() in {Path(path).resolve() for path in config.input}:
-            raise ValueError(f"got {config.output} as input and as output; name another page")
+        check_writable(config.output, inputs=config.input)
     traces, runs, rejected = _read(config.input)
     for path, reject in rejected[:_SAID]:
         said = f"{path}, line {reject.row}: {printable(reject.reason)}"

@@ -32,7 +32,8 @@ IGNORED_IN_SETTINGS = (
 
 def run(config: VerifyConfig, argv: Sequence[str]) -> int:
     """Score steps, predict first errors, measure; print a table, write the result."""
-    with json_output(config.output) as write:
+    inputs = filter(None, (config.input, config.calibrate_on))
+    with json_output(config.output, *inputs) as write:
         found, report = _read(config.input, config.format, config.neutral)
         others, other_report = [], None
         if config.calibrate_on is not None:

@@ -68,7 +68,7 @@ def test_a_page_is_written_whole(traces: Path, capsys: pytest.CaptureFixture[str
     [
         (["{}", "--limit", "0"], "need at least 1"),
         (["{}", "--id", "9"], "no trace of id 9"),
-        (["{}", "--output", "{}"], "name another page"),
+        (["{}", "--output", "{}"], "which is also an input; name another file"),
         (["{}", "--output", "no/where.html"], "mkdir -p"),
         (["missing.jsonl"], "missing.jsonl"),
         (["{}.csv"], "no trace in"),
