@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from examples.tiny import countdown_work
+from examples.tiny import countdown_solutions
 from reason_decode import (
     BestOfN,
     LikelihoodScorer,
@@ -137,7 +137,7 @@ def _check_grading(task: Task, item: Item) -> None:
     if problem is None:
         work = [str(line) for line in arithmetic.solve(item.prompt.strip().removesuffix("="))]
     else:
-        work = list(countdown_work.write(random.Random(0), *problem).steps)
+        work = list(countdown_solutions.write(random.Random(0), *problem).steps)
     if not task.grade(item, "\n".join(work)) or task.grade(item, "\n".join(work[:-1])):
         raise AssertionError(f"{task.name} grades {item.prompt!r} wrongly")
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from examples.tiny import arithmetic_problems, countdown_problems, countdown_work
+from examples.tiny import arithmetic_problems, countdown_problems, countdown_solutions
 from reason_decode import tiny
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import TASKS, Item, arithmetic, arithmetic_item, countdown, countdown_item
@@ -54,8 +54,8 @@ class Samples(NamedTuple):
 
 def draw_countdown(rng: random.Random) -> tuple[str, Sequence[str]]:
     """A problem and its worked solution."""
-    work = countdown_work.write(rng, *countdown_problems.solvable(rng))
-    return work.prompt, work.steps
+    solution = countdown_solutions.write(rng, *countdown_problems.solvable(rng))
+    return solution.prompt, solution.steps
 
 
 def draw_arithmetic(rng: random.Random) -> tuple[str, Sequence[str]]:

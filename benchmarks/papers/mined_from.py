@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.papers.filter_gsm8k import marked, read, strangers
 from benchmarks.papers.rationales import Chance
-from examples.tiny.train_rationalyst import all_mined, as_row, read_drawn
+from examples.tiny.rationale_mining import read_documents, to_row, to_rows
 from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
@@ -94,7 +94,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _sets(args: argparse.Namespace) -> dict[str, list[RationaleRow]]:
     """The four training sets, larger than they need be."""
     shards = sorted((args.run / "mined").glob("*.jsonl"))
-    drawn = chain.from_iterable(read_drawn(args.run / "drawn" / x.name) for x in shards)
+    drawn = chain.from_iterable(read_documents(args.run / "drawn" / x.name) for x in shards)
     documents = list(islice(drawn, args.rationales))
     names = {x.document.id for x in documents}
     kept = [x for shard in shards for x in read_rationales(shard) if x.id in names]
@@ -105,7 +105,7 @@ def _sets(args: argparse.Namespace) -> dict[str, list[RationaleRow]]:
     }
     _check_filter("task text", right.values(), [right[row.id, row.rationale] for row in kept])
     raw, filtered = _general(args.gsm8k / "test_socratic.jsonl", args.judge)
-    every = all_mined(documents)
+    every = to_rows(documents)
     return {
         "task text, filtered": kept,
         "task text, as drawn": every,
@@ -154,7 +154,7 @@ def _general(path: Path, judge_at: Path) -> tuple[list[RationaleRow], list[Ratio
         [own[x.document.id] for x in labelled],
         precision=_PRECISION,
     )
-    rows = [as_row(x) for x in judged]
+    rows = [to_row(x) for x in judged]
     kept = [row for row in rows if row.delta is not None and row.delta >= found.threshold]
     _check_filter("general text", [own[row.id] for row in rows], [own[row.id] for row in kept])
     return rows, kept

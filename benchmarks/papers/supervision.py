@@ -38,7 +38,7 @@ import torch
 from tqdm import tqdm
 
 from examples.tiny import arithmetic_problems, countdown_problems
-from examples.tiny.sampled import grade
+from examples.tiny.sampled_solutions import grade_steps
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
 from reason_decode.core.steps import StepSplitter
 from reason_decode.evaluation.complete import complete
@@ -230,7 +230,7 @@ def _follows(prompt: str, steps: Sequence[str], *, reach: bool) -> list[bool]:
     """
     problem = countdown.parse_prompt(prompt)
     if problem is None:
-        return grade(prompt, steps)
+        return grade_steps(prompt, steps)
     return countdown.grade_steps(*problem, steps, require_reachable=reach)
 
 

@@ -1,4 +1,4 @@
-"""A training batch: token ids, and what is to be learnt at each of them."""
+"""Training batches: token ids, and the targets of each head at each token."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,19 +6,41 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-IGNORE = -100
+from reason_decode.models.padding import pad_rows
+from reason_decode.training.examples import IGNORE
+
+VERDICTS = ("wrong", "dead end", "right")
+WRONG, DEAD_END, RIGHT = range(3)
+"""Classes of the verdict head: a step that is not valid, one that leads nowhere, a right one."""
+VALID = 3
+"""Target for "dead end or right", of a dead end that ``leaves_held_out_target``."""
+RESULTS = 4
+"""Results of two numbers that are learnt: sum, difference, product, quotient."""
+DIGITS = 3
+"""Digits of a result; a larger result counts as none."""
+NO_DIGIT = 10
+VALUE = 6
+"""Targets of an expression's value: a sign and five digits."""
+
+Row = tuple[list[int], list[int], list[int]]
+"""Ids, labels and verdicts of one text, each as long as the text."""
+DigitTarget = tuple[int, int, list[int]]
+"""Row and column of a token, and the digits to be predicted there."""
 
 
 class Batch(NamedTuple):
     """Token ids and four kinds of targets, padded on the right.
 
-    ``ids`` (b, t) int64; ``labels`` (b, t) int64, the token at each place if the language model is
-    to learn it, else -100; ``verdicts`` (b, t) int64, 1 (right) or 0 (wrong) at the newline that
-    ends a step, else -100, there too if a wrong step ``leaves_held_out_target``; ``results``
-    (b, t, 12) int64, where a step leaves two numbers the three digits (10 for none) of each of the
-    four results that they make, else -100; ``values`` (b, t, 6) int64, where an expression of a
-    chain of equations has ended the sign and the five digits of its value, else -100. Where nothing
-    of the last two kinds is ever learnt they may be (b, t, 0).
+    Attributes:
+        ids: (b, t) int64.
+        labels: (b, t) int64, the token itself if the language model learns it, else ``IGNORE``.
+        verdicts: (b, t) int64, ``WRONG``, ``DEAD_END``, ``RIGHT`` or ``VALID`` at the newline that
+            ends a step, else ``IGNORE``.
+        results: (b, t, 12) int64, at the newline of a step that leaves two numbers the three digits
+            (``NO_DIGIT`` for none) of each of their four results, else ``IGNORE``; (b, t, 0) in
+            batches that have none.
+        values: (b, t, 6) int64, at the end of an expression in a chain of equations its sign and
+            five digits, else ``IGNORE``; (b, t, 0) in batches that have none.
     """
 
     ids: Tensor
@@ -28,57 +50,41 @@ class Batch(NamedTuple):
     values: Tensor
 
 
-VERDICTS = ("wrong", "dead end", "right")
-WRONG, DEAD_END, RIGHT = range(3)
-"""A step that does not follow, one that does but leads nowhere, and one that is right."""
-LEGAL = 3
-"""A dead end or right: of a dead end that ``leaves_held_out_target`` no more may be learnt."""
-DIGITS = 3
-"""Of a result; larger ones count as none."""
-NO_DIGIT = 10
-RESULTS = 4
-VALUE = 6
-"""A sign and five digits."""
-
-
-Row = tuple[list[int], list[int], list[int]]
-"""Ids, labels and verdicts of one text, all of its length."""
-Placed = tuple[int, int, list[int]]
-"""Digits to be told, with the row and the place in it."""
-
-
-def padded(
-    rows: Sequence[Row], pad: int, results: Sequence[Placed] = (), values: Sequence[Placed] = ()
+def make_batch(
+    rows: Sequence[Row],
+    pad_id: int,
+    results: Sequence[DigitTarget] = (),
+    values: Sequence[DigitTarget] = (),
 ) -> Batch:
-    """Rows of any lengths as a batch.
+    """Rows of any lengths as one batch.
 
     Args:
         rows: at least one.
-        pad: the id to pad with.
-        results: of two numbers, ``RESULTS * DIGITS`` digits each.
-        values: of expressions, ``VALUE`` digits each.
+        pad_id: the token id to pad with.
+        results: targets of two numbers' results, ``RESULTS * DIGITS`` digits each.
+        values: targets of expressions' values, ``VALUE`` digits each.
     """
-    width = max(len(ids) for ids, _, _ in rows)
-    pads = (pad, IGNORE, IGNORE)
     ids, labels, verdicts = (
-        torch.tensor([row[c] + [pads[c]] * (width - len(row[c])) for row in rows]) for c in range(3)
+        pad_rows([row[k] for row in rows], side="right", value=padding)[0]
+        for k, padding in enumerate((pad_id, IGNORE, IGNORE))
     )
-    told = [
-        _placed(placed, (len(rows), width, digits))
-        for placed, digits in ((results, RESULTS * DIGITS), (values, VALUE))
-    ]
-    return Batch(ids, labels, verdicts, *told)
+    return Batch(
+        ids,
+        labels,
+        verdicts,
+        _digit_targets(results, (*ids.shape, RESULTS * DIGITS)),
+        _digit_targets(values, (*ids.shape, VALUE)),
+    )
 
 
-def _placed(placed: Sequence[Placed], shape: tuple[int, int, int]) -> Tensor:
-    whole = torch.full(shape, IGNORE)
-    for row, place, digits in placed:
-        whole[row, place] = torch.tensor(digits)
-    return whole
+def _digit_targets(targets: Sequence[DigitTarget], shape: tuple[int, ...]) -> Tensor:
+    digits = torch.full(shape, IGNORE)
+    for row, column, target in targets:
+        digits[row, column] = torch.tensor(target)
+    return digits
 
 
-def as_id(found: object) -> int:
-    """A token id whose type transformers leaves open."""
-    # Typed by transformers as an id, a list, a string or nothing; here it is always an id.
+def token_id(found: object) -> int:
+    """A token id that transformers types as an id, a list, a string or nothing."""
     assert isinstance(found, int)
     return found

@@ -1,8 +1,8 @@
-"""Documents of our own generators whose plans are left unsaid, and rationales that may say them.
+"""Documents of our own generators with candidate rationales: plans of the next step.
 
-A solution shows what is done and not what for. Before each step a rationale is put: a right one,
-or, with a given probability, one that distracts. Which is which is known, so that a threshold can
-be calibrated on it; the filter and the training are not told::
+A solution shows each step and not its purpose. Before each step the document has a rationale: a
+right one or, with a given probability, a distracting one. The labels are known, so that a threshold
+can be calibrated on them; the filter and the training do not use them::
 
     Make 36 from 4 5 6 10.
     <BOT>(4 10: 14 6 40) (14 36: 50 22 504) (6 36: 42 30 216 6) [...] (5 6: 11 1 30, 30 + 6); [...].
@@ -11,10 +11,10 @@ be calibrated on it; the filter and the training are not told::
     <BOT>(6 30: 36 24 180 5). 36 = 30 + 6.<EOT>30 + 6 = 36 (left: 36)
     <BOT>30 is 5 * 6, 6 is 10 - 4.<EOT>Answer: 5 * 6 + (10 - 4) = 36
 
-What can be aimed at is named in any order, the solution's own among it: a model that is asked for
-one rationale then begins with the aim that it is surest of. It is searched for in the rationale
-itself (``aims.py``), so that it need not be known by heart. Where no search is written a number on
-the way may be named as an aim, too. As everywhere here, no problem has the target 24.
+A rationale names up to three aims in random order, among them the solution's own: a model that is
+asked for one rationale then begins with the aim that it finds likeliest. The rationale first
+searches for them (``aims.py``), so that the model need not know them by heart. If no search is
+written, the rationale may name an intermediate result instead. No problem has the target 24.
 """
 
 import random
@@ -23,47 +23,50 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
-from examples.tiny import arithmetic_problems, countdown_problems, countdown_work
-from examples.tiny.aims import last, searched, ways
-from examples.tiny.countdown_work import Work
+from examples.tiny import arithmetic_problems, countdown_problems, countdown_solutions
+from examples.tiny.aims import format_aim, last_operations, search_aims
+from examples.tiny.countdown_solutions import WorkedSolution
 from reason_decode.mining import AnnotatedDocument
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tasks.countdown import STEP_PATTERN, Number, State
 
-__all__ = ["Drawn", "arithmetic_document", "countdown_document", "draw", "draw_whole"]
+__all__ = ["LabelledDocument", "arithmetic_document", "countdown_document", "draw", "draw_whole"]
 
 COUNTDOWN, ARITHMETIC = "countdown", "arithmetic"
-# Every sixth document is arithmetic: its lines follow from the problem, with little to be planned.
+# Every sixth document is arithmetic: its lines follow from the problem, so there is little to plan.
 _ARITHMETIC_EVERY = 6
+# Share of deals whose numbers are four numbers 1-13, as in the Game of 24.
 _GAMES = 0.6
-# Documents of the same numbers and other targets: what can be made of them is found once.
-_DEALT = 96
-_MOST = 100
-# So many aims a rationale names at most, and how often it names one number on the way instead.
-_AIMS = 3
-_ON_THE_WAY = 0.3
-# So many solutions are drawn at most to meet one that ends in an aim that is searched for.
+# So many documents have the same numbers and other targets, so that reach is computed once.
+_DOCUMENTS_PER_DEAL = 96
+_LARGEST_TARGET = 100
+# The most aims that a rationale names, and how often it names an intermediate result instead.
+_MAX_AIMS = 3
+_INTERMEDIATE = 0.3
+# Solutions drawn at most to find one that ends in an aim of the search.
 _TRIES = 6
-# Of an arithmetic document, how many lines at its end have rationales.
+# The last so many lines of an arithmetic document have rationales.
 _LINES = 3
-# Two numbers as text around their sign, and what they make.
 Operation = tuple[str, str, str, str]
+"""Left operand, operator, right operand and result, as text."""
 
 
-class Drawn(NamedTuple):
-    """A document with candidate rationales, and which of them are right."""
+class LabelledDocument(NamedTuple):
+    """A document with candidate rationales, and whether each of them is right."""
 
     document: AnnotatedDocument
     right: tuple[bool, ...]
 
 
-def draw(seed: int | str, count: int, wrong: float = 0.3, start: int = 0) -> Iterator[Drawn]:
-    """Documents of both kinds.
+def draw(
+    seed: int | str, count: int, wrong: float = 0.3, start: int = 0
+) -> Iterator[LabelledDocument]:
+    """Labelled documents, one in six of arithmetic.
 
     Args:
-        seed: of everything; document k depends on it and on k alone.
-        count: how many.
-        wrong: the probability that a rationale is one that distracts.
+        seed: seed of all documents; document k depends on it and on k only.
+        count: number of documents.
+        wrong: the probability that a rationale is a distracting one.
         start: the number of the first document.
     """
     for k in range(start, start + count):
@@ -71,15 +74,15 @@ def draw(seed: int | str, count: int, wrong: float = 0.3, start: int = 0) -> Ite
         if k % _ARITHMETIC_EVERY == 0:
             yield arithmetic_document(rng, str(k), wrong)
         else:
-            yield countdown_document(rng, str(k), wrong, _numbers(seed, k // _DEALT))
+            yield countdown_document(rng, str(k), wrong, _numbers(seed, k // _DOCUMENTS_PER_DEAL))
 
 
 def draw_whole(seed: int | str, count: int, start: int = 0) -> Iterator[AnnotatedDocument]:
-    """Solutions to their end, with right rationales before all of their steps; every other a sum.
+    """Whole solutions with a right rationale before each step; every other one is arithmetic.
 
     Args:
-        seed: of everything, as for ``draw``.
-        count: how many.
+        seed: seed of all documents; document k depends on it and on k only.
+        count: number of documents.
         start: the number of the first document.
     """
     for k in range(start, start + count):
@@ -87,132 +90,145 @@ def draw_whole(seed: int | str, count: int, start: int = 0) -> Iterator[Annotate
         if k % 2 == 0:
             yield arithmetic_document(rng, str(k), 0.0, whole=True).document
         else:
-            yield countdown_document(rng, str(k), 0.0, _numbers(seed, k // _DEALT)).document
+            yield countdown_document(
+                rng, str(k), 0.0, _numbers(seed, k // _DOCUMENTS_PER_DEAL)
+            ).document
 
 
 def countdown_document(
     rng: random.Random, id: str, wrong: float, numbers: tuple[int, ...]
-) -> Drawn:
-    """A countdown solution with aims before each operation, and what is what before the answer.
+) -> LabelledDocument:
+    """A countdown solution with aims before each operation, and the parts before the answer.
 
-    An aim is a last operation: what the two numbers will be that make the target.
+    Args:
+        rng: source of all randomness.
+        id: the document's id.
+        wrong: the probability that a rationale is a distracting one.
+        numbers: numbers from which some target can be reached.
     """
-    target = _target(rng, numbers)
-    work, operations = _solution(rng, numbers, target)
+    target = rng.choice(countdown_problems.targets(numbers, _LARGEST_TARGET))
+    solution, operations = _solution(rng, numbers, target)
     states: list[State] = [tuple(sorted(numbers))]
     rationales: list[str] = []
     right: list[bool] = []
-    for k, line in enumerate(work.steps):
+    for k, line in enumerate(solution.steps):
         distracts = rng.random() < wrong
         if k < len(operations):
-            rationales.append(_aim(rng, states[-1], target, operations[k:], distracts))
+            rationales.append(_aims(rng, states[-1], target, operations[k:], distracts))
             after = countdown.apply_step(states[-1], line)
             assert after is not None
             states.append(after)
         else:
             distracts = distracts and len(operations) > 1
-            rationales.append(_other_parts(rng, operations) if distracts else _parts(operations))
+            parts = _wrong_parts(rng, operations) if distracts else _parts(operations)
+            rationales.append(parts)
         right.append(not distracts)
-    texts = (work.prompt, *(f"{line}\n" for line in work.steps))
-    return Drawn(AnnotatedDocument(id, COUNTDOWN, texts, tuple(rationales)), tuple(right))
+    texts = (solution.prompt, *(f"{line}\n" for line in solution.steps))
+    return LabelledDocument(
+        AnnotatedDocument(id, COUNTDOWN, texts, tuple(rationales)), tuple(right)
+    )
 
 
 @lru_cache(1)
 def _games() -> tuple[tuple[int, ...], ...]:
-    """Every four numbers 1-13, shuffled."""
+    """All sets of four numbers 1-13, shuffled."""
     found = [x for x in combinations_with_replacement(range(1, 14), 4)]
     random.Random("rationales/games").shuffle(found)
     return tuple(found)
 
 
 def _numbers(seed: int | str, deal: int) -> tuple[int, ...]:
-    """Numbers from which some target can be made: six times in ten the next game's, or others."""
+    """The numbers of a deal: six times in ten those of the next game, else random ones."""
     turn, place = divmod(deal, 10)
     if place < 10 * _GAMES:
         numbers = _games()[(int(10 * _GAMES) * turn + place) % len(_games())]
-        if countdown_problems.targets(numbers, _MOST):
+        if countdown_problems.targets(numbers, _LARGEST_TARGET):
             return numbers
     rng = random.Random(f"rationales/{seed}/numbers/{deal}")
     while True:
         numbers, _ = countdown_problems.varied(rng)
-        if countdown_problems.targets(numbers, _MOST):
+        if countdown_problems.targets(numbers, _LARGEST_TARGET):
             return numbers
-
-
-def _target(rng: random.Random, numbers: tuple[int, ...]) -> int:
-    return rng.choice(countdown_problems.targets(numbers, _MOST))
 
 
 def _solution(
     rng: random.Random, numbers: tuple[int, ...], target: int
-) -> tuple[Work, list[Operation]]:
-    """A solution and its operations; if some tries meet one, one that a search for aims finds."""
-    search = searched(tuple(sorted(numbers)), target)
+) -> tuple[WorkedSolution, list[Operation]]:
+    """A random solution and its operations; of six tries the first whose aim the search finds."""
+    search = search_aims(tuple(sorted(numbers)), target)
     tries = 0
     while True:
-        work = countdown_work.write(rng, numbers, target)
-        matches = [STEP_PATTERN.fullmatch(line) for line in work.steps]
+        solution = countdown_solutions.write(rng, numbers, target)
+        matches = [STEP_PATTERN.fullmatch(line) for line in solution.steps]
         operations = [(m[1], m[2], m[3], m[4]) for m in matches if m]
         tries += 1
-        if tries == _TRIES or not search or not search[1] or _own(operations) in search[1]:
-            return work, operations
+        if tries == _TRIES or not search or not search[1] or _own_aim(operations) in search[1]:
+            return solution, operations
 
 
-def _own(operations: Sequence[Operation]) -> str:
-    """The last operation, as an aim."""
+def _own_aim(operations: Sequence[Operation]) -> str:
+    """The aim of a solution: its last operation."""
     a, op, b, _ = operations[-1]
     pair = countdown.parse_numbers([a, b])
     assert pair is not None
-    return last(pair[0], op, pair[1])
+    return format_aim(pair[0], op, pair[1])
 
 
-def _aim(
+def _aims(
     rng: random.Random,
     state: State,
     target: int,
     operations: Sequence[Operation],
     distracts: bool,
 ) -> str:
-    """What to aim at, of a state that a solution takes to its target by these operations."""
-    own = _own(operations)
-    search = searched(state, target)
-    # Four numbers may have no aim that their search finds; then it is known by heart, if at all.
+    """A rationale that names aims of a state.
+
+    Args:
+        rng: source of all randomness.
+        state: the numbers that are left.
+        target: the number to reach.
+        operations: the rest of the solution.
+        distracts: whether the rationale is a wrong one.
+    """
+    own = _own_aim(operations)
+    search = search_aims(state, target)
+    # A search from four numbers may find no aim; the model then has to know one by heart.
     if search and (own in search[1] or (len(state) == 4 and not search[1])):
-        named, told = search[1], f"{search[0]}. "
+        named, prefix = search[1], f"{search[0]}. "
         if distracts:
-            told = _other_search(rng, state, target)
-    elif len(operations) > 1 and rng.random() < _ON_THE_WAY:
+            prefix = _wrong_search(rng, state, target)
+    elif len(operations) > 1 and rng.random() < _INTERMEDIATE:
         a, op, b, value = rng.choice(operations[:-1])
         if distracts:
-            own = _other_aim(rng, state, target)
-            a, op, b, value = _other_step(rng)
+            own = _wrong_aim(rng, state, target)
+            a, op, b, value = _random_operation(rng)
         return f"{value} = {a} {op} {b}, {target} = {own}."
     else:
-        named, told = ways(state).get(target, (own,)), ""
+        named, prefix = last_operations(state).get(target, (own,)), ""
     others = [x for x in named if x != own]
-    named = [own, *rng.sample(others, min(len(others), _AIMS - 1))]
+    named = [own, *rng.sample(others, min(len(others), _MAX_AIMS - 1))]
     if distracts:
-        named = [_other_aim(rng, state, target) for _ in named]
+        named = [_wrong_aim(rng, state, target) for _ in named]
     rng.shuffle(named)
-    return f"{told}{target} = {', '.join(named)}."
+    return f"{prefix}{target} = {', '.join(named)}."
 
 
-def _other_search(rng: random.Random, state: State, target: int) -> str:
-    """The search of numbers of which one is not there."""
+def _wrong_search(rng: random.Random, state: State, target: int) -> str:
+    """A search from numbers of which one is not in the state."""
     changed = list(state)
     changed[rng.randrange(len(changed))] = rng.choice([x for x in range(1, 31) if x not in state])
-    search = searched(tuple(sorted(changed)), target)
+    search = search_aims(tuple(sorted(changed)), target)
     assert search is not None
     return f"{search[0]}. "
 
 
-def _other_aim(rng: random.Random, state: State, target: int) -> str:
-    """Two numbers that cannot be had, or do not make the target."""
+def _wrong_aim(rng: random.Random, state: State, target: int) -> str:
+    """An operation on numbers that cannot be made, or that does not give the target."""
     while True:
         op = rng.choice("+-*/")
         a: Number = rng.choice([*state, rng.randint(1, 30)])
         if rng.random() < 0.5:
-            # They would make the target.
+            # The operation gives the target, but its numbers cannot be made.
             wanted = {
                 "+": target - a,
                 "-": a - target,
@@ -223,38 +239,47 @@ def _other_aim(rng: random.Random, state: State, target: int) -> str:
             b = rng.choice([*state, rng.randint(1, 30)])
         if op == "/" and b == 0:
             continue
-        told = last(a, op, b)
-        if told not in ways(state).get(target, ()):
-            return told
+        aim = format_aim(a, op, b)
+        if aim not in last_operations(state).get(target, ()):
+            return aim
 
 
-def _other_step(rng: random.Random) -> Operation:
-    """An operation from nowhere."""
+def _random_operation(rng: random.Random) -> Operation:
+    """A right operation on two random numbers 1-13."""
     a, b, op = rng.randint(1, 13), rng.randint(1, 13), rng.choice("+-*/")
     return str(a), op, str(b), str(countdown.calculate(a, op, b))
 
 
 def _parts(operations: Sequence[Operation]) -> str:
-    """What the numbers of the last operations were made of."""
-    said = [f"{value} is {a} {op} {b}" for a, op, b, value in reversed(operations[:-1])]
-    return f"{', '.join(said)}." if said else "It is made."
+    """A rationale that states the operation of each intermediate result."""
+    parts = [f"{value} is {a} {op} {b}" for a, op, b, value in reversed(operations[:-1])]
+    return f"{', '.join(parts)}." if parts else "It is made."
 
 
-def _other_parts(rng: random.Random, operations: Sequence[Operation]) -> str:
-    """The same with a number or a sign that was not there."""
-    spoiled = list(operations)
+def _wrong_parts(rng: random.Random, operations: Sequence[Operation]) -> str:
+    """A rationale that states one operation with a wrong number or a wrong operator."""
+    changed = list(operations)
     k = rng.randrange(len(operations) - 1)
-    a, op, b, value = spoiled[k]
+    a, op, b, value = changed[k]
     if rng.random() < 0.5:
         op = rng.choice([x for x in "+-*/" if x != op])
     else:
         b = str(rng.choice([x for x in range(1, 14) if str(x) != b]))
-    spoiled[k] = (a, op, b, value)
-    return _parts(spoiled)
+    changed[k] = (a, op, b, value)
+    return _parts(changed)
 
 
-def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool = False) -> Drawn:
-    """The beginning of a worked sum, with rationales before its last lines; or before all lines."""
+def arithmetic_document(
+    rng: random.Random, id: str, wrong: float, whole: bool = False
+) -> LabelledDocument:
+    """The beginning of a worked sum, with rationales before its last lines.
+
+    Args:
+        rng: source of all randomness.
+        id: the document's id.
+        wrong: the probability that a rationale is a distracting one.
+        whole: whether the document is a whole solution with a rationale before each line.
+    """
     brief = rng.random() < 0.3
     expression = arithmetic_problems.short(rng) if brief else arithmetic_problems.multi_step(rng)
     lines = arithmetic.solve(expression)
@@ -263,16 +288,18 @@ def arithmetic_document(rng: random.Random, id: str, wrong: float, whole: bool =
     rationales: list[str] = []
     right: list[bool] = []
     for line in lines[start:stop]:
-        said = _reason(line)
-        other = _other_reason(rng, said)
+        reason = _reason(line)
+        wrong_reason = _wrong_reason(rng, reason)
         right.append(rng.random() >= wrong)
-        rationales.append(said if right[-1] else other)
+        rationales.append(reason if right[-1] else wrong_reason)
     shown = "".join(f"{line}\n" for line in lines[:start])
     texts = (arithmetic.format_prompt(expression) + shown, *(f"{x}\n" for x in lines[start:stop]))
-    return Drawn(AnnotatedDocument(id, ARITHMETIC, texts, tuple(rationales)), tuple(right))
+    return LabelledDocument(
+        AnnotatedDocument(id, ARITHMETIC, texts, tuple(rationales)), tuple(right)
+    )
 
 
-_KINDS = ("We need", "is", "Now", "So the answer")
+# The plan of a line that computes nothing, by the beginning of its subject.
 _PLANS = {
     "We need": "Name the parts.",
     "is": "The next part.",
@@ -282,17 +309,18 @@ _PLANS = {
 
 
 def _reason(line: arithmetic.Line) -> str:
-    """What a line does, and why it is next."""
+    """A rationale that states what a line does and why it is next."""
     if line.operation:
         if line.value is None:
             return f"Split {line.operation}."
         why = "products first" if " * " in line.operation else "from the left"
         return f"{line.operation} = {line.value}, {why}."
-    return next((_PLANS[kind] for kind in _KINDS if line.subject.startswith(kind)), _PLANS["is"])
+    plans = (plan for subject, plan in _PLANS.items() if line.subject.startswith(subject))
+    return next(plans, _PLANS["is"])
 
 
-def _other_reason(rng: random.Random, said: str) -> str:
-    """Something else that a line might do."""
+def _wrong_reason(rng: random.Random, reason: str) -> str:
+    """A rationale of something else that a line could do."""
     operation = f"{rng.randint(-99, 99)} {rng.choice('+-*')} {rng.randint(-99, 99)}"
     why = "products first" if " * " in operation else "from the left"
     others = [
@@ -300,4 +328,4 @@ def _other_reason(rng: random.Random, said: str) -> str:
         f"Split {operation}.",
         *_PLANS.values(),
     ]
-    return rng.choice([x for x in others if x != said])
+    return rng.choice([x for x in others if x != reason])

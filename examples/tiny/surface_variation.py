@@ -1,24 +1,30 @@
-"""Countdown solutions in the hand of other models: unsorted leftovers, decimals for fractions.
+"""Countdown solutions rewritten as other models write: unsorted leftovers, decimal fractions.
 
-A verifier that only saw the generator's own hand would take these for mistakes.
+A verifier that only ever read the generator's own style would take these for mistakes.
 """
 
 import random
 
-from examples.tiny.countdown_work import Work
+from examples.tiny.countdown_solutions import WorkedSolution
 from reason_decode.tasks.countdown import STEP_PATTERN, format_step
 
 _UNSORTED = 0.25
 _DECIMAL = 0.5
 
 
-def roughen(rng: random.Random, work: Work) -> Work:
-    """The same work in another hand; what is right stays right, what is wrong stays wrong."""
+def vary_surface(rng: random.Random, solution: WorkedSolution) -> WorkedSolution:
+    """The same solution in another style; labels stay as they are.
+
+    Args:
+        rng: source of all randomness.
+        solution: a countdown solution.
+    """
     decimal = rng.random() < _DECIMAL
-    return work._replace(steps=tuple(_rewritten(rng, line, decimal) for line in work.steps))
+    steps = tuple(_vary_line(rng, line, decimal) for line in solution.steps)
+    return solution._replace(steps=steps)
 
 
-def _rewritten(rng: random.Random, line: str, decimal: bool) -> str:
+def _vary_line(rng: random.Random, line: str, decimal: bool) -> str:
     match = STEP_PATTERN.fullmatch(line)
     if match is None:
         return line
@@ -27,13 +33,13 @@ def _rewritten(rng: random.Random, line: str, decimal: bool) -> str:
         rng.shuffle(left)
     words = [match[1], match[3], match[4], *left]
     if decimal:
-        words = [_decimal(word) for word in words]
+        words = [_to_decimal(word) for word in words]
     a, b, value, *left = words
     return format_step(a, match[2], b, value, left)
 
 
-def _decimal(word: str) -> str:
-    """``"5/2"`` -> ``"2.5"`` where two places are exact; anything else as it is."""
+def _to_decimal(word: str) -> str:
+    """``"5/2"`` -> ``"2.5"`` if two decimals are exact; any other word unchanged."""
     numerator, slash, denominator = word.partition("/")
     if not slash or 100 % int(denominator):
         return word

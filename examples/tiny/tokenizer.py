@@ -1,7 +1,7 @@
-"""The tiny model's tokenizer: byte-level, so that any text encodes, and one token a digit.
+"""The tokenizer of the tiny models: byte-level BPE with one token for each digit.
 
-A digit may carry the space before it (`` 1`` and ``1`` are two tokens), a newline is always a token
-of its own, and frequent words of the worked solutions are merged.
+Any text encodes. A digit may carry the space before it (`` 1`` and ``1`` are two tokens), a newline
+is always a separate token, and frequent words of the worked solutions are merged.
 """
 
 import json
@@ -12,36 +12,41 @@ from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 RESERVED = tuple(f"<extra_{k}>" for k in range(5))
-"""Room for tags and class tokens that later training stages may want."""
+"""Tokens without a text, for tags that a later training stage adds."""
 
 _PIECES = r"\n| ?\d| ?[A-Za-z]+| ?[^\sA-Za-z\d]|[^\S\n]+"
-_CHAT = "{% for message in messages %}{{ message['content'] | trim }}\n{% endfor %}"
+_CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] | trim }}\n{% endfor %}"
 
 
 def with_words(tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """The same tokenizer in which reserved tokens stand for words; without its chat template.
+    """A copy of a tokenizer in which reserved tokens stand for words, without a chat template.
 
     Args:
-        tokenizer: one of ``build``.
-        words: at most as many as are ``RESERVED``; each is one token, and is plain text.
+        tokenizer: from ``build_tokenizer``.
+        words: at most as many as ``RESERVED``; each becomes one token that is not special.
 
     Raises:
-        ValueError: there are more.
+        ValueError: there are more words than reserved tokens.
     """
     if len(words) > len(RESERVED):
         raise ValueError(f"got {len(words)} words; {len(RESERVED)} tokens are reserved")
-    made = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
     names = dict(zip(RESERVED, words, strict=False))
-    for token in made["added_tokens"]:
+    for token in settings["added_tokens"]:
         if token["content"] in names:
             token |= {"content": names[token["content"]], "special": False}
-    vocabulary = made["model"]["vocab"].items()
-    made["model"]["vocab"] = {names.get(name, name): id for name, id in vocabulary}
-    return _wrapped(Tokenizer.from_str(json.dumps(made)), None)
+    vocabulary = settings["model"]["vocab"].items()
+    settings["model"]["vocab"] = {names.get(name, name): id for name, id in vocabulary}
+    return _wrap(Tokenizer.from_str(json.dumps(settings)), None)
 
 
-def build(texts: Iterable[str], vocab_size: int = 384) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer whose merges are learned from ``texts``; deterministic."""
+def build_tokenizer(texts: Iterable[str], vocab_size: int = 384) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with merges learnt from texts; equal texts give equal tokenizers.
+
+    Args:
+        texts: worked solutions.
+        vocab_size: the largest number of tokens.
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -61,10 +66,10 @@ def build(texts: Iterable[str], vocab_size: int = 384) -> PreTrainedTokenizerFas
     core.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", bos)]
     )
-    return _wrapped(core, _CHAT)
+    return _wrap(core, _CHAT_TEMPLATE)
 
 
-def _wrapped(core: Tokenizer, chat_template: str | None) -> PreTrainedTokenizerFast:
+def _wrap(core: Tokenizer, chat_template: str | None) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token="<pad>",

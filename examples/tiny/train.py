@@ -1,10 +1,12 @@
-"""The recipe of the tiny models: ``python -m examples.tiny.train {base,prm} --out DIR``.
+"""Train the tiny base and the tiny process reward model from scratch.
 
-Both stages learn from worked problems made on the fly (``stream.py``): the next token of right
-steps, and at each step's end whether the step is right. The base learns both, so that
-verifying is a skill that its hidden states have; the process reward model goes on from the base
-with verdicts alone. Every batch follows from the seed and its number, so a run that was stopped
-goes on as if it had not been.
+    python -m examples.tiny.train base --out runs/base
+    python -m examples.tiny.train prm --out runs/prm --base runs/base
+
+Both stages learn from random worked problems (``mixtures.py``): the next token of right steps, and
+at the end of each step whether the step is right. The base learns both, so that its hidden states
+can already verify; the process reward model starts from the base and mostly learns verdicts. Each
+batch is a function of the seed and its number, so a stopped run continues with equal results.
 """
 
 import argparse
@@ -13,41 +15,43 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.tiny import export, sampled, stream, tokenizer
-from examples.tiny.batch import (
-    DEAD_END,
-    DIGITS,
-    IGNORE,
-    NO_DIGIT,
-    RESULTS,
-    VALUE,
-    VERDICTS,
-    Batch,
+from examples.tiny import export
+from examples.tiny.batch import Batch
+from examples.tiny.mixtures import (
+    Mixture,
+    MixtureDataset,
+    Schedule,
+    arithmetic_solution,
+    countdown_solution,
 )
+from examples.tiny.model import RESULTS_LAYER, LossWeights, MultiHeadModel, model_config
 from examples.tiny.muon import Muon
-from examples.tiny.stream import Mixture, Stream
+from examples.tiny.sampled_solutions import read_solutions, sample_labelled, write_solutions
+from examples.tiny.tokenizer import build_tokenizer
 from reason_decode.models.devices import default_device, has_native_bf16
+from reason_decode.training.examples import IGNORE
 
-SAVE_EVERY = 250
-# Of the hidden states; two layers are above it.
-RESULTS_LAYER = -3
-# Arithmetic is learned long before countdown. Half-way its share is cut, and after the decay of the
-# learning rate a short tail of countdown alone takes a little of it back: the base stays imperfect
-# at both, so that there is something left for a verifier to mend.
+SAVE_STEPS = 250
+# Arithmetic is learnt long before countdown. Halfway its share is cut, and after the decay of the
+# learning rate a short tail of countdown alone lets the base forget a little of it: the base stays
+# imperfect at both kinds, so that there is something left for a verifier to correct.
 TAIL = 200
 
 
-def base_schedule(steps: int) -> stream.Schedule:
-    """What the base learns from, for a run of ``steps`` and the tail."""
+def base_schedule(steps: int) -> Schedule:
+    """Mixtures that the base learns from.
+
+    Args:
+        steps: training steps, without the tail.
+    """
     return (
         (0, Mixture(countdown=64, arithmetic=9)),
         (steps // 2, Mixture(countdown=88, arithmetic=3)),
@@ -55,12 +59,15 @@ def base_schedule(steps: int) -> stream.Schedule:
     )
 
 
-def prm_schedule(steps: int) -> stream.Schedule:
-    """What the process reward model learns from.
+def prm_schedule(steps: int) -> Schedule:
+    """Mixtures that the process reward model learns from.
 
-    Targets and numbers of all sizes: a verifier that only met the base's forty targets learns them
-    by heart, state by state, and has nothing to say about 24. Chains of equations take longest to
-    learn, and all else is half as much until the last quarter.
+    They have targets and numbers of all sizes: a verifier that only sees the base's forty targets
+    learns them by heart, state by state, and knows nothing about 24. Chains of equations take
+    longest to learn, so all other kinds are halved until the last quarter.
+
+    Args:
+        steps: training steps.
     """
     whole = Mixture(
         countdown=8,
@@ -69,7 +76,7 @@ def prm_schedule(steps: int) -> stream.Schedule:
         brief=10,
         sampled=24,
         flawed=0.6,
-        rough=0.4,
+        surface_variation=0.4,
         terse=True,
         chains=8,
         drills=48,
@@ -80,92 +87,30 @@ def prm_schedule(steps: int) -> stream.Schedule:
     return ((0, less), (3 * steps // 4, whole))
 
 
-def config(vocab_size: int) -> LlamaConfig:
-    """The shape of the tiny model: 2.7 M parameters."""
-    return LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=192,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        intermediate_size=512,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
+def tokenizer_corpus(count: int = 1500) -> Iterable[str]:
+    """Worked problems without flaws, from which the tokenizer learns its merges.
 
-
-class Weights(NamedTuple):
-    """How much each kind of loss counts.
-
-    Next tokens, verdicts, results of two numbers, values of expressions.
+    Args:
+        count: number of problems of each kind.
     """
-
-    tokens: float = 1.0
-    verdicts: float = 1.0
-    results: float = 0.0
-    values: float = 0.0
-
-
-class Learner(nn.Module):
-    """A causal language model with a second head that says whether the step just ended is right.
-
-    A third head tells the results that the two numbers left make. Without it nothing asks for the
-    product of 3 and 8, since no problem has the target 24, and to that target it would be unknown.
-    It reads from below the top, so that the layers above can compare results with the target. In
-    the same place a fourth head tells the values of expressions, to be compared with those before.
-    """
-
-    def __init__(self, model: LlamaForCausalLM) -> None:
-        super().__init__()
-        self.model = model
-        self.verdict = nn.Linear(model.config.hidden_size, len(VERDICTS))
-        self.results = nn.Linear(model.config.hidden_size, RESULTS * DIGITS * (NO_DIGIT + 1))
-        self.values = nn.Linear(model.config.hidden_size, VALUE * (NO_DIGIT + 1))
-
-    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Summed losses in nats, of each kind of ``Weights``, each read where it learns."""
-        read = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
-        hidden = read.last_hidden_state
-        targets = batch.labels[:, 1:]
-        learn = targets != IGNORE
-        logits = self.model.lm_head(hidden[:, :-1][learn])
-        token_loss = F.cross_entropy(logits.float(), targets[learn], reduction="sum")
-        judged = batch.verdicts != IGNORE
-        logp_verdicts = self.verdict(hidden[judged]).float().log_softmax(dim=-1)
-        logp_legal = logp_verdicts[:, DEAD_END:].logsumexp(dim=-1, keepdim=True)
-        logp_verdicts = torch.cat([logp_verdicts, logp_legal], dim=-1)
-        verdict_loss = F.nll_loss(logp_verdicts, batch.verdicts[judged], reduction="sum")
-        below = read.hidden_states[RESULTS_LAYER]
-        results_loss = _digit_loss(self.results, below, batch.results)
-        return token_loss, verdict_loss, results_loss, _digit_loss(self.values, below, batch.values)
-
-
-def _digit_loss(head: nn.Linear, hidden: Tensor, digits: Tensor) -> Tensor:
-    """Summed ``-log p(digits)`` in nats, told from ``hidden`` (b, t, h) wherever there are any."""
-    if not digits.shape[-1]:
-        return hidden.new_zeros(())
-    known = digits[..., 0] != IGNORE
-    logits = head(F.rms_norm(hidden[known], hidden.shape[-1:])).float()
-    return F.cross_entropy(logits.view(-1, NO_DIGIT + 1), digits[known].view(-1), reduction="sum")
-
-
-def corpus(count: int = 1500) -> Iterable[str]:
-    """Clean worked problems from which the tokenizer learns its merges."""
     rng = random.Random("tokenizer")
     for k in range(count):
         deep = k % 10 == 0
-        for work in (
-            stream.countdown_problem(rng, 0.0),
-            stream.arithmetic_problem(rng, 0.0, deep=deep),
+        for solution in (
+            countdown_solution(rng, 0.0),
+            arithmetic_solution(rng, 0.0, deep=deep),
         ):
-            yield work.prompt + "\n".join(work.steps) + "\n"
+            yield solution.prompt + "\n".join(solution.steps) + "\n"
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then a cosine to a fiftieth of the peak; a tenth of it after ``steps``."""
+    """Linear warm-up, then a cosine to a fiftieth of the peak; after ``steps`` a tenth of the peak.
+
+    Args:
+        step: the training step, from 0.
+        steps: training steps of warm-up and cosine.
+        peak: the largest learning rate.
+    """
     warmup = min(100, steps // 10)
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -176,26 +121,35 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def train(
-    learner: Learner,
+    network: MultiHeadModel,
     data: Dataset[list[Batch]],
     out: Path,
     *,
     steps: int,
     peak: float,
-    weights: Weights,
+    weights: LossWeights,
     tail: int = 0,
     stop_at: int | None = None,
     workers: int = 1,
 ) -> None:
-    """Train in place; checkpoints and a log go to ``out``, from which a stopped run goes on.
+    """Train a model in place, on the default device; a stopped run continues from its checkpoint.
 
-    Each step minimises, over all its batches,
-    ``sum_k weights[k] * mean(losses of kind k)``. The learner goes to a GPU where there is one;
-    ``workers`` processes make its batches.
+    Each step minimises ``sum_k weights[k] * mean(losses of kind k)`` over all its batches.
+
+    Args:
+        network: the model with its heads.
+        data: item k holds the batches of step k.
+        out: existing folder for checkpoints and the log.
+        steps: training steps of the learning rate schedule.
+        peak: the largest learning rate.
+        weights: weights of the losses.
+        tail: further steps, at a tenth of the peak.
+        stop_at: the step to stop at early; ``None`` for the end.
+        workers: processes that make batches.
     """
-    learner.to(default_device())
-    optimizers = _optimizers(learner, peak)
-    start, end = _resume(out, learner, optimizers), stop_at or steps + tail
+    network.to(default_device())
+    optimizers = _optimizers(network, peak)
+    start, end = _resume(out, network, optimizers), stop_at or steps + tail
     loader = DataLoader(
         Subset(data, range(start, end)), batch_size=None, num_workers=workers, prefetch_factor=4
     )
@@ -203,59 +157,59 @@ def train(
     for step, batches in enumerate(bar, start):
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(step, steps, peak)
-        losses = _step(learner, optimizers, batches, weights)
-        # Only here is a GPU waited for.
+        losses = _training_step(network, optimizers, batches, weights)
+        # Reading a loss waits for the GPU, so it is done seldom.
         if step % 25 == 0:
             row = {name: round(loss.item(), 4) for name, loss in losses.items()}
             bar.set_postfix(row)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, **row}) + "\n")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == end:
-            _save(out, learner, optimizers, step + 1)
+        if (step + 1) % SAVE_STEPS == 0 or step + 1 == end:
+            _save(out, network, optimizers, step + 1)
 
 
-def _optimizers(learner: Learner, peak: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for the embedding, the heads and the norms."""
-    matrices = [p for p in learner.model.model.layers.parameters() if p.dim() == 2]
+def _optimizers(network: MultiHeadModel, peak: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices in the layers, AdamW for embedding, heads and norms."""
+    matrices = [p for p in network.model.model.layers.parameters() if p.dim() == 2]
     inside = {id(p) for p in matrices}
-    rest = [p for p in learner.parameters() if id(p) not in inside]
+    rest = [p for p in network.parameters() if id(p) not in inside]
     return [
         Muon(matrices, lr=peak, weight_decay=0.1),
         torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 
 
-def _step(
-    learner: Learner,
+def _training_step(
+    network: MultiHeadModel,
     optimizers: Sequence[torch.optim.Optimizer],
     batches: list[Batch],
-    weights: Weights,
+    weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """One update over a few batches; returns the mean losses of each batch, 0-dimensional."""
+    """Take one optimizer step on a few batches; the mean losses of each batch, 0-dimensional."""
     counts = [[int((x != IGNORE).sum()) for x in batch[1:]] for batch in batches]
     totals = [max(1, sum(column)) for column in zip(*counts, strict=True)]
-    row: dict[str, Tensor] = {}
-    device = learner.verdict.weight.device
+    means: dict[str, Tensor] = {}
+    device = network.verdict.weight.device
     for k, (batch, own) in enumerate(zip(batches, counts, strict=True)):
         with torch.autocast(device.type, torch.bfloat16, enabled=has_native_bf16()):
-            losses = learner(Batch(*(x.to(device) for x in batch)))
+            losses = network(Batch(*(x.to(device) for x in batch)))
         parts = [w * x / n for w, x, n in zip(weights, losses, totals, strict=True)]
         torch.stack(parts).sum().backward()
-        for name, x, n in zip(Weights._fields, losses, own, strict=True):
+        for name, x, n in zip(LossWeights._fields, losses, own, strict=True):
             if n:
-                row[f"{name}{k}"] = x.detach() / n
-    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+                means[f"{name}{k}"] = x.detach() / n
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return row
+    return means
 
 
 def _save(
-    out: Path, learner: Learner, optimizers: Sequence[torch.optim.Optimizer], step: int
+    out: Path, network: MultiHeadModel, optimizers: Sequence[torch.optim.Optimizer], step: int
 ) -> None:
     state: dict[str, Any] = {
-        "learner": learner.state_dict(),
+        "network": network.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "step": step,
     }
@@ -263,85 +217,99 @@ def _save(
     (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
 
 
-def _resume(out: Path, learner: Learner, optimizers: Sequence[torch.optim.Optimizer]) -> int:
+def _resume(out: Path, network: MultiHeadModel, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
-    device = learner.verdict.weight.device
+    device = network.verdict.weight.device
     state = torch.load(path, weights_only=True, map_location=device)
-    learner.load_state_dict(state["learner"])
+    network.load_state_dict(state["network"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return state["step"]
 
 
 def train_base(out: Path, steps: int, seed: int) -> None:
-    """The base from scratch: next tokens of right steps, and verdicts."""
+    """Train the base from scratch on next tokens of right steps and on verdicts.
+
+    Args:
+        out: folder for checkpoints and for the result, ``model``.
+        steps: training steps without the tail.
+        seed: seed of weights and problems.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    words: PreTrainedTokenizerFast = tokenizer.build(corpus())
-    words.save_pretrained(out)
+    tokenizer = build_tokenizer(tokenizer_corpus())
+    tokenizer.save_pretrained(out)
     torch.manual_seed(seed)
-    learner = Learner(LlamaForCausalLM(config(len(words))))
-    data = Stream(words, base_schedule(steps), seed)
+    network = MultiHeadModel(LlamaForCausalLM(model_config(len(tokenizer))))
+    data = MixtureDataset(tokenizer, base_schedule(steps), seed)
     train(
-        learner,
+        network,
         data,
         out,
         steps=steps,
         peak=2e-3,
-        weights=Weights(verdicts=0.5),
+        weights=LossWeights(verdicts=0.5),
         tail=TAIL,
     )
-    export.base(out, learner.model)
+    export.base(out, network.model)
 
 
-def renew_top(learner: Learner) -> None:
-    """Start the layers above the results, and the verdict head, from scratch; in place.
+def reset_top_layers(network: MultiHeadModel) -> None:
+    """Give the layers above the results head, and the verdict head, new random weights; in place.
 
-    What the base knows there about reach is a list of its forty targets for each pair of numbers,
-    which keeps a verdict from being computed.
+    There the base has memorised which of its forty targets each pair of numbers reaches, and that
+    keeps it from computing a verdict.
     """
-    fresh = Learner(LlamaForCausalLM(learner.model.config))
-    learner.verdict = fresh.verdict
-    layers, new = learner.model.model.layers, fresh.model.model.layers
+    fresh = MultiHeadModel(LlamaForCausalLM(network.model.config))
+    network.verdict = fresh.verdict
+    layers, new = network.model.model.layers, fresh.model.model.layers
     for k in range(len(layers) + RESULTS_LAYER + 1, len(layers)):
         layers[k] = new[k]
 
 
 def train_prm(out: Path, base: Path, steps: int, seed: int) -> None:
-    """The process reward model, from the base: verdicts on made and on sampled solutions."""
+    """Train the process reward model, from the base, on generated and on sampled solutions.
+
+    Args:
+        out: folder for samples, checkpoints and the result, ``model``.
+        base: the folder in which the base was trained.
+        steps: training steps.
+        seed: seed of weights, problems and samples.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    words = PreTrainedTokenizerFast.from_pretrained(base)
-    learner = Learner(LlamaForCausalLM(config(len(words))))
-    learner.load_state_dict(
-        torch.load(base / "checkpoint.pt", weights_only=True, map_location="cpu")["learner"]
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    network = MultiHeadModel(LlamaForCausalLM(model_config(len(tokenizer))))
+    network.load_state_dict(
+        torch.load(base / "checkpoint.pt", weights_only=True, map_location="cpu")["network"]
     )
-    pool = out / "samples.jsonl"
-    if not pool.exists():
-        model = learner.model.eval()
-        sampled.write(pool, sampled.draw(model, words, seed))
+    samples = out / "samples.jsonl"
+    if not samples.exists():
+        write_solutions(samples, sample_labelled(network.model.eval(), tokenizer, seed))
     torch.manual_seed(seed)
-    renew_top(learner)
-    learner.train()
-    data = Stream(words, prm_schedule(steps), seed + 1, sampled.read(pool))
-    weights = Weights(tokens=0.2, results=1.0, values=1.0)
-    train(learner, data, out, steps=steps, peak=1e-3, weights=weights)
-    export.prm(out, base, learner.model, learner.verdict)
+    reset_top_layers(network)
+    network.train()
+    data = MixtureDataset(tokenizer, prm_schedule(steps), seed + 1, read_solutions(samples))
+    weights = LossWeights(tokens=0.2, results=1.0, values=1.0)
+    train(network, data, out, steps=steps, peak=1e-3, weights=weights)
+    export.prm(out, base, network.model, network.verdict)
 
 
 def main() -> None:
     """Parse the command line and run one stage."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("stage", choices=["base", "prm"])
+    parser.add_argument("stage", choices=["base", "prm"], help="the model to train")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and weights")
-    parser.add_argument("--base", type=Path, help="prm: the --out of the base")
-    parser.add_argument("--steps", type=int, default=None, help="default: base 5000, prm 4500")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", type=Path, help="prm: the --out folder of the base")
+    parser.add_argument(
+        "--steps", type=int, help="training steps (default: 5000 for base, 4500 for prm)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     args = parser.parse_args()
     if args.stage == "base":
         train_base(args.out, args.steps or 5000, args.seed)
     elif args.base is None:
-        parser.error("prm needs --base, the folder that the base was trained in")
+        parser.error("got prm without --base; name the folder that the base was trained in")
     else:
         train_prm(args.out, args.base, args.steps or 4500, args.seed)
 

@@ -1,4 +1,15 @@
-"""The embedded default: a small generator and its verifier, in the package, ready offline."""
+r"""The packaged models: a small generator, its scorers and adapters, ready without a network.
+
+```python
+from reason_decode import tiny
+
+t = tiny.load()
+scores = t.prm.score(["Make 24 from 4 5 6 10.\n"], ["10 - 4 = 6 (left: 5 6 6)"])
+```
+
+``WEIGHTS`` is the folder of their checkpoints, for plain transformers; its README.md is the model
+card. ``examples/tiny`` in the repository trains them.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.models.loading import WEIGHTS
 from reason_decode.scorers import (
     OutcomeRewardModel,
     ProcessRewardModel,
@@ -18,19 +30,17 @@ from reason_decode.scorers import (
     RationaleScorer,
 )
 
-WEIGHTS = Path(__file__).parent / "weights"
-"""Folders ``base``, ``prm``, ``orm``, ``rationalyst``, ``ranker``: checkpoints for plain
-transformers; and ``adapters``, of adapters of the base, for ``load_adapted``."""
+__all__ = ["WEIGHTS", "Tiny", "load"]
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """The tiny models.
+    """The packaged models; all but the first three are loaded on first use.
 
     Args:
         model: the generator, a ``LlamaForCausalLM`` of 2.7 M parameters in float32.
-        tokenizer: its tokenizer; byte-level, one token a digit.
-        prm: the process reward model for its steps.
+        tokenizer: the tokenizer of all models: byte-level BPE, one token a digit.
+        prm: the process reward model.
     """
 
     # Any: transformers types its models so that none of them can be asked to generate().
@@ -40,112 +50,115 @@ class Tiny:
 
     @cached_property
     def verifier(self) -> ProcessRewardModel:
-        """``prm`` as a judge of whole solutions, to which a dead end is half a mistake.
+        """The process reward model for whole solutions: a dead end counts half, not as wrong.
 
-        While steps are searched for, one that leaves the target out of reach is as bad as a wrong
-        one, and ``prm`` says so. What has reached its answer was in no dead end; but what looks
-        like one still casts doubt on it.
+        In a search, a step that leaves the target out of reach is as bad as a wrong one, and
+        ``prm`` scores it so. A whole solution that has reached its answer went through no dead end;
+        a step that looks like one only makes the solution less likely to be right.
         """
         return ProcessRewardModel(self.prm.model, self.prm.tokenizer, neutral="half")
 
     @cached_property
     def orm(self) -> OutcomeRewardModel:
-        """The outcome reward model for whole solutions; loaded when it is first asked for.
+        """The outcome reward model.
 
         Raises:
             FileNotFoundError: the package was built without its weights.
         """
-        _check("orm", "train_orm --out runs/orm")
+        _require("orm", "python -m examples.tiny.train_orm --out runs/orm")
         return OutcomeRewardModel.from_pretrained(WEIGHTS / "orm")
 
     @cached_property
-    def negative(self) -> Any:
-        """Another base with the LoRA adapter trained on its wrong samples; peft's model.
-
-        Like ``nat`` and ``nce`` it is loaded when it is first asked for, shares no weights with
-        ``model``, and generates as that does.
-
-        Raises:
-            ModuleNotFoundError: peft is not installed.
-            FileNotFoundError: the package was built without its weights.
-        """
-        return _adapted("negative")
-
-    @cached_property
-    def nat(self) -> Any:
-        """The base with NAT: a LoRA adapter of right samples, weighed against ``negative``'s.
-
-        Raises:
-            ModuleNotFoundError: peft is not installed.
-            FileNotFoundError: the package was built without its weights.
-        """
-        return _adapted("nat")
-
-    @cached_property
-    def nce(self) -> Any:
-        """The base with the plain LoRA adapter that ``nat`` was distilled into.
-
-        Raises:
-            ModuleNotFoundError: peft is not installed.
-            FileNotFoundError: the package was built without its weights.
-        """
-        return _adapted("nce")
-
-    @cached_property
     def rationalyst(self) -> RationaleScorer:
-        """Writes rationales and scores steps by them; loaded when it is first asked for.
+        """The rationale model: writes rationales and scores steps by them.
 
         Raises:
             FileNotFoundError: the package was built without its weights.
         """
-        _check("rationalyst", "train_rationalyst --out runs/rationalyst")
+        _require("rationalyst", "python -m examples.tiny.train_rationalyst --out runs/rationalyst")
         return RationaleScorer.from_pretrained(WEIGHTS / "rationalyst")
 
     @cached_property
     def ranker(self) -> RankingModel:
-        """Weighs the votes of whole solutions; loaded when it is first asked for.
+        """The ranking model: scores whole solutions, to weight votes.
 
         Raises:
             FileNotFoundError: the package was built without its weights.
         """
-        weights, samples = WEIGHTS / "ranker" / "model.safetensors", "runs/dust/samples/samples-*"
-        _found(weights, f"reason-decode train ranker --model {WEIGHTS / 'orm'} --data {samples}")
+        samples = "runs/dust/samples/samples-*"
+        command = f"reason-decode train ranker --model {WEIGHTS / 'orm'} --data {samples}"
+        _require("ranker", command)
         return RankingModel.from_pretrained(WEIGHTS / "ranker")
+
+    @cached_property
+    def negative(self) -> Any:
+        """The generator with the LoRA adapter that learnt its wrong samples, as a peft model.
+
+        It shares no weights with ``model``.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _load_adapted("negative")
+
+    @cached_property
+    def nat(self) -> Any:
+        """The generator with NAT, a LoRA adapter of right samples weighed against ``negative``'s.
+
+        It is a peft model and shares no weights with ``model``.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _load_adapted("nat")
+
+    @cached_property
+    def nce(self) -> Any:
+        """The generator with the LoRA adapter that ``nat`` was distilled into, as a peft model.
+
+        It shares no weights with ``model``.
+
+        Raises:
+            ModuleNotFoundError: peft is not installed.
+            FileNotFoundError: the package was built without its weights.
+        """
+        return _load_adapted("nce")
 
 
 def load() -> Tiny:
-    """Load the tiny models from the package; each call loads anew.
+    """Load the packaged models; each call loads new objects.
 
     Raises:
         FileNotFoundError: the package was built without its weights.
     """
-    for name in ("base", "prm"):
-        _check(name, "train base --out runs/base")
+    _require("base", "python -m examples.tiny.train base --out runs/base")
+    _require("prm", "python -m examples.tiny.train prm --out runs/prm --base runs/base")
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "base")
     return Tiny(model, tokenizer, ProcessRewardModel.from_pretrained(WEIGHTS / "prm"))
 
 
-def _adapted(name: str) -> Any:
+def _load_adapted(name: str) -> Any:
     folder = WEIGHTS / "adapters"
-    _found(
-        folder / name / "adapter_model.safetensors",
-        f"python -m benchmarks.papers.dust --ship {folder}",
-    )
+    command = f"python -m benchmarks.papers.dust --export {folder}"
+    _require_file(folder / name / "adapter_model.safetensors", command)
     from reason_decode.adapters import load_adapted
 
     base = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
-    # A NAT adapter is loaded by the folder that has its negative one, too.
+    # A NAT adapter is loaded from the folder that also has its negative adapter.
     return load_adapted(base, folder if name == "nat" else folder / name)
 
 
-def _check(name: str, command: str) -> None:
-    _found(WEIGHTS / name / "model.safetensors", f"python -m reason_decode.tiny.{command}")
+def _require(name: str, command: str) -> None:
+    _require_file(WEIGHTS / name / "model.safetensors", command)
 
 
-def _found(weights: Path, command: str) -> None:
+def _require_file(weights: Path, command: str) -> None:
+    """Raise if a file of weights is missing, with the command that trains it."""
     if not weights.is_file():
         raise FileNotFoundError(
-            f"no weights in {weights.parent}; install the released package, or train them: "
-            f"{command}"
+            f"no weights in {weights.parent}; install the released package, or train them in a "
+            f"checkout of the repository: {command}"
         )

@@ -21,16 +21,17 @@ def label_by_checker(
 
     Args:
         solutions: whose labels are replaced.
-        check: such as ``examples.tiny.sampled.grade``.
+        check: such as ``tasks.arithmetic.grade_steps``.
 
     Raises:
         ValueError: the checker says more than one thing a step.
 
     Example:
-        >>> from examples.tiny.sampled import grade
+        >>> from reason_decode.tasks.arithmetic import grade_steps
         >>> from reason_decode.training import LabelledSolution, label_by_checker
-        >>> sums = LabelledSolution("((1 + 2) * (3 + 4)) =", ("We need A * B.", "A is 3."), (None, None))
-        >>> [solution.labels for solution in label_by_checker([sums], grade)]
+        >>> steps = ("We need A * B.", "A is 3.")
+        >>> solution = LabelledSolution("((1 + 2) * (3 + 4))", steps, (None, None))
+        >>> [labelled.labels for labelled in label_by_checker([solution], grade_steps)]
         [(1, -1)]
     """
     for solution in solutions:

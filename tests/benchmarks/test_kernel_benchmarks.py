@@ -16,7 +16,7 @@ def test_every_table_runs_small(
     name: str,
     dtype: str,
 ) -> None:
-    module = benchmark(name)
+    module = benchmark(f"speed.{name}")
     # Compiling is what takes long, and is torch's to test.
     monkeypatch.setattr(module.torch, "compile", lambda call: call)
     small = ["--device", "cpu", "--preset", "tiny", "--rows", "50", "--rounds", "1"]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from examples.tiny import tokenizer
+from examples.tiny.rationale_mining import to_rows, write_documents
 from examples.tiny.rationales import draw
-from examples.tiny.train_rationalyst import all_mined, write_drawn
+from examples.tiny.tokenizer import with_words
 from reason_decode import tiny
 from reason_decode.core.tags import TAGS
 from reason_decode.io.jsonl import write_rows
@@ -30,14 +30,14 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
     folder, documents = tmp_path / "run", list(draw(0, 40))
     t = tiny.load()
     fast: Any = t.tokenizer
-    words = tokenizer.with_words(fast, TAGS)
+    words = with_words(fast, TAGS)
     words.save_pretrained(folder / "reader")
     t.model.save_pretrained(folder / "reader")
     for name in ("drawn", "mined"):
         (folder / name).mkdir()
-    write_drawn(folder / "drawn" / "0001.jsonl", documents)
+    write_documents(folder / "drawn" / "0001.jsonl", documents)
     right = [
-        row for x in documents for row, good in zip(all_mined([x]), x.right, strict=True) if good
+        row for x in documents for row, good in zip(to_rows([x]), x.right, strict=True) if good
     ]
     write_rows(folder / "mined" / "0001.jsonl", (asdict(row) for row in right))
     problems = [

@@ -7,7 +7,7 @@ import torch
 from run_processor import generate
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.tiny import tokenizer
+from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import StepSearch, StructuredStepsLogitsProcessor
 from reason_decode.tiny import Tiny
 
@@ -58,7 +58,7 @@ def test_letters_of_several_tokens_are_written_whole(
     tiny: Tiny, tiny_llama: LlamaForCausalLM
 ) -> None:
     """Read as text, the pieces of a letter are all U+FFFD: broken bytes got through."""
-    words: PreTrainedTokenizerFast = tokenizer.build(["a b\n"] * 3, vocab_size=262)
+    words: PreTrainedTokenizerFast = build_tokenizer(["a b\n"] * 3, vocab_size=262)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(

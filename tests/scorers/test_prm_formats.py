@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.models.llama import LlamaConfig
 
-from examples.tiny import tokenizer
+from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
 
 PROMPTS = ["What is 2 + 3 * 4?", "What is 7 - 5?"]
@@ -60,7 +60,7 @@ class Published(NamedTuple):
 
 
 def _words(*added: str) -> PreTrainedTokenizerFast:
-    words = tokenizer.build([" ".join([*PROMPTS, *sum(STEPS, [])])] * 3, vocab_size=330)
+    words = build_tokenizer([" ".join([*PROMPTS, *sum(STEPS, [])])] * 3, vocab_size=330)
     words.add_special_tokens({"additional_special_tokens": ["<s>", "</s>"]})
     words.add_tokens(list(added))
     words.chat_template = CHAT

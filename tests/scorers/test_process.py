@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.tiny import tokenizer
 from examples.tiny.batch import VERDICTS
+from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
 from reason_decode.tiny import WEIGHTS, Tiny
 
@@ -52,7 +52,7 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
 
     from reason_decode import BestOfN
 
-    words: PreTrainedTokenizerFast = tokenizer.build(["left = make"] * 2, vocab_size=268)
+    words: PreTrainedTokenizerFast = build_tokenizer(["left = make"] * 2, vocab_size=268)
     config = tiny.prm.model.config.__class__.from_dict(
         {**tiny.prm.model.config.to_dict(), "vocab_size": len(words), "num_labels": 2}
     )
@@ -70,7 +70,7 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
 
 
 def test_a_tokenizer_too_large_for_the_model_is_refused(tiny: Tiny) -> None:
-    words: PreTrainedTokenizerFast = tokenizer.build(["left = make"], vocab_size=268)
+    words: PreTrainedTokenizerFast = build_tokenizer(["left = make"], vocab_size=268)
     words.add_tokens([f"<more_{k}>" for k in range(100)])
     with pytest.raises(ValueError, match="pass the tokenizer that belongs to it"):
         ProcessRewardModel(tiny.prm.model, words)

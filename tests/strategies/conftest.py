@@ -2,14 +2,14 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.tiny import tokenizer
+from examples.tiny.tokenizer import build_tokenizer
 from reason_decode.tiny import Tiny
 
 
 @pytest.fixture(scope="session")
 def other(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> Tiny:
     """A random generator with a vocabulary of its own."""
-    words: PreTrainedTokenizerFast = tokenizer.build(["a b c d e\n"] * 3, vocab_size=270)
+    words: PreTrainedTokenizerFast = build_tokenizer(["a b c d e\n"] * 3, vocab_size=270)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         config = tiny_llama.config.__class__.from_dict(

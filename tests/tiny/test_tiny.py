@@ -14,72 +14,75 @@ from reason_decode import tiny as package
 from reason_decode.tiny import WEIGHTS, Tiny
 
 
-def test_all_weights_fit_the_package() -> None:
+def test_weights_have_the_expected_size_and_file_types() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    # Five models and three adapters of half precision.
+    # Five models and three adapters in float16.
     assert sum(path.stat().st_size for path in files) < 5 * 5.5e6 + 2.6e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jinja"}
 
 
-def test_plain_transformers_loads_all_in_full_precision() -> None:
+def test_plain_transformers_loads_the_checkpoints_in_float32() -> None:
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base")
-    judge = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
-    outcome = AutoModelForSequenceClassification.from_pretrained(WEIGHTS / "orm")
-    assert model.dtype == judge.dtype == outcome.dtype == torch.float32
-    assert judge.config.id2label == dict(enumerate(VERDICTS))
+    prm = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
+    orm = AutoModelForSequenceClassification.from_pretrained(WEIGHTS / "orm")
+    assert model.dtype == prm.dtype == orm.dtype == torch.float32
+    assert prm.config.id2label == dict(enumerate(VERDICTS))
 
 
 @pytest.mark.parametrize("text", ["1234", "héllo ∑ 数\t\x00", "a\n\n b", " 12 - -3/4", "😀" * 3])
-def test_any_text_encodes_and_decodes(tiny: Tiny, text: str) -> None:
+def test_decode_inverts_encode_for_any_text(tiny: Tiny, text: str) -> None:
     ids = tiny.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tiny.tokenizer.decode(ids) == text
 
 
-def test_one_token_a_digit_and_newlines_stand_alone(tiny: Tiny) -> None:
+def test_digits_and_newlines_are_single_tokens(tiny: Tiny) -> None:
     for text, count in (("123456", 6), (" 42 7", 3), ("1\n2\n\n3", 6)):
         assert len(tiny.tokenizer(text, add_special_tokens=False)["input_ids"]) == count
 
 
-def test_missing_weights_say_how_to_get_them(
+def test_missing_weights_name_the_training_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train base"):
+    with pytest.raises(FileNotFoundError, match=r"examples\.tiny\.train base"):
         package.load()
 
 
-def test_the_rationale_model_is_looked_for_when_it_is_asked_for(
+def test_missing_weights_of_the_rationale_model_name_the_training_command(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"reason_decode\.tiny\.train_rationalyst --out"):
+    with pytest.raises(FileNotFoundError, match=r"examples\.tiny\.train_rationalyst --out"):
         _ = replace(tiny).rationalyst
 
 
-def test_the_ranker_tells_a_false_line_and_is_looked_for_when_it_is_asked_for(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
-    right = f"{begun}30 + 6 = 36 (left: 36)\nAnswer: 5 * 6 + (10 - 4) = 36"
-    wrong = f"{begun}30 - 6 = 36 (left: 36)\nAnswer: 5 * 6 - (10 - 4) = 36"
+def test_the_ranker_scores_a_false_line_lower(tiny: Tiny) -> None:
+    start = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
+    right = f"{start}30 + 6 = 36 (left: 36)\nAnswer: 5 * 6 + (10 - 4) = 36"
+    wrong = f"{start}30 - 6 = 36 (left: 36)\nAnswer: 5 * 6 - (10 - 4) = 36"
     high, low = tiny.ranker.score(["Make 36 from 4 5 6 10.\n"] * 2, [right, wrong])
     assert high > 0.8 and low < 0.2
+
+
+def test_missing_weights_of_the_ranker_name_the_training_command(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="reason-decode train ranker"):
         _ = replace(tiny).ranker
 
 
-def test_the_rationale_model_finds_the_last_operation_and_finds_it_likely(tiny: Tiny) -> None:
-    """On a target that no training problem had."""
-    begun = "Make 24 from 4 5 6 10.\n10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
-    session = tiny.rationalyst.start_session([begun])
+def test_the_rationale_model_finds_the_last_operation_and_scores_it_high(tiny: Tiny) -> None:
+    """The target 24 is in no training problem."""
+    start = "Make 24 from 4 5 6 10.\n10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n"
+    session = tiny.rationalyst.start_session([start])
     assert session.before_round() == ["(6 30: 36 24 180 5). 24 = 30 - 6."]
     right, wrong = session.score([[["30 - 6 = 24 (left: 24)"], ["30 + 6 = 36 (left: 36)"]]])[0]
     assert right.exp() > 0.9 and right > wrong + 0.5
 
 
-def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
-    """On a target that no training problem had."""
+def test_the_verifier_scores_a_mistake_low_at_its_line(tiny: Tiny) -> None:
+    """The target 24 is in no training problem."""
     prompt = "Make 24 from 4 5 6 10.\n"
     right = "10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)\n30 - 6 = 24 (left: 24)"
     slip = right.replace("= 30 (left: 6 30)", "= 35 (left: 6 35)")
@@ -89,7 +92,7 @@ def test_the_verifier_marks_slips_down_where_they_happen(tiny: Tiny) -> None:
     assert scores[2][0] < scores[0][0] / 10
 
 
-def test_the_outcome_model_and_the_judge_of_whole_solutions_know_right_from_wrong(
+def test_scorers_of_whole_solutions_prefer_the_right_one(
     tiny: Tiny,
 ) -> None:
     prompt = "Make 24 from 4 5 6 10.\n"

@@ -21,7 +21,7 @@ from tests.nat_models import filled, with_nat
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 IDS = torch.arange(3, 19).reshape(2, 8)
 NAMES = ("negative", "nat", "nce")
-SAY = """
+PRINT_LOGITS = """
 import sys, torch
 from reason_decode import tiny
 t = tiny.load()
@@ -32,11 +32,11 @@ with torch.no_grad():
 
 
 @torch.no_grad()
-def says(model: Any) -> torch.Tensor:
+def logits_of(model: Any) -> torch.Tensor:
     return model(IDS).logits
 
 
-def test_exported_adapters_are_what_half_precision_makes_of_them(
+def test_exported_adapters_equal_the_trained_ones_in_float16(
     tiny_llama: Any, tmp_path: Path
 ) -> None:
     model = with_nat(tiny_llama)
@@ -49,34 +49,34 @@ def test_exported_adapters_are_what_half_precision_makes_of_them(
         if "lora_" in name:
             x.data.copy_(x.data.half())
     found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out")
-    assert torch.equal(says(found), says(model))
+    assert torch.equal(logits_of(found), logits_of(model))
     model.set_adapter("negative")
     found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out" / "negative")
-    assert torch.equal(says(found), says(model))
-    # Nothing of the machine that trained them, nor of its version of peft.
+    assert torch.equal(logits_of(found), logits_of(model))
+    # The config names neither the training machine nor a version of peft.
     kept = json.loads((tmp_path / "out" / "negative" / "adapter_config.json").read_text())
     assert kept["base_model_name_or_path"] == "reason-decode tiny base" and len(kept) < 10
 
 
-def test_shipped_adapters_are_the_same_in_a_fresh_process(tiny: Tiny, tmp_path: Path) -> None:
-    before = says(tiny.model)
-    kept = [says(getattr(tiny, name)) for name in NAMES]
-    command = [sys.executable, "-c", SAY, str(tmp_path / "logits.pt"), str(IDS.tolist())]
+def test_packaged_adapters_give_equal_logits_in_a_fresh_process(tiny: Tiny, tmp_path: Path) -> None:
+    before = logits_of(tiny.model)
+    kept = [logits_of(getattr(tiny, name)) for name in NAMES]
+    command = [sys.executable, "-c", PRINT_LOGITS, str(tmp_path / "logits.pt"), str(IDS.tolist())]
     subprocess.run(command, check=True)
     for name, x, fresh in zip(NAMES, kept, torch.load(tmp_path / "logits.pt"), strict=True):
         assert torch.equal(x, fresh), name
         assert (x - before).abs().max() > 0.1, name
-    assert torch.equal(says(tiny.model), before)
+    assert torch.equal(logits_of(tiny.model), before)
 
 
-def test_shipped_adapters_write_answers(tiny: Tiny) -> None:
-    words = tiny.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+def test_packaged_adapters_write_answers(tiny: Tiny) -> None:
+    inputs = tiny.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
     for name in ("nat", "nce"):
-        told = getattr(tiny, name).generate(**words, max_new_tokens=64)
-        assert "Answer: (10 - 5 + 4) * 6 = 36\n" in tiny.tokenizer.decode(told[0])
+        output = getattr(tiny, name).generate(**inputs, max_new_tokens=64)
+        assert "Answer: (10 - 5 + 4) * 6 = 36\n" in tiny.tokenizer.decode(output[0])
 
 
-def test_shipped_nat_is_refused_beside_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
+def test_packaged_nat_is_refused_with_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
     other = filled(
         load_adapted(copy.deepcopy(tiny.model), WEIGHTS / "adapters" / "nce"), "default", 0
     )
@@ -88,9 +88,9 @@ def test_shipped_nat_is_refused_beside_another_negative_adapter(tiny: Tiny, tmp_
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_missing_adapters_say_how_to_get_them(
+def test_missing_adapters_name_the_training_command(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(package, "WEIGHTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"benchmarks/dust\.py --ship"):
+    with pytest.raises(FileNotFoundError, match=r"benchmarks\.papers\.dust --export"):
         getattr(replace(tiny), name)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from examples.tiny.sampled import grade
+from examples.tiny.sampled_solutions import grade_steps
 from reason_decode import tiny
 from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.training import LabelledSolution, label_by_checker, label_by_scorer
@@ -33,7 +33,7 @@ def test_a_checker_labels_up_to_the_first_wrong_step():
 def test_the_tiny_checkers_are_plug_ins():
     lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
     (found,) = label_by_checker(
-        [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade
+        [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade_steps
     )
     assert found.labels == (1, -1)
 

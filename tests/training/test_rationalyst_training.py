@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from examples.tiny.train import config
+from examples.tiny.model import model_config
 from reason_decode import RationaleScorer, tiny
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.scorers import RationaleWriter
@@ -134,7 +134,7 @@ def small(tmp_path: Path) -> Path:
     """A random model that learns three lines by heart in no time, with the tiny tokenizer."""
     words = tiny.load().tokenizer
     words.chat_template = None
-    shape = config(len(words))
+    shape = model_config(len(words))
     shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 32, 64, 2
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "small")

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from examples.tiny import chain_batch, chains
-from examples.tiny.batch import IGNORE, NO_DIGIT, RIGHT, WRONG
-from examples.tiny.stream import Mixture, Stream
+from examples.tiny.batch import NO_DIGIT, RIGHT, WRONG
+from examples.tiny.mixtures import Mixture, MixtureDataset
 from reason_decode import tiny
 from reason_decode.core.answers import evaluate
+from reason_decode.training.examples import IGNORE
 
-# What stands around the expressions of a line.
+# The text around the expressions of a line.
 AROUND = re.compile(r"^.* = |\. So the answer is .*$|\.$")
 
 
@@ -25,12 +26,12 @@ def problems(count: int, flawed: float) -> list[chains.Problem]:
 
 
 @pytest.mark.parametrize("flawed", [0.0, 0.5, 1.0])
-def test_a_line_is_right_as_far_as_its_expressions_are_equal(flawed):
+def test_a_line_is_right_up_to_its_first_unequal_expression(flawed):
     lines = [chain for problem in problems(150, flawed) for chain in problem.chains]
     for line in lines:
         values = [evaluate(x) for x in expressions(line)]
         assert values == list(line.values)
-        # A line that takes up a wrong number from above is wrong from the start.
+        # A line that starts with a miscopied number is wrong from its first expression.
         if line.right[0]:
             assert line.right == tuple(
                 set(values[: k + 1]) == {values[0]} for k in range(len(values))
@@ -39,7 +40,7 @@ def test_a_line_is_right_as_far_as_its_expressions_are_equal(flawed):
     assert wrong == flawed if flawed in (0, 1) else 0.4 < wrong < 0.6
 
 
-def test_a_problem_is_planned_worked_and_answered():
+def test_a_problem_has_a_plan_a_chain_for_each_part_and_an_answer():
     for problem in problems(60, 0.0)[::2]:
         assert problem.plan is not None
         whole = evaluate(problem.prompt.removesuffix(" =\n"))
@@ -50,11 +51,11 @@ def test_a_problem_is_planned_worked_and_answered():
             assert part.texts[0] == f"Let's calculate {letter} = {named[letter]}"
         assert f"So the answer is {last.values[-1]}" in last.texts[-1]
         assert plan.split('"')[1] in last.texts[0]
-        # Some plans drop the outer brackets of a difference, as the large model does.
+        # Like the large model, some plans drop the outer brackets of a difference.
         assert whole == last.values[-1] or len(parts) == 3
 
 
-def test_every_sign_of_equality_has_a_verdict_and_a_value():
+def test_each_equals_sign_has_a_verdict_and_a_value():
     words = tiny.load().tokenizer
     made = problems(20, 0.5)
     batch = chain_batch.collate(made, words)
@@ -70,19 +71,19 @@ def test_every_sign_of_equality_has_a_verdict_and_a_value():
         assert [*zip(text, said, strict=True)] == expected
         valued = batch.values[row][batch.values[row, :, 0] != IGNORE].tolist()
         flat = [value for line in problem.chains for value in line.values]
-        assert valued == [chain_batch.written(value) for value in flat]
+        assert valued == [chain_batch.value_digits(value) for value in flat]
 
 
-def test_values_are_written_from_the_last_digit():
-    assert chain_batch.written(-40) == [1, 0, 4, 0, 0, 0]
-    assert chain_batch.written(7) == [0, 7, 0, 0, 0, 0]
-    assert chain_batch.written(123456) == [0, *[NO_DIGIT] * 5]
+def test_value_digits_start_with_the_sign_and_the_last_digit():
+    assert chain_batch.value_digits(-40) == [1, 0, 4, 0, 0, 0]
+    assert chain_batch.value_digits(7) == [0, 7, 0, 0, 0, 0]
+    assert chain_batch.value_digits(123456) == [0, *[NO_DIGIT] * 5]
 
 
-def test_a_stream_holds_chains_where_its_mixture_does():
+def test_a_mixture_with_chains_gives_batches_of_chains():
     words = tiny.load().tokenizer
     mixture = Mixture(countdown=4, arithmetic=0, chains=2, drills=4)
-    one, two = (Stream(words, ((0, mixture),), 5)[3] for _ in range(2))
+    one, two = (MixtureDataset(words, ((0, mixture),), 5)[3] for _ in range(2))
     assert sum(bool((batch.values != IGNORE).any()) for batch in one) == 3
     for a, b in zip(one, two, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

@@ -4,24 +4,29 @@ import pytest
 import torch
 from torch import nn
 
-from examples.tiny.muon import Muon, orthogonal
+from examples.tiny.muon import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
-def test_singular_values_become_nearly_one_and_the_vectors_stay(shape: tuple[int, int]) -> None:
+def test_orthogonalize_makes_singular_values_one_and_keeps_singular_vectors(
+    shape: tuple[int, int],
+) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(*shape)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    told = u.T @ orthogonal(matrix) @ v.T
-    assert ((told.diagonal() > 0.6) & (told.diagonal() < 1.3)).all()
-    assert torch.allclose(told, told.diagonal().diag(), atol=1e-4)
+    diagonal = u.T @ orthogonalize(matrix) @ v.T
+    assert ((diagonal.diagonal() > 0.6) & (diagonal.diagonal() < 1.3)).all()
+    assert torch.allclose(diagonal, diagonal.diagonal().diag(), atol=1e-4)
 
 
-def test_its_steps_are_torch_s_up_to_bfloat16() -> None:
+def test_steps_equal_those_of_torch_up_to_bfloat16() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 40).reshape(5, 8)) for _ in range(2))
-    how: Any = {"lr": 0.01, "weight_decay": 0.1}
-    steps = Muon([ours], **how), torch.optim.Muon([theirs], **how, adjust_lr_fn="match_rms_adamw")
+    options: Any = {"lr": 0.01, "weight_decay": 0.1}
+    steps = (
+        Muon([ours], **options),
+        torch.optim.Muon([theirs], **options, adjust_lr_fn="match_rms_adamw"),
+    )
     for _ in range(3):
         gradient = torch.randn(5, 8)
         for w, optimizer in zip((ours, theirs), steps, strict=True):

@@ -1,34 +1,36 @@
-"""Worked arithmetic solutions, right ones and ones with a flaw, each step with its verdict."""
+"""Worked arithmetic solutions, with or without a flaw, and a label for each step."""
 
 import random
 import re
 
-from examples.tiny.countdown_work import Work
+from examples.tiny.countdown_solutions import WorkedSolution
 from reason_decode.tasks.arithmetic import Line, format_prompt, solve
 
 _NUMBER = re.compile(r"-?\d+")
-_TRIPLE = re.compile(r"(-?\d+) ([-+*]) (-?\d+)")
-# A carry that is lost or made up, ten off, is what the base gets wrong most often.
+_OPERATION = re.compile(r"(-?\d+) ([-+*]) (-?\d+)")
+_SLIPS = ("sign", "digit", "tens", "small")
+# Ten off, as by a lost or made-up carry, is what the base gets wrong most often.
 _SLIP_WEIGHTS = (1, 2, 3, 2)
 
 
-def write(rng: random.Random, expression: str, flaw_at: float | None = None) -> Work:
-    """The worked solution; with ``flaw_at`` one step is wrong and is the last.
+def write(rng: random.Random, expression: str, flaw_at: float | None = None) -> WorkedSolution:
+    """The worked solution of an expression, or a flawed one that ends with its wrong step.
 
     Args:
-        rng: the only source of chance.
-        expression: what to work out.
-        flaw_at: where the flaw is, as a fraction in [0, 1) of the solution; ``None`` for none.
+        rng: source of all randomness.
+        expression: the problem.
+        flaw_at: place of the wrong step, as a fraction in [0, 1) of the solution; ``None`` for no
+            flaw.
     """
-    work = solve(expression)
-    texts = [str(line) for line in work]
+    lines = solve(expression)
+    texts = [str(line) for line in lines]
     if flaw_at is not None:
-        k = int(flaw_at * len(work))
-        before = work[k - 1].rest if k else expression
-        texts = [*texts[:k], _flawed(rng, work[k], before)]
+        k = int(flaw_at * len(lines))
+        before = lines[k - 1].rest if k else expression
+        texts = [*texts[:k], _flawed(rng, lines[k], before)]
     right = [True] * len(texts)
     right[-1] = flaw_at is None
-    return Work(format_prompt(expression), tuple(texts), tuple(right))
+    return WorkedSolution(format_prompt(expression), tuple(texts), tuple(right))
 
 
 def _flawed(rng: random.Random, line: Line, before: str) -> str:
@@ -36,19 +38,19 @@ def _flawed(rng: random.Random, line: Line, before: str) -> str:
     while True:
         chance = rng.random()
         if line.value is None or chance < 0.2:
-            spoiled = line._replace(rest=_miscopied(rng, line.rest))
+            changed = line._replace(rest=_miscopied(rng, line.rest))
         elif chance < 0.9:
             wrong = _slip(rng, line.value)
-            spoiled = line._replace(value=wrong, rest=_swap(line.rest, line.value, wrong))
+            changed = line._replace(value=wrong, rest=_replace_number(line.rest, line.value, wrong))
         else:
-            spoiled = _wrong_operation(rng, line, before)
-        if spoiled != line:
-            return str(spoiled)
+            changed = _wrong_operation(rng, line, before)
+        if changed != line:
+            return str(changed)
 
 
 def _slip(rng: random.Random, x: int) -> int:
-    """A wrong value near the right one: a sign, a digit, a ten, or a small amount off."""
-    (way,) = rng.choices(("sign", "digit", "tens", "small"), _SLIP_WEIGHTS)
+    """A wrong value near ``x``: its sign, a digit, its tens, or a small amount is off."""
+    (way,) = rng.choices(_SLIPS, _SLIP_WEIGHTS)
     if way == "sign" and x:
         return -x
     if way == "digit" and abs(x) >= 10:
@@ -62,7 +64,8 @@ def _slip(rng: random.Random, x: int) -> int:
     return x + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 3, rng.randint(2, 12)))
 
 
-def _swap(rest: str, old: int, new: int) -> str:
+def _replace_number(rest: str, old: int, new: int) -> str:
+    """The text with the first occurrence of a number replaced."""
     return re.sub(rf"(?<!\d){re.escape(str(old))}(?!\d)", str(new), rest, count=1)
 
 
@@ -83,8 +86,8 @@ def _miscopied(rng: random.Random, rest: str) -> str:
 
 
 def _wrong_operation(rng: random.Random, line: Line, before: str) -> Line:
-    """Right arithmetic on a pair that is not next, or the right pair under another operator."""
-    pairs = list(_TRIPLE.finditer(before))
+    """Right arithmetic on a pair that is not next, or the right pair with another operator."""
+    pairs = list(_OPERATION.finditer(before))
     if not pairs:
         return line
     at = rng.choice(pairs)

@@ -1,4 +1,4 @@
-"""Worked countdown solutions, right ones and ones with a flaw, each step with its verdict."""
+"""Worked countdown solutions, with or without a flaw, and a label for each step."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,11 @@ from reason_decode.tasks.countdown import (
     reachable,
 )
 
-# Ways in which a step goes wrong, and how often each is written. A dead end (legal, but the target
-# is out of reach afterwards) is what a search meets most; the others are what other models write.
+# Kinds of wrong steps, and how often each is written. A dead end is valid but leaves the target out
+# of reach; a search meets it most often. The other kinds are the mistakes of other models.
 FLAWS = ("dead end", "arithmetic", "left", "foreign", "wishful")
 FLAW_WEIGHTS = (36, 9, 8, 11, 36)
-# The last operation is where a wish is father to the result.
+# At the last operation models most often claim a wrong result because it is the target.
 LAST_FLAW_WEIGHTS = (20, 10, 5, 5, 60)
 GIVING_UP = (
     "Answer: None",
@@ -37,10 +37,15 @@ GIVING_UP = (
 )
 
 
-class Work(NamedTuple):
-    """A problem, lines of work, and whether each is right.
+_PREFERRED_RESULT = 0.8
+_REDUNDANT_PARENTHESES = 0.2
+_GIVES_UP = 0.1
 
-    Only dead ends are followed by more: the first line that does not follow is the last.
+
+class WorkedSolution(NamedTuple):
+    """A prompt, the steps of a solution, and whether each step is right.
+
+    Steps may follow a dead end. A step that is not valid is the last.
     """
 
     prompt: str
@@ -49,7 +54,13 @@ class Work(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A value with the expression it came from; ``level`` is 0 for atoms, 1 for * /, 2 for + -."""
+    """A value and the expression that makes it.
+
+    Attributes:
+        value: the exact value.
+        text: the expression.
+        level: 0 for a number, 1 for ``* /``, 2 for ``+ -``.
+    """
 
     value: Number
     text: str
@@ -57,8 +68,8 @@ class Term(NamedTuple):
 
 
 @lru_cache(1 << 18)
-def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
-    """The moves after which the target can still be reached, and the others."""
+def _split_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
+    """The moves after which the target can still be reached, and the other moves."""
     good: list[Move] = []
     bad: list[Move] = []
     for move in moves(state):
@@ -66,27 +77,27 @@ def _sorted_moves(state: State, target: int) -> tuple[tuple[Move, ...], tuple[Mo
     return tuple(good), tuple(bad)
 
 
-def _pick(rng: random.Random, options: Sequence[Move], fractional: bool = False) -> Move:
-    """A random move; four times in five one with a result of the kind that is preferred.
+def _pick_move(rng: random.Random, options: Sequence[Move], fractional: bool = False) -> Move:
+    """A random move; four times in five its result is of the preferred kind.
 
-    That is a whole number of at least 0, or else, if ``fractional``, a fraction.
+    Preferred is a whole number of at least 0, or if ``fractional`` any other number.
     """
     liked = [m for m in options if (isinstance(m.value, int) and m.value >= 0) is not fractional]
-    return rng.choice(liked if liked and rng.random() < 0.8 else options)
+    return rng.choice(liked if liked and rng.random() < _PREFERRED_RESULT else options)
 
 
 def _join(rng: random.Random, a: Term, op: str, b: Term, value: Number) -> Term:
-    """The expression ``a op b`` with the parentheses it needs, or now and then one pair more."""
+    """The expression ``a op b`` with the parentheses it needs, one time in five with more."""
     level = 2 if op in "+-" else 1
-    lavish = rng.random() < 0.2
+    redundant = rng.random() < _REDUNDANT_PARENTHESES
+    left = _in_parentheses(a, redundant or a.level > level)
+    right = _in_parentheses(b, redundant or b.level > level or (b.level == level and op in "-/"))
+    return Term(value, f"{left} {op} {right}", level)
 
-    def inside(term: Term, right: bool) -> str:
-        needed = term.level > level or (right and term.level == level and op in "-/")
-        if term.level and (needed or lavish):
-            return f"({term.text})"
-        return term.text
 
-    return Term(value, f"{inside(a, False)} {op} {inside(b, True)}", level)
+def _in_parentheses(term: Term, wanted: bool) -> str:
+    """The text of a term; operations in parentheses if that is wanted, numbers never."""
+    return f"({term.text})" if wanted and term.level else term.text
 
 
 def write(
@@ -96,61 +107,63 @@ def write(
     flaw_at: int | None = None,
     *,
     fractional: bool = False,
-    onward: bool = False,
-) -> Work:
-    """A random solution; with ``flaw_at=k`` its k-th step (0-based) is wrong and is the last.
+    past_dead_ends: bool = False,
+) -> WorkedSolution:
+    """A random solution, or a flawed one that ends with its first wrong step.
 
     Args:
-        rng: the only source of chance.
+        rng: source of all randomness.
         numbers: numbers from which the target can be reached.
-        target: the number to make.
+        target: the number to reach.
         flaw_at: index of the flawed step; ``len(numbers) - 1`` is the answer, if the problem
             ``has_answer``; ``None`` for no flaw.
-        fractional: prefer a way through fractions and negative numbers, where there is one.
-        onward: a flaw that is a dead end is followed by more, up to a line that does not follow or
-            to the last number.
+        fractional: whether to prefer ways through fractions and negative numbers.
+        past_dead_ends: whether a flaw that is a dead end is followed by more steps, up to one that
+            is not valid or to the last number.
     """
     terms = sorted((Term(n, str(n), 0) for n in numbers), key=lambda term: term.value)
     lines: list[str] = []
     parts: list[Term] = []
     for k in range(len(numbers) - 1):
         state = tuple(term.value for term in terms)
-        good, bad = _sorted_moves(state, target)
+        good, bad = _split_moves(state, target)
         if k == flaw_at:
-            lines += _flawed_steps(rng, state, target, fractional, onward)
+            lines += _flawed_steps(rng, state, target, fractional, past_dead_ends)
             right = (True,) * k + (False,) * (len(lines) - k)
-            return Work(format_prompt(numbers, target), tuple(lines), right)
-        move = _pick(rng, good, fractional)
+            return WorkedSolution(format_prompt(numbers, target), tuple(lines), right)
+        move = _pick_move(rng, good, fractional)
         a, b = terms[move.i], terms[move.j]
-        made = _join(rng, a, move.op, b, move.value)
-        parts.append(made)
+        result = _join(rng, a, move.op, b, move.value)
+        parts.append(result)
         terms = [term for i, term in enumerate(terms) if i not in (move.i, move.j)]
-        terms = sorted([*terms, made], key=lambda term: term.value)
+        terms = sorted([*terms, result], key=lambda term: term.value)
         left = [term.value for term in terms]
         lines.append(format_step(a.value, move.op, b.value, move.value, left))
     if not has_answer(numbers):
-        return _work(numbers, target, lines, flawed=False)
+        return _with_labels(numbers, target, lines, flawed=False)
     flawed = flaw_at is not None
     answer = f"Answer: {terms[0].text} = {target}"
     lines.append(_flawed_answer(rng, parts, numbers, target) if flawed else answer)
-    return _work(numbers, target, lines, flawed)
+    return _with_labels(numbers, target, lines, flawed)
 
 
 def _flawed_steps(
-    rng: random.Random, state: State, target: int, fractional: bool, onward: bool
+    rng: random.Random, state: State, target: int, fractional: bool, past_dead_ends: bool
 ) -> Iterator[str]:
-    """A flawed step and, ``onward``, what comes after it: all as hopeless."""
-    here: State | None = state
-    while here is not None and len(here) > 1:
-        good, bad = _sorted_moves(here, target)
-        line = _flawed_step(rng, here, target, good, bad, fractional)
+    """A flawed step; with ``past_dead_ends`` also the steps after it, which are wrong, too."""
+    current: State | None = state
+    while current is not None and len(current) > 1:
+        good, bad = _split_moves(current, target)
+        line = _flawed_step(rng, current, target, good, bad, fractional)
         yield line
-        here = apply_step(here, line) if onward else None
+        current = apply_step(current, line) if past_dead_ends else None
 
 
-def _work(numbers: Sequence[Number], target: int, lines: list[str], flawed: bool) -> Work:
+def _with_labels(
+    numbers: Sequence[Number], target: int, lines: list[str], flawed: bool
+) -> WorkedSolution:
     right = (True,) * (len(lines) - 1) + (not flawed,)
-    return Work(format_prompt(numbers, target), tuple(lines), right)
+    return WorkedSolution(format_prompt(numbers, target), tuple(lines), right)
 
 
 def _flawed_step(
@@ -165,28 +178,30 @@ def _flawed_step(
     kind = rng.choices(FLAWS, weights)[0]
     if kind == "wishful":
         foreseeing = len(state) == 3 and rng.random() < 0.7
-        return (_foreseeing if foreseeing else _wishful)(rng, state, target)
+        claim = _claim_needed_value if foreseeing else _claim_target
+        return claim(rng, state, target)
     if kind == "dead end" and bad:
-        # Where fractions lead somewhere, most of them still lead nowhere.
-        move = _pick(rng, bad, fractional)
-        return _line(rng, state, move)
-    if rng.random() < 0.1:
+        # A problem that is solved through fractions has many dead ends through fractions, too.
+        move = _pick_move(rng, bad, fractional)
+        return _move_line(rng, state, move)
+    if rng.random() < _GIVES_UP:
         return rng.choice(GIVING_UP)
-    move = _pick(rng, good if not bad or (good and rng.random() < 0.7) else bad, fractional)
-    return _SPOIL.get(kind, _wrong_value)(rng, state, move)
+    move = _pick_move(rng, good if not bad or (good and rng.random() < 0.7) else bad, fractional)
+    return _FLAW_WRITERS.get(kind, _wrong_value)(rng, state, move)
 
 
-def _line(rng: random.Random, state: State, move: Move) -> str:
+def _move_line(rng: random.Random, state: State, move: Move) -> str:
+    """The line of a move; one time in ten the numbers left are not sorted."""
     left = list(apply_move(state, move))
     if rng.random() < 0.1:
         rng.shuffle(left)
     return format_step(state[move.i], move.op, state[move.j], move.value, left)
 
 
-def _near(rng: random.Random, x: Number) -> Number:
-    """A wrong value near the right one, as slips are: off by one or ten, or a digit changed.
+def _near_miss(rng: random.Random, x: Number) -> Number:
+    """A wrong value near ``x``: off by one, by ten, or by a small amount.
 
-    Of a fraction, it is mostly the numerator or the denominator that is off.
+    For a fraction mostly the numerator or the denominator is off.
     """
     if isinstance(x, Fraction) and rng.random() < 0.7:
         slip = rng.choice((-2, -1, 1, 2))
@@ -196,14 +211,14 @@ def _near(rng: random.Random, x: Number) -> Number:
 
 
 def _wrong_value(rng: random.Random, state: State, move: Move) -> str:
-    """A wrong result, carried into what is left."""
-    value = _near(rng, move.value)
+    """A step with a wrong result, which is also among the numbers left."""
+    value = _near_miss(rng, move.value)
     left = apply_move(state, move._replace(value=value))
     return format_step(state[move.i], move.op, state[move.j], value, left)
 
 
 def _wrong_left(rng: random.Random, state: State, move: Move) -> str:
-    """The right result, but a list of what is left that lost, kept, gained or changed a number."""
+    """A step with the right result and a wrong list of the numbers left."""
     left = list(apply_move(state, move))
     used = state[move.i], state[move.j]
     way = rng.randrange(4)
@@ -215,12 +230,12 @@ def _wrong_left(rng: random.Random, state: State, move: Move) -> str:
         left.append(rng.randint(1, 13))
     else:
         k = rng.randrange(len(left))
-        left[k] = _near(rng, left[k])
+        left[k] = _near_miss(rng, left[k])
     return format_step(state[move.i], move.op, state[move.j], move.value, sorted(left))
 
 
 def _foreign(rng: random.Random, state: State, move: Move) -> str:
-    """Right arithmetic on a number that is not there, or on one number twice."""
+    """A step with right arithmetic on a number that is not there, or on one number twice."""
     a = state[move.i]
     if rng.random() < 0.4 and state.count(a) == 1:
         b = a
@@ -234,14 +249,14 @@ def _foreign(rng: random.Random, state: State, move: Move) -> str:
     return format_step(a, op, b, value, sorted([*left, value]))
 
 
-def _wishful(rng: random.Random, state: State, target: int) -> str:
-    """A line that arrives at the target by a wrong result, a leap, or a number from nowhere."""
+def _claim_target(rng: random.Random, state: State, target: int) -> str:
+    """A step that claims to leave the target, by a wrong result, a leap, or a made-up number."""
     while True:
         i, j = rng.sample(range(len(state)), 2)
         a, b = state[i], state[j]
         results = _results(a, b)
-        near = min(results, key=lambda op: abs(results[op] - target))
-        op = near if rng.random() < 0.5 else rng.choice([*results])
+        nearest = min(results, key=lambda op: abs(results[op] - target))
+        op = nearest if rng.random() < 0.5 else rng.choice([*results])
         rest = [x for k, x in enumerate(state) if k not in (i, j)]
         left = [target] if rng.random() < 0.6 else sorted([*rest, target])
         way, claimed = rng.random(), target
@@ -259,14 +274,14 @@ def _wishful(rng: random.Random, state: State, target: int) -> str:
 
 
 def _results(a: Number, b: Number) -> dict[str, Number]:
-    """Every operation that is allowed on two numbers, with its result."""
+    """The result of each operation that is allowed on two numbers, by operator."""
     return {op: calculate(a, op, b) for op in "+-*/" if op != "/" or b}
 
 
-def _foreseeing(rng: random.Random, state: State, target: int) -> str:
-    """A line whose result is wrong, but is what the next operation would need.
+def _claim_needed_value(rng: random.Random, state: State, target: int) -> str:
+    """A step whose result is wrong but is the value that the next operation would need.
 
-    Only its arithmetic tells: the target can be made from what it leaves.
+    Only its arithmetic shows the mistake: the target can be reached from what it leaves.
     """
     while True:
         i, j, k = rng.sample(range(3), 3)
@@ -280,14 +295,14 @@ def _foreseeing(rng: random.Random, state: State, target: int) -> str:
             text = f"{target}/{other}"
         shown = sorted([(other, str(other)), (value, text)])
         results = _results(a, b)
-        near = min(results, key=lambda op: abs(results[op] - value))
-        op = near if rng.random() < 0.5 else rng.choice([*results])
+        nearest = min(results, key=lambda op: abs(results[op] - value))
+        op = nearest if rng.random() < 0.5 else rng.choice([*results])
         line = format_step(a, op, b, text, [word for _, word in shown])
         if value >= 0 and apply_step(state, line) is None:
             return line
 
 
-_SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {
+_FLAW_WRITERS: dict[str, Callable[[random.Random, State, Move], str]] = {
     "arithmetic": _wrong_value,
     "left": _wrong_left,
     "foreign": _foreign,
@@ -297,35 +312,40 @@ _SPOIL: dict[str, Callable[[random.Random, State, Move], str]] = {
 def _flawed_answer(
     rng: random.Random, parts: Sequence[Term], numbers: Sequence[Number], target: int
 ) -> str:
-    """An answer that misuses a number, an operator, a part or a parenthesis, or gives up.
+    """A wrong answer: a number, an operator or a parenthesis is wrong, or it gives up.
 
-    ``parts`` are what the steps made, the whole expression last.
+    Args:
+        rng: source of all randomness.
+        parts: the results of the steps; the last one is the whole expression.
+        numbers: the numbers of the problem.
+        target: the number to reach.
     """
-    if rng.random() < 0.1:
+    if rng.random() < _GIVES_UP:
         return rng.choice(GIVING_UP)
     text = parts[-1].text
     while True:
-        spoiled = _spoiled(rng, text, parts, numbers)
-        line = f"Answer: {spoiled} = {target}"
+        changed = _changed_expression(rng, text, parts, numbers)
+        line = f"Answer: {changed} = {target}"
         if not is_answer(numbers, target, line):
             return line
-        text = text if rng.random() < 0.5 else spoiled
+        text = text if rng.random() < 0.5 else changed
 
 
-def _spoiled(
+def _changed_expression(
     rng: random.Random, text: str, parts: Sequence[Term], numbers: Sequence[Number]
 ) -> str:
+    """An expression after one random change."""
     chance = rng.random()
     if len(parts) > 2 and chance < 0.25:
-        # Two parts are joined, whatever they share and whatever they leave out.
+        # Join two parts, which may share numbers or leave some out.
         one, other = rng.sample(parts[:-1], 2)
-        collapsed = _collapsed(other.text, one) if rng.random() < 0.6 else other.text
+        collapsed = _with_value(other.text, one) if rng.random() < 0.6 else other.text
         return f"({one.text}) {rng.choice('+-**')} ({collapsed})"
     if len(parts) > 1 and chance < 0.55:
-        return _collapsed(text, rng.choice(parts[:-1]))
+        return _with_value(text, rng.choice(parts[:-1]))
     words = text.replace("(", "( ").replace(")", " )").split()
     way = rng.randrange(4)
-    # What was spoiled before may have become a single fraction.
+    # An earlier change may have left a single fraction, without operators or whole numbers.
     ops = [i for i, word in enumerate(words) if word in "+-*/"]
     places = [i for i, word in enumerate(words) if word.isdigit()]
     if way == 0 and ops:
@@ -339,6 +359,6 @@ def _spoiled(
     return " ".join(words).replace("( ", "(").replace(" )", ")")
 
 
-def _collapsed(text: str, part: Term) -> str:
-    """An expression in which a part stands as its value: the numbers that made it are missing."""
+def _with_value(text: str, part: Term) -> str:
+    """The expression with a part replaced by its value, so that the part's numbers are missing."""
     return text.replace(f"({part.text})", str(part.value)).replace(part.text, str(part.value))
