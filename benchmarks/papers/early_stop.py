@@ -1,12 +1,13 @@
-"""What stopping a vote early saves, replayed on solutions that were sampled before.
+r"""Samples saved by stopping a vote early, replayed on given samples.
 
     python -m benchmarks.papers.early_stop --samples ../shared/data/math_samples/gpt4.jsonl.gz
-    python -m benchmarks.papers.early_stop --task bbh-arithmetic --data multistep_arithmetic_two.json
+    python -m benchmarks.papers.early_stop --task bbh-arithmetic \
+        --input ../shared/data/bbh/multistep_arithmetic_two.json
 
-The second samples the packaged model's own solutions first, 16 of each problem.
-Each problem's samples are asked one after the other in their order. Each row is one rule: how many
-samples it asked for, how often the winner is right, both beside the vote of all. "hold" is what
-``SelfConsistency(early_stop=...)`` does; "lead" is adaptive consistency's published rule (Aggarwal
+The second command first samples 16 solutions of each problem from the packaged model. The samples
+of a problem are voted on one after the other, in their order. Each row is one rule, with the share
+of the samples that it used and how often its winner is right. "hold" is the rule of
+``SelfConsistency(early_stop=...)``; "lead" is adaptive consistency's published rule (Aggarwal
 et al. 2023, 2305.11860), which does not know how many are left. Checked first: a rule that waits
 until the vote is decided must elect whom all would have elected.
 """
@@ -60,13 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--samples", type=Path, help="problems with their samples, .jsonl.gz")
     source.add_argument("--task", choices=TASKS, help="a task, for the packaged model to sample")
-    parser.add_argument("--data", help="the task's file")
+    parser.add_argument("--input", help="the task's file")
     parser.add_argument("--n", type=int, default=16, help="samples of each of the task's items")
     parser.add_argument("--limit", type=int, help="problems to read")
     args = parser.parse_args(argv)
     if args.task:
         torch.manual_seed(0)
-        items = TASKS[args.task].load(args.data, None)[0][: args.limit]
+        items = TASKS[args.task].load(args.input, None)[0][: args.limit]
         problems = _sampled(TASKS[args.task], items, args.n)
     else:
         problems = _problems(args.samples, args.limit)

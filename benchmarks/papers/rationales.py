@@ -1,16 +1,16 @@
-"""Rationales as supervision: a step picked by them, against the same number of candidates without.
+"""Accuracy of step selection by rationales beside equally many candidates without rationales.
 
-    python -m benchmarks.papers.rationales --data ../shared/data/game24/24.csv --rows 901:1001
+    python -m benchmarks.papers.rationales --input ../shared/data/game24/24.csv --rows 901:1001
 
-Every setting but greedy decoding samples 3 next steps a round from the same generator and keeps
-one of them: a random one (the paper's baseline), the likeliest by the generator or by the rationale
-model, both without a rationale, or the likeliest given the rationale that was written (implicit
-supervision). Explicit supervision lets the generator read the rationale before it samples; "by the
-rationalyst" has the rationale model generate, which knows rationales. The process reward model,
-trained on labels that the others do without, is beside them as a mark.
+Every setting but greedy decoding samples 3 next steps from the same generator and keeps one of
+them: a random one (the paper's baseline), the likeliest by the generator or by the rationale model
+without a rationale, or the likeliest after a rationale (implicit supervision). In explicit
+supervision the generator reads the rationale before it samples; "by the rationalyst" means that the
+rationale model generates, which has learnt to read rationales. The process reward model is in the
+table for comparison; it is trained on labels, which the others do not need.
 
-Each row is the mean and the range over the seeds, with tokens sampled and read an item. Checked
-first: the rationale model writes something, and what it writes changes what is likely.
+Each row has the mean and the range over the seeds, with tokens sampled and read for an item.
+Checked first: the rationale model writes a rationale, and it changes the likelihood of a step.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.loading import load_rationalyst
 from reason_decode.tasks import TASKS, Item
 
-# The first seven are run if none are named.
+# The first seven run by default.
 SETTINGS = (
     "greedy",
     "random",
@@ -46,15 +46,15 @@ SETTINGS = (
     "likelihood, summed",
     "likelihood by the rationalyst, summed",
     "implicit, summed",
-    "implicit, subtracted",
+    "implicit, contrastive",
     "implicit, discounted",
-    "implicit, judged by the generator",
+    "implicit, likelihood by the generator",
     "explicit by the rationalyst",
     "greedy by the rationalyst",
 )
 
 
-class Chance(Scorer):
+class RandomScorer(Scorer):
     """A scorer that gives every step a random number."""
 
     score_space: ScoreSpace = "probability"
@@ -72,24 +72,12 @@ class Chance(Scorer):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the settings, print the table, write every result."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--task", choices=TASKS, default="game24")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--rows")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS[:7]))
-    parser.add_argument("--rationalyst", default="tiny", help="tiny, a folder or a Hub id")
-    parser.add_argument("--n", type=int, default=3, help="candidates a step")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=50)
-    parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--json", type=Path, help="write every result here, one a line")
-    args = parser.parse_args(argv)
+    args = _arguments(argv)
     task = TASKS[args.task]
-    items = task.load(args.data, args.rows)[0][: args.limit]
+    items = task.load(args.input, args.rows)[0][: args.limit]
     models = tiny.load()
     rationalyst = load_rationalyst(args.rationalyst)
-    _check_reading(rationalyst, items[0])
+    _check_rationale(rationalyst, items[0])
     rows: list[dict[str, str]] = []
     for setting in tqdm(args.settings, unit="setting", disable=None):
         runs: list[dict[str, Any]] = []
@@ -108,61 +96,88 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             del result["rows"]
             runs.append(result)
-            if args.json:
-                with args.json.open("a") as file:
+            if args.output:
+                with args.output.open("a") as file:
                     file.write(json.dumps({"setting": setting, **result}) + "\n")
         rows.append(_row(setting, runs))
     print(table(rows))
     return 0
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--task", choices=TASKS, default="game24", help="(default: game24)")
+    parser.add_argument("--input", required=True, help="the task's file")
+    parser.add_argument("--rows", help="FIRST:LAST of the file (default: all)")
+    parser.add_argument("--limit", type=int, help="only the first so many items")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        choices=SETTINGS,
+        default=list(SETTINGS[:7]),
+        help="rows of the table (default: the first seven)",
+    )
+    parser.add_argument(
+        "--rationalyst", default="tiny", help="tiny, a folder or a Hub id (default: tiny)"
+    )
+    parser.add_argument("--n", type=int, default=3, help="candidates of a step (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of a setting (default: 3)")
+    parser.add_argument("--batch-size", type=int, default=50, help="prompts a batch (default: 50)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="(default: 1)")
+    parser.add_argument("--output", type=Path, help="append every result to this .jsonl file")
+    return parser.parse_args(argv)
+
+
 def _strategy(
     setting: str, models: tiny.Tiny, rationalyst: RationaleScorer, n: int, seed: int
 ) -> Any:
-    words, writer = models.tokenizer, rationalyst.writer
-    own: dict[str, Any] = {"tokenizer": words, "n": n}
-    chance = Chance(seed)
-    judged = RationaleScorer(writer, models.model, words, chat=False)
+    """The strategy of a setting; ``None`` for plain ``generate``."""
+    tokenizer, writer = models.tokenizer, rationalyst.writer
+    options: dict[str, Any] = {"tokenizer": tokenizer, "n": n}
+    random_scorer = RandomScorer(seed)
+    by_generator = RationaleScorer(writer, models.model, tokenizer, chat=False)
 
-    def implicit(**how: Any) -> RationaleGuided:
-        return RationaleGuided(RationaleScorer(writer, **how), **own)
+    def implicit(**scoring: Any) -> RationaleGuided:
+        return RationaleGuided(RationaleScorer(writer, **scoring), **options)
 
     return {
         "greedy": lambda: None,
         "greedy by the rationalyst": lambda: None,
-        "random": lambda: StepSearch(chance, **own),
-        "likelihood": lambda: StepSearch(LikelihoodScorer(models.model, words, chat=False), **own),
+        "random": lambda: StepSearch(random_scorer, **options),
+        "likelihood": lambda: StepSearch(
+            LikelihoodScorer(models.model, tokenizer, chat=False), **options
+        ),
         "likelihood by the rationalyst": lambda: StepSearch(
-            LikelihoodScorer(writer.model, writer.tokenizer), **own
+            LikelihoodScorer(writer.model, writer.tokenizer), **options
         ),
         "likelihood, summed": lambda: StepSearch(
-            LikelihoodScorer(models.model, words, chat=False, mean=False), **own
+            LikelihoodScorer(models.model, tokenizer, chat=False, mean=False), **options
         ),
         "likelihood by the rationalyst, summed": lambda: StepSearch(
-            LikelihoodScorer(writer.model, writer.tokenizer, mean=False), **own
+            LikelihoodScorer(writer.model, writer.tokenizer, mean=False), **options
         ),
         "implicit": implicit,
         "implicit, summed": lambda: implicit(mean=False),
-        "implicit, subtracted": lambda: implicit(subtract=True),
+        "implicit, contrastive": lambda: implicit(subtract=True),
         "implicit, discounted": lambda: implicit(discount=0.9),
-        "implicit, judged by the generator": lambda: RationaleGuided(judged, **own),
-        "explicit": lambda: RationaleGuided(rationalyst, **own, supervision="explicit"),
+        "implicit, likelihood by the generator": lambda: RationaleGuided(by_generator, **options),
+        "explicit": lambda: RationaleGuided(rationalyst, **options, supervision="explicit"),
         "explicit by the rationalyst": lambda: RationaleGuided(
             rationalyst, tokenizer=writer.tokenizer, n=n, supervision="explicit"
         ),
-        "process reward model": lambda: StepSearch(models.prm, **own),
+        "process reward model": lambda: StepSearch(models.prm, **options),
     }[setting]()
 
 
-def _check_reading(rationalyst: RationaleScorer, item: Item) -> None:
-    """Raise unless there is a rationale and it is read."""
+def _check_rationale(rationalyst: RationaleScorer, item: Item) -> None:
+    """Raise unless the model writes a rationale that changes the likelihood of a step."""
     session = rationalyst.start_session([item.prompt])
     (rationale,) = session.before_round()
     step = [["1 + 1 = 2 (left: 2)"]]
-    ((told,),) = session.score([step], keep_cache=False)
+    ((with_rationale,),) = session.score([step], keep_cache=False)
     plain = LikelihoodScorer(rationalyst.model, rationalyst.tokenizer, chat=rationalyst.chat)
-    (untold,) = plain.score([item.prompt], step)
-    if not rationale or torch.allclose(told, untold.log(), atol=1e-4):
+    (without,) = plain.score([item.prompt], step)
+    if not rationale or torch.allclose(with_rationale, without.log(), atol=1e-4):
         raise AssertionError(f"the rationale {rationale!r} changes nothing")
 
 

@@ -1,9 +1,9 @@
-"""Loss deltas of two contexts: seconds and memory beside the two plain products.
+"""Time and memory of ``loss_delta`` beside two forward products of the output matrix.
 
     python -m benchmarks.speed.bench_loss_delta --preset small-vocabulary llama-3.2-1b
 
-The floor is ``torch.mm`` for the states of either context. Naive is two passes that build all the
-logits, each segment then summed by itself. Checked first, against float64.
+The lower bound is ``torch.mm`` of the hidden states of both contexts. The naive method builds all
+logits twice and sums each segment by itself. Every method is first checked against float64.
 """
 
 import argparse
@@ -13,55 +13,60 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.speed.kernel_table import Case, Way, inputs, run, same
+from benchmarks.speed.kernel_table import Case, Method, as_is, inputs, run
 from reason_decode.kernels import linear_token_logprobs, loss_delta
 
-LENGTH = 24  # tokens of a segment: a sentence
+LENGTH = 24  # tokens of a segment, about a sentence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, time, print."""
+    """Check and time the methods, print the tables."""
     return run(__doc__ or "", argv, build)
 
 
 def build(args: argparse.Namespace, preset: str) -> Case:
-    """The two products, ours, and two passes."""
-    (told, untold), weight, targets = inputs(args, preset, contexts=2)
-    rows, width = told.shape
+    """The case of one preset: the two products, ours, and two passes."""
+    (with_rationale, without), weight, targets = inputs(args, preset, contexts=2)
+    rows, width = with_rationale.shape
     ends = [*range(0, rows, LENGTH), rows]
     segments = torch.tensor(ends, device=args.device)
 
     def naive() -> Tensor:
         logps = [
             (hidden @ weight.T).float().log_softmax(-1).gather(-1, targets.unsqueeze(-1))
-            for hidden in (told, untold)
+            for hidden in (with_rationale, without)
         ]
         return _sums((logps[0] - logps[1]).squeeze(-1), ends)
 
     def twice() -> Tensor:
-        logps = [linear_token_logprobs(hidden, weight, targets) for hidden in (told, untold)]
+        logps = [
+            linear_token_logprobs(hidden, weight, targets) for hidden in (with_rationale, without)
+        ]
         return _sums(logps[0] - logps[1], ends)
 
     def ours() -> Tensor:
-        return loss_delta(told, untold, weight, targets, segments).sums
+        return loss_delta(with_rationale, without, weight, targets, segments).sums
 
-    ways = [
-        Way("two torch.mm (the floor)", lambda: [hidden @ weight.T for hidden in (told, untold)]),
-        Way("ours", ours, same),
-        Way("linear_token_logprobs twice", twice, same),
-        Way("naive", naive, same),
-        Way("torch.compile(naive)", torch.compile(naive), same),
+    def products() -> list[Tensor]:
+        return [hidden @ weight.T for hidden in (with_rationale, without)]
+
+    methods = [
+        Method("two torch.mm (the floor)", products),
+        Method("ours", ours, as_is),
+        Method("linear_token_logprobs twice", twice, as_is),
+        Method("naive", naive, as_is),
+        Method("torch.compile(naive)", torch.compile(naive), as_is),
     ]
-    truth = [
+    expected = [
         linear_token_logprobs(hidden.double(), weight.double(), targets)
-        for hidden in (told, untold)
+        for hidden in (with_rationale, without)
     ]
     return Case(
         f"{preset}: 2 x {rows} rows, {width} wide, {len(weight)} columns, {args.dtype}",
-        ways,
-        _sums(truth[0] - truth[1], ends),
+        methods,
+        _sums(expected[0] - expected[1], ends),
         4.0 * rows * width * len(weight),
-        told.element_size() * (2 * told.numel() + weight.numel()),
+        without.element_size() * (2 * without.numel() + weight.numel()),
     )
 
 

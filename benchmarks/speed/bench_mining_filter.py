@@ -1,11 +1,11 @@
-"""The filter of mined rationales: documents a second and memory, beside the naive two passes.
+"""Documents a second and memory of the loss-delta filter beside two naive passes.
 
     python -m benchmarks.speed.bench_mining_filter --documents 16 --device cuda --dtype bfloat16
 
-The naive way reads, for each rationale, the text with it and the text without it in a row each, and
-builds all logits: one row at a time, or those of all the documents of a batch in two whole passes.
-Ours is ``reason_decode.mining.score_rationales``, a document at a time and by the same batches. The
-same random model and the same documents in the same run; checked first: all give the same deltas.
+The naive method reads for each rationale the text with it and the text without it, one row each,
+and builds all logits: one row at a time, or all rows of a batch of documents in two passes. Ours is
+``reason_decode.mining.score_rationales``, for one document at a time and for the same batches. All
+methods run on the same random model and documents. Checked first: all give the same deltas.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmarks.speed.kernel_table import DTYPES, peak, time_of
+from benchmarks.speed.kernel_table import DTYPES, peak_memory, seconds_of
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
 from reason_decode.mining import AnnotatedDocument, score_rationales
@@ -28,7 +28,7 @@ DISCOUNT = 0.9
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, time, print."""
+    """Check and time the methods, print the table."""
     args = _parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -46,21 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return [float("nan") if x.delta is None else x.delta for x in scored]
 
     count = args.batch
-    ways = {
+    methods = {
         "naive, a row at a time": partial(naive, 1),
         f"naive, two passes for {count} documents": partial(naive, count * args.rationales),
         "ours, a document at a time": partial(ours, 1),
         f"ours, {count} documents at a time": partial(ours, count),
     }
-    deltas = torch.tensor([way() for way in ways.values()])
+    deltas = torch.tensor([method() for method in methods.values()])
     apart = float((deltas - deltas[0]).abs().max())
     if not apart < args.tolerance:
-        raise AssertionError(f"the ways differ by {apart} nats; at most {args.tolerance}")
-    extra = {name: peak(way, args.device) for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+        raise AssertionError(f"the methods differ by {apart} nats; allowed are {args.tolerance}")
+    extra = {name: peak_memory(method, args.device) for name, method in methods.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(args.rounds):
-        for name, way in ways.items():
-            seconds[name].append(time_of(way, args.device))
+        for name, method in methods.items():
+            seconds[name].append(seconds_of(method, args.device))
     best = {name: min(taken) for name, taken in seconds.items()}
     _, naive_batch, *_ = best
     size = sum(x.numel() for x in model.parameters()) / 1e6
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     rows = [
         {
-            "way": name,
+            "method": name,
             "documents/s": f"{len(documents) / taken:.2f}",
             "times faster": f"{best[naive_batch] / taken:.2f}",
             "extra MiB": f"{extra[name] / 2**20:.0f}",
@@ -86,27 +86,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _naive(
     model: Any, tokenizer: Any, pairs: Sequence[tuple[AnnotatedDocument, int]]
 ) -> list[float]:
-    """Deltas of rationales from a row each with it and without, and all their logits."""
+    """Deltas of rationales, each from one row with it and one row without, and all logits."""
 
     def ids(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    sums = []
-    for told in (True, False):
-        rows, lengths = [], []
+    sums: list[float] = []
+    for with_rationale in (True, False):
+        rows: list[torch.Tensor] = []
+        lengths: list[int] = []
         for document, index in pairs:
             row = [token for text in document.texts[: index + 1] for token in ids(text)]
-            row += ids(TAGS.around(document.rationales[index])) if told else []
-            behind = ids(document.texts[index + 1])
-            rows.append(torch.tensor(row + behind))
-            lengths.append(len(behind))
-        # Padding stands behind, where nothing sees it.
+            row += ids(TAGS.around(document.rationales[index])) if with_rationale else []
+            following = ids(document.texts[index + 1])
+            rows.append(torch.tensor(row + following))
+            lengths.append(len(following))
+        # Padding comes after the text, where causal attention never sees it.
         whole = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(model.device)
         logp = model(whole, use_cache=False).logits[:, :-1].float().log_softmax(-1)
-        taken = logp.gather(-1, whole[:, 1:, None])[..., 0].cpu()
+        logps = logp.gather(-1, whole[:, 1:, None])[..., 0].cpu()
         for k, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             weights = DISCOUNT ** torch.arange(length)
-            sums.append(float((weights * taken[k, len(row) - 1 - length : len(row) - 1]).sum()))
+            sums.append(float((weights * logps[k, len(row) - 1 - length : len(row) - 1]).sum()))
         del logp
     return [a - b for a, b in zip(sums[: len(pairs)], sums[len(pairs) :], strict=True)]
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """A word a token: w0, w1, ..."""
+    """A tokenizer with one token for each of the words w1, w2, ..."""
     vocabulary = {"[UNK]": 0} | {f"w{k}": k for k in range(1, size)}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

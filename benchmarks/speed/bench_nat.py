@@ -1,14 +1,14 @@
-"""What NAT costs beside two stock LoRAs, and NCE beside plain distillation with one base.
+"""Time of NAT beside two stock LoRA adapters, and memory of NCE beside plain distillation.
 
     python -m benchmarks.speed.bench_nat --preset 1b 7b
 
-Time is of a forward pass, the best of some rounds in which all ways take turns. Memory is what a
-training step holds at its peak beside the model, and that with the model. The models are random,
-of the shapes of real ones and with few layers: what an adapter costs beside its layer does not
-depend on how many there are.
+Time is that of a forward pass, the best of some rounds in which all methods take turns. Memory is
+the peak of a training step beyond the model, and the same with the model. The models are random,
+with the shapes of real ones and few layers: the cost of an adapter relative to its layer does not
+depend on the number of layers.
 
-Checked first, or the benchmark stops: NAT's layers are the paper's closed form, in float64; the
-losses and gradients of both distillations are those of the formula written out.
+Checked first, and an error stops the benchmark: NAT's layers equal the paper's closed form in
+float64, and the losses and gradients of both distillations equal those of the written-out formula.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.speed.kernel_table import DTYPES, peak, time_of
+from benchmarks.speed.kernel_table import DTYPES, peak_memory, seconds_of
 from reason_decode.adapters import add_nat, nat_layer
 from reason_decode.adapters.nat_unit import Branch, Unit
 from reason_decode.io.console import table
@@ -34,10 +34,10 @@ from reason_decode.training.nce import distilled_loss, teach
 
 
 class Shape(NamedTuple):
-    """Of a model, and of the batch that it reads."""
+    """Sizes of a model and of a batch."""
 
     hidden: int
-    inner: int
+    intermediate: int
     layers: int
     heads: int
     key_heads: int
@@ -55,7 +55,7 @@ PRESETS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, measure and print every preset that was asked for."""
+    """Check, measure and print every preset of the command line."""
     args = _arguments(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -75,35 +75,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--preset", choices=PRESETS, nargs="+", default=["small"])
+    parser.add_argument(
+        "--preset", choices=PRESETS, nargs="+", default=["small"], help="(default: small)"
+    )
     parser.add_argument(
         "--targets",
         nargs="+",
         default=["q_proj,v_proj", "all-linear"],
-        help="layers with adapters; the first default is the paper's",
+        help="layers with adapters, one table each (default: those of the paper, and all)",
     )
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--unit", type=int, default=128)
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--rank", type=int, default=8, help="rank of the adapters (default: 8)")
+    parser.add_argument("--unit", type=int, default=128, help="width of NAT's unit (default: 128)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
+    # Not MPS: the layers are checked in float64, which it lacks.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=device, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     return parser.parse_args(argv)
 
 
 def _model(shape: Shape, targets: Any, args: argparse.Namespace) -> Any:
-    """With a stock pair of adapters, and NAT beside the first of them; none is zero."""
+    """A random model with two stock adapters, NAT on the first, and a student; none is zero."""
     from peft import get_peft_model
 
     config = LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
-        intermediate_size=shape.inner,
+        intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.key_heads,
     )
-    # Untyped, since the host's annotation of `to` accepts no device.
+    # Any, since transformers' annotation of `to` accepts no device.
     base: Any = LlamaForCausalLM(config)
     base = base.to(args.device, DTYPES[args.dtype]).eval()
     model = get_peft_model(base, lora_config(args.rank, targets=targets), adapter_name="negative")
@@ -117,8 +121,18 @@ def _model(shape: Shape, targets: Any, args: argparse.Namespace) -> Any:
     return model.eval()
 
 
-def written_out(base: Tensor, x: Tensor, positive: Branch, negative: Branch, unit: Unit) -> Tensor:
-    """``integrate`` as the paper writes it."""
+def integrate_closed_form(
+    base: Tensor, x: Tensor, positive: Branch, negative: Branch, unit: Unit
+) -> Tensor:
+    """The output of NAT's layer as the paper writes it.
+
+    Args:
+        base: output of the frozen layer.
+        x: input of the layer.
+        positive: the positive LoRA branch.
+        negative: the negative LoRA branch.
+        unit: weights of the unit that mixes both.
+    """
     h = torch.stack([base + each.low @ each.up.T for each in (positive, negative)], dim=-2)
     h = h.to(unit.query.dtype)
     logits = (F.linear(h, unit.key) @ F.linear(x, unit.query)[..., None])[..., 0]
@@ -128,6 +142,7 @@ def written_out(base: Tensor, x: Tensor, positive: Branch, negative: Branch, uni
 
 
 def _check_layers(model: Any) -> None:
+    """Raise unless the first NAT layer equals the closed form."""
     for name, layer in model.named_modules():
         if not hasattr(layer, "lora_nat_q"):
             continue
@@ -146,7 +161,7 @@ def _check_layers(model: Any) -> None:
             )
             for each in ("nat", "negative")
         ]
-        expected = written_out(x @ weight.T, x, *branches, unit)
+        expected = integrate_closed_form(x @ weight.T, x, *branches, unit)
         found = nat_layer.integrate(x @ weight.T, x, *branches, unit)
         if not torch.allclose(found, expected, atol=1e-9, rtol=1e-9):
             raise AssertionError(f"{name}: not the closed form by {(found - expected).abs().max()}")
@@ -154,32 +169,32 @@ def _check_layers(model: Any) -> None:
 
 
 def _times(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str, str]]:
-    inner: Any = model.base_model  # of one adapter or several
+    switch: Any = model.base_model  # takes one adapter or several
 
     @torch.no_grad()
-    def read(adapters: list[str]) -> Tensor:
+    def forward() -> Tensor:
         return model(ids).logits
 
-    def plain() -> Tensor:
+    def base() -> Tensor:
         with model.disable_adapter():
-            return read([])
+            return forward()
 
-    def literal() -> Tensor:
-        with patch.object(nat_layer, "integrate", written_out):
-            return read(["nat"])
+    def closed_form() -> Tensor:
+        with patch.object(nat_layer, "integrate", integrate_closed_form):
+            return forward()
 
-    ways: dict[str, tuple[list[str], Callable[[], Any]]] = {
-        "two stock LoRAs": (["negative", "second"], partial(read, ["negative", "second"])),
-        "base alone": (["nat"], plain),
-        "NAT written out": (["nat"], literal),
-        "NAT": (["nat"], partial(read, ["nat"])),
+    methods: dict[str, tuple[list[str], Callable[[], Any]]] = {
+        "two stock LoRAs": (["negative", "second"], forward),
+        "base alone": (["nat"], base),
+        "NAT written out": (["nat"], closed_form),
+        "NAT": (["nat"], forward),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    # The first round is not counted.
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    # The first round warms up and is not counted.
     for _ in tqdm(range(args.rounds + 1), desc="timing", unit="round", disable=None):
-        for name, (adapters, call) in ways.items():
-            inner.set_adapter(adapters)
-            seconds[name].append(time_of(call, args.device))
+        for name, (adapters, call) in methods.items():
+            switch.set_adapter(adapters)
+            seconds[name].append(seconds_of(call, args.device))
     best = {name: min(each[1:]) for name, each in seconds.items()}
     floor = best["two stock LoRAs"]
     return [
@@ -195,15 +210,17 @@ def _memory(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str,
     model.set_adapter("student")
     weights = sum(x.numel() * x.element_size() for x in model.parameters())
     steps = {
-        "plain KD, written out": partial(_literal_step, model, batch, False),
+        "plain KD, written out": partial(_reference_step, model, batch, False),
         "plain KD": partial(_step, model, batch, "none"),
         "NCE": partial(_step, model, batch, "sequence"),
     }
-    literal = _literal_step(model, batch, True), _literal_step(model, batch, False)
-    for name, expected in zip(("NCE", "plain KD"), literal, strict=True):
-        _check_step(name, steps[name](), expected, 1e-3 if args.dtype == "float32" else 0.05)
-    # The gradients' own memory is there before the first is measured.
-    extra = {name: min(peak(call, args.device) for _ in range(2)) for name, call in steps.items()}
+    rounding = 1e-3 if args.dtype == "float32" else 0.05
+    _check_step("NCE", steps["NCE"](), _reference_step(model, batch, True), rounding)
+    _check_step("plain KD", steps["plain KD"](), _reference_step(model, batch, False), rounding)
+    # The check above has allocated the gradients, so no step is charged for them.
+    extra = {
+        name: min(peak_memory(call, args.device) for _ in range(2)) for name, call in steps.items()
+    }
     floor = extra["plain KD"]
     return [
         {
@@ -217,29 +234,30 @@ def _memory(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str,
 
 
 Step = tuple[float, list[Tensor]]
+"""The loss and the gradients of a training step."""
 
 
 def _step(model: Any, batch: dict[str, Tensor], weigh: Any) -> Step:
-    told = teach(model, batch, weigh=weigh)
-    given = {name: x for name, x in batch.items() if name != "labels"}
-    return _backward(model, distilled_loss(model(**given), batch["labels"], told=told))
+    teacher = teach(model, batch, weigh=weigh)
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
+    return _backward(model, distilled_loss(model(**inputs), batch["labels"], told=teacher))
 
 
-def _literal_step(model: Any, batch: dict[str, Tensor], calibrated: bool) -> Step:
-    """The formulas of the paper's code, but for padding and prompts, in plain torch."""
-    given = {name: x for name, x in batch.items() if name != "labels"}
+def _reference_step(model: Any, batch: dict[str, Tensor], calibrated: bool) -> Step:
+    """A training step with the formulas of the paper's code, without padding and prompts."""
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
     mask = batch["labels"] != IGNORE
     weight: Any = 1.0
     with torch.no_grad():
         model.set_adapter("nat", inference_mode=True)
-        teacher = model(**given).logits.float().softmax(dim=-1)
+        teacher = model(**inputs).logits.float().softmax(dim=-1)
         if calibrated:
             model.set_adapter("negative", inference_mode=True)
-            negative = model(**given).logits.float().softmax(dim=-1)
+            negative = model(**inputs).logits.float().softmax(dim=-1)
             divergence = (negative * (negative / teacher).log()).sum(dim=-1) * mask
             weight = 0.5 + torch.tanh(divergence.sum(dim=1) / mask.sum(dim=1))[:, None]
     model.set_adapter("student")
-    logp = model(**given).logits.float().log_softmax(dim=-1)
+    logp = model(**inputs).logits.float().log_softmax(dim=-1)
     soft = (-(teacher * logp).sum(dim=-1) * mask * weight).sum() / mask.sum()
     return _backward(model, 0.5 * F.nll_loss(logp[mask], batch["labels"][mask]) + 0.5 * soft)
 
@@ -252,7 +270,7 @@ def _backward(model: Any, loss: Tensor) -> Step:
 
 
 def _check_step(name: str, found: Step, expected: Step, rounding: float) -> None:
-    """Raise if losses or gradients differ by more than so large a share of the largest."""
+    """Raise if losses or gradients differ by more than the share ``rounding`` of the largest."""
     scale = max(float(x.abs().max()) for x in expected[1])
     wrong = max(float((a - b).abs().max()) for a, b in zip(found[1], expected[1], strict=True))
     if abs(found[0] - expected[0]) > rounding * expected[0] or wrong > rounding * scale:

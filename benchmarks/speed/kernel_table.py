@@ -1,4 +1,4 @@
-"""What the kernel benchmarks share: shapes of real models, measuring, the table and the plot."""
+"""Shapes, measurements, tables and plots that the kernel benchmarks share."""
 
 import argparse
 import ctypes
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from reason_decode.io.console import table
 
-# Hidden size and vocabulary of output matrices, and rows to score.
+# Rows to score, hidden size and vocabulary of real models' output matrices.
 PRESETS = {
     "tiny": (512, 256, 512),
     "small-vocabulary": (512, 2048, 8192),
@@ -28,37 +28,50 @@ PRESETS = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class Way(NamedTuple):
-    """One way to the same numbers; what does not ``read`` them from its result is a floor."""
+class Method(NamedTuple):
+    """One implementation to be timed.
+
+    Attributes:
+        name: its row in the table.
+        call: runs it once.
+        to_logprobs: the log-probabilities in the call's result; ``None`` for a lower bound of the
+            time, which computes none.
+    """
 
     name: str
     call: Callable[[], Any]
-    read: Callable[[Any], Tensor] | None = None
+    to_logprobs: Callable[[Any], Tensor] | None = None
 
 
 class Case(NamedTuple):
-    """One shape: the floor and then the ways, and what the ways should give.
+    """The methods of one shape, and the values that they should give.
 
     Attributes:
-        title: says the shape.
-        ways: the floor first.
-        truth: float64.
+        title: names the shape.
+        methods: the lower bound of the time comes first.
+        expected: the right values, float64.
         flops: multiplications and additions of one call.
-        moved: bytes that any way has to read and write.
+        bytes_moved: bytes that every method has to read and write.
     """
 
     title: str
-    ways: list[Way]
-    truth: Tensor
+    methods: list[Method]
+    expected: Tensor
     flops: float
-    moved: float
+    bytes_moved: float
 
 
 def run(
     doc: str, argv: Sequence[str] | None, build: Callable[[argparse.Namespace, str], Case]
 ) -> int:
-    """Check, time and print every preset that was asked for."""
-    args = parser(doc).parse_args(argv)
+    """Check, time and print every preset of a command line.
+
+    Args:
+        doc: the benchmark's docstring, for ``--help``.
+        argv: the arguments; ``None`` for those of the process.
+        build: makes the case of a preset.
+    """
+    args = make_parser(doc).parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     with torch.no_grad():
@@ -67,79 +80,104 @@ def run(
     return 0
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
-    """The arguments of every kernel benchmark."""
-    made = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    made.add_argument("--preset", choices=PRESETS, nargs="+", default=["small-vocabulary"])
-    made.add_argument("--rows", type=int, help="rows to score, instead of the preset's")
-    made.add_argument("--dtype", choices=DTYPES, default="float32")
-    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    made.add_argument("--rounds", type=int, default=5, help="timed calls of each way, in turns")
-    made.add_argument("--threads", type=int, help="of the CPU")
-    made.add_argument(
-        "--plot", type=Path, help="write seconds and memory as a picture, .png or .svg"
+def make_parser(doc: str) -> argparse.ArgumentParser:
+    """The command line options of the kernel benchmarks."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        nargs="+",
+        default=["small-vocabulary"],
+        help="shapes of a model's output matrix (default: small-vocabulary)",
     )
-    return made
+    parser.add_argument("--rows", type=int, help="rows to score, instead of the preset's")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
+    # Not MPS: the values are checked in float64, which it lacks.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=device, help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="timed calls of each method, in turns (default: 5)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument(
+        "--plot", type=Path, help="draw seconds and memory into a .png or .svg file"
+    )
+    return parser
 
 
 def inputs(
     args: argparse.Namespace, preset: str, contexts: int
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Hidden states (t, h) for each context, the output matrix (v, h) and targets (t,)."""
+    """Random hidden states (t, h) for each context, an output matrix (v, h) and targets (t,).
+
+    Args:
+        args: options from ``make_parser``.
+        preset: a key of ``PRESETS``.
+        contexts: number of hidden states.
+    """
     rows, width, vocabulary = PRESETS[preset]
     generator = torch.Generator(args.device).manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        made = torch.randn(*shape, generator=generator, device=args.device)
-        return made.to(DTYPES[args.dtype])
+        values = torch.randn(*shape, generator=generator, device=args.device)
+        return values.to(DTYPES[args.dtype])
 
     rows = args.rows or rows
     hidden = [normal(rows, width) for _ in range(contexts)]
     targets = torch.randint(0, vocabulary, (rows,), generator=generator, device=args.device)
-    # Logits of a few nats, as a language model's are.
+    # Scaled so that logits are a few nats, as those of a language model.
     return hidden, normal(vocabulary, width) * (2 / width**0.5), targets
 
 
 def compare(args: argparse.Namespace, case: Case) -> list[dict[str, str]]:
-    """Rows of the table: errors first, then the cost of each way beside that of the floor."""
-    ways = case.ways
+    """Rows of the table: check every method, then time all in turns; the best of its calls counts.
+
+    Args:
+        args: options from ``make_parser``.
+        case: the methods and the expected values.
+
+    Raises:
+        AssertionError: a method gives wrong values.
+    """
     errors: dict[str, str] = {}
     extra: dict[str, int] = {}
-    for way in tqdm(ways, desc="checking", unit="way", disable=None):
-        result = way.call()  # the first call compiles what is compiled
-        errors[way.name] = "-" if way.read is None else _error(way, way.read(result), case.truth)
+    for method in tqdm(case.methods, desc="checking", unit="method", disable=None):
+        result = method.call()  # The first call compiles, if the method is compiled.
+        errors[method.name] = _error(method, result, case.expected)
         del result
-        extra[way.name] = peak(way.call, args.device)
-    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+        extra[method.name] = peak_memory(method.call, args.device)
+    seconds: dict[str, list[float]] = {method.name: [] for method in case.methods}
     for _ in tqdm(range(args.rounds), desc="timing", unit="round", disable=None):
-        for way in ways:
-            seconds[way.name].append(time_of(way.call, args.device))
+        for method in case.methods:
+            seconds[method.name].append(seconds_of(method.call, args.device))
     best = {name: min(each) for name, each in seconds.items()}
-    floor = best[ways[0].name]
+    floor = best[case.methods[0].name]
     return [
         {
-            "way": name,
+            "method": name,
             "ms": f"{1e3 * taken:.1f}",
             "of floor": f"{taken / floor:.2f}",
             "extra MiB": f"{extra[name] / 2**20:.0f}",
             "GFLOP/s": f"{case.flops / taken / 1e9:.0f}",
-            "GB/s": f"{case.moved / taken / 1e9:.1f}",
+            "GB/s": f"{case.bytes_moved / taken / 1e9:.1f}",
             "max error": errors[name],
         }
         for name, taken in best.items()
     ]
 
 
-def _error(way: Way, found: Tensor, truth: Tensor) -> str:
-    """The largest error, in nats; one that is no rounding stops the benchmark."""
-    error = (found.double() - truth).abs().max().item()
+def _error(method: Method, result: Any, expected: Tensor) -> str:
+    """The largest error in nats; raises if it is too large to be rounding."""
+    if method.to_logprobs is None:
+        return "-"
+    error = (method.to_logprobs(result).double() - expected).abs().max().item()
     if not error < 0.3:
-        raise AssertionError(f"{way.name}: wrong by {error} nats")
+        raise AssertionError(f"{method.name}: wrong by {error} nats")
     return f"{error:.1e}"
 
 
-def time_of(call: Callable[[], Any], device: str) -> float:
-    """Seconds of one call."""
+def seconds_of(call: Callable[[], Any], device: str) -> float:
+    """Seconds of one call on a device."""
     gc.collect()
     if device.startswith("cuda"):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -149,43 +187,48 @@ def time_of(call: Callable[[], Any], device: str) -> float:
         end.record()
         torch.cuda.synchronize()
         return start.elapsed_time(end) / 1e3
-    began = time.perf_counter()
+    start = time.perf_counter()
     call()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def peak(call: Callable[[], Any], device: str) -> int:
-    """Bytes held at once during one call, beside what was held before; on a CPU, Linux only."""
+def peak_memory(call: Callable[[], Any], device: str) -> int:
+    """Peak bytes of one call beyond those held before it; 0 on the CPU of other systems than Linux.
+
+    Args:
+        call: what to measure.
+        device: ``"cpu"`` or a CUDA device.
+    """
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        held = torch.cuda.memory_allocated()
+        before = torch.cuda.memory_allocated()
         call()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - held
+        return torch.cuda.max_memory_allocated() - before
     if not sys.platform.startswith("linux"):
         call()
         return 0
-    # Blocks from 1 MiB on come from the system and go back to it: what earlier ways left in the
-    # allocator's heap, in holes or whole, would hide memory or be counted as this way's.
-    _map_from(1 << 20)
-    held = _resident(reset=True)
+    # Blocks of 1 MiB and more are taken from the system and given back to it. Free blocks that
+    # earlier methods left in the allocator's heap would otherwise hide the memory of this call.
+    _set_mmap_threshold(1 << 20)
+    before = _resident(reset=True)
     call()
     most = _resident()
-    _map_from(1 << 25)
-    return max(0, most - held)
+    _set_mmap_threshold(1 << 25)
+    return max(0, most - before)
 
 
-def _map_from(size: int) -> None:
-    """Let the C library map blocks of this size and larger by themselves, where it can."""
+def _set_mmap_threshold(size: int) -> None:
+    """Have the C library map blocks of at least this size one by one, if it can."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-3, size)  # M_MMAP_THRESHOLD
 
 
 def _resident(reset: bool = False) -> int:
-    """Peak resident bytes of this process; ``reset`` begins a new peak at what is held now."""
+    """Peak resident bytes of this process; ``reset`` starts a new peak at the current bytes."""
     if reset:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
@@ -194,7 +237,12 @@ def _resident(reset: bool = False) -> int:
 
 
 def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> None:
-    """Print a table for each preset, and draw them all where asked to."""
+    """Print each table, and draw all of them if there is a ``--plot``.
+
+    Args:
+        args: options from ``make_parser``.
+        tables: title -> rows from ``compare``.
+    """
     for title, rows in tables.items():
         print(f"\n{title}\n{table(rows)}")
     if args.plot is None:
@@ -208,7 +256,7 @@ def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> N
         figure.subplots(len(tables), 2, squeeze=False), tables.items(), strict=True
     ):
         for axes, column in zip(line, ("of floor", "extra MiB"), strict=True):
-            bars = axes.barh([row["way"] for row in rows], [float(row[column]) for row in rows])
+            bars = axes.barh([row["method"] for row in rows], [float(row[column]) for row in rows])
             axes.bar_label(bars, [row[column] for row in rows], padding=2)
             axes.invert_yaxis()
             axes.set_title(title if column == "of floor" else "")
@@ -217,18 +265,18 @@ def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> N
     figure.savefig(args.plot)
 
 
-def same(result: Tensor) -> Tensor:
-    """The log-probabilities of a way that gives them as they are."""
+def as_is(result: Tensor) -> Tensor:
+    """The log-probabilities of a method that returns log-probabilities."""
     return result
 
 
-def negative(result: Tensor) -> Tensor:
-    """The log-probabilities of a way that gives losses."""
+def negated(result: Tensor) -> Tensor:
+    """The log-probabilities of a method that returns losses."""
     return -result
 
 
-def optional(name: str) -> Any:
-    """A module that not everyone has, or ``None``."""
+def import_optional(name: str) -> Any:
+    """A module, or ``None`` if it is not installed."""
     try:
         return __import__(name, fromlist=["_"])
     except ImportError:

@@ -1,12 +1,12 @@
-"""A hundred thousand documents mined here, by datatrove's local executor and by Ray: same records?
+"""Documents a second of mining 100,000 documents, and equal records from each executor.
 
     pip install -e '.[mining,distributed]' ray
-    python -m benchmarks.speed.mine_many --out /tmp/many --executors local ray --tasks 8 --workers 2
+    python -m benchmarks.speed.mine_many --output /tmp/many --executors local ray
 
-Documents are made (sums in words), rationales put in and documents embedded by functions of this
-file, and the loss model is the packaged one, or with ``--loss-model small`` a random one of a
-twentieth of its size, so that what is measured and checked is the pipeline.
-Give the same command again after a kill: every run goes on where it was.
+The documents are generated (sums in words). Functions of this file write rationales into them and
+embed them, so that the pipeline is measured and not a large model. The loss model is the packaged
+one, or with ``--loss-model small`` a random one of a twentieth of its size. After a kill the same
+command continues every run.
 """
 
 import argparse
@@ -27,61 +27,65 @@ from reason_decode.cli import main as reason_decode
 from reason_decode.io.console import table
 
 HERE = Path(__file__).resolve()
-NAME = HERE.stem
 
 
 def embed(texts: list[str]) -> list[list[float]]:
-    """How much of a text is digits, and how much is not."""
+    """Toy embeddings of texts: the share of digits, and a constant."""
     return [[sum(map(str.isdigit, text)) / len(text), 0.05] for text in texts]
 
 
 def insert(chats: Iterable[Any]) -> Iterator[str]:
-    """A rationale before the second line: a right one, or in a third of the documents a wrong."""
+    """Texts with a rationale before the second line, a wrong one in a third of them."""
     for chat in chats:
         text = chat[-1]["content"]
         first, _, rest = text.partition("\n")
-        thought = "think of the weather" if len(first) % 3 == 0 else "work on: " + first[-12:]
-        yield f"{first}\n<BOT>{thought}<EOT>{rest}"
+        wrong = len(first) % 3 == 0
+        rationale = "think of the weather" if wrong else "work on: " + first[-12:]
+        yield f"{first}\n<BOT>{rationale}<EOT>{rest}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the documents, mine them by each executor, compare."""
+    """Generate documents, mine them with each executor, compare the records."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--documents", type=int, default=100_000)
-    parser.add_argument("--executors", nargs="+", default=["here", "local", "ray"])
-    parser.add_argument("--tasks", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--loss-model", choices=("tiny", "small"), default="tiny")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="of deltas, nats")
+    parser.add_argument("--output", type=Path, required=True, help="folder of all runs")
+    parser.add_argument(
+        "--documents", type=int, default=100_000, help="documents (default: 100,000)"
+    )
+    parser.add_argument(
+        "--executors",
+        nargs="+",
+        default=["here", "local", "ray"],
+        help="here (this process) or executors of `reason-decode mine` (default: here local ray)",
+    )
+    parser.add_argument("--tasks", type=int, default=8, help="parts of the work (default: 8)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--loss-model", choices=("tiny", "small"), default="tiny", help="(default: tiny)"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-3, help="of deltas, in nats (default: 0.001)"
+    )
     args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    data, near = _data(args.out, args.documents)
-    model = "tiny" if args.loss_model == "tiny" else str(_small(args.out / "loss_model"))
-    # Other processes have to find the functions of this file, and leave each other the cores.
+    args.output.mkdir(parents=True, exist_ok=True)
+    _write_documents(args.output, args.documents)
+    if args.loss_model == "small":
+        _save_small_model(args.output / "loss_model")
+    # Worker processes import the functions of this file, and use one core each.
     os.environ["PYTHONPATH"] = f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path.insert(0, str(HERE.parent))
     found, rows = {}, []
-    for kind in args.executors:
-        out, began = args.out / kind, time.perf_counter()
-        options = ["--writer", f"{NAME}:insert", "--embedder", f"{NAME}:embed"]
-        options += ["--references", json.dumps({"sums": str(near)}), "--loss-model", model]
-        # A random model makes little of a rationale: about half of the documents lie above nought.
-        options += ["--min-loss-delta", "-20" if args.loss_model == "tiny" else "0"]
-        options += ["--batch-size", "32"]
-        if kind != "here":
-            options += ["--executor", kind, "--workers", str(args.tasks)]
-            options += ["--executor-options", json.dumps({"workers": args.workers})]
-        if status := reason_decode(["mine", "--input", str(data), "--output", str(out), *options]):
+    for executor in args.executors:
+        start = time.perf_counter()
+        if status := reason_decode(_command(args, executor)):
             return status
-        seconds = time.perf_counter() - began
-        found[kind] = _records(out)
-        kept = sum(not reason for _, reason, _ in found[kind].values())
+        seconds = time.perf_counter() - start
+        found[executor] = _records(args.output / executor)
+        kept = sum(not reason for _, reason, _ in found[executor].values())
         rows.append(
             {
-                "executor": kind,
-                "results": len(found[kind]),
+                "executor": executor,
+                "results": len(found[executor]),
                 "kept": kept,
                 "seconds": f"{seconds:.0f}",
                 "documents/s": f"{args.documents / seconds:.1f}",
@@ -89,17 +93,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(table(rows))
     first, *others = found.items()
-    for kind, records in others:
-        _compare(first[0], first[1], kind, records, args.tolerance)
+    for executor, records in others:
+        _compare(first[0], first[1], executor, records, args.tolerance)
     return 0
 
 
-def _data(out: Path, count: int) -> tuple[Path, Path]:
-    """Sums in words, every fiftieth a copy of the one before, every tenth without any number."""
-    data, near = out / "documents.jsonl", out / "near.jsonl"
+def _command(args: argparse.Namespace, executor: str) -> list[str]:
+    """The arguments of ``reason-decode`` for one executor."""
+    folder, small = args.output, args.loss_model == "small"
+    options = {
+        "--input": folder / "documents.jsonl",
+        "--output": folder / executor,
+        "--writer": f"{HERE.stem}:insert",
+        "--embedder": f"{HERE.stem}:embed",
+        "--references": json.dumps({"sums": str(folder / "near.jsonl")}),
+        "--loss-model": folder / "loss_model" if small else "tiny",
+        # With a random model a rationale changes little: about half of the deltas are above 0.
+        "--min-loss-delta": "0" if small else "-20",
+        "--batch-size": 32,
+    }
+    if executor != "here":
+        options |= {
+            "--executor": executor,
+            "--workers": args.tasks,
+            "--executor-options": json.dumps({"workers": args.workers}),
+        }
+    return ["mine", *(str(word) for option in options.items() for word in option)]
+
+
+def _write_documents(folder: Path, count: int) -> None:
+    """Write ``documents.jsonl`` and the reference texts ``near.jsonl``.
+
+    The documents are sums in words; every fiftieth is a copy of the one before, and every tenth has
+    no number.
+    """
     generator = random.Random(0)
     text = ""
-    with data.open("w") as file:
+    with (folder / "documents.jsonl").open("w") as file:
         for k in range(count):
             a, b, c = (generator.randrange(2, 1000) for _ in range(3))
             if k % 50 != 49:
@@ -108,12 +138,11 @@ def _data(out: Path, count: int) -> tuple[Path, Path]:
             if k % 10 == 0:
                 text = f"No sum today, said {'abcdefghij'[k // 10 % 10] * (k % 97 + 1)}.\nBye.\n"
             file.write(json.dumps({"id": str(k), "source": "sums", "text": text}) + "\n")
-    near.write_text(json.dumps({"text": "1 + 2 = 3\n3 + 4 = 7"}) + "\n")
-    return data, near
+    (folder / "near.jsonl").write_text(json.dumps({"text": "1 + 2 = 3\n3 + 4 = 7"}) + "\n")
 
 
-def _small(out: Path) -> Path:
-    """A random model that reads the packaged one's tokens."""
+def _save_small_model(folder: Path) -> None:
+    """Write a small random model with the packaged tokenizer."""
     tokenizer = tiny.load().tokenizer
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -124,13 +153,12 @@ def _small(out: Path) -> Path:
         num_attention_heads=2,
         max_position_embeddings=1024,
     )
-    LlamaForCausalLM(config).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return out
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _records(out: Path) -> dict[tuple[Any, ...], tuple[str, str, float]]:
-    """What names each record -> stage, reason, delta; one that is there twice is an error."""
+    """The stage, reason and delta of each record by its key; a key that occurs twice raises."""
     found: dict[tuple[Any, ...], tuple[str, str, float]] = {}
     for name in ("rationales.jsonl", "dropped.jsonl"):
         with (out / name).open() as file:
@@ -145,12 +173,12 @@ def _records(out: Path) -> dict[tuple[Any, ...], tuple[str, str, float]]:
 def _compare(
     name: str, some: dict[Any, Any], other: str, others: dict[Any, Any], tolerance: float
 ) -> None:
-    """The same records, deltas but for rounding; those at the threshold may fall either way."""
+    """Raise unless two runs have equal records, with equal deltas up to the tolerance."""
     apart = max((abs(some[key][2] - others[key][2]) for key in some.keys() & others), default=0.0)
     differ = [key for key in some.keys() & others if some[key][:2] != others[key][:2]]
     print(
         f"{name} and {other}: {len(some.keys() ^ others.keys())} records in one only, "
-        f"{len(differ)} judged differently, deltas differ by at most {apart:.1e} nats"
+        f"{len(differ)} decided differently, deltas differ by at most {apart:.1e} nats"
     )
     if some.keys() != others.keys() or differ or apart > tolerance:
         raise AssertionError(f"{name} and {other} differ, for instance in {differ[:3]}")

@@ -1,12 +1,12 @@
-"""Seconds of sampling n candidates through a strategy, beside plain ``generate``.
+"""Seconds of sampling n candidates with a strategy beside plain ``generate``.
 
     python -m benchmarks.speed.sampling
 
-``BestOfN`` with a scorer that costs nothing against ``generate(num_return_sequences=n)`` on the
-same prompts, in turns; the ratio is that of the medians. Checked first: one candidate is what plain
-``generate`` samples. Rows differ in how long the prompts are and in whether candidates end at
-different places, for what is saved by reading a prompt once depends on the former, and by dropping
-finished candidates on the latter.
+``BestOfN`` with a scorer that costs nothing runs in turns with ``generate(num_return_sequences=n)``
+on the same prompts; the ratio is that of the medians. Checked first: one candidate is what plain
+``generate`` samples. The rows differ in the length of the prompts, since a strategy saves time by
+reading a prompt once, and in whether candidates end at different places, since it saves time by
+dropping finished ones.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 
 SHOTS = "Make 12 from 2 3 2.\n2 * 3 = 6 (left: 2 6)\n2 * 6 = 12 (left: 12)\n"
 
 
-class Nothing(Scorer):
+class ZeroScorer(Scorer):
     """A scorer that gives each solution 0 and reads nothing."""
 
     score_space: ScoreSpace = "probability"
@@ -41,34 +41,39 @@ class Nothing(Scorer):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Time both and print the table."""
+    """Time both methods and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--n", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--new-tokens", type=int, default=120)
+    parser.add_argument("--n", type=int, default=16, help="candidates (default: 16)")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds (default: 3)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=120, help="tokens of a candidate (default: 120)"
+    )
     args = parser.parse_args(argv)
     models = tiny.load()
-    nothing = Nothing()
-    best = BestOfN(nothing, tokenizer=models.tokenizer, n=args.n)
+    best = BestOfN(ZeroScorer(), tokenizer=models.tokenizer, n=args.n)
     rows: list[dict[str, str]] = []
     cases = [(shots, ends) for shots in (0, 8) for ends in (True, False)]
     for shots, ends in tqdm(cases, unit="case", disable=None):
         inputs = models.tokenizer(
             [SHOTS * shots + prompt for prompt in PROMPTS], return_tensors="pt", padding=True
         )
-        how: dict[str, Any] = {**inputs, "do_sample": True, "max_new_tokens": args.new_tokens}
+        options: dict[str, Any] = {
+            **inputs,
+            "do_sample": True,
+            "max_new_tokens": args.max_new_tokens,
+        }
         if not ends:
-            how["min_new_tokens"] = args.new_tokens
-        _check(models, how)
-        taken: dict[str, list[float]] = {"plain": [], "ours": []}
+            options["min_new_tokens"] = args.max_new_tokens
+        _check(models, options)
+        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
         for seed in range(args.rounds):
-            taken["plain"].append(_time(models, seed, num_return_sequences=args.n, **how))
-            taken["ours"].append(_time(models, seed, custom_generate=best, **how))
-        plain, ours = (statistics.median(times) for times in taken.values())
+            seconds["plain"].append(_time(models, seed, num_return_sequences=args.n, **options))
+            seconds["ours"].append(_time(models, seed, custom_generate=best, **options))
+        plain, ours = (statistics.median(times) for times in seconds.values())
         rows.append(
             {
                 "prompt tokens": str(inputs["input_ids"].shape[1]),
-                "candidates": "end by themselves" if ends else f"all {args.new_tokens} tokens",
+                "candidates": "end by themselves" if ends else f"all {args.max_new_tokens} tokens",
                 "generate": f"{plain:.2f} s",
                 "BestOfN": f"{ours:.2f} s",
                 "ratio": f"{ours / plain:.2f}",
@@ -78,22 +83,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _time(models: tiny.Tiny, seed: int, **how: Any) -> float:
+def _time(models: tiny.Tiny, seed: int, **options: Any) -> float:
     torch.manual_seed(seed)
     start = time.perf_counter()
-    models.model.generate(**how)
+    models.model.generate(**options)
     return time.perf_counter() - start
 
 
-def _check(models: tiny.Tiny, how: dict[str, Any]) -> None:
-    """Raise unless one candidate, which nothing is chosen from, is what plain sampling says."""
-    nothing = Nothing()
-    one = BestOfN(nothing, tokenizer=models.tokenizer, n=1)
-    said: list[Tensor] = []
+def _check(models: tiny.Tiny, options: dict[str, Any]) -> None:
+    """Raise unless ``BestOfN(n=1)`` gives the sample of plain ``generate``."""
+    one = BestOfN(ZeroScorer(), tokenizer=models.tokenizer, n=1)
+    samples: list[Tensor] = []
     for strategy in (None, one):
         torch.manual_seed(0)
-        said.append(models.model.generate(**how, custom_generate=strategy))
-    if not torch.equal(*said):
+        samples.append(models.model.generate(**options, custom_generate=strategy))
+    if not torch.equal(*samples):
         raise AssertionError("BestOfN(n=1) does not sample as plain generate does")
 
 

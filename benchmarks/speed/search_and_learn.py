@@ -1,10 +1,9 @@
-"""search-and-learn's searches over any two models: what `cost.py` and `peers.py` run beside ours.
+"""The searches of search-and-learn over any two models, for ``cost.py`` and ``peers.py``.
 
     git clone https://github.com/huggingface/search-and-learn   # it is on no package index
 
-Its searches ask vLLM for steps and a reward model of their own class for scores. Neither is needed
-to run them: they are given two functions here, and modules that they import and never call need
-not be installed.
+They ask vLLM for steps and a reward model of their own class for scores. Here two functions take
+the place of both, and modules that they import but never call need not be installed.
 """
 
 import importlib
@@ -18,43 +17,49 @@ from typing import Any
 NEWLINE = "\n"
 HOW_TO_GET = (
     "search-and-learn is left out: git clone https://github.com/huggingface/search-and-learn "
-    "and give --search-and-learn FOLDER"
+    "and pass --search-and-learn FOLDER"
 )
-# Imported by the searches, and never called by them.
+# Modules that the searches import and never call.
 UNUSED = ("vllm", "datasets", "sal.models.reward_models", "sal.utils.hub", "sal.utils.math")
 
-Write = Callable[[Sequence[str], bool], Sequence[str]]
-Judge = Callable[[Sequence[str]], Sequence[float]]
+WriteFunction = Callable[[Sequence[str], bool], Sequence[str]]
+"""``(texts, line)`` -> a continuation of each text, to the end of its line or to its end."""
+ScoreFunction = Callable[[Sequence[str]], Sequence[float]]
+"""``solutions`` -> the score of each solution's last step."""
 
 
-class _StandIn(ModuleType):
-    """A module that has every name."""
+class _StubModule(ModuleType):
+    """A module that has every attribute."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        # What vLLM's are: a bag of options.
+        # vLLM's SamplingParams only holds options.
         return SimpleNamespace if name == "SamplingParams" else object
 
 
-class _Writer:
-    """What the searches call of vLLM's ``LLM``: steps that end where ``write`` ends a line."""
+class _StubLLM:
+    """The methods of vLLM's ``LLM`` that the searches call.
 
-    def __init__(self, write: Write) -> None:
+    Args:
+        write: writes steps; a step ends where its line ends.
+    """
+
+    def __init__(self, write: WriteFunction) -> None:
         self.write = write
 
-    def get_tokenizer(self) -> "_Writer":
+    def get_tokenizer(self) -> "_StubLLM":
         return self
 
     def apply_chat_template(self, chats: Sequence[Sequence[dict[str, str]]], **_: Any) -> list[str]:
-        """Chats as plain text, for models that know no turns."""
+        """The contents of each chat as plain text, for models without turns."""
         return ["".join(turn["content"] for turn in chat) for chat in chats]
 
-    def generate(self, texts: Sequence[str], how: Any, **_: Any) -> list[Any]:
-        line = hasattr(how, "stop")
+    def generate(self, texts: Sequence[str], sampling_params: Any, **_: Any) -> list[Any]:
+        line = hasattr(sampling_params, "stop")
         outputs = []
         for text in self.write(texts, line):
-            # Without a reason the sample ended by itself.
+            # No stop reason means that the sample ended with the end of sequence.
             reason = NEWLINE if line and text.endswith(NEWLINE) else None
             outputs.append(
                 SimpleNamespace(outputs=[SimpleNamespace(text=text, stop_reason=reason)])
@@ -63,19 +68,18 @@ class _Writer:
 
 
 def load(checkout: str | Path) -> Callable[..., str]:
-    """The searches of a checkout.
+    """The searches of a checkout as one function.
 
     Args:
-        checkout: the folder that was cloned.
+        checkout: the cloned folder.
 
     Returns:
-        ``search(name, prompt, write, judge, n=, steps=)``, where ``name`` is ``beam_search`` or
-        ``dvts``: the text that it finds. Of ``n`` candidates a step it keeps the best one;
-        ``write(texts, line)`` goes on from each text to the end of its line, that included, or,
-        without ``line``, to its end; ``judge(solutions)`` gives the score of each one's last step.
+        ``search(name, prompt, write, score, n=, steps=)``, the text that the search finds. ``name``
+        is ``beam_search`` or ``dvts``, ``write`` a ``WriteFunction``, ``score`` a
+        ``ScoreFunction``; of ``n`` candidates for each step the best one is kept.
 
     Raises:
-        ModuleNotFoundError: the folder holds no such searches.
+        ModuleNotFoundError: the folder has no such searches.
     """
     with _importable(Path(checkout) / "src"):
         config = importlib.import_module("sal.config").Config
@@ -84,20 +88,23 @@ def load(checkout: str | Path) -> Callable[..., str]:
             "dvts": importlib.import_module("sal.search.diverse_verifier_tree_search"),
         }
     for module in modules.values():
-        vars(module)["tqdm"] = lambda rounds, **_: rounds  # a bar for each problem
+        vars(module)["tqdm"] = lambda rounds, **_: rounds  # no progress bar for each problem
 
-    def search(name: str, prompt: str, write: Write, judge: Judge, *, n: int, steps: int) -> str:
-        class Verifier:
-            def score(self, _: Any, outputs: Sequence[Sequence[str]]) -> Any:
-                scores = iter(judge([text for texts in outputs for text in texts]))
-                return [[[next(scores)] for _ in texts] for texts in outputs]
-
+    def search(
+        name: str,
+        prompt: str,
+        write: WriteFunction,
+        score: ScoreFunction,
+        *,
+        n: int,
+        steps: int,
+    ) -> str:
         options = config(
             approach=name,
             n=n,
             beam_width=n,
             num_iterations=steps,
-            # A look ahead is written for each step, and not scored by its beam search.
+            # A lookahead would be written for each step, and beam search would not score it.
             lookahead=0,
             temperature=1.0,
             search_batch_size=1,
@@ -105,16 +112,31 @@ def load(checkout: str | Path) -> Callable[..., str]:
             custom_chat_template=None,
         )
         run = getattr(modules[name], name)
-        return run({"problem": [prompt]}, options, _Writer(write), Verifier())["pred"][0]
+        return run({"problem": [prompt]}, options, _StubLLM(write), _StubPRM(score))["pred"][0]
 
     return search
 
 
+class _StubPRM:
+    """The method of a reward model that the searches call.
+
+    Args:
+        score: scores the last step of each solution.
+    """
+
+    def __init__(self, score: ScoreFunction) -> None:
+        self._score = score
+
+    def score(self, _: Any, outputs: Sequence[Sequence[str]]) -> Any:
+        scores = iter(self._score([text for texts in outputs for text in texts]))
+        return [[[next(scores)] for _ in texts] for texts in outputs]
+
+
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """While it lasts ``sal`` is what the folder holds; what it imported goes with it."""
-    covered = {name: sys.modules.pop(name) for name in [*sys.modules] if _is_theirs(name)}
-    sys.modules.update({name: _StandIn(name) for name in UNUSED})
+    """Make ``sal`` importable from a folder; afterwards ``sys.modules`` is as before."""
+    hidden = {name: sys.modules.pop(name) for name in [*sys.modules] if _is_theirs(name)}
+    sys.modules.update({name: _StubModule(name) for name in UNUSED})
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
@@ -124,7 +146,7 @@ def _importable(folder: Path) -> Iterator[None]:
         for name in [*sys.modules]:
             if _is_theirs(name):
                 del sys.modules[name]
-        sys.modules.update(covered)
+        sys.modules.update(hidden)
 
 
 def _is_theirs(name: str) -> bool:

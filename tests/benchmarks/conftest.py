@@ -18,7 +18,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def sal_checkout(tmp_path: Path) -> Path:
-    """A folder laid out like search-and-learn's, with a search of our own that asks as its do."""
+    """A folder laid out like search-and-learn's, with a search that makes the same calls."""
     source = """
         from sal.config import Config
         from sal.models.reward_models import PRM
@@ -33,12 +33,12 @@ def sal_checkout(tmp_path: Path) -> Path:
                 how = SamplingParams(n=1) if last else SamplingParams(n=1, stop=["\\n\\n"])
                 chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": kept}]
                 texts = words.apply_chat_template([chat] * config.n, tokenize=False)
-                said = [x.outputs[0] for x in llm.generate(texts, how, use_tqdm=False)]
-                whole = [kept + x.text for x in said]
+                outputs = [x.outputs[0] for x in llm.generate(texts, how, use_tqdm=False)]
+                whole = [kept + x.text for x in outputs]
                 scores = prm.score([prompt] * config.n, [[x] for x in whole])
                 best = max(range(config.n), key=lambda row: scores[row][0][-1])
                 kept = whole[best]
-                if said[best].stop_reason is None:
+                if outputs[best].stop_reason is None:
                     break
             return {"pred": [kept]}
     """

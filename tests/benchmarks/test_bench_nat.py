@@ -11,7 +11,7 @@ SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", 
 @pytest.mark.parametrize(
     ("dtype", "targets"), [("float32", "all-linear"), ("bfloat16", "q_proj,v_proj")]
 )
-def test_both_tables_run_small(
+def test_nat_tables_run_small(
     benchmark: Callable[[str], Any], capsys: Any, dtype: str, targets: str
 ) -> None:
     assert benchmark("speed.bench_nat").main([*SMALL, "--dtype", dtype, "--targets", targets]) == 0
@@ -20,7 +20,7 @@ def test_both_tables_run_small(
     assert f"tiny: 2 x 8 tokens, {dtype}, {targets}" in printed
 
 
-def test_what_is_wrong_stops_the_benchmark(
+def test_a_wrong_nat_or_nce_stops_the_benchmark(
     benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = benchmark("speed.bench_nat")

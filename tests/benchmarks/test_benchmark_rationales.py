@@ -8,16 +8,16 @@ import pytest
 from reason_decode import tiny
 
 
-def test_the_table_of_rationales_runs_small(
+def test_rationales_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rationales = benchmark("papers.rationales")
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n3,1 1 3 8\n")
     out = tmp_path / "out.jsonl"
-    # The base, for what is tested is the table.
+    # The base writes no useful rationale, but the table needs none.
     settings = ["greedy", "random", "likelihood by the rationalyst", "implicit", "explicit"]
-    arguments = ["--data", str(data), "--limit", "1", "--seeds", "1", "--json", str(out)]
+    arguments = ["--input", str(data), "--limit", "1", "--seeds", "1", "--output", str(out)]
     arguments += ["--rationalyst", str(tiny.WEIGHTS / "base"), "--settings", *settings, "--n", "2"]
     assert rationales.main(arguments) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]

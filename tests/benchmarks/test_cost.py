@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 
-def test_the_table_runs_small(
+def test_cost_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], sal_checkout: Path
 ) -> None:
-    """Each token is read once; the loop that starts anew reads what it has again and again."""
+    """Our search reads each token once; a loop of plain calls reads all text at every step."""
     cost = benchmark("speed.cost")
     small = ["--n", "4", "--steps", "2", "4", "--length", "8", "--rounds", "1"]
     assert cost.main([*small, "--search-and-learn", str(sal_checkout)]) == 0
@@ -20,7 +20,7 @@ def test_the_table_runs_small(
         assert of_unique[f"search-and-learn {search}", 4] == of_unique["plain loop", 4]
 
 
-def test_a_library_that_is_not_there_is_left_out_with_a_word(
+def test_cost_names_libraries_that_are_not_installed(
     benchmark: Callable[[str], Any],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -34,17 +34,17 @@ def test_a_library_that_is_not_there_is_left_out_with_a_word(
 
 
 def _of_unique(out: str) -> dict[tuple[str, int], float]:
-    """The column of that name, by the search and its steps."""
+    """The column "of unique", by search and number of steps."""
     lines = [re.split(" {2,}", line.strip()) for line in out.splitlines()]
     rows = [cells for cells in lines[1:] if len(cells) == len(lines[0])]
     return {(name, int(steps)): float(rest[3]) for name, steps, *rest in rows}
 
 
-def test_sampling_runs_small(
+def test_sampling_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sampling = benchmark("speed.sampling")
-    assert sampling.main(["--n", "2", "--rounds", "1", "--new-tokens", "8"]) == 0
+    assert sampling.main(["--n", "2", "--rounds", "1", "--max-new-tokens", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert all(float(line.split()[-1]) > 0 for line in lines[1:])

@@ -30,6 +30,6 @@ def test_the_packaged_model_is_replayed_too(
     early_stop = benchmark("papers.early_stop")
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"examples": [{"input": "((1 + 2) * (3 - 4)) =", "target": "-3"}]}))
-    arguments = ["--task", "bbh-arithmetic", "--data", str(path), "--n", "3"]
+    arguments = ["--task", "bbh-arithmetic", "--input", str(path), "--n", "3"]
     assert early_stop.main(arguments) == 0
     assert "1 problems, 3 samples each" in capsys.readouterr().out

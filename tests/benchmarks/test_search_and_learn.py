@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["beam_search", "dvts"])
-def test_a_search_asks_for_lines_and_in_the_end_for_the_rest(
+def test_a_search_asks_for_lines_and_finally_for_the_rest(
     benchmark: Callable[[str], Any], sal_checkout: Path, name: str
 ) -> None:
     asked: list[tuple[list[str], bool]] = []
@@ -22,7 +22,7 @@ def test_a_search_asks_for_lines_and_in_the_end_for_the_rest(
     assert asked == [(["Why?\n"] * 3, True), (["Why?\n2\n"] * 3, False)]
 
 
-def test_a_sample_that_ends_by_itself_ends_the_search(
+def test_a_sample_with_the_end_of_sequence_ends_the_search(
     benchmark: Callable[[str], Any], sal_checkout: Path
 ) -> None:
     search = benchmark("speed.search_and_learn").load(sal_checkout)
@@ -37,9 +37,7 @@ def test_a_sample_that_ends_by_itself_ends_the_search(
     assert done == "x"
 
 
-def test_what_stands_in_is_gone_once_the_searches_are_loaded(
-    benchmark: Callable[[str], Any], sal_checkout: Path
-) -> None:
+def test_load_leaves_no_stub_modules(benchmark: Callable[[str], Any], sal_checkout: Path) -> None:
     before, path = set(sys.modules), [*sys.path]
     module = benchmark("speed.search_and_learn")
     module.load(sal_checkout)
