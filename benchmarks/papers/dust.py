@@ -55,7 +55,7 @@ from reason_decode.training import (
     train_nce,
     train_negative,
 )
-from reason_decode.training.nce import Weigh
+from reason_decode.training.nce import CalibrationLevel
 
 BASE = tiny.WEIGHTS / "base"
 BASELINES: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ METHODS = (
 SECOND = 1000
 EXTRA = ("nce-token", "cot-kd-augmented", "nce-augmented")
 # How a student listens to NAT.
-WEIGHS: dict[str, Weigh] = {"kd": "none", "nce-token": "token"}
+WEIGHS: dict[str, CalibrationLevel] = {"kd": "none", "nce-token": "token"}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.papers.filter_gsm8k import marked, read, strangers
-from benchmarks.papers.rationales import Chance
+from benchmarks.papers.rationales import RandomScorer
 from examples.tiny.rationale_mining import read_documents, to_row, to_rows
 from reason_decode import RationaleGuided, RationaleScorer, StepSearch, tiny
 from reason_decode.evaluation import evaluate
@@ -161,8 +161,8 @@ def _general(path: Path, judge_at: Path) -> tuple[list[RationaleRow], list[Ratio
 
 
 def _random(seed: int, n: int) -> StepSearch:
-    chance: Any = Chance(seed)
-    return StepSearch(chance, tokenizer=tiny.load().tokenizer, n=n)
+    random_scorer = RandomScorer(seed)
+    return StepSearch(random_scorer, tokenizer=tiny.load().tokenizer, n=n)
 
 
 def _measured(
