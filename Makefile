@@ -17,7 +17,9 @@ VENV := $(VIRTUAL_ENV)
 else
 VENV := .venv
 endif
-PY := $(VENV)/bin/python
+# Windows keeps an environment's programs in another folder.
+BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PY := $(VENV)/$(BIN)/python
 # The stamps lie in the environment, to vanish with it, and say which checkout was installed into
 # which place: either may have moved since.
 CORE := $(VENV)/.stamp-reason-decode-core
@@ -25,8 +27,6 @@ DEV := $(VENV)/.stamp-reason-decode-dev
 INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
-ROOMS := strategies scorers processors adapters training mining evaluation viewer kernels records steps \
-    answers voting tiny
 LOWEST := tests/generation/test_cache.py tests/generation/test_engine.py tests/scorers/test_prm_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \
     tests/strategies/test_with_other_libraries.py tests/strategies/test_save_and_load.py
@@ -42,7 +42,7 @@ endif
 .NOTPARALLEL:
 
 demo: $(CORE)
-	$(VENV)/bin/reason-decode demo
+	$(VENV)/$(BIN)/reason-decode demo
 
 test: $(DEV)
 	$(PY) -m pytest --numprocesses auto --dist worksteal
@@ -82,8 +82,7 @@ lint: $(DEV)
 check: lint test
 
 docs: $(DEV)
-	HF_HUB_OFFLINE=1 $(PY) -m pdoc --docformat google --no-show-source \
-	    --output-directory site reason_decode $(ROOMS:%=reason_decode.%)
+	$(VENV)/$(BIN)/zensical build --strict --clean
 
 # build/ goes before and after: setuptools would carry modules deleted since into the wheel.
 wheel: $(DEV)
@@ -107,7 +106,7 @@ $(DEV): pyproject.toml constraints.txt | $(PY)
 	@echo "$(PLACES)" > $@
 
 # PYTHON=... picks the interpreter; else the first that is new enough and can make environments.
-.venv/bin/python:
+.venv/$(BIN)/python:
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	    then echo "making .venv with $$python"; exec $$python -m venv --clear .venv; fi; \
