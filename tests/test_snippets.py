@@ -39,7 +39,12 @@ def elsewhere(own_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_snippets_of_the_readme_run() -> None:
-    scores = run((ROOT / "README.md").read_text(), 3)["scores"]
+    assert run((ROOT / "README.md").read_text(), 1)["out"].traces[0].best.text
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_snippets_of_the_quick_start_run() -> None:
+    scores = run((ROOT / "docs" / "guides" / "quickstart.md").read_text(), 3)["scores"]
     assert [len(x) for x in scores] == [1, 1]
     assert scores[0] > scores[1]
 
