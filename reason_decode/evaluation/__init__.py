@@ -1,10 +1,11 @@
 r"""Measuring: metrics; a task run, samples reranked, N varied, errors located.
 
 ```
-reason-decode eval --task game24 --data 24.csv --rows 901:1001 --strategy step-search --n 8 \
-    --json out.json
-reason-decode rerank --scorer tiny --input gpt4_cot_samples.jsonl.gz --task game24 --json out.json
-reason-decode verify --prm tiny --data traces.jsonl --format processbench --json out.json
+reason-decode eval --task game24 --input 24.csv --rows 901:1001 --strategy step-search --n 8 \
+    --output out.json
+reason-decode rerank --scorer tiny --task game24 --input gpt4_cot_samples.jsonl.gz \
+    --output out.json
+reason-decode verify --scorer tiny --input traces.jsonl --format processbench --output out.json
 ```
 
 `eval` runs a strategy over a public task, with intervals and the tokens that each model read;
@@ -20,13 +21,13 @@ however it was, goes on when the same command is given again; with other options
 `--shard 2/8` runs every eighth batch, as in a job array, `--workers 4` a process each, one a GPU;
 the same command without them joins the results. Where memory runs out a batch is halved; an item
 that cannot be done is set aside with its reason, and the exit code is 1. `--endpoint URL --model
-NAME` has a server of OpenAI's form sample (vLLM, SGLang, `transformers serve`), and the scorer here
-pick; `--prm URL#NAME` has a chat model at one judge.
+NAME` samples from a server of OpenAI's form (vLLM, SGLang, `transformers serve`), and the scorer
+here chooses; with `--scorer-endpoint URL --scorer-model NAME` a chat model at a server scores.
 
 ## Traces
 
-`eval --trace OUT` and `generate --trace` write every candidate and score; `reason-decode trace OUT
---html page.html` makes one page of them.
+`eval --trace OUT` and `generate --trace` write every candidate and score; `reason-decode trace
+--input OUT --output page.html` makes one page of them.
 """
 
 from reason_decode.evaluation.curves import Samples, accuracy_curves
