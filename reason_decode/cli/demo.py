@@ -1,4 +1,4 @@
-"""``reason-decode demo``: one problem, solved greedily and with guidance, step by step."""
+"""``reason-decode demo``: solve one problem greedily and with guidance, step by step."""
 
 import re
 from collections.abc import Sequence
@@ -43,10 +43,13 @@ def run(config: DemoConfig, argv: Sequence[str]) -> int:
 
 
 def parse_problem(text: str) -> tuple[Task, Item]:
-    """The task and the problem that a user wrote down.
+    """The task and the item of a problem.
+
+    Args:
+        text: four numbers, four numbers ``-> target``, or an expression.
 
     Raises:
-        ValueError: it is of none of the three forms.
+        ValueError: the text has none of the three forms.
     """
     match = re.fullmatch(r"\s*((?:[0-9]{1,3}\s+){3}[0-9]{1,3})\s*(?:->\s*(-?[0-9]{1,6})\s*)?", text)
     if match is not None:
@@ -69,7 +72,7 @@ def _solution(done: Completions) -> list[str]:
         f"  {_score(scores[k] if scores else None)}  {printable(step)}"
         for k, step in enumerate(best.steps)
     ]
-    return lines + ([] if best.finished else ["        (cut off by the token budget)"])
+    return lines + ([] if best.finished else ["        (cut off at the maximum number of tokens)"])
 
 
 def _score(score: float | None) -> str:

@@ -38,7 +38,7 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
         with run:
             failed: list[FailedItem] = _evaluate(config, task, items, run) if run.remains else []
             if config.run.shard != SINGLE_SHARD:
-                print(run.progress_line())
+                print(run.progress_row())
                 return 1 if failed else 0
             named = {"strategy": options.strategy, "n": _candidates(config)}
             result = summary(items, run.rows(), failed, task=task.name, seed=options.seed, **named)
@@ -47,7 +47,7 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
             _write(config, result, write)
             if not failed:
                 run.finish()
-        print(table([_line(result)]))
+        print(table([_row(result)]))
         for reject in rejected:
             print(f"set aside: row {reject.row}: {reject.reason}")
     return 1 if failed else 0
@@ -93,7 +93,7 @@ def _evaluate(
     return batches.failed
 
 
-def _line(result: dict[str, Any]) -> dict[str, Any]:
+def _row(result: dict[str, Any]) -> dict[str, Any]:
     low, high = result["ci95"]
     generator = result["cost"]["generator"]
     return {

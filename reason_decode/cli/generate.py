@@ -140,10 +140,10 @@ def _keys(row: Mapping[str, Any]) -> list[int]:
 
 
 def _check_output(path: Path, prompts: dict[int, str]) -> None:
-    """Raise if what is there was made of other prompts, before anything is changed.
+    """Raise if the output has rows of other prompts, before anything is changed.
 
     Raises:
-        ValueError: it was.
+        ValueError: it has.
     """
     if not path.exists():
         return
@@ -160,5 +160,5 @@ def _write_rejected(path: Path, rejected: list[Reject]) -> None:
     if rejected:
         write_text(path, "".join(json.dumps(asdict(reject)) + "\n" for reject in rejected))
     else:
-        # What an earlier run set aside has been mended since.
+        # The lines that an earlier run set aside have been corrected.
         path.unlink(missing_ok=True)

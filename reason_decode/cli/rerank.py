@@ -1,4 +1,4 @@
-"""``reason-decode rerank``: pick among solutions that any model wrote, and grade the picks."""
+"""``reason-decode rerank``: choose among solutions that any model wrote, and grade the choices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def run(config: RerankConfig, argv: Sequence[str]) -> int:
             f"{config.task}: {result['problems']} problems, {result['samples']} samples, "
             f"{result['problems_with_a_right_sample']} problems with a right one"
         )
-        ways = (_line(result, way) for way in ("best_of_n", "weighted_vote"))
+        ways = (_row(result, way) for way in ("best_of_n", "weighted_vote"))
         print(table([_single(result), *ways]))
         for reject in rejected:
             print(f"set aside: line {reject.row}: {reject.reason}")
@@ -40,7 +40,7 @@ def _single(result: dict[str, Any]) -> dict[str, str]:
     return {"pick": "one at random", "right": "-", "accuracy": share, "of the solvable": "-"}
 
 
-def _line(result: dict[str, Any], way: str) -> dict[str, str]:
+def _row(result: dict[str, Any], way: str) -> dict[str, str]:
     graded = result[way]
     return {
         "pick": way.replace("_", " "),

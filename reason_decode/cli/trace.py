@@ -1,4 +1,4 @@
-"""``reason-decode trace``: what a run looked at, as a page for the browser or in the terminal."""
+"""``reason-decode trace``: the candidates and scores of a run, as a page or in the terminal."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,20 @@ from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
 
 __all__ = ["run"]
 
-# Of each text the terminal shows so much, and of what was set aside so many lines.
-_SHOWN = 160
-_SAID = 10
+_MAX_CHARACTERS = 160  # of a text in the terminal
+_MAX_REJECTS = 10  # that are printed one by one
 
 
 def run(config: TraceConfig, argv: Sequence[str]) -> int:
-    """Read, then write the page or print the trees; say what was set aside."""
+    """Read traces, then write the page or print the trees; print the lines that are set aside."""
     if config.output is not None and config.output != STANDARD_OUTPUT:
         check_writable(config.output, inputs=config.input)
     traces, runs, rejected = _read(config.input)
-    for path, reject in rejected[:_SAID]:
-        said = f"{path}, line {reject.row}: {printable(reject.reason)}"
-        print(f"set aside: {said}", file=sys.stderr)
-    if len(rejected) > _SAID:
-        print(f"set aside: {len(rejected) - _SAID} more lines", file=sys.stderr)
+    for path, reject in rejected[:_MAX_REJECTS]:
+        reason = printable(reject.reason)
+        print(f"set aside: {path}, line {reject.row}: {reason}", file=sys.stderr)
+    if len(rejected) > _MAX_REJECTS:
+        print(f"set aside: {len(rejected) - _MAX_REJECTS} more lines", file=sys.stderr)
     if config.id is not None:
         traces = [one for one in traces if str(one.id) == config.id]
     traces = traces[: config.limit]
@@ -54,7 +53,7 @@ def run(config: TraceConfig, argv: Sequence[str]) -> int:
 def _read(
     files: Sequence[str],
 ) -> tuple[list[Shown], list[dict[str, Any]], list[tuple[str, Reject]]]:
-    """The traces of all files, how each file's were made, and what was set aside of which."""
+    """Traces of all files, the settings of each file's run, and (file, line set aside) pairs."""
     traces: list[Shown] = []
     runs: list[dict[str, Any]] = []
     rejected: list[tuple[str, Reject]] = []
@@ -67,7 +66,7 @@ def _read(
 
 
 def _text(one: Shown) -> str:
-    """A trace for the terminal: the prompt, the tree, the votes."""
+    """Text of a trace: the prompt, the tree of steps, the votes."""
     trace = one.trace
     head = printable(f"{one.id}  {trace.strategy}" if one.id is not None else trace.strategy)
     right = {True: in_colour("right", "green"), False: in_colour("wrong", "red"), None: ""}
@@ -82,14 +81,14 @@ def _text(one: Shown) -> str:
 
 
 def _branches(nodes: list[Node]) -> Iterator[str]:
-    """The nodes, each under what it continues, with lines that lead there."""
+    """Lines of a tree, each node under the one that it continues."""
     below: dict[int | None, list[int]] = {}
     for k, node in enumerate(nodes):
         below.setdefault(node.parent, []).append(k)
     for group in below.values():
         if nodes[group[0]].state != "part" and nodes[group[0]].tokens is not None:
             group.sort(key=lambda k: (_RANK[nodes[k].state], -(nodes[k].total or 0.0)))
-    # Not by recursion: a search may be deeper than Python's stack.
+    # A loop instead of a recursion: a search can be deeper than Python's stack.
     todo = [(k, "  ", k == below[None][-1]) for k in reversed(below[None])]
     while todo:
         k, lead, last = todo.pop()
@@ -105,12 +104,12 @@ _RANK = {"chosen": 0, "kept": 1, "part": 1, "dropped": 2}
 def _node(node: Node) -> str:
     value = node.total if node.score is None else node.score
     score = "   -" if value is None else f"{value:4.2f}"
-    # Of a whole candidate the last line; its steps stand below.
+    # A whole candidate shows its last line only: its steps are the nodes below it.
     text = node.text.strip().rpartition("\n")[2] if node.depth == 0 else node.text
     marks = {"chosen": "*", "kept": "", "part": "", "dropped": "dropped"}
     mark = ", ".join(filter(None, (marks[node.state], node.why)))
-    said = f"{in_colour(score, 'green') if node.state == 'chosen' else score}  {_line(text)}"
-    return said + (in_colour(f"  [{mark}]", "dim") if mark else "")
+    line = f"{in_colour(score, 'green') if node.state == 'chosen' else score}  {_line(text)}"
+    return line + (in_colour(f"  [{mark}]", "dim") if mark else "")
 
 
 def _votes(trace: Trace) -> list[str]:
@@ -127,7 +126,7 @@ def _votes(trace: Trace) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """A text on one line, its end left out where it is long."""
+    """A text on one line, shortened if it is long."""
     text = text.strip() or "(nothing more)"
-    line = printable(text[:_SHOWN].replace("\n", " ⏎ "))
-    return line if len(text) <= _SHOWN else f"{line}… ({len(text):,} characters)"
+    line = printable(text[:_MAX_CHARACTERS].replace("\n", " ⏎ "))
+    return line if len(text) <= _MAX_CHARACTERS else f"{line}… ({len(text):,} characters)"

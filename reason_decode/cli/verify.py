@@ -1,4 +1,4 @@
-"""``reason-decode verify``: where solutions first go wrong, by a scorer of their steps."""
+"""``reason-decode verify``: locate the first wrong step of given solutions by a scorer."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from reason_decode.training.labelled import LabelledSolution
 
 __all__ = ["run"]
 
-# Options that do not change the scores (the size of a batch does in their last bits only).
+# Options that do not change the scores (the batch size changes only their last bits).
 IGNORED_IN_SETTINGS = (
     *("folds", "calibrate_on", "calibrate_share", "threshold", "maximise"),
     "batch_size",
@@ -31,7 +31,7 @@ IGNORED_IN_SETTINGS = (
 
 
 def run(config: VerifyConfig, argv: Sequence[str]) -> int:
-    """Score steps, predict first errors, measure; print a table, write the result."""
+    """Score steps, predict first errors, compare with the labels; print and write the result."""
     inputs = filter(None, (config.input, config.calibrate_on))
     with json_output(config.output, *inputs) as write:
         found, report = _read(config.input, config.format, config.neutral)
@@ -53,13 +53,13 @@ def run(config: VerifyConfig, argv: Sequence[str]) -> int:
             solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
             failed = _score(config, solutions, scorer, run)
             if config.run.shard != SINGLE_SHARD:
-                print(run.progress_line())
+                print(run.progress_row())
                 return 1 if failed else 0
             scores = _scores(run, len(solutions))
             result = located(
                 solutions, scores, parts, threshold=config.threshold, maximise=config.maximise
             )
-            result = _with_settings(config, suffix, result, report, other_report)
+            result = _add_settings(config, suffix, result, report, other_report)
             result["not_scored"] = [
                 {"id": solutions[x.index].id, "reason": x.reason} for x in failed
             ]
@@ -101,23 +101,24 @@ def _scores(run: ResumableRun, count: int) -> list[Any]:
     return scores
 
 
-def _with_settings(
+def _add_settings(
     config: VerifyConfig,
     suffix: str,
     result: dict[str, Any],
     report: ReadReport,
     other: ReadReport | None,
 ) -> dict[str, Any]:
+    """The result after the options and the counts of rows that it depends on."""
     given = asdict(config.scoring)
     names = ("input", "neutral", "calibrate_share", "calibrate_on", "maximise", "batch_size")
     given |= {name: getattr(config, name) for name in names}
     given |= {"folds": config.folds_or_none, "format": report.format, "prompt_suffix": suffix}
-    given |= {**result, **_said(report)}
-    return given | ({"calibration_data": _said(other)} if other else {})
+    given |= {**result, **_counts(report)}
+    return given | ({"calibration_data": _counts(other)} if other else {})
 
 
 def _print(result: dict[str, Any]) -> None:
-    print(table([_line(result)]))
+    print(table([_row(result)]))
     print(
         f"not located: {result['early']} too early, {result['late']} too late, "
         f"{result['missed']} missed, {result['false_alarms']} false alarms; "
@@ -125,7 +126,7 @@ def _print(result: dict[str, Any]) -> None:
     )
     if result["cut"]:
         print(
-            f"not read to the end, for they are too long for the model: {result['cut']} solutions"
+            f"read only in part, because they exceed the model's context: {result['cut']} solutions"
         )
 
 
@@ -149,18 +150,20 @@ def _read(path: str, format: str, neutral: Any) -> tuple[list[AnnotatedSolution]
 
 
 def _unusable(solution: LabelledSolution) -> str | None:
+    """The reason why the first error of a solution is not known, if it is not."""
     wrong = -1 in solution.labels
-    judged = solution.labels[: solution.labels.index(-1)] if wrong else solution.labels
+    labels = solution.labels[: solution.labels.index(-1)] if wrong else solution.labels
     if not any(step.strip() for step in solution.steps):
         return "solution without steps"
     if all(label is None for label in solution.labels):
         return "solution without labels"
-    if None in judged:
+    if None in labels:
         return "solution with an unlabelled step and no error before it"
     return None
 
 
 def _parts(config: VerifyConfig, tested: list[str], others: list[str]) -> list[Part]:
+    """Which prompts calibrate the threshold, and which are tested by it."""
     if config.threshold is not None:
         return [Part([], list(range(len(tested))))]
     if config.calibrate_on is not None:
@@ -170,7 +173,7 @@ def _parts(config: VerifyConfig, tested: list[str], others: list[str]) -> list[P
     return folds(tested, FOLDS if config.folds is None else config.folds)
 
 
-def _said(report: ReadReport) -> dict[str, Any]:
+def _counts(report: ReadReport) -> dict[str, Any]:
     return {
         "set_aside": dict(report.left_out),
         "malformed": report.malformed,
@@ -178,7 +181,7 @@ def _said(report: ReadReport) -> dict[str, Any]:
     }
 
 
-def _line(result: dict[str, Any]) -> dict[str, Any]:
+def _row(result: dict[str, Any]) -> dict[str, Any]:
     low, high = result["exact_ci95"]
     f1 = result["f1"]
     return {
