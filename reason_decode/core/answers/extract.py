@@ -1,0 +1,280 @@
+"""Reads the final answer that a text states."""
+
+import re
+
+from reason_decode.core.answers.clean import clean, strip_wrappers
+from reason_decode.core.answers.structure import choice_letter, number_of, split_unit
+
+__all__ = ["THINKING", "extract_answer", "without_thinking"]
+
+MAX_TEXT = 100_000
+THINKING = ("<think>", "</think>")
+
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:\{|(?=[^\s{]))|\\[{}]|[{}]")
+_TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
+# These match what comes before an answer.
+_HASHES = re.compile(r"(?<!#)####(?!#)")
+_SUBJECT = (
+    r"(?:the|our|my|a|final|correct|right|so|thus)\s+(?:(?:final|correct|right|best)\s+)*"
+    r"(?:answer|option|choice)"
+)
+_PHRASE = re.compile(
+    rf"\b(?:{_SUBJECT}|(?:final|correct)\s+answer)\s*\**\s*"
+    r"(?:\b(?:is|was|would\s+be|will\s+be|should\s+be|must\s+be|equals|becomes|are)\b\s*\**:?|:|=)"
+    r"|答案\s*(?:是|为|為|[:：])",
+    re.IGNORECASE,
+)
+_ANSWER_LINE = re.compile(
+    r"(?:^[^\w\n]*|(?<=[.!?。>#*|] )|(?<=[.!?>#*]))[*_]*"
+    r"(?:(?:the|so|thus|hence|therefore),?[^\S\n]+)*(?:final[^\S\n]+|correct[^\S\n]+|my[^\S\n]+)*"
+    r"answer[^\S\n]*[*_]*[^\S\n]*(?:[:：]|(?=[*_]*[^\S\n]*\n))[*_]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SHORT_LINE = re.compile(r"(?:^[^\S\n]*|(?<=\? ))A:[^\S\n]*", re.MULTILINE)
+_ADVERB = re.compile(
+    r"(?:approximately|about|roughly|around|nearly|exactly|thus|therefore|hence|then|simply|just|"
+    r"indeed|also|clearly|equal to|given by|as follows|found to be|obtained as)\b:? *",
+    re.IGNORECASE,
+)
+# A whole sentence as an answer: what its first number says.
+_SENTENCE = re.compile(
+    r"[A-Za-z][^\d$\\]*\b(?:is|are|was|were|has|have|had|equals|costs?|takes?|needs?|gets?|got|earns?|"
+    r"makes?|made|spent|spends?|will|can|ate|sold|paid|pays?)\b[^\d$\\=()\[\]]*?(?=[-+]?\$?\d)"
+)
+_ABBREVIATION = re.compile(
+    r"\b(?:Dr|Mr|Mrs|Ms|St|Mt|Ft|Jr|Sr|Prof|No|vs|approx|etc|e\.g|i\.e|a\.m|p\.m|U\.S|Inc|Ave|sq|cu)$"
+)
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|[。！？!?](?=\s|$)|[。！？]")
+_REASON = re.compile(
+    r"[,;]?\s+(?:because|since|as\s+(?:required|desired|needed|we|it|the|shown|stated|expected)|"
+    r"which|so\s+that|so\s+the|given\s+that|obtained|when|where|after|for\s+(?:a|the)\s+total|"
+    r"and\s+(?:this|that|it|we|the)|but|rather\s+than|not|per\s+the|according)\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_ANSWER = re.compile(
+    r"(?:in)?(?:correct|right|wrong|reasonable|valid|verified|confirmed|clear|obvious|unknown|ready)\b"
+    r"|(?:that|because|given|found|obtained|shown|not|now|here|below|above|in the|based|"
+    r"supposed|expected|going|to be|what|how|why|whether|in fact)\b",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"(?!(?:yes|no|true|false)\b)[A-Za-z]{2,}[^\n]*", re.IGNORECASE)
+_REMARK = re.compile(r"(?<=[\d})A-Za-z]) \((?=[^()]*(?:=|[A-Za-z]{3}))[^()]*\)\.?$")
+_ARITHMETIC = re.compile(r"[-+*/()0-9.\s×÷−]+")
+_EQUALS = re.compile(r"(?<![<>!=:\\])=(?![=<>])")
+_ALTERNATIVES = re.compile(r"\b(?:or|and)\b|,\s*[A-Za-z]\s*=|\\text\s*\{\s*(?:or|and)")
+_FENCE = re.compile(r"`{3}[a-z]*|\$\$|\\\[|\\\(|[*_]{2}")
+
+
+def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) -> str | None:
+    r"""The final answer that a text states, or ``None`` where it states none.
+
+    The first of these forms that occurs decides, and of that form its last occurrence:
+
+    1. ``<answer>X</answer>``;
+    2. ``\boxed{X}`` with balanced braces, or ``\boxed X`` (of nested boxes, the innermost);
+       unless a line ``Answer: X`` follows the last box;
+    3. ``#### X``, where X is no heading;
+    4. ``the answer is X`` and its like (``the correct option is``, ``答案是``), or a line
+       ``Answer: X``; X may stand on the next line, and remarks such as ``is correct`` are skipped;
+    5. a line ``A: X``.
+
+    A thought is no answer: everything up to the last closing tag is skipped, and a text whose
+    thought never ends states nothing. From X are dropped: markup, quotes and dollar signs around
+    it, a final period, a reason behind it, and the commas of thousands. Where X is an equation,
+    forms 3 to 5 mean the right side of the last ``=``; but ``Answer:`` with plain arithmetic on
+    the left means that arithmetic (``Answer: (10 - 4) * 5 - 6 = 24``).
+
+    Args:
+        text: any text; only its last 100,000 characters are read.
+        thinking: the tags around a thought; ``None`` to read thoughts as well.
+
+    Raises:
+        TypeError: it is no text; no text raises anything.
+
+    Example:
+        >>> from reason_decode import extract_answer
+        >>> extract_answer("So the total is \\boxed{70,000}.")
+        '70000'
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"got {text!r:.80}; extract_answer reads the text of a solution")
+    tail = text[-MAX_TEXT:]
+    if thinking is not None:
+        tail = without_thinking(tail, thinking)
+    tagged = [match[1] for match in _TAGGED.finditer(tail)]
+    if tagged and tagged[-1].strip():
+        return extract_answer(tagged[-1], thinking=None) or _plain(tagged[-1])
+    box = _last_box(tail)
+    if box is not None:
+        content, end = box
+        later = _answer_lines(tail, end)
+        return later if later is not None else _plain(content)
+    for found in (_hashes(tail), _statement(tail), _short_line(tail)):
+        if found is not None:
+            return found
+    return None
+
+
+def without_thinking(text: str, tags: tuple[str, str] = THINKING) -> str:
+    """The text behind the last thought; empty where a thought was opened and never closed.
+
+    Args:
+        text: any text.
+        tags: the opening and the closing tag of a thought.
+    """
+    opening, closing = tags
+    answer = text.rpartition(closing)[2] if closing in text else text
+    return answer.partition(opening)[0] if opening in answer else answer
+
+
+def _last_box(text: str) -> tuple[str, int] | None:
+    """Content and end of the balanced box that opens last; one pass, whatever is left open."""
+    opened: list[int | None] = []
+    best: tuple[int, int] | None = None
+    for brace in _BOX.finditer(text):
+        token = brace[0]
+        if token.startswith(("\\boxed", "\\fbox")):
+            if token.endswith("{"):
+                opened.append(brace.end())
+            else:  # \boxed 2: up to the next space, dollar sign or full stop
+                bare = re.compile(r"(?:\\[a-zA-Z]+|[^\s$\\{}.,])+").match(text, brace.end())
+                if bare and (best is None or brace.end() > best[0]):
+                    best = brace.end(), bare.end()
+        elif token == "{":
+            opened.append(None)
+        elif token == "}" and opened:
+            start = opened.pop()
+            if start is not None and (best is None or start > best[0]):
+                best = start, brace.start()
+    return None if best is None else (text[best[0] : best[1]], best[1])
+
+
+def _hashes(text: str) -> str | None:
+    """The answer behind the last ``####`` that has one."""
+    for match in reversed(list(_HASHES.finditer(text))[-1000:]):
+        rest = _line_at(text, match.end(), following=True)
+        if rest is None:
+            continue
+        bare = strip_wrappers(rest)
+        if _HEADING.fullmatch(bare) and choice_letter(bare) is None:
+            only_word = bare.isalpha() and not text[match.end() :].replace(rest, "", 1).strip()
+            if not only_word or bare.casefold() in ("answer", "solution", "result", "conclusion"):
+                continue
+        found = _value_of(bare)
+        if found:
+            return found
+    return None
+
+
+def _statement(text: str) -> str | None:
+    """The last answer that a phrase or an answer line states."""
+    marks = [(m.end(), False) for m in _PHRASE.finditer(text)]
+    marks += [(m.end(), True) for m in _ANSWER_LINE.finditer(text)]
+    for end, line in sorted(marks, reverse=True)[:1000]:
+        found = _stated(text, end, line=line)
+        if found:
+            return found
+    return None
+
+
+def _answer_lines(text: str, start: int) -> str | None:
+    """The answer of the last ``Answer:`` line behind a place."""
+    for match in reversed(list(_ANSWER_LINE.finditer(text, start))[-100:]):
+        found = _stated(text, match.end(), line=True)
+        if found:
+            return found
+    return None
+
+
+def _short_line(text: str) -> str | None:
+    matches = list(_SHORT_LINE.finditer(text))
+    return _stated(text, matches[-1].end(), line=True) if matches else None
+
+
+def _stated(text: str, end: int, *, line: bool) -> str | None:
+    """The answer that begins at a place, or ``None`` where only a remark does."""
+    rest = _line_at(text, end, following=True)
+    if rest is None:
+        return None
+    bare = strip_wrappers(rest.strip())
+    # An answer may be stated by another phrase inside: "Final Answer: The final answer is 5."
+    if not line or choice_letter(bare) is None:
+        bare = _first_sentence(rest.strip())
+    while adverb := _ADVERB.match(bare.lstrip("*_ ")):
+        bare = bare.lstrip("*_ ")[adverb.end() :]
+    if _NO_ANSWER.match(bare) or _PHRASE.search(bare) or _ANSWER_LINE.match(rest):
+        return None
+    left, equals, _ = bare.rpartition("=")
+    if line and equals and _ARITHMETIC.fullmatch(left):
+        return _plain(left)
+    # Behind a statement an exclamation mark is no factorial.
+    return _value_of(strip_wrappers(bare).rstrip("!"))
+
+
+def _line_at(text: str, start: int, *, following: bool) -> str | None:
+    """The rest of the line from a place, or else the next line with anything but markup in it."""
+    for k, line in enumerate(text[start : start + 2000].split("\n")):
+        if k and not following:
+            return None
+        if _FENCE.sub("", line).strip(" \t:*_`$#>") and not set(line.strip()) <= set("-="):
+            return line
+        if k > 4:
+            return None
+    return None
+
+
+def _first_sentence(text: str) -> str:
+    """Up to the period that ends the first sentence; abbreviations end none."""
+    for match in _SENTENCE_END.finditer(text):
+        if match[0] in "!?" and text[: match.start()].rstrip()[-1:].isdigit():
+            continue  # a factorial, or part of the answer
+        if not _ABBREVIATION.search(text[: match.start()]):
+            return text[: match.start()]
+    return text
+
+
+def _value_of(text: str) -> str | None:
+    """The value that a statement gives: without a reason, a remark or the left of an equation."""
+    bare = strip_wrappers(text)
+    letter = choice_letter(bare)
+    if letter is not None and not re.fullmatch(r"\(?[A-Za-z]\)?", bare):
+        return letter
+    short = strip_wrappers(_REASON.sub("", bare, count=1))
+    if short != bare and (_is_short_value(short) or letter):
+        bare = short
+    bare = strip_wrappers(_REMARK.sub("", bare))
+    letter = re.match(r"\(?([A-Z])\)?\s+(?:because|since|as)\b", bare)
+    if letter:
+        return letter[1]
+    if _EQUALS.search(bare) and not _ALTERNATIVES.search(bare):
+        right = _EQUALS.split(bare)[-1]
+        bare = strip_wrappers(right) or bare
+    if sentence := _SENTENCE.match(bare):
+        bare = bare[sentence.end() :]
+    return _plain(_without_trailing_words(bare))
+
+
+def _is_short_value(text: str) -> bool:
+    """Whether this is a number with or without a unit, mathematics, or a choice."""
+    value, _ = split_unit(clean(text))
+    return bool(text) and (
+        number_of(value) is not None
+        or choice_letter(text) is not None
+        or "\\" in text
+        or len(text.split()) <= 4
+    )
+
+
+def _without_trailing_words(text: str) -> str:
+    """A number without the sentence that goes on behind it; a unit of three words may stay."""
+    match = re.match(r"([-+]?[$£€¥]?[\d.,]*\d%?)((?:\s+[A-Za-z'-]+){4,})$", text)
+    return match[1] if match else text
+
+
+_NUMBER = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?")
+
+
+def _plain(answer: str) -> str | None:
+    answer = strip_wrappers(answer)
+    answer = answer.removeprefix("\\$").strip()
+    return (answer.replace(",", "") if _NUMBER.fullmatch(answer) else answer) or None
