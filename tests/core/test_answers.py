@@ -1,14 +1,27 @@
 """Final answers: reading them, their exact values, when two are the same."""
 
+import json
 import random
 import time
 from fractions import Fraction
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
+from answer_cases import DIFFERENT, SAME, STATED
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reason_decode.core import latex
-from reason_decode.core.answers import evaluate, extract_answer, same_answer
+from reason_decode.core.answers import (
+    answer_value,
+    evaluate,
+    exact_value,
+    extract_answer,
+    math_verify,
+    same_answer,
+    same_answers,
+)
 
 needs_math_verify = pytest.mark.skipif(
     find_spec("math_verify") is None, reason="the extra `answers` (math-verify) is not installed"
@@ -161,8 +174,116 @@ def test_other_answers_differ(a: str, b: str):
     assert not same_answer(a, b) and not same_answer(b, a)
 
 
+@needs_math_verify
+@pytest.mark.parametrize(("a", "b"), SAME)
+def test_same_answer_in_other_spellings(a: str, b: str) -> None:
+    assert same_answer(a, b) and same_answer(b, a)
+
+
+@needs_math_verify
+@pytest.mark.parametrize(("a", "b"), DIFFERENT)
+def test_different_answers_that_look_alike(a: str, b: str) -> None:
+    assert not same_answer(a, b) and not same_answer(b, a)
+
+
+@needs_math_verify
+@pytest.mark.parametrize(("text", "answer"), STATED)
+def test_answers_as_models_state_them(text: str, answer: str | None) -> None:
+    found = extract_answer(text)
+    assert found is None if answer is None else found is not None and same_answer(found, answer)
+
+
+@needs_math_verify
+def test_shared_cases_are_right() -> None:
+    path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "answers.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no cases at {path}")
+    cases = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    wrong = [case["id"] for case in cases if not case["judgement"] and not is_right(case)]
+    assert wrong == []
+
+
+def is_right(case: dict[str, Any]) -> bool:
+    if case["type"] == "same":
+        found = same_answer(case["a"], case["b"])
+        return found == same_answer(case["b"], case["a"]) == case["same"]
+    stated = extract_answer(case["text"])
+    if "not_answer" in case:
+        return stated is None or not same_answer(stated, case["not_answer"])
+    if case["answer"] is None:
+        return stated is None
+    return stated is not None and same_answer(stated, case["answer"])
+
+
+def test_options_of_same_answer() -> None:
+    assert same_answer("3.14", "3.1400001", tolerance=1e-6)
+    assert not same_answer("3.14", "3.15", tolerance=1e-6)
+    assert same_answer("1, 2", "2, 1") and not same_answer("1, 2", "2, 1", ordered=True)
+    assert same_answer("5 cm", "5") and not same_answer("5 cm", "5", strict=True)
+    assert same_answer("x = 5", "5") and not same_answer("x = 5", "5", strict=True)
+
+
+def test_thoughts_are_read_only_where_asked_for() -> None:
+    text = "<think>so \\boxed{3}</think> The answer is 4."
+    assert extract_answer(text) == "4"
+    assert extract_answer(text, thinking=None) == "3"
+    assert extract_answer("[T]the answer is 3[/T] Answer: 4", thinking=("[T]", "[/T]")) == "4"
+
+
+def test_many_pairs_are_compared_as_one_by_one() -> None:
+    pairs = [("1/2", "0.5"), ("1/3", "0.333"), ("0.5", "1/2"), ("East", "east")]
+    assert same_answers(pairs) == [same_answer(*pair) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("2^10", 1024),
+        ("10^(-3)", Fraction(1, 1000)),
+        ("5!", 120),
+        ("1.5e6", 1_500_000),
+        ("-2^2", -4),
+    ]
+    + [
+        ("5.", 5),
+        ("2^3^2", 512),
+        ("9^9^9^9", None),
+        ("(9!)!", None),
+        ("2^0.5", None),
+        ("2x", None),
+    ],
+)
+def test_exact_value_reads_powers_factorials_and_exponents(
+    expression: str, value: Fraction | int | None
+) -> None:
+    assert exact_value(expression) == value
+
+
+@given(st.text(alphabet="0123456789abcxyzRX+-*/^_=<>(){}[]\\.,:;%$!° \nπ√½−", max_size=40))
+def test_every_answer_is_itself_and_nothing_raises(text: str) -> None:
+    found = extract_answer(text)
+    answer_value(text)
+    if found is not None:
+        assert same_answer(found, found)
+        assert same_answer(found, f" {found} ")
+
+
+@given(
+    st.from_regex(
+        r"[1-9][0-9]{0,6}(\.[0-9]{1,4})?|[a-z]\^[2-9]|\\frac\{[1-9]\}\{[2-9]\}", fullmatch=True
+    )
+)
+def test_what_a_box_holds_is_extracted(inside: str) -> None:
+    assert extract_answer(f"So it is $\\boxed{{{inside}}}$.") == inside
+
+
+@given(st.fractions(), st.fractions())
+def test_comparison_of_numbers_is_that_of_fractions(a: Fraction, b: Fraction) -> None:
+    assert same_answer(str(a), str(b)) is same_answer(str(b), str(a)) is (a == b)
+
+
 def test_latex_without_math_verify_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(latex, "find_spec", lambda name: None)
+    monkeypatch.setattr(math_verify, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'reason-decode\[answers\]'"):
         same_answer(r"\sqrt{8}", r"2\sqrt{2}")
 

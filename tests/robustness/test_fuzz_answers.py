@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import reason_decode
-from reason_decode.core import latex
-from reason_decode.core.answers import answer_value, same_answer
+from reason_decode.core.answers import answer_value, clean, math_verify, same_answer
 
 PROGRAM = Path(__file__).parent / "fuzz_answers.py"
 PACKAGE = Path(reason_decode.__file__).parent
@@ -25,7 +24,7 @@ def test_every_hostile_answer_is_read_and_compared_within_its_bounds():
     # The program holds itself to 2 GiB and each comparison to a second on the clock; counted
     # here is the processor's time, which a busy machine does not change.
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(PACKAGE), "1.0"],
+        [sys.executable, str(PROGRAM), str(PACKAGE)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -49,25 +48,25 @@ def test_an_answer_that_overruns_twice_is_compared_no_more(monkeypatch: pytest.M
         asked.append(question)
         return ""
 
-    monkeypatch.setattr(latex, "_overruns", {})
-    monkeypatch.setattr(latex, "_running", lambda: None)
-    monkeypatch.setattr(latex, "_ask", overruns)
+    pool = math_verify._Pool()
+    monkeypatch.setattr(math_verify, "_pool", pool)
+    monkeypatch.setattr(math_verify._Worker, "__init__", lambda worker: None)
+    monkeypatch.setattr(math_verify._Worker, "alive", True)
+    monkeypatch.setattr(math_verify._Worker, "stop", lambda worker: None)
+    monkeypatch.setattr(math_verify._Worker, "ask", overruns)
     tower = "9^{9^{9^{%d}}}"
     for a in range(20):
         for b in range(a):
-            assert not latex.same_latex(tower % a, tower % b)
+            assert not math_verify.same_latex(tower % a, tower % b)
     assert len(asked) <= 20
-    for k in range(2 * latex.REMEMBERED):
-        latex.same_latex(f"x_{{{k}}}", f"y_{{{k}}}")
-    assert len(latex._overruns) <= latex.REMEMBERED
+    for k in range(2 * math_verify.REMEMBERED):
+        math_verify.same_latex(f"x_{{{k}}}", f"y_{{{k}}}")
+    assert len(pool.overruns) <= math_verify.REMEMBERED
 
 
 def test_an_answer_of_a_megabyte_is_not_remembered():
     # Regression: thousands of the longest answers were kept, with their values, in caches.
-    from reason_decode.core import answers
-
-    before = answers._cosmetic.cache_info().currsize, answers._value.cache_info().currsize
+    before = clean._cleaned.cache_info().currsize
     assert same_answer("1" * 10**6, " " + "1" * 10**6) and answer_value("1" * 10**6) is None
-    after = answers._cosmetic.cache_info().currsize, answers._value.cache_info().currsize
-    assert before == after
+    assert clean._cleaned.cache_info().currsize == before
     assert same_answer(" " * 1000 + "5", "5.0")

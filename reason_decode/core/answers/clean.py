@@ -34,11 +34,13 @@ _SCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+|[₀₁₂₃₄�
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
 
 _PAIRS = (
-    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("_", "_"),
+    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"),
+    ("_", "_"),
     ("```", "```"), ("`", "`"), ('"', '"'), ("'", "'"),
 )  # fmt: skip
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MARKERS = re.compile(r"<\|[a-z_]{1,30}\|>$|</s>$", re.IGNORECASE)
+MAX_WRAPPERS = 12  # each costs one pass over the text
 _WORDS = r"text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|operatorname|emph"
 _TEXT_COMMAND = re.compile(r"\\(?:" + _WORDS + r")\s*\{([^{}\\]*)\}")
 # In this order: sizes of brackets, spaces that print nothing, spellings of fractions, signs.
@@ -67,7 +69,7 @@ _COSMETICS = (
     (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
     (re.compile(r"\\varnothing|\\\{\s*\\\}"), r"\\emptyset "),
     (re.compile(r"\\l[vV]ert|\\r[vV]ert"), "|"),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])|\^\s*\{?\s*\\degree\s*\}?"), r"^{\\circ}"),
+    (re.compile(r"(?:\^ *\{? *)?\\degree(?![a-zA-Z]) *\}?|\^ *\{? *\\circ *\}?"), r"^{\\circ}"),
     (re.compile(r"\b([apAP])\.\s?[mM]\b\.?"), r"\1m"),
     (re.compile(r"(?<=\d) ?([apAP])[mM]\b"), r" \1m"),
     (re.compile(r"\s+"), " "),
@@ -125,7 +127,7 @@ def _script(match: re.Match[str]) -> str:
 
 
 def _without_text_commands(text: str) -> str:
-    """The content of ``\\text{...}`` and its like, set off by spaces where letters would meet."""
+    r"""The content of ``\text{...}`` and its like, set off by spaces where letters would meet."""
     for _ in range(3):  # nested twice at most
         text, count = _TEXT_COMMAND.subn(r" \1 ", text)
         if not count:
@@ -134,9 +136,8 @@ def _without_text_commands(text: str) -> str:
 
 
 def strip_wrappers(text: str) -> str:
-    r"""Drop what surrounds an answer: dollar signs, ``\(...\)``, a box, quotes, markup, a period."""
-    before = None
-    while text != before:
+    r"""Drop what surrounds an answer: dollar signs, ``\(...\)``, a box, quotes, a period."""
+    for _ in range(MAX_WRAPPERS):
         before = text
         text = _MARKERS.sub("", text.strip()).strip()
         text = text.lstrip("*").rstrip("*") if text.strip("*") else text
@@ -159,6 +160,8 @@ def strip_wrappers(text: str) -> str:
         # A dollar sign without its partner.
         if text.count("$") == 1 and text.endswith("$"):
             text = text[:-1].rstrip()
+        if text == before:
+            break
     return text
 
 

@@ -243,7 +243,7 @@ _SYMBOL = re.compile(r"\\(?:[A-Za-z]+)|[A-Za-z]")
 
 
 def _with_marked_capitals(x: str, y: str) -> tuple[str, str]:
-    r"""Both texts with ``R`` as ``R_{9}`` where ``r`` stands in one of them: math-verify folds case."""
+    """Both texts with ``R`` as ``r_{9}`` where one has ``r``: math-verify ignores case."""
     symbols = set(_SYMBOL.findall(x)) | set(_SYMBOL.findall(y))
     both = {s for s in symbols if s != s.lower() and s.lower() in symbols}
     if not both:

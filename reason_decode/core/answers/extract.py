@@ -19,15 +19,17 @@ _SUBJECT = (
     r"(?:answer|option|choice)"
 )
 _PHRASE = re.compile(
-    rf"\b(?:{_SUBJECT}|(?:final|correct)\s+answer)\s*\**\s*"
-    r"(?:\b(?:is|was|would\s+be|will\s+be|should\s+be|must\s+be|equals|becomes|are)\b\s*\**:?|:|=)"
+    rf"\b(?:{_SUBJECT}|(?:final|correct)\s+answer)"
+    r"\s{0,4}\*{0,4}\s{0,4}"
+    r"(?:\b(?:is|was|would\s+be|will\s+be|should\s+be|must\s+be|equals|becomes|are)\b"
+    r"\s{0,4}\*{0,4}:?|:|=)"
     r"|答案\s*(?:是|为|為|[:：])",
     re.IGNORECASE,
 )
 _ANSWER_LINE = re.compile(
-    r"(?:^[^\w\n]*|(?<=[.!?。>#*|] )|(?<=[.!?>#*]))[*_]*"
+    r"(?:^[^\w\n]{0,12}|(?<=[.!?。>#*|] )|(?<=[.!?>#*]))[*_]{0,4}"
     r"(?:(?:the|so|thus|hence|therefore),?[^\S\n]+)*(?:final[^\S\n]+|correct[^\S\n]+|my[^\S\n]+)*"
-    r"answer[^\S\n]*[*_]*[^\S\n]*(?:[:：]|(?=[*_]*[^\S\n]*\n))[*_]*",
+    r"answer[^\S\n]{0,4}[*_]{0,4}[^\S\n]{0,4}(?:[:：]|(?=[*_]{0,4}[^\S\n]{0,4}\n))[*_]{0,4}",
     re.IGNORECASE | re.MULTILINE,
 )
 _SHORT_LINE = re.compile(r"(?:^[^\S\n]*|(?<=\? ))A:[^\S\n]*", re.MULTILINE)

@@ -38,8 +38,8 @@ def same_latex(a: str, b: str) -> bool:
         b: the other answer.
 
     Returns:
-        False as well where the comparison takes more than 1.5 seconds of CPU time or 512 MiB: not shown equal.
-        An answer of two such comparisons is compared no more.
+        False as well where the comparison takes more than 1.5 seconds of CPU time or 512 MiB, for
+        it is not shown that they are equal. An answer of two such comparisons is compared no more.
 
     Raises:
         ImportError: math-verify is not installed.

@@ -30,7 +30,8 @@ _UNITS = (
 _UNIT_NAMES = {spelling: row.split()[0] for row in _UNITS for spelling in row.split()}
 _WORD_UNIT = re.compile(r"(?:sq|square|cubic|cu)\.?|per|[A-Za-z]+")
 _UNIT_TAIL = re.compile(
-    r"(?P<value>.*[\d})!|]|.*\\pi)(?P<gap> ?)(?P<unit>[A-Za-z$£€¥¢%^\\][A-Za-z0-9$£€¥¢%^{}\\/ .-]*)",
+    r"(?P<value>.*[\d})!|]|.*\\pi)(?P<gap> ?)"
+    r"(?P<unit>[A-Za-z$£€¥¢%^\\][A-Za-z0-9$£€¥¢%^{}\\/ .-]*)",
     re.DOTALL,
 )
 _NOT_UNITS = frozenset("and or if where is are when with over to than by x y z".split())
@@ -144,7 +145,7 @@ def _repeated(match: re.Match[str]) -> str:
 
 
 def without_name(text: str) -> tuple[str | None, str]:
-    """The name and the value of ``x = 5``, ``f(x) = 2x``, ``(x, y) = (1, 2)``, ``x \\in [0, 1]``."""
+    r"""Name and value of ``x = 5``, ``f(x) = 2x``, ``(x, y) = (1, 2)`` or ``x \in [0, 1]``."""
     match = _NAME.match(text)
     if match is None or re.search(r"(?<![<>!\\])=", text[match.end() :]):
         return None, text
