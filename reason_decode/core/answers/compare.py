@@ -180,8 +180,10 @@ class _Comparison:
     def _named(self, x: str, y: str, depth: int) -> bool | None:
         """``x = 5`` against ``5``: a name counts only where both answers have one."""
         (name, left), (other, right) = without_name(x), without_name(y)
-        if self.strict or (name is None and other is None) or depth >= MAX_DEPTH:
+        if (name is None and other is None) or depth >= MAX_DEPTH:
             return None
+        if self.strict:
+            return None if name == other else False
         if name and other and name != other:
             return False
         if _is_list(left) or _is_list(right):

@@ -276,7 +276,10 @@ def _without_trailing_words(text: str) -> str:
 _NUMBER = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?")
 
 
+_CURRENCY = re.compile(r"^\\?\$ ?(?=[\d.][\d.,]*$)")
+
+
 def _plain(answer: str) -> str | None:
     answer = strip_wrappers(answer)
-    answer = answer.removeprefix("\\$").strip()
+    answer = _CURRENCY.sub("", answer)
     return (answer.replace(",", "") if _NUMBER.fullmatch(answer) else answer) or None
