@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_curves():
 
 
 def test_answers_are_numbered_as_votes_group_them():
-    answers = ["x", "0.5", None, "1/2", "X", "7"]
+    answers = ["East", "0.5", None, "1/2", "east", "7"]
     assert answer_numbers(answers) == [0, 1, None, 1, 0, 2]
 
 
