@@ -1,6 +1,6 @@
 """How much a context lowers the loss of the text behind it, without building logits.
 
-    python examples/loss_delta.py
+python examples/loss_delta.py
 """
 
 import torch

@@ -1,6 +1,6 @@
 """A scorer of your own: two names are enough for every strategy.
 
-    python examples/own_scorer.py
+python examples/own_scorer.py
 """
 
 import torch

@@ -1,6 +1,6 @@
 """A strategy inside a transformers pipeline.
 
-    python examples/pipeline.py
+python examples/pipeline.py
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Step search with a process reward model; every step that it saw becomes a web page.
 
-    python examples/step_search_trace.py trace.html
+python examples/step_search_trace.py trace.html
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from reason_decode import StepSearch, tiny
-from reason_decode.viewer import page
+from reason_decode.viewer import render_page
 
 models = tiny.load()
 torch.manual_seed(0)
@@ -26,5 +26,5 @@ best = out.traces[0].best
 for step, score in zip(best.steps, best.scores, strict=True):
     print(f"{score:.2f}  {step}")
 target = Path(sys.argv[1] if len(sys.argv) > 1 else "trace.html")
-target.write_text(page(out.traces), encoding="utf-8")
+target.write_text(render_page(out.traces), encoding="utf-8")
 print("every step that was tried:", target)

@@ -1,6 +1,6 @@
 """Self-consistency: sample 16 solutions and return the answer with the most votes.
 
-    python examples/votes.py
+python examples/votes.py
 """
 
 import torch

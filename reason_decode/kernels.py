@@ -1,4 +1,8 @@
-"""The one door to the kernels: inputs are checked here, then handed to a backend."""
+"""Log-probabilities of given tokens and loss deltas, without a matrix of logits.
+
+The public functions check their inputs and choose a backend; ``reason_decode_kernels``, which they
+call and which nothing else in the library imports, checks nothing.
+"""
 
 import importlib.util
 import math
@@ -19,7 +23,8 @@ except ModuleNotFoundError as error:
 __all__ = ["LossDelta", "linear_token_logprobs", "loss_delta", "token_logprobs"]
 
 _BACKENDS = ("auto", "torch", "triton")
-# Logits of so few columns are one block of the torch backend: a product, and a pass over it.
+# Largest vocabulary of which the torch backend makes the logits in one block; up to here Triton
+# brings nothing.
 _ONE_BLOCK = 4096
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -32,18 +37,21 @@ def token_logprobs(
     temperature: float = 1.0,
     backend: str = "auto",
 ) -> Tensor:
-    """Log-probability of each target under the softmax over its row of logits.
+    """Log-probability of each target under the softmax of its row of logits.
 
-    ``log_softmax(logits / temperature, -1).gather(-1, targets[..., None])[..., 0]``, 0.0 where the
-    target is ``ignore_index``. Extra memory is a few MiB and the result, whatever t and v; float32
-    arithmetic, or float64 for float64 logits. Differentiable once by ``logits``. NaN and
-    infinities: see ``reason_decode_kernels.token_logprobs``.
+    ``log_softmax(logits / temperature, -1).gather(-1, targets[..., None])[..., 0]``, and 0.0 where
+    the target is ``ignore_index``. Takes a few MiB of memory besides the result, whatever t and v
+    are. Computes in float32, or in float64 for float64 logits. Differentiable once with respect to
+    ``logits``.
+
+    A target whose logit is -inf gives -inf. A row that has NaN, or nothing but -inf, gives NaN. In
+    a row with +inf, that target gives NaN and every other target -inf.
 
     Args:
-        logits: (..., v) float16, bfloat16, float32 or float64, at least 2-D, of any strides.
+        logits: (..., v) float16, bfloat16, float32 or float64, at least 2-D, with any strides.
         targets: (...) int64, in 0..v-1 or ``ignore_index``; on the device of ``logits``.
-        ignore_index: the target that marks a position to leave out, such as padding.
-        temperature: finite and positive; divides the logits.
+        ignore_index: target of positions that are left out, such as padding.
+        temperature: divides the logits; finite and positive.
         backend: ``"auto"`` (Triton for CUDA tensors of more than 4096 columns, else torch),
             ``"torch"`` or ``"triton"``.
 
@@ -51,11 +59,11 @@ def token_logprobs(
         (...) float32 (float64 for float64 logits), in nats.
 
     Raises:
-        TypeError: a dtype that is not listed above.
-        ValueError: shapes that do not fit, targets out of range (not seen while torch compiles,
-            when they give NaN), several devices, a temperature, or a backend that does not exist
-            or cannot do this.
-        ModuleNotFoundError: ``backend="triton"`` where Triton is not installed.
+        TypeError: a tensor has a dtype that is not listed above.
+        ValueError: shapes or devices differ, a target is out of range (under ``torch.compile`` it
+            gives NaN instead), the temperature is out of range, or the backend is unknown or does
+            not support the inputs.
+        ModuleNotFoundError: ``backend="triton"``, and Triton is not installed.
 
     Example:
         >>> import torch
@@ -89,24 +97,28 @@ def linear_token_logprobs(
     fast: bool = False,
     backend: str = "auto",
 ) -> Tensor:
-    """Log-probability of each target, the logits being a linear map of the hidden states.
+    """Log-probability of each target, from hidden states and the output matrix.
 
-    ``token_logprobs(cap(hidden @ weight.T + bias), targets)``, where ``cap(x) = softcap *
-    tanh(x / softcap)``, or the identity without ``softcap``; the (tokens x v) matrix of logits is
-    never held, and ignored positions cost no product. float32 arithmetic, or float64 if
-    ``hidden`` or ``weight`` is float64. Differentiable once by ``hidden``, ``weight`` and ``bias``,
-    in as little memory: the blocks are made again, so that it can be a training loss.
+    ``token_logprobs(cap(hidden @ weight.T + bias), targets)`` with ``cap(x) = softcap *
+    tanh(x / softcap)``, or the identity without ``softcap``. The logits exist in blocks of some
+    tokens by some of the vocabulary; ignored positions cost no product. Computes in float32, or in
+    float64 if ``hidden`` or ``weight`` is float64. Differentiable once with respect to ``hidden``,
+    ``weight`` and ``bias``; the backward pass computes the blocks again and holds no more memory,
+    so that this can be a training loss. NaN and infinities: see ``token_logprobs``.
 
     Args:
-        hidden: (..., h) float16, bfloat16, float32 or float64, at least 2-D, of any strides.
-        weight: (v, h), one of the same dtypes (they may differ): the output matrix.
+        hidden: (..., h) float16, bfloat16, float32 or float64, at least 2-D, with any strides.
+        weight: (v, h), the output matrix; any of these dtypes, also another than that of
+            ``hidden``.
         targets: (...) int64, in 0..v-1 or ``ignore_index``.
-        bias: (v,), one of the same dtypes, or ``None``.
-        softcap: finite and positive, or ``None`` (Gemma 2, arXiv 2408.00118, section 2).
-        ignore_index: the target that marks a position to leave out, such as padding.
-        temperature: finite and positive; divides the logits, capped ones too.
-        fast: multiply in the dtype of ``hidden``. On a CPU bfloat16 is then several times as fast,
-            and each logit is rounded to 8 bits: 0.01 to 0.06 nats a token. Triton never rounds.
+        bias: (v,) of any of these dtypes, or ``None``.
+        softcap: bound of the magnitude of a logit, finite and positive, or ``None`` (Gemma 2, arXiv
+            2408.00118, section 2).
+        ignore_index: target of positions that are left out, such as padding.
+        temperature: divides the (capped) logits; finite and positive.
+        fast: multiply in the dtype of ``hidden``. On a CPU, bfloat16 is then several times as fast,
+            and each logit is rounded to 8 bits, an error of 0.01 to 0.06 nats a token. The Triton
+            backend ignores this and never rounds.
         backend: ``"auto"`` (Triton for CUDA tensors of more than 4096 columns, else torch),
             ``"torch"`` or ``"triton"``.
 
@@ -114,9 +126,11 @@ def linear_token_logprobs(
         (...) float32 or float64, in nats.
 
     Raises:
-        TypeError: a dtype that is not listed above.
-        ValueError: as ``token_logprobs``, or a ``softcap`` that cannot be.
-        ModuleNotFoundError: ``backend="triton"`` where Triton is not installed.
+        TypeError: a tensor has a dtype that is not listed above.
+        ValueError: shapes or devices differ, a target is out of range (under ``torch.compile`` it
+            gives NaN instead), the temperature or the softcap is out of range, or the backend is
+            unknown or does not support the inputs.
+        ModuleNotFoundError: ``backend="triton"``, and Triton is not installed.
 
     Example:
         >>> import torch
@@ -157,49 +171,51 @@ def loss_delta(
     fast: bool = False,
     backend: str = "auto",
 ) -> LossDelta:
-    """How much the first of two contexts lowers the loss of the same tokens, segment by segment.
+    """The loss that one context saves over another on the same tokens, by token and by segment.
 
     ``delta = linear_token_logprobs(hidden_with, ...) - linear_token_logprobs(hidden_without, ...)``
-    and, over the i-th tokens of each segment, ``sum_i discount**i * delta_i``: kept where at least
-    ``threshold``. The output matrix is gone through once for both contexts.
+    for each token; for each segment ``sum_i discount**i * delta_i`` over its i-th tokens, and
+    whether this sum reaches ``threshold``. Both contexts share one pass over the output matrix.
 
     Args:
-        hidden_with: (t, h) float16, bfloat16, float32 or float64: the states that predict
-            ``targets`` after the first context, all segments one after the other.
-        hidden_without: (t, h), the same dtype: after the second context.
-        weight: (v, h), one of those dtypes: the output matrix.
+        hidden_with: (t, h) float16, bfloat16, float32 or float64, the states that predict
+            ``targets`` after the first context; the tokens of all segments, concatenated.
+        hidden_without: (t, h) of the same dtype, the states after the second context.
+        weight: (v, h), the output matrix, of any of these dtypes.
         targets: (t,) int64, in 0..v-1 or ``ignore_index``.
-        segments: (k + 1,) int64, from 0 to t, never falling: segment j is
-            ``segments[j]:segments[j + 1]``; it may be empty, and is then not kept.
+        segments: (k + 1,) int64 offsets, non-decreasing, from 0 to t: segment j is
+            ``segments[j]:segments[j + 1]``. An empty segment never passes.
         discount: in (0, 1].
-        threshold: nats; a number, or (k,) of floats, one for each segment.
+        threshold: in nats; a number, or a float tensor (k,), one for each segment.
         bias: (v,), or ``None``.
-        softcap: finite and positive, or ``None``.
-        ignore_index: the target that marks a position to leave out; it counts as a place in its
-            segment, and adds nothing.
-        temperature: finite and positive; divides the logits.
-        fast: as in ``linear_token_logprobs``.
-        backend: as in ``linear_token_logprobs``.
+        softcap: bound of the magnitude of a logit, finite and positive, or ``None``.
+        ignore_index: target of positions that are left out; such a position counts for the i of
+            the tokens after it and adds nothing to the sum.
+        temperature: divides the logits; finite and positive.
+        fast: see ``linear_token_logprobs``.
+        backend: see ``linear_token_logprobs``.
 
     Returns:
-        A ``LossDelta`` of tensors ``logp_with``, ``logp_without`` and ``delta`` (t,), ``sums``,
-        ``means`` (over ``sum_i discount**i``) and ``keep`` (k,): float32 or float64 in nats, and
-        bool. Gradients flow to both contexts, ``weight`` and ``bias``.
+        A ``LossDelta``: ``logp_with``, ``logp_without`` and ``delta`` (t,), ``sums`` and ``means``
+        (k,), float32 or float64 in nats, and ``passed`` (k,) bool. Gradients flow to both contexts,
+        ``weight`` and ``bias``.
 
     Raises:
-        TypeError: as ``linear_token_logprobs``.
-        ValueError: as there; contexts that differ; segments that do not cover the tokens in order;
-            a discount out of range.
-        ModuleNotFoundError: ``backend="triton"`` where Triton is not installed.
+        TypeError: a tensor has a dtype that is not listed above, or the contexts' dtypes differ.
+        ValueError: shapes or devices differ, a target is out of range (under ``torch.compile`` it
+            gives NaN instead), the segments do not cover the tokens in order, another number is out
+            of range, or the backend is unknown or does not support the inputs.
+        ModuleNotFoundError: ``backend="triton"``, and Triton is not installed.
 
-    Source: RATIONALYST (arXiv 2410.01044), section 3, whose code sums with ``0.9**i``.
+    Source: RATIONALYST (arXiv 2410.01044), section 3; its code (JHU-CLSP/rationalyst) sums with
+    ``0.9**i``.
 
     Example:
         >>> import torch
         >>> from reason_decode.kernels import loss_delta
         >>> weight, targets = torch.eye(4), torch.tensor([1, 2])
-        >>> told, untold = 2 * weight[targets], torch.zeros(2, 4)
-        >>> loss_delta(told, untold, weight, targets, torch.tensor([0, 1, 2]), threshold=1.0).keep
+        >>> helped, plain, segments = 2 * weight[targets], torch.zeros(2, 4), torch.arange(3)
+        >>> loss_delta(helped, plain, weight, targets, segments, threshold=1.0).passed
         tensor([True, True])
     """
     _check_backend(backend)
@@ -242,7 +258,7 @@ def loss_delta(
 
 
 def _choose(backend: str, vocabulary: int, *inputs: Tensor) -> str:
-    """The backend to use; the number of tokens has no say, lest a batch change a result."""
+    """The backend for some inputs, whatever the number of tokens: a batch changes no result."""
     double = any(x.dtype == torch.float64 for x in inputs)
     cuda = inputs[0].is_cuda
     if backend == "triton":
@@ -262,10 +278,10 @@ def _choose(backend: str, vocabulary: int, *inputs: Tensor) -> str:
 
 
 def _has_triton() -> bool:
-    """Whether it can be imported, found out without importing it."""
+    """True if Triton can be imported; does not import it."""
     try:
         return importlib.util.find_spec("triton") is not None
-    except ValueError:  # It is in sys.modules, but as None.
+    except ValueError:  # sys.modules['triton'] is None
         return False
 
 
@@ -295,7 +311,7 @@ def _check_linear(
     softcap: float | None,
     temperature: float,
 ) -> None:
-    """What makes logits must fit together."""
+    """Raise unless hidden states, weight and bias fit together and the numbers are in range."""
     _check_float(name, hidden)
     _check_float("weight", weight)
     if weight.ndim != 2 or hidden.ndim < 2 or hidden.shape[-1] != weight.shape[1]:
@@ -307,7 +323,10 @@ def _check_linear(
     if bias is not None:
         _check_float("bias", bias)
         if bias.shape != weight.shape[:1]:
-            raise ValueError(f"bias is {_shape(bias)}; it must be ({weight.shape[0]},), as weight")
+            raise ValueError(
+                f"bias is {_shape(bias)}; it must be ({weight.shape[0]},), one value for each row "
+                "of weight"
+            )
         _check_device("bias", bias, name, hidden)
     if softcap is not None and not (math.isfinite(softcap) and softcap > 0):
         raise ValueError(f"softcap={softcap}; it must be finite and positive, or None for no cap")
@@ -315,7 +334,7 @@ def _check_linear(
 
 
 def _check_segments(segments: Tensor, targets: Tensor) -> None:
-    """Offsets must go from 0 to the number of targets without falling."""
+    """Raise unless the offsets are non-decreasing and go from 0 to the number of targets."""
     if segments.dtype != torch.int64 or segments.ndim != 1 or not len(segments):
         raise ValueError(
             f"segments is {_shape(segments)} {segments.dtype}; it must be (k + 1,) int64 offsets"
@@ -327,8 +346,8 @@ def _check_segments(segments: Tensor, targets: Tensor) -> None:
     if ends != (0, len(targets)) or bool((segments.diff() < 0).any()):
         raise ValueError(
             f"segments goes from {ends[0]} to {ends[1]}"
-            + (", falling on the way" if bool((segments.diff() < 0).any()) else "")
-            + f"; it must go from 0 to {len(targets)}, the number of targets, and never fall"
+            + (", and decreases in between" if bool((segments.diff() < 0).any()) else "")
+            + f"; it must go from 0 to {len(targets)}, the number of targets, and never decrease"
         )
 
 
@@ -343,7 +362,7 @@ def _check_device(name: str, tensor: Tensor, other_name: str, other: Tensor) -> 
 def _check_targets(
     name: str, source: Tensor, targets: Tensor, vocabulary: int, ignore_index: int
 ) -> None:
-    """Targets must name a token of ``vocabulary`` for each position of ``source``, (..., x)."""
+    """Raise unless there is a target within the vocabulary for each position of ``source``."""
     if targets.dtype != torch.int64:
         raise TypeError(f"targets is {targets.dtype}; it must be int64: targets.long()")
     if source.ndim < 2 or targets.shape != source.shape[:-1]:
@@ -353,7 +372,7 @@ def _check_targets(
         )
     _check_device("targets", targets, name, source)
     if torch.compiler.is_compiling():
-        return  # A value decides what follows, which a compiled graph cannot do.
+        return  # a compiled graph cannot branch on a value
     wrong = (targets != ignore_index) & ((targets < 0) | (targets >= vocabulary))
     if wrong.any():
         position = wrong.nonzero()[0].tolist()

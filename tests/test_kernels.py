@@ -22,13 +22,13 @@ DELTA: dict[str, Any] = {
 }
 
 
-def test_token_logprobs_of_even_odds_is_log_half_and_ignored_is_zero():
+def test_token_logprobs_of_equal_logits_is_log_half_and_of_ignored_targets_zero():
     for backend in ("auto", "torch"):
         result = token_logprobs(LOGITS, TARGETS, backend=backend)
         torch.testing.assert_close(result, torch.tensor([[HALF, 0.0], [HALF, HALF]]))
 
 
-def test_linear_passes_bias_softcap_and_ignore_index_on():
+def test_linear_token_logprobs_uses_bias_softcap_and_ignore_index():
     bias = torch.tensor([0.0, 50.0, 0.0, 0.0, 0.0])
     result = linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=bias, softcap=1.0)
     capped = bias.tanh().log_softmax(0)
@@ -49,13 +49,13 @@ def test_temperature_divides_the_logits():
     )
 
 
-def test_loss_delta_passes_everything_on():
-    # Odds of the first token go from even to e : 1 against each of the others.
+def test_loss_delta_uses_all_its_arguments():
+    # The first context gives the first four of the five tokens a logit of 1; the second none.
     found = loss_delta(**DELTA, discount=0.5, threshold=torch.tensor([-1.0, 1.0]))
     odds = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0]).log_softmax(0) - torch.tensor(0.2).log()
     torch.testing.assert_close(found.delta, odds[DELTA["targets"]])
     torch.testing.assert_close(found.sums[0], odds[0] + odds[4] / 2)
-    assert found.keep.tolist() == [True, False]
+    assert found.passed.tolist() == [True, False]
     assert loss_delta(**DELTA, ignore_index=4).delta[1] == 0.0
     shifted = loss_delta(**DELTA, bias=torch.arange(5.0), softcap=1.0, temperature=2.0)
     expected = [
@@ -84,7 +84,7 @@ def test_loss_delta_passes_everything_on():
         ({"weight": torch.zeros(4, 5)}, ValueError, "hidden_with is .* not its transpose"),
         ({"targets": torch.tensor([0, 5, 1])}, ValueError, r"targets\[1\] is 5"),
         ({"segments": torch.tensor([0, 2])}, ValueError, "from 0 to 2; it must go from 0 to 3"),
-        ({"segments": torch.tensor([0, 3, 2, 3])}, ValueError, "0 to 3, falling on the way"),
+        ({"segments": torch.tensor([0, 3, 2, 3])}, ValueError, "0 to 3, and decreases"),
         ({"segments": torch.tensor([0.0, 3.0])}, ValueError, r"\(2\) torch.float32; it must be"),
         ({"discount": 0.0}, ValueError, "discount=0.0; it must be above 0"),
         ({"threshold": torch.zeros(3)}, ValueError, "one for each of the 2 segments"),
@@ -92,12 +92,12 @@ def test_loss_delta_passes_everything_on():
         ({"backend": "x"}, ValueError, "backend='x'"),
     ],
 )
-def test_loss_delta_says_what_is_wrong(change, error, message):
+def test_loss_delta_rejects_invalid_arguments(change, error, message):
     with pytest.raises(error, match=message):
         loss_delta(**{**DELTA, **change})
 
 
-def test_triton_on_a_cpu_is_refused_before_any_work(monkeypatch):
+def test_triton_on_a_cpu_is_rejected(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match="got torch.float32 on cpu; it takes .* on a GPU"):
         token_logprobs(LOGITS, TARGETS, backend="triton")
@@ -106,7 +106,7 @@ def test_triton_on_a_cpu_is_refused_before_any_work(monkeypatch):
         token_logprobs(LOGITS.double(), TARGETS, backend="triton")
 
 
-def test_compiled_without_a_break(monkeypatch):
+def test_compiles_as_one_graph(monkeypatch):
     def score(hidden, weight, logits):
         linear = linear_token_logprobs(hidden, weight, LINEAR_TARGETS)
         delta = loss_delta(**{**DELTA, "weight": weight})
@@ -118,8 +118,8 @@ def test_compiled_without_a_break(monkeypatch):
 
 
 @pytest.mark.parametrize("hide", ["sys.modules['triton'] = None", "pass"])
-def test_works_with_no_triton_and_with_triton_but_no_driver(hide):
-    """Packages that ask Triton for a GPU while they are imported cannot be imported without one."""
+def test_works_without_triton_and_without_a_gpu_driver(hide):
+    """The library must not load Triton on import: without a GPU, loading its programs may fail."""
     code = f"""
 import sys
 {hide}
@@ -141,13 +141,13 @@ else:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_public_face_is_the_door():
+def test_the_module_exports_the_checked_functions():
     assert reason_decode.kernels.token_logprobs is token_logprobs
     assert reason_decode.kernels.linear_token_logprobs is linear_token_logprobs
     assert reason_decode.kernels.loss_delta is loss_delta
 
 
-def test_unknown_backend_names_the_allowed_ones():
+def test_an_unknown_backend_is_rejected():
     with pytest.raises(
         ValueError, match=r"backend='cuda'; it must be one of 'auto', 'torch', 'triton'"
     ):
@@ -165,7 +165,7 @@ def test_unknown_backend_names_the_allowed_ones():
         (LOGITS, TARGETS.to("meta"), ValueError, r"targets is on meta and logits on cpu"),
     ],
 )
-def test_token_logprobs_says_what_is_wrong(logits, targets, error, message):
+def test_token_logprobs_rejects_invalid_arguments(logits, targets, error, message):
     with pytest.raises(error, match=message):
         token_logprobs(logits, targets)
 
@@ -186,7 +186,7 @@ def test_token_logprobs_says_what_is_wrong(logits, targets, error, message):
         ({"backend": "x"}, ValueError, "backend='x'"),
     ],
 )
-def test_linear_token_logprobs_says_what_is_wrong(change, error, message):
+def test_linear_token_logprobs_rejects_invalid_arguments(change, error, message):
     with pytest.raises(error, match=message):
         linear_token_logprobs(
             **{"hidden": HIDDEN, "weight": WEIGHT, "targets": LINEAR_TARGETS, **change}

@@ -34,7 +34,7 @@ def test_is_the_difference_of_two_passes_summed_over_each_segment(backend, devic
 
 def test_empty_segments_are_zero_and_not_kept():
     found = loss_delta(*sample(), SEGMENTS, threshold=-INF)
-    assert found.keep.tolist() == [False, True, True, False, True]
+    assert found.passed.tolist() == [False, True, True, False, True]
     assert found.sums[[0, 3]].tolist() == found.means[[0, 3]].tolist() == [0.0, 0.0]
 
 
@@ -42,10 +42,10 @@ def test_threshold_keeps_ties_and_may_differ_by_segment():
     inputs = sample()
     sums = loss_delta(*inputs, SEGMENTS).sums
     at, above = float(sums[1]), float(sums[1]) + 1e-3
-    assert loss_delta(*inputs, SEGMENTS, threshold=at).keep[1]
-    assert not loss_delta(*inputs, SEGMENTS, threshold=above).keep[1]
+    assert loss_delta(*inputs, SEGMENTS, threshold=at).passed[1]
+    assert not loss_delta(*inputs, SEGMENTS, threshold=above).passed[1]
     each = torch.full((5,), INF).index_fill(0, torch.tensor([2]), -INF)
-    kept = loss_delta(*inputs, SEGMENTS, threshold=each).keep
+    kept = loss_delta(*inputs, SEGMENTS, threshold=each).passed
     assert kept.tolist() == [False, False, True, False, False]
 
 
@@ -66,7 +66,7 @@ def test_nan_stays_in_its_segment_which_is_not_kept(backend, device):
         told, untold, weight, targets, SEGMENTS.to(device), threshold=-INF, backend=backend
     )
     assert found.sums.isnan().tolist() == [False, False, False, False, True]
-    assert found.keep.tolist() == [False, True, True, False, False]
+    assert found.passed.tolist() == [False, True, True, False, False]
     targets[7] = -100
     found = loss_delta(told, untold, weight, targets, SEGMENTS.to(device), backend=backend)
     assert found.sums.isfinite().all()
@@ -77,7 +77,7 @@ def test_no_tokens_and_no_segments():
     nothing = (told[:0], untold[:0], weight, targets[:0])
     found = loss_delta(*nothing, torch.tensor([0]))
     assert [len(x) for x in found] == [0] * 6
-    assert loss_delta(*nothing, torch.tensor([0, 0])).keep.tolist() == [False]
+    assert loss_delta(*nothing, torch.tensor([0, 0])).passed.tolist() == [False]
 
 
 def test_gradient_and_compilation():

@@ -10,7 +10,14 @@ from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.core.records import Trace
 from reason_decode.io.console import in_colour, printable, table
 from reason_decode.io.jsonl import Reject, check_writable, write_text
-from reason_decode.viewer import Node, Shown, page, read_traces, tree, votes
+from reason_decode.viewer import (
+    TraceEntry,
+    TreeNode,
+    build_tree,
+    count_votes,
+    read_traces,
+    render_page,
+)
 
 __all__ = ["run"]
 
@@ -41,7 +48,7 @@ def run(config: TraceConfig, argv: Sequence[str]) -> int:
         print("\n\n".join(_text(one) for one in traces))
         return 0
     title = config.title or ", ".join(Path(path).name for path in config.input)
-    html = page(traces, runs=runs, rejected=rejected, title=title)
+    html = render_page(traces, runs=runs, rejected=rejected, title=title)
     if config.output == STANDARD_OUTPUT:
         print(html)
         return 0
@@ -52,9 +59,9 @@ def run(config: TraceConfig, argv: Sequence[str]) -> int:
 
 def _read(
     files: Sequence[str],
-) -> tuple[list[Shown], list[dict[str, Any]], list[tuple[str, Reject]]]:
+) -> tuple[list[TraceEntry], list[dict[str, Any]], list[tuple[str, Reject]]]:
     """Traces of all files, the settings of each file's run, and (file, line set aside) pairs."""
-    traces: list[Shown] = []
+    traces: list[TraceEntry] = []
     runs: list[dict[str, Any]] = []
     rejected: list[tuple[str, Reject]] = []
     for k, path in enumerate(files):
@@ -65,7 +72,7 @@ def _read(
     return traces, runs, rejected
 
 
-def _text(one: Shown) -> str:
+def _text(one: TraceEntry) -> str:
     """Text of a trace: the prompt, the tree of steps, the votes."""
     trace = one.trace
     head = printable(f"{one.id}  {trace.strategy}" if one.id is not None else trace.strategy)
@@ -74,13 +81,13 @@ def _text(one: Shown) -> str:
         f"{in_colour(head, 'bold')}  {right[one.correct]}".rstrip(),
         f"  {_line(trace.prompt)}",
     ]
-    lines += _branches(tree(trace))
+    lines += _branches(build_tree(trace))
     if trace.votes:
         lines += ["", *_votes(trace)]
     return "\n".join(lines)
 
 
-def _branches(nodes: list[Node]) -> Iterator[str]:
+def _branches(nodes: list[TreeNode]) -> Iterator[str]:
     """Lines of a tree, each node under the one that it continues."""
     below: dict[int | None, list[int]] = {}
     for k, node in enumerate(nodes):
@@ -101,7 +108,7 @@ def _branches(nodes: list[Node]) -> Iterator[str]:
 _RANK = {"chosen": 0, "kept": 1, "part": 1, "dropped": 2}
 
 
-def _node(node: Node) -> str:
+def _node(node: TreeNode) -> str:
     value = node.total if node.score is None else node.score
     score = "   -" if value is None else f"{value:4.2f}"
     # A whole candidate shows its last line only: its steps are the nodes below it.
@@ -120,7 +127,7 @@ def _votes(trace: Trace) -> list[str]:
             "weight": f"{vote.weight:.4g}",
             "": "*" if vote.won else "",
         }
-        for vote in votes(trace)
+        for vote in count_votes(trace)
     ]
     return [f"  {line}" for line in table(rows).splitlines()]
 

@@ -128,9 +128,9 @@ class Trace:
     def _repr_html_(self) -> str:
         """The trace as an interactive page in a frame, for notebooks."""
         # The viewer is a higher room; only a notebook that shows a trace needs it.
-        from reason_decode.viewer import inline
+        from reason_decode.viewer import render_frame
 
-        return inline(self)
+        return render_frame(self)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Trace":

@@ -108,7 +108,7 @@ def score_rationales(
         if branches:
             thresholds = [_threshold(batch[k].source, min_loss_delta) for k, _ in branches]
             deltas = loss_deltas(model, encoded, discount, torch.tensor(thresholds), packed)
-            columns = (x.tolist() for x in (deltas.sums, deltas.means, deltas.keep))
+            columns = (x.tolist() for x in (deltas.sums, deltas.means, deltas.passed))
             for (k, branch), delta, mean, passed in zip(branches, *columns, strict=True):
                 reason = "" if passed else "the loss falls by less than the threshold"
                 if math.isnan(delta):

@@ -1,4 +1,4 @@
-"""Rationales, token by token: what a rationale makes likelier is favoured."""
+"""Rationale guidance token by token: tokens that a rationale makes likelier are favoured."""
 
 import math
 
@@ -6,30 +6,30 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.processors.progress import Progress
-from reason_decode.processors.shadow import CachedSideModel, pad_id, unpadded
+from reason_decode.processors.side_model import CachedSideModel, pad_id, unpadded
+from reason_decode.processors.step_tracker import StepTracker
 from reason_decode.scorers.cached_session import CachedSession
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 
 class RationaleGuidanceLogitsProcessor(LogitsProcessor):
-    r"""Adds to each token's score how much likelier a rationale makes it.
+    r"""Adds to each token's score the log-probability that a rationale adds to the token.
 
-    ``score + weight * (log p(token | context, rationale) - log p(token | context))``. The rationale
-    is written where a step begins, for all that stands before it, and stands between its tags right
-    there while the step is sampled; the next step has one of its own.
+    ``score + weight * (log p(token | context, rationale) - log p(token | context))``. When a step
+    begins, a rationale is written for the text so far. It is put at the end of that text, between
+    its tags, until the step ends; the next step gets a rationale of its own.
 
-    One object serves one generation at a time, and any number of them in turn.
+    One object serves one generation at a time, and any number of generations in turn.
 
     Args:
-        writer: writes the rationales; its splitter says where a step ends.
-        model: finds tokens likely: the generator, or another model with its vocabulary.
-        tokenizer: the generator's.
-        weight: how strongly to guide; 0 changes nothing.
-        pad_token_id: pads rows on the left; ``None``: the tokenizer's.
+        writer: writes the rationales; its splitter determines where a step ends.
+        model: gives both log-probabilities: the generator, or another model with its vocabulary.
+        tokenizer: the generator's tokenizer.
+        weight: strength of the guidance; 0 changes nothing.
+        pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
 
     Raises:
-        ValueError: a weight that is not finite, or a cache that cannot be branched.
+        ValueError: the weight is not finite, or the model's cache cannot be branched.
 
     Source: the token-level form of Jiang et al. 2024, 2410.01044, section 3.3; the difference of
     log-probabilities as in context-aware decoding, Shi et al. 2023, 2305.14739, equation 2.
@@ -59,9 +59,10 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
             raise ValueError(f"got weight={weight}; need a finite number")
         self.writer, self.tokenizer, self.weight = writer, tokenizer, weight
         name = type(self).__name__
-        self.told, self.untold = CachedSideModel(model, name), CachedSideModel(model, name)
+        self.with_rationale = CachedSideModel(model, name)
+        self.without_rationale = CachedSideModel(model, name)
         self.pad = pad_id(tokenizer, pad_token_id)
-        self._progress = Progress(tokenizer, writer.splitter)
+        self._tracker = StepTracker(tokenizer, writer.splitter)
         self._rationales: dict[tuple[int, ...], str] = {}
 
     @torch.no_grad()
@@ -76,29 +77,30 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
             (r, v) float32.
         """
         rows = unpadded(input_ids, self.pad)
-        steps = [place.step for place in self._progress.places([row.tolist() for row in rows])]
-        befores = [tuple(row[:k].tolist()) for row, k in zip(rows, steps, strict=True)]
-        self._write(befores)
-        told = [
-            torch.cat([row[:k], self._ids(self._rationales[before], row), row[k:]])
-            for row, k, before in zip(rows, steps, befores, strict=True)
+        starts = [x.step_start for x in self._tracker.track([row.tolist() for row in rows])]
+        contexts = [tuple(row[:k].tolist()) for row, k in zip(rows, starts, strict=True)]
+        self._write_missing(contexts)
+        extended = [
+            torch.cat([row[:k], self._ids(self._rationales[context], row), row[k:]])
+            for row, k, context in zip(rows, starts, contexts, strict=True)
         ]
-        with_rationale = self.told.logits(told).log_softmax(dim=-1)
-        without = self.untold.logits(rows).log_softmax(dim=-1)
-        return scores.float() + self.weight * (with_rationale - without)
+        logp_with = self.with_rationale.logits(extended).log_softmax(dim=-1)
+        logp_without = self.without_rationale.logits(rows).log_softmax(dim=-1)
+        return scores.float() + self.weight * (logp_with - logp_without)
 
-    def _write(self, befores: list[tuple[int, ...]]) -> None:
-        """Have the rationales written that are still missing; forget those of other rows."""
-        new = [ids for ids in dict.fromkeys(befores) if ids not in self._rationales]
+    def _write_missing(self, contexts: list[tuple[int, ...]]) -> None:
+        """Write the rationales that are missing; forget those of rows that are gone."""
+        new = [ids for ids in dict.fromkeys(contexts) if ids not in self._rationales]
         if not new:
             return
         texts = self.tokenizer.batch_decode([list(ids) for ids in new], skip_special_tokens=True)
         session = CachedSession(self.writer, texts)
         written, _ = self.writer.write(session.trajectories)
-        known = {ids: self._rationales[ids] for ids in befores if ids in self._rationales}
+        known = {ids: self._rationales[ids] for ids in contexts if ids in self._rationales}
         self._rationales = known | dict(zip(new, written, strict=True))
 
     def _ids(self, rationale: str, like: Tensor) -> Tensor:
+        """Ids of a rationale between its tags, on the device of ``like``; none for no rationale."""
         text = self.writer.tags.around(rationale) if rationale else ""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""What a scorer thinks of a step's beginnings weighs its first tokens."""
+"""Reward guidance token by token: a scorer judges the step that each token would begin."""
 
 import math
 
@@ -7,33 +7,36 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from reason_decode.models.tokenization import decode
-from reason_decode.processors.progress import Place, Progress
-from reason_decode.processors.shadow import pad_id, unpadded
+from reason_decode.processors.side_model import pad_id, unpadded
+from reason_decode.processors.step_tracker import StepPosition, StepTracker
 from reason_decode.scorers.base import Scorer
 
 
 class StepRewardLogitsProcessor(LogitsProcessor):
-    r"""Adds to the likeliest tokens what a scorer gives the step that begins with each.
+    r"""Adds to the likeliest tokens the scorer's reward for the step with each of them.
 
-    ``score + weight * scorer(prompt, steps before, step so far with the token)`` for the
-    ``candidates`` likeliest tokens of each row, where a step begins and every ``every`` tokens from
-    there on; all other tokens get what the least of these gets. In between nothing is changed.
+    ``score + weight * scorer(prompt, steps before, step so far + token)`` for the ``candidates``
+    likeliest tokens of each row; every other token gets the least of these rewards. This is done at
+    the first token of a step and, with ``interval``, again after every ``interval`` tokens of it.
+    At all other tokens the scores are unchanged.
 
-    The scorer reads the whole trajectory wherever it is asked: with a reward model, ``StepSearch``
-    is what reads each token once. One object serves one generation at a time, any number in turn.
+    Each time, the scorer reads the whole trajectory. ``StepSearch``, which also searches by a
+    scorer, reads each token only once.
+
+    One object serves one generation at a time, and any number of generations in turn.
 
     Args:
-        scorer: judges steps, also unfinished ones; its splitter says where a step ends.
-        tokenizer: the generator's.
-        weight: how strongly to weigh, in nats a unit of reward; 0 changes nothing.
-        candidates: tokens a row that are scored.
-        every: ask again after so many tokens of a step; ``None``: only at its first.
-        pad_token_id: pads rows on the left; ``None``: the tokenizer's.
+        scorer: scores steps, also unfinished ones; its splitter determines where a step ends.
+        tokenizer: the generator's tokenizer.
+        weight: strength of the guidance, in nats for a unit of reward; 0 changes nothing.
+        candidates: number of tokens that are scored for each row.
+        interval: number of tokens between two rewards in a step; ``None``: only at its first token.
+        pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
 
-    Source: Khanov et al. 2024, 2402.01694, equation 2, there at every token.
+    Source: Khanov et al. 2024, 2402.01694, equation 2, which rewards every token.
 
     Example:
         >>> from reason_decode import StepRewardLogitsProcessor, tiny
@@ -52,21 +55,21 @@ class StepRewardLogitsProcessor(LogitsProcessor):
         *,
         weight: float = 1.0,
         candidates: int = 8,
-        every: int | None = None,
+        interval: int | None = None,
         pad_token_id: int | None = None,
     ) -> None:
         if not math.isfinite(weight):
             raise ValueError(f"got weight={weight}; need a finite number")
-        if candidates < 1 or (every is not None and every < 1):
-            raise ValueError(f"got candidates={candidates}, every={every}; need 1 or more")
+        if candidates < 1 or (interval is not None and interval < 1):
+            raise ValueError(f"got candidates={candidates}, interval={interval}; need 1 or more")
         self.scorer, self.tokenizer = scorer, tokenizer
-        self.weight, self.candidates, self.every = weight, candidates, every
+        self.weight, self.candidates, self.interval = weight, candidates, interval
         self.pad = pad_id(tokenizer, pad_token_id)
-        self._progress = Progress(tokenizer, scorer.splitter)
+        self._tracker = StepTracker(tokenizer, scorer.splitter)
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """The weighed scores.
+        """The scores with the rewards added.
 
         Args:
             input_ids: (r, t) int64, padded on the left.
@@ -76,34 +79,34 @@ class StepRewardLogitsProcessor(LogitsProcessor):
             (r, v) float32.
         """
         rows = unpadded(input_ids, self.pad)
-        places = self._progress.places([row.tolist() for row in rows])
-        weighed = scores.float()
-        asked = [k for k, row in enumerate(rows) if self._is_due(len(row), places[k])]
-        if not asked:
-            return weighed
-        top = weighed[asked].topk(min(self.candidates, scores.shape[-1]), dim=-1).indices
-        rewards = self._rewards([rows[k] for k in asked], [places[k] for k in asked], top)
+        positions = self._tracker.track([row.tolist() for row in rows])
+        guided = scores.float()
+        due = [k for k, row in enumerate(rows) if self._is_due(len(row), positions[k])]
+        if not due:
+            return guided
+        top = guided[due].topk(min(self.candidates, scores.shape[-1]), dim=-1).indices
+        rewards = self._rewards([rows[k] for k in due], [positions[k] for k in due], top)
         added = rewards.min(dim=-1, keepdim=True).values.repeat(1, scores.shape[-1])
         added = added.scatter(-1, top, rewards)
-        weighed = weighed.clone()
-        weighed[asked] += self.weight * added
-        return weighed
+        guided = guided.clone()  # scores.float() may be the caller's own tensor
+        guided[due] += self.weight * added
+        return guided
 
-    def _is_due(self, length: int, place: Place) -> bool:
-        done = length - place.step
-        return done == 0 or (self.every is not None and done % self.every == 0)
+    def _is_due(self, length: int, position: StepPosition) -> bool:
+        done = length - position.step_start
+        return done == 0 or (self.interval is not None and done % self.interval == 0)
 
-    def _rewards(self, rows: list[Tensor], places: list[Place], top: Tensor) -> Tensor:
-        """What the scorer gives each candidate, (r, candidates) float32."""
+    def _rewards(self, rows: list[Tensor], positions: list[StepPosition], top: Tensor) -> Tensor:
+        """The scorer's reward for each candidate token, (r, candidates) float32."""
         prompts: list[str] = []
         solutions: list[str] = []
-        for row, place, tokens in zip(rows, places, top, strict=True):
-            new = row[place.prompt :]
-            prompt = decode(self.tokenizer, row[: place.prompt])
+        for row, position, tokens in zip(rows, positions, top, strict=True):
+            new = row[position.prompt_end :]
+            prompt = decode(self.tokenizer, row[: position.prompt_end])
             texts = [decode(self.tokenizer, torch.cat([new, token[None]])) for token in tokens]
             prompts += [prompt] * len(texts)
             solutions += texts
         found = self.scorer.score(prompts, solutions)
-        # A token without text, such as the end, leaves nothing new to judge.
+        # A token without text, such as the end of sequence, may leave a solution without steps.
         last = [float(x[-1]) if len(x) else 0.0 for x in found]
         return torch.tensor(last, device=top.device).view(top.shape)

@@ -1,4 +1,4 @@
-"""Solutions of a given shape: steps, then an answer."""
+"""Structured generation: steps of one shape, then an answer of another."""
 
 import importlib
 import json
@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.processors.progress import Ids, Progress
-from reason_decode.processors.shadow import pad_id, unpadded
+from reason_decode.processors.side_model import pad_id, unpadded
+from reason_decode.processors.step_tracker import Ids, StepTracker
 from reason_decode.processors.vocabulary import token_bytes
 
 _REPEATS = re.compile(r"\{(?:\d*,)?(\d+)\}")
@@ -21,25 +21,25 @@ _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~])")
 
 
 class StructuredStepsLogitsProcessor(LogitsProcessor):
-    r"""Lets only those tokens through that keep a solution in shape: ``(step)*answer``.
+    r"""Allows only tokens that keep a solution in the shape ``(step)*answer``.
 
-    The text stays a beginning of such a solution at every token; where ``max_new_tokens`` cuts it
-    off, that is all it is. A row that is out of shape all the same (beams are filled up with such)
-    may only end. The state follows from the ids sampled so far, so rows may be branched and
-    reordered by beams and searches, and one object serves one generation after another.
+    At every token the text is the beginning of such a solution; ``max_new_tokens`` may cut it off
+    before its end. A row that does not have the shape (beam search fills up beams with such rows)
+    may only end. The state of a row is computed from its ids, so rows may be branched and reordered
+    by beams and searches, and one object serves one generation after another.
 
     Args:
-        tokenizer: the generator's, a fast one, with an end of sequence.
+        tokenizer: the generator's tokenizer, a fast one, with an end-of-sequence token.
         step: a regular expression for a step with its end, such as ``r"[^\n]+\n"``.
         answer: a regular expression, a list of choices, or a JSON schema.
-        most_repeats: bounded repetitions beyond this are refused: ``Step [0-9]{1,3}: .{1,200}\n``
-            takes minutes and gigabytes to compile. Use ``+`` or ``*`` and ``max_new_tokens``.
-        pad_token_id: pads rows on the left; ``None``: the tokenizer's.
+        max_repeats: largest bounded repetition that is allowed. ``Step [0-9]{1,3}: .{1,200}\n``
+            takes minutes and gigabytes to compile; use ``+`` or ``*`` and ``max_new_tokens``.
+        pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
 
     Raises:
         ImportError: outlines_core is not installed.
-        ValueError: an expression that cannot be compiled, or only at great cost; a tokenizer that
-            is slow or has no end of sequence.
+        ValueError: an expression cannot be compiled, or only at great cost; or the tokenizer is
+            slow or has no end-of-sequence token.
 
     Source: Willard and Louf 2023, 2307.09702; the index is that of outlines_core.
 
@@ -60,29 +60,29 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
         *,
         step: str,
         answer: str | Sequence[str] | Mapping[str, Any],
-        most_repeats: int = 32,
+        max_repeats: int = 32,
         pad_token_id: int | None = None,
     ) -> None:
         outlines = _outlines()
         if not isinstance(tokenizer.eos_token_id, int):
-            raise ValueError("the tokenizer has no end of sequence; set tokenizer.eos_token")
+            raise ValueError("the tokenizer has no end-of-sequence token; set tokenizer.eos_token")
         self.regex = f"({step})*({_answer(outlines, answer)})"
         for repeats in _REPEATS.findall(self.regex):
-            if int(repeats) > most_repeats:
+            if int(repeats) > max_repeats:
                 raise ValueError(
                     f"got a repetition of up to {repeats} in {self.regex!r}; more than "
-                    f"{most_repeats} may take minutes and gigabytes to compile. Use + or * and "
-                    "max_new_tokens, or raise most_repeats"
+                    f"{max_repeats} may take minutes and gigabytes to compile. Use + or * and "
+                    "max_new_tokens, or raise max_repeats"
                 )
         self.eos = tokenizer.eos_token_id
         words = token_bytes(tokenizer)
         self._index = outlines.Index(self.regex, outlines.Vocabulary(self.eos, words))
         self.pad = pad_id(tokenizer, pad_token_id)
-        self._progress = Progress(tokenizer, StepSplitter())
+        self._tracker = StepTracker(tokenizer, StepSplitter())
         self._states: dict[Ids, int | None] = {}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """The scores of tokens that keep the shape; -inf for all others.
+        """The scores of the allowed tokens; -inf for all others.
 
         Args:
             input_ids: (r, t) int64, padded on the left.
@@ -92,23 +92,23 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
             (r, v), of the dtype of ``scores``.
         """
         rows = [tuple(row.tolist()) for row in unpadded(input_ids, self.pad)]
-        places = self._progress.places(rows)
+        positions = self._tracker.track(rows)
         if not any(row[:-1] in self._states for row in rows):
             self._states = {}
-        kept = torch.full_like(scores, -math.inf)
-        for k, (row, place) in enumerate(zip(rows, places, strict=True)):
-            new = row[place.prompt :]
+        masked = torch.full_like(scores, -math.inf)
+        for k, (row, position) in enumerate(zip(rows, positions, strict=True)):
+            new = row[position.prompt_end :]
             if self.eos in new:
-                # It has ended; what is said of it goes nowhere.
-                kept[k] = scores[k]
+                # An ended row is padded whatever its scores are.
+                masked[k] = scores[k]
                 continue
             state = self._state(row, new)
             allowed = [self.eos] if state is None else self._index.get_allowed_tokens(state)
-            kept[k, allowed] = scores[k, allowed]
-        return kept
+            masked[k, allowed] = scores[k, allowed]
+        return masked
 
     def _state(self, row: Ids, new: Ids) -> int | None:
-        """The state after a row's new ids; ``None`` if they are out of shape."""
+        """State of the index after a row's new ids; ``None`` if they do not have the shape."""
         if row not in self._states:
             before = row[:-1]
             if new and before in self._states:

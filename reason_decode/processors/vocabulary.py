@@ -1,4 +1,4 @@
-"""A tokenizer's tokens as the bytes that they stand for."""
+"""The bytes that each token of a tokenizer stands for."""
 
 import json
 import re
@@ -10,15 +10,17 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[bytes, list[int]]:
-    """The ids of each byte string that a token can stand for; special tokens stand for none.
+    """Mapping from byte strings to the ids of the tokens that stand for them.
 
-    Exact where a character is split over tokens: text would show such pieces as U+FFFD, all alike.
+    Special tokens stand for none. Bytes are exact where text is not: tokens that hold a part of a
+    character all decode to U+FFFD.
 
     Args:
-        tokenizer: a fast one; byte-level, as GPT-2's, or with spaces as U+2581, as SentencePiece's.
+        tokenizer: a fast tokenizer, byte-level (as GPT-2's) or with spaces as U+2581 (as
+            SentencePiece's).
 
     Raises:
-        ValueError: a slow tokenizer.
+        ValueError: the tokenizer is slow.
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -43,14 +45,14 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[bytes, list[int]]:
 
 
 def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
-    backend: Any = tokenizer.backend_tokenizer  # typed as any attribute of a tokenizer
+    backend: Any = tokenizer.backend_tokenizer  # transformers types it as a union
     decoder = json.loads(backend.to_str()).get("decoder") or {}
     parts = [decoder, *decoder.get("decoders", ())]
     return any(part.get("type") == "ByteLevel" for part in parts)
 
 
 def _letters() -> dict[str, int]:
-    """GPT-2's letters for bytes: printable ones are their own, the others follow from U+0100 on."""
+    """GPT-2's characters for bytes: printable bytes are themselves, the others U+0100 and up."""
     own = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in own]
     return {chr(byte): byte for byte in own} | {chr(256 + k): x for k, x in enumerate(rest)}

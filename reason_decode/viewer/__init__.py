@@ -1,17 +1,22 @@
-"""Traces shown: one HTML file that needs nothing else, and what a terminal prints of them."""
+"""Viewer of traces: one HTML file without dependencies, and the data that a terminal prints.
 
-from reason_decode.viewer.page import inline, page
-from reason_decode.viewer.read import Shown, TraceFile, read_traces
-from reason_decode.viewer.tree import Node, Vote, tree, votes
+- `read_traces(path)`: the traces of a file that ``generate --trace`` or ``eval --trace`` wrote
+- `render_page(traces)`: an HTML page that shows them; `render_frame(trace)`: one for a notebook
+- `build_tree(trace)`, `count_votes(trace)`: the nodes and the votes that both show
+"""
+
+from reason_decode.viewer.page import render_frame, render_page
+from reason_decode.viewer.read import TraceEntry, TraceFile, read_traces
+from reason_decode.viewer.tree import AnswerVotes, TreeNode, build_tree, count_votes
 
 __all__ = [
-    "Node",
-    "Shown",
+    "AnswerVotes",
+    "TraceEntry",
     "TraceFile",
-    "Vote",
-    "inline",
-    "page",
+    "TreeNode",
+    "build_tree",
+    "count_votes",
     "read_traces",
-    "tree",
-    "votes",
+    "render_frame",
+    "render_page",
 ]

@@ -1,18 +1,18 @@
-// One opened trace, and the runs that traces come from.
+// An opened trace, and the settings of its run.
 
 function detail(row, view, run) {
   const numbers = view.nodes.flatMap((node) => [node.score, node.total].filter((x) => x !== undefined));
   const range = rangeOf([...numbers, ...(view.best.scores ?? [])]);
   const element = make("article", {});
-  const heading = make("h2", { id: "heading", tabindex: "-1" }, said(row.id));
+  const heading = make("h2", { id: "heading", tabindex: "-1" }, visible(row.id));
   element.append(
-    make("div", { class: "heading" }, backButton(), heading, verdict(row.correct), make("span", { class: "kind" }, said(row.kind))),
-    make("section", { "aria-label": "Prompt" }, make("h3", {}, "Prompt"), block(view.prompt, "said prompt")),
+    make("div", { class: "heading" }, backButton(), heading, verdict(row.correct), make("span", { class: "kind" }, visible(row.kind))),
+    make("section", { "aria-label": "Prompt" }, make("h3", {}, "Prompt"), block(view.prompt, "model-text prompt")),
     solution(view, range),
   );
   if (view.votes.length) element.append(voteTable(view.votes));
   element.append(candidates(view, range), facts(row, view));
-  if (run) element.append(runBox(run, "How it was made"));
+  if (run) element.append(runBox(run, "Settings and results of the run"));
   return element;
 }
 
@@ -42,7 +42,7 @@ function solution(view, range) {
 }
 
 function pairs(rows) {
-  return make("dl", { class: "pairs" }, ...rows.flatMap(([name, text]) => [make("dt", {}, said(name)), make("dd", {}, said(String(text)))]));
+  return make("dl", { class: "pairs" }, ...rows.flatMap(([name, text]) => [make("dt", {}, visible(name)), make("dd", {}, visible(String(text)))]));
 }
 
 function voteTable(votes) {
@@ -53,7 +53,7 @@ function voteTable(votes) {
     const bar = make("span", { class: "bar" });
     bar.style.width = `${most > 0 ? (100 * vote.weight) / most : 0}%`;
     const share = all > 0 ? `${((100 * vote.weight) / all).toFixed(0)} %` : "–";
-    const answer = make("th", { scope: "row", dir: "auto" }, vote.answer === null ? make("i", {}, "no answer") : said(vote.answer.slice(0, 200)));
+    const answer = make("th", { scope: "row", dir: "auto" }, vote.answer === null ? make("i", {}, "no answer") : visible(vote.answer.slice(0, 200)));
     if (vote.won) answer.append(" ", make("span", { class: "tag chosen" }, "✓ chosen"));
     const weight = Number.isInteger(vote.weight) ? count(vote.weight) : short(vote.weight);
     return make("tr", { class: vote.won ? "won" : false }, answer, make("td", {}, count(vote.count)), make("td", { title: vote.weight }, weight), make("td", { class: "share" }, bar, make("span", {}, share)));
@@ -64,14 +64,14 @@ function voteTable(votes) {
 
 function candidates(view, range) {
   const tree = new Tree(view, range);
-  const wider = make("button", { type: "button", class: "quiet" }, "Open all");
-  wider.addEventListener("click", () => tree.all(true));
-  const closer = make("button", { type: "button", class: "quiet" }, "Close all");
-  closer.addEventListener("click", () => tree.all(false));
+  const openAll = make("button", { type: "button", class: "quiet" }, "Open all");
+  openAll.addEventListener("click", () => tree.all(true));
+  const closeAll = make("button", { type: "button", class: "quiet" }, "Close all");
+  closeAll.addEventListener("click", () => tree.all(false));
   const section = make(
     "section",
     { "aria-label": view.search ? "Search" : "Candidates" },
-    make("h3", {}, view.search ? "Search, step by step" : "Candidates", make("span", { class: "aside" }, wider, closer)),
+    make("h3", {}, view.search ? "Search, step by step" : "Candidates", make("span", { class: "aside" }, openAll, closeAll)),
   );
   if (view.search && view.nodes.length > 1) section.append(tree.map());
   if (numbersIn(view.nodes)) section.append(legend(range));
@@ -92,15 +92,15 @@ function legend(range) {
 function facts(row, view) {
   const rounds = view.search ? 1 + Math.max(0, ...view.nodes.map((node) => node.depth)) : 0;
   const rows = [
-    [view.search ? "Steps looked at" : "Candidates", count(row.candidates)],
+    [view.search ? "Steps sampled" : "Candidates", count(row.candidates)],
     ["Tokens sampled for them", count(row.tokens)],
   ];
   if (rounds) rows.splice(1, 0, ["Rounds", count(rounds)]);
   if (view.chosen > 1) rows.push(["Returned", plural(view.chosen, "solution")]);
-  return make("section", { "aria-label": "In numbers" }, make("h3", {}, "In numbers"), pairs(rows));
+  return make("section", { "aria-label": "Statistics" }, make("h3", {}, "Statistics"), pairs(rows));
 }
 
-// What a run says of itself: words and numbers as they are, tokens by role in a table.
+// Settings and results of a run; the tokens by role are in a table.
 function runBox(run, title) {
   const { cost, ...others } = run;
   const plain = Object.entries(others).flatMap(([name, value]) => {
@@ -128,7 +128,7 @@ function costTable(cost) {
   });
   const head = make("tr", {}, ...["Role", "Tokens", ""].map((name) => make("th", { scope: "col" }, name)));
   const body = rows.map(([role, kind, number]) =>
-    make("tr", {}, make("th", { scope: "row" }, said(role)), make("td", { class: "word" }, said(kind)), make("td", {}, tidy(Number(number)))),
+    make("tr", {}, make("th", { scope: "row" }, visible(role)), make("td", { class: "word" }, visible(kind)), make("td", {}, tidy(Number(number)))),
   );
   return make("table", { class: "cost" }, make("caption", {}, "Cost of the whole run"), make("thead", {}, head), make("tbody", {}, ...body));
 }

@@ -1,4 +1,4 @@
-// The list of traces: filtered, ordered, and drawn only where it is seen.
+// The list of traces: filtered, sorted, and rendered only where it is visible.
 
 const ROW = 84; // px, as in page.css
 
@@ -36,12 +36,12 @@ class TraceList {
     const select = document.getElementById("strategy");
     select.hidden = kinds.length < 2;
     select.append(make("option", { value: "" }, "Every strategy"));
-    kinds.forEach((kind, k) => select.append(make("option", { value: String(k) }, said(kind))));
+    kinds.forEach((kind, k) => select.append(make("option", { value: String(k) }, visible(kind))));
     select.addEventListener("change", (event) => this.apply({ kind: kinds[event.target.value] ?? "" }));
     this.verdicts();
   }
 
-  // Right and wrong, where anything was graded.
+  // The filter by grade, shown if any trace was graded.
   verdicts() {
     const graded = this.rows.filter((row) => row.correct !== undefined);
     const right = graded.filter((row) => row.correct).length;
@@ -113,19 +113,19 @@ class TraceList {
       make(
         "div",
         { class: "row-top" },
-        make("span", { class: "id" }, said(row.id)),
-        make("span", { class: "kind" }, said(row.kind)),
+        make("span", { class: "id" }, visible(row.id)),
+        make("span", { class: "kind" }, visible(row.kind)),
         verdict(row.correct),
         row.total === undefined ? null : chip(row.total, this.range, "total"),
       ),
-      make("div", { class: "row-prompt", dir: "auto" }, said(row.prompt ?? "")),
-      make("div", { class: "row-said", dir: "auto" }, said(row.said ?? "")),
+      make("div", { class: "row-prompt", dir: "auto" }, visible(row.prompt ?? "")),
+      make("div", { class: "row-outcome", dir: "auto" }, visible(row.outcome ?? "")),
     );
     element.style.top = `${place * ROW}px`;
     return element;
   }
 
-  // Make a trace the current one and bring it into sight.
+  // Make a trace the current one and scroll to it.
   select(k) {
     this.current = k;
     const place = this.shown.indexOf(k);
@@ -138,7 +138,7 @@ class TraceList {
     this.draw();
   }
 
-  // Open the trace so many places further.
+  // Open the trace that is `by` places further down the list.
   step(by) {
     if (!this.shown.length) return;
     const at = this.shown.indexOf(this.current);

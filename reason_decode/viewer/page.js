@@ -1,4 +1,4 @@
-// Start: read the data, draw the list, open a trace.
+// Entry point: read the data, draw the list, open a trace.
 
 const head = JSON.parse(document.getElementById("head-data").textContent);
 const lines = document.getElementById("trace-data").textContent.split("\n");
@@ -10,7 +10,7 @@ function view(k) {
   return JSON.parse(lines[k]);
 }
 
-// All texts of a trace, for the search.
+// All texts of a trace, to search in.
 function textOf(row, k) {
   const { prompt, target, nodes } = view(k);
   const texts = nodes.flatMap((node) => [node.text, node.answer, node.rationale, node.lookahead_text]);
@@ -29,7 +29,7 @@ function open(k, go) {
   }
 }
 
-// On a phone the list and the trace take turns.
+// Narrow screens show either the list or the trace.
 function show(which) {
   document.body.dataset.view = which;
   if (which === "list") document.getElementById("rows").focus();
@@ -39,7 +39,7 @@ function remember(hash) {
   try {
     history.replaceState(null, "", hash);
   } catch {
-    // A frame in a notebook has no address.
+    // A sandboxed frame in a notebook has no history.
   }
 }
 
@@ -69,11 +69,11 @@ function nextTheme() {
 const KEYS = [
   ["j, k", "next, previous trace"],
   ["/", "search"],
-  ["Enter", "from the list into a trace"],
-  ["↑ ↓ ← →", "in the tree: walk, open, close"],
+  ["Enter", "open the trace that is selected in the list"],
+  ["↑ ↓ ← →", "move through the tree, open, close"],
   ["Esc", "back to the list"],
-  ["t", "light or dark"],
-  ["?", "these keys"],
+  ["t", "switch between light and dark"],
+  ["?", "show these keys"],
 ];
 
 function keys() {
@@ -111,12 +111,12 @@ function summary() {
 }
 
 function rejectedBox() {
-  const items = head.rejected.slice(0, 200).map((one) => make("li", {}, said(`${one.file}, line ${one.row}: ${one.reason}`)));
+  const items = head.rejected.slice(0, 200).map((one) => make("li", {}, visible(`${one.file}, line ${one.row}: ${one.reason}`)));
   const box = make("details", { class: "run" }, make("summary", {}, `${plural(head.rejected.length, "line")} set aside`), make("ul", {}, ...items));
   document.querySelector(".filters").append(box);
 }
 
-// What tells a trace's run from others: the strategy, and the file where there are several.
+// Label of a trace: its strategy, and its file if there are several.
 function nameKinds() {
   const several = new Set(head.rows.map((row) => row.run)).size > 1;
   for (const row of head.rows) {
@@ -128,8 +128,8 @@ function nameKinds() {
 function start() {
   nameKinds();
   theme(stored("reason-decode-theme"));
-  document.getElementById("title").append(said(head.title));
-  document.getElementById("summary").append(said(summary()));
+  document.getElementById("title").append(visible(head.title));
+  document.getElementById("summary").append(visible(summary()));
   document.getElementById("theme").addEventListener("click", nextTheme);
   document.getElementById("help").addEventListener("click", keys);
   document.addEventListener("keydown", onKey);

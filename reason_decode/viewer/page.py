@@ -1,4 +1,4 @@
-"""One HTML file for any number of traces, which needs no network and runs nothing they say."""
+"""One HTML file that shows any number of traces; it needs no network and runs no model text."""
 
 import base64
 import hashlib
@@ -12,49 +12,49 @@ from typing import Any
 
 from reason_decode.core.records import Trace
 from reason_decode.io.jsonl import Reject
-from reason_decode.viewer.read import Shown
-from reason_decode.viewer.tree import tree, votes
+from reason_decode.viewer.read import TraceEntry
+from reason_decode.viewer.tree import build_tree, count_votes
 
-__all__ = ["inline", "page"]
+__all__ = ["render_frame", "render_page"]
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("text.js", "list.js", "tree.js", "detail.js", "page.js")
-# Of each text, so much is in the list of traces; the rest is read where the trace is opened.
-_IN_LIST = 160
+# Characters of a text in the list of traces; the whole text is read when its trace is opened.
+_SNIPPET = 160
 
 
-def page(
-    traces: Sequence[Shown | Trace],
+def render_page(
+    traces: Sequence[TraceEntry | Trace],
     *,
     runs: Sequence[Mapping[str, Any]] = (),
     rejected: Sequence[tuple[str, Reject]] = (),
     title: str = "Traces",
 ) -> str:
-    r"""The page that shows traces, as one text.
+    r"""The HTML page that shows traces.
 
-    Model text is in it as JSON alone, in which ``<``, ``>``, ``&`` and all that is not ASCII are
-    escaped; its script makes text nodes of it, never markup. A Content-Security-Policy forbids
-    any other script, style or request.
+    Model text is only contained as JSON, in which ``<``, ``>``, ``&`` and all characters outside
+    ASCII are escaped. The page's script turns it into text nodes, never into markup. A
+    Content-Security-Policy forbids any other script, style or request.
 
     Args:
-        traces: those shown, in order.
-        runs: how they were made, such as ``reason-decode eval`` says; ``Shown.run`` is a place
-            among these.
-        rejected: files and lines that held no trace.
-        title: of the page.
+        traces: the traces, in the order of the list.
+        runs: settings and results of the runs, as ``reason-decode eval`` writes them;
+            ``TraceEntry.run`` is an index into these.
+        rejected: file and line of each line that holds no trace.
+        title: title of the page.
 
     Raises:
-        ValueError: there are no traces, or one holds NaN or infinity, which JSON has no word for.
+        ValueError: there are no traces, or one holds NaN or infinity, which JSON cannot represent.
     """
-    shown = [x if isinstance(x, Shown) else Shown(x) for x in traces]
-    if not shown:
+    entries = [x if isinstance(x, TraceEntry) else TraceEntry(x) for x in traces]
+    if not entries:
         raise ValueError("got no traces; pass at least one")
-    views = [_view(x) for x in shown]
+    views = [_view(x) for x in entries]
     head = {
         "title": title,
         "runs": [dict(run) for run in runs],
         "rejected": [{"file": file, **asdict(reject)} for file, reject in rejected],
-        "rows": [_row(k, x, view) for k, (x, view) in enumerate(zip(shown, views, strict=True))],
+        "rows": [_row(k, x, view) for k, (x, view) in enumerate(zip(entries, views, strict=True))],
     }
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     script = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -68,21 +68,21 @@ def page(
         "script": script,
     }
     template = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    # In one go: what is put in is not searched again for places to put something in.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
+    # In a single pass: placeholders in the inserted texts must not be replaced.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
-def inline(trace: Trace, height: int = 620) -> str:
-    """The page of one trace as a fragment for a notebook: a frame that shares nothing with it.
+def render_frame(trace: Trace, height: int = 620) -> str:
+    """An HTML fragment for a notebook: the page of one trace in a sandboxed frame.
 
     Args:
-        trace: what happened.
-        height: in pixels.
+        trace: the trace.
+        height: height of the frame in pixels.
 
     Raises:
         ValueError: the trace holds NaN or infinity.
     """
-    inner = html.escape(page([trace], title=trace.strategy))
+    inner = html.escape(render_page([trace], title=trace.strategy))
     name = html.escape(f"Trace of {trace.strategy}")
     return (
         f'<iframe srcdoc="{inner}" sandbox="allow-scripts" title="{name}" '
@@ -91,7 +91,7 @@ def inline(trace: Trace, height: int = 620) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """The Content-Security-Policy under which nothing but these two runs."""
+    """A Content-Security-Policy that allows this style and this script and nothing else."""
 
     def source(text: str) -> str:
         digest = hashlib.sha256(text.encode()).digest()
@@ -104,21 +104,21 @@ def _policy(style: str, script: str) -> str:
 
 
 def _island(data: Any) -> str:
-    """JSON that is safe between script tags: ASCII, and without what could end or open a tag."""
+    """JSON that is safe between script tags: ASCII without characters that open or close a tag."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _view(shown: Shown) -> dict[str, Any]:
-    """What the page draws of one trace; what is empty is left out."""
-    trace = shown.trace
+def _view(entry: TraceEntry) -> dict[str, Any]:
+    """The data with which the page draws an opened trace, without empty fields."""
+    trace = entry.trace
     best = trace.best
     return {
         "prompt": trace.prompt,
-        "target": shown.target,
-        "best": _filled(
+        "target": entry.target,
+        "best": _without_empty(
             {
                 "steps": best.steps or (best.text,),
                 "scores": best.scores,
@@ -130,36 +130,36 @@ def _view(shown: Shown) -> dict[str, Any]:
         "chosen": len(set(trace.chosen)),
         "search": bool(trace.rounds),
         "nodes": _nodes(trace),
-        "votes": [asdict(vote) for vote in votes(trace)],
+        "votes": [asdict(vote) for vote in count_votes(trace)],
     }
 
 
 def _nodes(trace: Trace) -> list[dict[str, Any]]:
-    """The tree as dicts; a whole candidate's text is that of its steps and not written twice."""
-    nodes = tree(trace)
-    plain = [_filled(vars(node)) for node in nodes]
+    """The tree as dicts; the text of a whole candidate is left out, for its steps have it."""
+    nodes = build_tree(trace)
+    plain = [_without_empty(vars(node)) for node in nodes]
     if not trace.rounds:
         for parent in {node.parent for node in nodes if node.parent is not None}:
             plain[parent].pop("text", None)
     return plain
 
 
-def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: x for name, x in fields.items() if x is not None and x != "" and x != ()}
 
 
-def _row(k: int, shown: Shown, view: Mapping[str, Any]) -> dict[str, Any]:
-    """What the list of traces says of one."""
-    trace, best = shown.trace, shown.trace.best
-    said = best.answer or (best.steps[-1] if best.steps else best.text)
-    return _filled(
+def _row(k: int, entry: TraceEntry, view: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a trace in the list of traces."""
+    trace, best = entry.trace, entry.trace.best
+    outcome = best.answer or (best.steps[-1] if best.steps else best.text)
+    return _without_empty(
         {
-            "id": str(shown.id if shown.id is not None else k + 1),
-            "run": shown.run,
+            "id": str(entry.id if entry.id is not None else k + 1),
+            "run": entry.run,
             "strategy": trace.strategy,
-            "correct": shown.correct,
-            "prompt": trace.prompt[:_IN_LIST],
-            "said": said[:_IN_LIST],
+            "correct": entry.correct,
+            "prompt": trace.prompt[:_SNIPPET],
+            "outcome": outcome[:_SNIPPET],
             "total": best.total,
             "candidates": sum(1 for node in view["nodes"] if node["state"] != "part"),
             "tokens": sum(node.get("tokens", 0) for node in view["nodes"]),

@@ -1,12 +1,12 @@
-// Texts, numbers and scores as nodes. Model text becomes text nodes only, never markup.
+// Texts, numbers and scores as DOM nodes. Model text becomes text nodes, never markup.
 
 const LONG = 4000;
-// What would hide or reorder text is shown by its name instead: controls other than tab and
-// newline, overrides and isolates of direction, halves of surrogate pairs.
+// Characters that hide or reorder text are shown as their code points: controls other than tab and
+// newline, direction overrides and isolates, unpaired surrogates.
 const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-// An element: make("p", {class: "note"}, "text", child). Attributes come from this file's own words.
+// Makes an element: make("p", {class: "note"}, "text", child). Attribute names never come from data.
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,8 +18,8 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A text with what is hidden in it made visible.
-function said(text) {
+// A text with its hidden characters made visible.
+function visible(text) {
   const fragment = document.createDocumentFragment();
   let from = 0;
   for (const match of text.matchAll(HIDDEN)) {
@@ -31,19 +31,19 @@ function said(text) {
   return fragment;
 }
 
-// A block of text; of a long one the beginning, and a button for the rest.
-function block(text, className = "said") {
+// A block of text. A long text is cut off, with a button that shows all of it.
+function block(text, className = "model-text") {
   const element = make("div", { class: className, dir: "auto" });
   if (text.length <= LONG) {
-    element.append(said(text));
+    element.append(visible(text));
     return element;
   }
   const rest = make("button", { type: "button", class: "quiet" }, `Show all ${count(text.length)} characters`);
   rest.addEventListener("click", (event) => {
     event.stopPropagation();
-    element.replaceChildren(said(text));
+    element.replaceChildren(visible(text));
   });
-  element.append(said(text.slice(0, LONG)), "… ", rest);
+  element.append(visible(text.slice(0, LONG)), "… ", rest);
   return element;
 }
 
@@ -55,14 +55,14 @@ function plural(number, one, many = one + "s") {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
-// A number as it is read at a glance; the whole of it is in the chip's title.
+// A number in a few digits; the chip's title has all of them.
 function short(number) {
   if (Math.abs(number) < 1000 && (number === 0 || Math.abs(number) >= 0.01)) return number.toFixed(2);
   if (Math.abs(number) >= 1e5) return number.toExponential(1);
   return Math.abs(number) >= 1000 ? number.toFixed(0) : "0.00";
 }
 
-// The numbers between which scores are coloured: probabilities from 0 to 1, others as they come.
+// Range of the colour scale: 0 to 1 if all numbers are in it, else their minimum and maximum.
 function rangeOf(numbers) {
   let low = 0;
   let high = 1;
@@ -79,7 +79,7 @@ function level(number, [low, high]) {
   return Math.round(10 * Math.min(1, Math.max(0, share)));
 }
 
-// A score as colour and number.
+// A score as a coloured number.
 function chip(number, range, label = "score") {
   if (number === undefined || number === null) return make("span", { class: "chip none", title: `no ${label}` }, "–");
   return make("span", { class: `chip s${level(number, range)}`, title: `${label} ${number}` }, short(number));

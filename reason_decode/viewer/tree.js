@@ -1,7 +1,7 @@
-// The tree of one trace: an outline to read and walk through, and a map of it at a glance.
+// The tree of one trace: an outline with keyboard navigation, and a map as an overview.
 
-const FEW = 3; // dropped steps that are shown without asking
-const MANY = 120; // nodes from which on only the chosen path is open at first
+const FEW = 3; // up to so many dropped steps are shown at once
+const MANY = 120; // in larger trees only the chosen path is open at first
 
 class Tree {
   constructor(view, range) {
@@ -20,14 +20,14 @@ class Tree {
     this.element.querySelector("[role=treeitem]")?.setAttribute("tabindex", "0");
   }
 
-  // The chosen one, then what was kept, then the rest; each by total.
+  // Sort siblings: chosen, then kept, then dropped, each by total.
   rank(group) {
     const order = { chosen: 0, kept: 1, part: 1, dropped: 2 };
     const total = (k) => this.nodes[k].total ?? -Infinity;
     group.sort((a, b) => order[this.nodes[a].state] - order[this.nodes[b].state] || total(b) - total(a));
   }
 
-  // The items of siblings; many dropped ones lie in an item of their own.
+  // The items of siblings; many dropped ones are folded into one item.
   group(siblings, depth) {
     const dropped = this.search ? siblings.filter((k) => this.nodes[k].state === "dropped") : [];
     if (dropped.length <= FEW) return siblings.map((k) => this.item(k, depth));
@@ -86,7 +86,7 @@ class Tree {
     const parts = !this.search && node.depth === 1;
     if (!parts || value !== undefined) line.append(chip(value, this.range, whole ? "total" : "score"));
     const text = whole && !leaf ? this.nodes[this.children[k].at(-1)].text ?? "" : node.text ?? "";
-    line.append(text ? block(text, "line-text") : make("i", { class: "line-text empty" }, "nothing more"));
+    line.append(text ? block(text, "line-text") : make("i", { class: "line-text empty" }, "no text"));
     const brief = node.why && node.why.length < 44;
     line.append(this.tags(node, whole, brief));
     if (node.why && !brief) line.append(make("div", { class: "why" }, node.why));
@@ -99,7 +99,7 @@ class Tree {
     const tags = make("span", { class: "tags" });
     const states = { chosen: whole || node.finished ? "✓ chosen" : "chosen", kept: "kept", dropped: whole ? "not chosen" : "dropped" };
     if (states[node.state] && (this.search || whole)) tags.append(make("span", { class: `tag ${node.state}` }, states[node.state]));
-    if (node.answer !== undefined) tags.append(make("span", { class: "tag" }, "answer ", said(node.answer.slice(0, 200))));
+    if (node.answer !== undefined) tags.append(make("span", { class: "tag" }, "answer ", visible(node.answer.slice(0, 200))));
     if (whole && !node.finished) tags.append(make("span", { class: "tag" }, "cut off"));
     if (this.search && node.finished) tags.append(make("span", { class: "tag" }, "end"));
     if (this.search && node.score !== undefined && node.total !== node.score) {
@@ -110,17 +110,17 @@ class Tree {
     return tags;
   }
 
-  // What was written before a step, and where looking ahead led.
+  // The rationale before a step, and the lookahead that its total is of.
   more(node) {
     const pairs = [
       ["Rationale", node.rationale],
-      ["Ahead", node.lookahead_text],
+      ["Lookahead", node.lookahead_text],
     ].filter(([, text]) => text !== undefined);
     if (!pairs.length) return null;
     return make("dl", { class: "more" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, block(text))]));
   }
 
-  // Open what a node lies in and go to it.
+  // Open the items around a node and focus it.
   reveal(k) {
     const parent = this.nodes[k].parent;
     if (parent !== undefined && !this.items.get(k)?.item) {
@@ -181,7 +181,7 @@ class Tree {
     event.preventDefault();
   }
 
-  // All steps as dots, a column a round; clicking one goes to it in the outline.
+  // All steps as dots in a column for each round; a click on a dot goes to the step in the outline.
   map() {
     const columns = [];
     this.nodes.forEach((node, k) => (columns[node.depth] ??= []).push(k));
@@ -191,16 +191,16 @@ class Tree {
     const room = Math.min(820, document.documentElement.clientWidth - 70);
     const wide = Math.min(150, Math.max(46, room / columns.length));
     const height = Math.max(60, most * gap + 34);
-    const svg = drawn("svg", { width: wide * columns.length + 12, height, class: "map" });
-    const edges = drawn("g", {});
-    const dots = drawn("g", {});
+    const svg = makeSvg("svg", { width: wide * columns.length + 12, height, class: "map" });
+    const edges = makeSvg("g", {});
+    const dots = makeSvg("g", {});
     const spots = [];
     columns.forEach((column, depth) => {
       const rank = new Map(column.map((k) => [k, spots[this.nodes[k].parent]?.y ?? 0]));
       this.rank(column);
       column.sort((a, b) => rank.get(a) - rank.get(b));
       const x = wide * (depth + 0.5);
-      const label = drawn("text", { x, y: height - 6, class: "map-round" });
+      const label = makeSvg("text", { x, y: height - 6, class: "map-round" });
       label.textContent = `step ${depth + 1}`;
       dots.append(label);
       column.forEach((k, place) => {
@@ -219,13 +219,13 @@ class Tree {
     if (from) {
       const half = wide / 2;
       const path = `M${from.x} ${from.y}C${from.x + half} ${from.y} ${x - half} ${y} ${x} ${y}`;
-      edges.append(drawn("path", { d: path, class: `edge ${node.state}` }));
+      edges.append(makeSvg("path", { d: path, class: `edge ${node.state}` }));
     }
     const value = node.score ?? node.total;
     const shade = value === undefined ? "none" : `s${level(value, this.range)}`;
     const grown = node.state === "chosen" ? radius + 1.5 : radius;
-    const dot = drawn("circle", { cx: x, cy: y, r: grown, class: `dot ${node.state} ${shade}` });
-    const title = drawn("title", {});
+    const dot = makeSvg("circle", { cx: x, cy: y, r: grown, class: `dot ${node.state} ${shade}` });
+    const title = makeSvg("title", {});
     title.textContent = `${value === undefined ? "" : short(value) + "  "}${(node.text ?? "").slice(0, 200)}`;
     dot.append(title);
     dot.addEventListener("click", () => this.reveal(k));
@@ -237,7 +237,7 @@ function caret() {
   return make("span", { class: "caret", "aria-hidden": "true" }, "▸");
 }
 
-function drawn(tag, attributes) {
+function makeSvg(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;

@@ -1,4 +1,4 @@
-"""A trace as a tree of nodes, each with what became of it, and as a table of votes."""
+"""The tree of a trace's steps or candidates, and the table of its votes."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,27 +8,28 @@ from typing import Literal
 from reason_decode.core.answers import same_answer
 from reason_decode.core.records import Candidate, Step, Trace
 
-__all__ = ["Node", "State", "Vote", "tree", "votes"]
+__all__ = ["AnswerVotes", "NodeState", "TreeNode", "build_tree", "count_votes"]
 
-State = Literal["chosen", "kept", "dropped", "part"]
+NodeState = Literal["chosen", "kept", "dropped", "part"]
 
 
 @dataclass(frozen=True)
-class Node:
-    """A step of a search, a whole candidate, or a step of one.
+class TreeNode:
+    """A step of a search, a whole candidate, or a step of a whole candidate.
 
     Args:
-        text: what the model said.
-        parent: index of the node that it continues or is a part of; ``None`` of a root.
-        depth: 0 of a root.
-        score: what the scorer said of it; ``None`` where nothing was scored.
-        total: what the strategy ranked it by; ``None`` likewise.
-        tokens: sampled for it; ``None`` of a part, where nobody counted.
-        state: "chosen" is what was returned or a step of it; "part" a step of a whole candidate.
-        finished: whether it ended the solution.
-        why: what the trace says of its fate, in words; empty where its state says all.
-        answer: read from a whole candidate.
-        rationale: written before a step.
+        text: the generated text.
+        parent: index of the node that it continues or is a part of; ``None`` for a root.
+        depth: 0 for a root.
+        score: the scorer's score of it; ``None`` if it was not scored.
+        total: the number that the strategy ranked it by; ``None`` if it was not scored.
+        tokens: number of tokens sampled for it; ``None`` for a step of a whole candidate.
+        state: "chosen" if it was returned or is a step of what was returned; "kept" or "dropped" by
+            the search or the selection; "part" for a step of another whole candidate.
+        finished: true if it ended the solution.
+        why: an explanation of the state; empty if the state needs none.
+        answer: the answer extracted from a whole candidate.
+        rationale: the rationale written before a step.
         lookahead_text: greedy continuation of the step that ``total`` was scored by.
     """
 
@@ -38,7 +39,7 @@ class Node:
     score: float | None
     total: float | None
     tokens: int | None
-    state: State
+    state: NodeState
     finished: bool
     why: str = ""
     answer: str | None = None
@@ -47,14 +48,14 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Vote:
-    """One row of a vote.
+class AnswerVotes:
+    """The votes for one answer.
 
     Args:
-        answer: as its first voter wrote it; ``None`` for those who gave none.
-        count: voters.
-        weight: the sum of theirs.
-        won: whether it is the answer that was returned.
+        answer: the answer as its first candidate wrote it; ``None`` for candidates without one.
+        count: number of candidates that gave it.
+        weight: sum of their weights.
+        won: true if it is the answer that was returned.
     """
 
     answer: str | None
@@ -63,20 +64,23 @@ class Vote:
     won: bool
 
 
-def tree(trace: Trace) -> list[Node]:
-    """The nodes, parents before children: rounds in order, or candidates with their steps."""
-    return _searched(trace) if trace.rounds else _pooled(trace)
+def build_tree(trace: Trace) -> list[TreeNode]:
+    """The nodes of a trace, parents before children: a search's rounds, or candidates and steps."""
+    return _search_nodes(trace) if trace.rounds else _candidate_nodes(trace)
 
 
-def votes(trace: Trace) -> list[Vote]:
-    """The vote, greatest weight first; those without an answer last. Empty where nobody voted."""
+def count_votes(trace: Trace) -> list[AnswerVotes]:
+    """The votes by answer, greatest weight first, candidates without an answer last.
+
+    Empty for strategies that do not vote.
+    """
     if not trace.votes:
         return []
     count = Counter(_groups(trace))
     won = _group(trace.best.answer, trace)
-    rows = [Vote(x, count[x], weight, x == won) for x, weight in trace.votes.items()]
+    rows = [AnswerVotes(x, count[x], weight, x == won) for x, weight in trace.votes.items()]
     rows.sort(key=lambda row: -row.weight)
-    return rows + ([Vote(None, count[None], 0.0, won is None)] if count[None] else [])
+    return rows + ([AnswerVotes(None, count[None], 0.0, won is None)] if count[None] else [])
 
 
 def _groups(trace: Trace) -> Iterator[str | None]:
@@ -84,22 +88,22 @@ def _groups(trace: Trace) -> Iterator[str | None]:
 
 
 def _group(answer: str | None, trace: Trace) -> str | None:
-    """The answer of the vote that an answer counts for."""
+    """The key in ``trace.votes`` that an answer counts for."""
     if answer is None or answer in trace.votes:
         return answer
     return next((x for x in trace.votes if same_answer(answer, x)), None)
 
 
-def _searched(trace: Trace) -> list[Node]:
-    best = _path(trace)
-    nodes: list[Node] = []
+def _search_nodes(trace: Trace) -> list[TreeNode]:
+    best = _chosen_path(trace)
+    nodes: list[TreeNode] = []
     start = 0
     for depth, steps in enumerate(trace.rounds):
         begin = len(nodes)
         for k, step in enumerate(steps):
             chosen = depth < len(best) and best[depth] == k
             nodes.append(
-                Node(
+                TreeNode(
                     text=step.text,
                     parent=None if step.parent is None else start + step.parent,
                     depth=depth,
@@ -108,7 +112,7 @@ def _searched(trace: Trace) -> list[Node]:
                     tokens=step.tokens,
                     state="chosen" if chosen else "kept" if step.kept else "dropped",
                     finished=step.finished,
-                    why="" if chosen else _fate(step, steps),
+                    why="" if chosen else _explain_step(step, steps),
                     rationale=step.rationale,
                     lookahead_text=step.lookahead_text,
                 )
@@ -117,8 +121,11 @@ def _searched(trace: Trace) -> list[Node]:
     return nodes
 
 
-def _path(trace: Trace) -> list[int]:
-    """Of each round the index of the step on the path to what was returned first."""
+def _chosen_path(trace: Trace) -> list[int]:
+    """For each round, the index of the step on the path to the solution that was returned first.
+
+    Empty if no path of kept steps has the text and the total of that solution.
+    """
     whole = "".join("".join(trace.best.steps).split())
     for depth in reversed(range(len(trace.rounds))):
         for k, step in enumerate(trace.rounds[depth]):
@@ -127,14 +134,14 @@ def _path(trace: Trace) -> list[int]:
                 assert at.parent is not None
                 path.insert(0, at.parent)
                 at = before[at.parent]
-            said = "".join(steps[i].text for steps, i in zip(trace.rounds, path, strict=False))
-            if step.kept and step.total == trace.best.total and "".join(said.split()) == whole:
+            joined = "".join(steps[i].text for steps, i in zip(trace.rounds, path, strict=False))
+            if step.kept and step.total == trace.best.total and "".join(joined.split()) == whole:
                 return path
     return []
 
 
-def _fate(step: Step, steps: Sequence[Step]) -> str:
-    """What became of a step that is not on the path to the choice."""
+def _explain_step(step: Step, steps: Sequence[Step]) -> str:
+    """Why a step is not on the path to the solution that was returned."""
     if step.kept:
         return "finished, but another was returned" if step.finished else ""
     total = step.total
@@ -146,17 +153,17 @@ def _fate(step: Step, steps: Sequence[Step]) -> str:
     if not kept or total < min(kept):
         return text
     if total == min(kept):
-        return f"{text}, the last of them level with it"
-    # What the strategy knows and the trace does not say: which of the three it was.
-    return f"{text}, not all of them better: it was cut off, like a kept one, or in another subtree"
+        return f"{text}, the last of them with the same total"
+    # The strategy knows which of the three applies; the trace does not record it.
+    return f"{text}, some with a lower total: it was cut off, a duplicate, or in another subtree"
 
 
-def _pooled(trace: Trace) -> list[Node]:
-    nodes: list[Node] = []
+def _candidate_nodes(trace: Trace) -> list[TreeNode]:
+    nodes: list[TreeNode] = []
     for k in _ranked(trace):
         candidate, at = trace.candidates[k], len(nodes)
         nodes.append(
-            Node(
+            TreeNode(
                 text=candidate.text,
                 parent=None,
                 depth=0,
@@ -165,27 +172,27 @@ def _pooled(trace: Trace) -> list[Node]:
                 tokens=candidate.tokens,
                 state="chosen" if k in trace.chosen else "dropped",
                 finished=candidate.finished,
-                why="" if k in trace.chosen else _loss(candidate, trace),
+                why="" if k in trace.chosen else _explain_candidate(candidate, trace),
                 answer=candidate.answer,
             )
         )
-        state: State = "chosen" if k == trace.chosen[0] else "part"
+        state: NodeState = "chosen" if k == trace.chosen[0] else "part"
         one_each = len(candidate.scores) == len(candidate.steps)
         for i, text in enumerate(candidate.steps):
             score = candidate.scores[i] if one_each else None
             last = i + 1 == len(candidate.steps) and candidate.finished
-            nodes.append(Node(text, at, 1, score, None, None, state, last))
+            nodes.append(TreeNode(text, at, 1, score, None, None, state, last))
     return nodes
 
 
 def _ranked(trace: Trace) -> list[int]:
-    """The candidates' indices: what was chosen, then by total, then as they were sampled."""
+    """Indices of the candidates: the chosen ones, then the others by total, ties as sampled."""
     chosen = list(dict.fromkeys(trace.chosen))
     rest = [k for k in range(len(trace.candidates)) if k not in chosen]
     return chosen + sorted(rest, key=lambda k: -(trace.candidates[k].total or 0.0))
 
 
-def _loss(candidate: Candidate, trace: Trace) -> str:
+def _explain_candidate(candidate: Candidate, trace: Trace) -> str:
     """Why a whole candidate was not returned."""
     best = trace.best
     if trace.votes:
@@ -199,8 +206,8 @@ def _loss(candidate: Candidate, trace: Trace) -> str:
     if candidate.total is None or best.total is None:
         return ""
     if candidate.total > best.total:
-        return "" if candidate.finished else "cut off, so it ranks behind what finished"
+        return "" if candidate.finished else "cut off, so it ranks below finished candidates"
     if candidate.total == best.total:
-        return "as good as the one returned, but not the first"
+        return "the same total as the one returned, but not the first"
     place = 1 + sum(x.total is not None and x.total > candidate.total for x in trace.candidates)
     return f"place {place} of {len(trace.candidates)}"

@@ -1,4 +1,4 @@
-"""Runs a logits processor on the tiny model, as every test of one does."""
+"""Generation by the tiny model with a logits processor."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from reason_decode.tiny import Tiny
 
 
 def generate(tiny: Tiny, prompts: list[str], processor: Any, **options: Any) -> list[str]:
-    """New text of each prompt, greedy if not told otherwise, with seed 3."""
+    """The new text of each prompt, decoded greedily unless ``options`` differ, with seed 3."""
     inputs = tiny.tokenizer(prompts, return_tensors="pt", padding=True)
     torch.manual_seed(3)
     arguments = {**inputs, "max_new_tokens": 40, "do_sample": False, **options}

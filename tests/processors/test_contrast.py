@@ -16,7 +16,7 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 @pytest.fixture(scope="module")
 def negative(tiny: Tiny) -> LlamaForCausalLM:
-    """The base, bent out of shape."""
+    """The base model with noise on its weights."""
     model: Any = type(tiny.model)(tiny.model.config).eval()
     model.load_state_dict(tiny.model.state_dict())
     with torch.random.fork_rng(), torch.no_grad():
@@ -26,26 +26,28 @@ def negative(tiny: Tiny) -> LlamaForCausalLM:
     return model
 
 
-def test_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> None:
+def test_contrast_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> None:
     ids = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")["input_ids"]
     with torch.no_grad():
         scores: Tensor = tiny.model(ids).logits[:, -1]
         logp, other = scores.log_softmax(-1), negative(ids).logits[:, -1].log_softmax(-1)
-    found = NegativeContrastLogitsProcessor(negative, weight=0.5, plausible=0.1)(ids, scores)
+    found = NegativeContrastLogitsProcessor(negative, weight=0.5, plausibility=0.1)(ids, scores)
     likely = logp.exp() >= 0.1 * logp.exp().max()
     assert 1 < int(likely.sum()) < 60
     expected = torch.where(likely, 1.5 * logp - 0.5 * other, -math.inf)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_without_weight_and_mask_nothing_changes(tiny: Tiny, negative: LlamaForCausalLM) -> None:
-    idle = NegativeContrastLogitsProcessor(negative, weight=0, plausible=0)
+def test_contrast_without_weight_and_mask_changes_nothing(
+    tiny: Tiny, negative: LlamaForCausalLM
+) -> None:
+    idle = NegativeContrastLogitsProcessor(negative, weight=0, plausibility=0)
     for sampled in (False, True):
         plain = generate(tiny, PROMPTS, None, do_sample=sampled)
         assert generate(tiny, PROMPTS, idle, do_sample=sampled) == plain
 
 
-def test_a_batch_is_decoded_as_its_members_call_after_call(
+def test_contrast_of_a_batch_is_that_of_its_rows_call_after_call(
     tiny: Tiny, negative: LlamaForCausalLM
 ) -> None:
     processor = NegativeContrastLogitsProcessor(negative, weight=1.0)
@@ -58,10 +60,12 @@ def test_a_batch_is_decoded_as_its_members_call_after_call(
         ]
 
 
-def test_beams_and_a_step_search_may_shuffle_rows(tiny: Tiny, negative: LlamaForCausalLM) -> None:
-    """Read with nothing remembered, every call gives what it gives with all remembered."""
+def test_contrast_follows_rows_that_beams_and_searches_reorder(
+    tiny: Tiny, negative: LlamaForCausalLM
+) -> None:
+    """A processor that caches nothing gives the same text."""
 
-    class Forgetful(NegativeContrastLogitsProcessor):
+    class Uncached(NegativeContrastLogitsProcessor):
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             return NegativeContrastLogitsProcessor(negative, weight=0.5)(input_ids, scores)
 
@@ -72,23 +76,23 @@ def test_beams_and_a_step_search_may_shuffle_rows(tiny: Tiny, negative: LlamaFor
     ]
     for how in options:
         found = generate(tiny, PROMPTS, NegativeContrastLogitsProcessor(negative), **how)
-        assert found == generate(tiny, PROMPTS, Forgetful(negative), **how)
+        assert found == generate(tiny, PROMPTS, Uncached(negative), **how)
 
 
-def test_what_is_not_allowed(tiny_llama: LlamaForCausalLM) -> None:
+def test_contrast_rejects_invalid_arguments(tiny_llama: LlamaForCausalLM) -> None:
     with pytest.raises(ValueError, match="weight=-1"):
         NegativeContrastLogitsProcessor(tiny_llama, weight=-1)
-    with pytest.raises(ValueError, match="plausible=2"):
-        NegativeContrastLogitsProcessor(tiny_llama, plausible=2)
+    with pytest.raises(ValueError, match="plausibility=2"):
+        NegativeContrastLogitsProcessor(tiny_llama, plausibility=2)
     with pytest.raises(ValueError, match="same vocabulary"):
         NegativeContrastLogitsProcessor(tiny_llama)(torch.tensor([[3]]), torch.zeros(1, 9))
 
 
 @pytest.mark.filterwarnings("ignore")  # peft's own
-def test_an_adapter_of_the_generator_is_a_model_of_its_own(
+def test_an_adapter_of_the_generator_can_be_the_negative_model(
     tiny: Tiny,
 ) -> None:
-    """As with the negative model in memory beside it: in batches, beams and searches."""
+    """It decodes as a separate negative model would, in batches, beams and searches."""
     peft = pytest.importorskip("peft", reason="adapters need peft")
     beside = peft.get_peft_model(load().model, peft.LoraConfig(target_modules=["v_proj", "q_proj"]))
     with torch.random.fork_rng(), torch.no_grad():
@@ -105,7 +109,7 @@ def test_an_adapter_of_the_generator_is_a_model_of_its_own(
     ]
     processor = NegativeContrastLogitsProcessor(shared.model, adapter="default")
     alone = NegativeContrastLogitsProcessor(beside.get_base_model())
-    # The generator wears nothing, or an adapter that is still zero.
+    # The generator has no active adapter here, and one that is still zero below.
     with shared.model.disable_adapter():
         for how in options:
             found = generate(shared, PROMPTS, processor, **how)

@@ -20,30 +20,30 @@ def _next(tiny: Tiny, text: str, more: list[int]) -> torch.Tensor:
         return tiny.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
 
 
-def test_is_the_difference_that_the_rationale_makes(tiny: Tiny) -> None:
-    """Over two steps, everything read anew."""
+def test_guidance_is_the_log_probability_that_the_rationale_adds(tiny: Tiny) -> None:
+    """Compared with uncached forward passes over two steps."""
     processor, words = _processor(tiny, 2.0), tiny.tokenizer
     text, lines = PROMPTS[0], ["10 - 4 = 6 (left: 5 6 6)\n", "5 * 6"]
     ids = list(words(text)["input_ids"])
     zeros = torch.zeros(1, tiny.model.config.vocab_size)
     for line in lines:
-        asked = words(text + "<BOT>", return_tensors="pt")["input_ids"]
-        new = tiny.model.generate(asked, max_new_tokens=5, do_sample=False)[0, asked.shape[1] :]
+        prompt = words(text + "<BOT>", return_tensors="pt")["input_ids"]
+        new = tiny.model.generate(prompt, max_new_tokens=5, do_sample=False)[0, prompt.shape[1] :]
         rationale = str(words.decode(new, skip_special_tokens=True)).partition("<EOT>")[0].strip()
         more = words(line, add_special_tokens=False)["input_ids"]
         for k in range(len(more)):
             found = processor(torch.tensor([[*ids, *more[:k]]]), zeros)
-            told = _next(tiny, f"{text}<BOT>{rationale}<EOT>", more[:k])
-            expected = 2.0 * (told - _next(tiny, text, more[:k]))
+            logp_with = _next(tiny, f"{text}<BOT>{rationale}<EOT>", more[:k])
+            expected = 2.0 * (logp_with - _next(tiny, text, more[:k]))
             torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=0)
         text, ids = text + line, [*ids, *more]
 
 
-def test_without_weight_nothing_changes(tiny: Tiny) -> None:
+def test_guidance_without_weight_changes_nothing(tiny: Tiny) -> None:
     assert generate(tiny, PROMPTS, _processor(tiny, 0)) == generate(tiny, PROMPTS, None)
 
 
-def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
+def test_guidance_of_a_batch_is_that_of_its_rows_call_after_call(tiny: Tiny) -> None:
     processor = _processor(tiny, 0.5)
     both = generate(tiny, PROMPTS, processor)
     assert both != generate(tiny, PROMPTS, None)
@@ -51,7 +51,7 @@ def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
         assert generate(tiny, [prompt], processor) == [text]
 
 
-def test_rows_may_branch_in_a_step_search(tiny: Tiny) -> None:
+def test_guidance_follows_rows_that_a_step_search_branches(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
     how = {"do_sample": True, "custom_generate": search}
     idle = generate(tiny, PROMPTS, _processor(tiny, 0), **how)
@@ -59,6 +59,6 @@ def test_rows_may_branch_in_a_step_search(tiny: Tiny) -> None:
     assert generate(tiny, PROMPTS, _processor(tiny, 1.0), **how) != idle
 
 
-def test_a_weight_without_end_is_refused(tiny: Tiny) -> None:
+def test_guidance_rejects_an_infinite_weight(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="weight=inf"):
         _processor(tiny, float("inf"))

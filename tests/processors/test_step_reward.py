@@ -12,7 +12,7 @@ from tests.fakes import TableScorer
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
-def test_the_first_token_of_each_step_is_weighed_and_no_other(tiny: Tiny) -> None:
+def test_only_the_first_token_of_a_step_is_rewarded(tiny: Tiny) -> None:
     scorer = TableScorer(lambda step: float(step.startswith("6")))
     processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, weight=100.0, candidates=50)
     (text,) = generate(tiny, PROMPTS[:1], processor)
@@ -25,7 +25,7 @@ def test_the_first_token_of_each_step_is_weighed_and_no_other(tiny: Tiny) -> Non
         assert text.startswith(str(asked).rpartition("\n")[0])
 
 
-def test_scores_are_added_as_stated(tiny: Tiny) -> None:
+def test_rewards_are_added_by_the_formula(tiny: Tiny) -> None:
     scores = torch.zeros(1, tiny.model.config.vocab_size)
     words = tiny.tokenizer
     six, four = words("6", add_special_tokens=False)["input_ids"][0], words("4")["input_ids"][-1]
@@ -41,32 +41,34 @@ def test_scores_are_added_as_stated(tiny: Tiny) -> None:
     torch.testing.assert_close(again, scores)
 
 
-def test_every_so_many_tokens(tiny: Tiny) -> None:
+def test_interval_rewards_again_within_a_step(tiny: Tiny) -> None:
     asked: list[int] = []
-    for every in (None, 2):
+    for interval in (None, 2):
         scorer = TableScorer(lambda step: 0.5)
-        processor = StepRewardLogitsProcessor(scorer, tiny.tokenizer, candidates=1, every=every)
+        processor = StepRewardLogitsProcessor(
+            scorer, tiny.tokenizer, candidates=1, interval=interval
+        )
         plain = generate(tiny, PROMPTS[:1], None, max_new_tokens=9)
         assert generate(tiny, PROMPTS[:1], processor, max_new_tokens=9) == plain
         asked.append(len(scorer.asked))
     assert asked == [1, 5]
 
 
-def test_a_batch_is_decoded_as_its_members_call_after_call(tiny: Tiny) -> None:
+def test_step_rewards_of_a_batch_are_those_of_its_rows_call_after_call(tiny: Tiny) -> None:
     processor = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=8.0)
     both = generate(tiny, PROMPTS, processor)
     for prompt, text in zip(PROMPTS, both, strict=True):
         assert generate(tiny, [prompt], processor) == [text]
 
 
-def test_without_weight_nothing_changes_even_where_rows_branch(tiny: Tiny) -> None:
+def test_step_rewards_without_weight_change_nothing(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, beam_width=2)
-    idle = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=0, every=3)
+    idle = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=0, interval=3)
     for how in ({}, {"do_sample": True, "custom_generate": search}):
         assert generate(tiny, PROMPTS, idle, **how) == generate(tiny, PROMPTS, None, **how)
 
 
-@pytest.mark.parametrize("how", [{"weight": math.nan}, {"candidates": 0}, {"every": 0}])
-def test_what_is_not_allowed(tiny: Tiny, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("how", [{"weight": math.nan}, {"candidates": 0}, {"interval": 0}])
+def test_step_rewards_reject_invalid_arguments(tiny: Tiny, how: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="need"):
         StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, **how)

@@ -19,7 +19,7 @@ STEP = r"[0-9]+ [-+*/] [^\n]+\n"
 CHOICES = ["So it is 7 (or 8).\n", "No.\n"]
 
 
-def test_solutions_keep_their_shape_call_after_call(tiny: Tiny) -> None:
+def test_structured_solutions_have_the_shape_call_after_call(tiny: Tiny) -> None:
     shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer=CHOICES)
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
     options: list[dict[str, Any]] = [
@@ -39,7 +39,7 @@ def test_solutions_keep_their_shape_call_after_call(tiny: Tiny) -> None:
     assert ended
 
 
-def test_a_batch_is_decoded_as_its_members(tiny: Tiny) -> None:
+def test_structure_of_a_batch_is_that_of_its_rows(tiny: Tiny) -> None:
     shape = StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer="Answer: [^\n]+\n")
     both = generate(tiny, PROMPTS, shape, max_new_tokens=80)
     for prompt, text in zip(PROMPTS, both, strict=True):
@@ -54,11 +54,12 @@ def test_an_answer_may_follow_a_json_schema(tiny: Tiny) -> None:
         assert not answer or json.loads(answer)["x"] in (7, 8)
 
 
-def test_letters_of_several_tokens_are_written_whole(
+def test_characters_of_several_tokens_are_complete(
     tiny: Tiny, tiny_llama: LlamaForCausalLM
 ) -> None:
-    """Read as text, the pieces of a letter are all U+FFFD: broken bytes got through."""
-    words: PreTrainedTokenizerFast = build_tokenizer(["a b\n"] * 3, vocab_size=262)
+    """As text, all parts of a character were U+FFFD, and any of them was allowed."""
+    words: PreTrainedTokenizerFast = build_tokenizer(["a b
+"] * 3, vocab_size=262)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
@@ -72,7 +73,7 @@ def test_letters_of_several_tokens_are_written_whole(
         assert re.fullmatch("[é→\n日本]*\ufffd*", text), text
 
 
-def test_what_is_not_allowed(tiny: Tiny) -> None:
+def test_structure_rejects_invalid_arguments(tiny: Tiny) -> None:
     words = tiny.tokenizer
     with pytest.raises(ValueError, match="repetition of up to 200"):
         StructuredStepsLogitsProcessor(words, step=r"Step: [^\n]{1,200}\n", answer="a")

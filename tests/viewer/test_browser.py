@@ -1,4 +1,4 @@
-"""The trace page in headless Chromium: what a reader sees and does, and what must not happen."""
+"""The trace page in headless Chromium: display, controls, accessibility and safety."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reason_decode.core.records import Candidate, Trace
-from reason_decode.viewer import Shown, page
+from reason_decode.viewer import TraceEntry, render_page
 from tests.viewer.traces import HOSTILE, best_of, search, vote
 
 webdriver: Any = pytest.importorskip(
@@ -25,9 +25,9 @@ for program in ("chromium", "chromedriver"):
 
 Open = Callable[..., Any]
 TRACES = [
-    Shown(search(), id="first", correct=True, target="24"),
-    Shown(vote({"7": 3, "8": 1}, {"7": 3.0, "8": 1.0}), id="second", correct=False),
-    Shown(best_of(("needle", "hay")), id="third"),
+    TraceEntry(search(), id="first", correct=True, target="24"),
+    TraceEntry(vote({"7": 3, "8": 1}, {"7": 3.0, "8": 1.0}), id="second", correct=False),
+    TraceEntry(best_of(("needle", "hay")), id="third"),
 ]
 
 
@@ -47,13 +47,13 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(chromium: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a page of traces, and in the end sees that nothing was complained of."""
+    """Opens a page of traces; after the test the browser's log must be empty."""
 
     def show(
         traces: Any, *, width: int = 1280, dark: bool = False, at: str = "", **how: Any
     ) -> Any:
         path = tmp_path / "page.html"
-        path.write_text(page(traces, **how), encoding="utf-8")
+        path.write_text(render_page(traces, **how), encoding="utf-8")
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -79,7 +79,7 @@ def press(driver: Any, *keys: str) -> None:
 
 
 def wait(driver: Any, until: Callable[[], bool]) -> None:
-    # The list may draw itself anew while it is looked at: then it is looked at again.
+    # The list may be redrawn between two looks at it.
     stale = [exceptions.StaleElementReferenceException]
     ui.WebDriverWait(driver, 10, 0.05, stale).until(lambda _: until())
 
@@ -91,7 +91,7 @@ def focused(driver: Any) -> str:
 
 
 def background(driver: Any) -> int:
-    """How light the page is, 0 to 255."""
+    """Brightness of the page's background, 0 to 255."""
     colour = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
     return int(colour.partition("(")[2].split(",")[0])
 
@@ -122,7 +122,7 @@ def test_branches_open_and_close(opened: Open):
     assert texts(driver, ".tree .line-text") == steps
 
 
-def test_many_dropped_steps_wait_to_be_asked_for_and_the_map_leads_to_them(opened: Open):
+def test_many_dropped_steps_are_folded_and_the_map_opens_them(opened: Open):
     trace = search()
     more = tuple(
         type(trace.rounds[0][2])(f"no {k}", k / 100, k / 100, None, False, False, 1)
@@ -168,7 +168,7 @@ def test_votes_are_a_table(opened: Open):
     assert rows == [["7", "✓", "chosen", "3", "3", "75", "%"], ["8", "1", "1", "25", "%"]]
 
 
-def test_everything_is_reached_by_keys(opened: Open):
+def test_keyboard_navigation(opened: Open):
     driver = opened(TRACES)
     keys = webdriver.Keys
     press(driver, "j")
@@ -193,7 +193,7 @@ def test_everything_is_reached_by_keys(opened: Open):
     assert not find(driver, "dialog[open]")
 
 
-def test_roles_and_names_say_what_things_are(opened: Open):
+def test_accessible_roles_and_names(opened: Open):
     driver = opened(TRACES)
     items = find(driver, "[role=treeitem]")
     assert [x.get_attribute("aria-level") for x in items] == list("12123321")
@@ -232,7 +232,7 @@ return faint;
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_dark_and_light_follow_the_reader_and_are_easy_to_read(opened: Open, dark: bool):
+def test_themes_follow_the_system_and_have_enough_contrast(opened: Open, dark: bool):
     # One candidate for each shade of the scale.
     shades = tuple(Candidate(f"t{k}", (f"t{k}",), (k / 10,), k / 10) for k in range(11))
     driver = opened([*TRACES, Trace("p", "BestOfN", shades, (10,))], dark=dark)
@@ -250,7 +250,7 @@ def test_dark_and_light_follow_the_reader_and_are_easy_to_read(opened: Open, dar
     assert (background(driver) < 60) == dark
 
 
-def test_on_a_phone_list_and_trace_take_turns_and_nothing_is_wider_than_it(opened: Open):
+def test_narrow_screens_show_list_or_trace_without_overflow(opened: Open):
     long = "averylongwordwithoutanyspace" * 40
     driver = opened([*TRACES, best_of((long, "a"), prompt=long)], width=390)
     wide = "return document.documentElement.scrollWidth"
@@ -264,9 +264,9 @@ def test_on_a_phone_list_and_trace_take_turns_and_nothing_is_wider_than_it(opene
     assert find(driver, "#rows")
 
 
-def test_hostile_text_is_shown_and_runs_nothing(opened: Open):
+def test_hostile_text_is_shown_and_not_run(opened: Open):
     traces = [
-        Shown(best_of(HOSTILE, prompt=text, strategy=text), id=text, target=text, run=k)
+        TraceEntry(best_of(HOSTILE, prompt=text, strategy=text), id=text, target=text, run=k)
         for k, text in enumerate(HOSTILE)
     ]
     runs = [{"file": text, text: text, "cost": {text: {text: 1}}} for text in HOSTILE]
@@ -289,7 +289,7 @@ def test_hostile_text_is_shown_and_runs_nothing(opened: Open):
     assert driver.execute_script("return document.scripts.length") == 3
 
 
-def test_signs_that_hide_or_reorder_text_are_named(opened: Open):
+def test_hidden_characters_are_shown_as_code_points(opened: Open):
     driver = opened([best_of((HOSTILE[5], HOSTILE[6], HOSTILE[7]))])
     signs = driver.execute_script(
         "return [...document.querySelectorAll('.tree .hidden-sign')].map(x => x.textContent)"
@@ -299,7 +299,7 @@ def test_signs_that_hide_or_reorder_text_are_named(opened: Open):
     assert "whole \U0001f600" in find(driver, ".tree")[0].text
 
 
-def test_a_text_of_a_megabyte_is_shown_in_part_until_asked_for(opened: Open):
+def test_long_texts_are_cut_off_until_expanded(opened: Open):
     driver = opened([best_of(("x" * 1_000_000, "y"))])
     length = "return document.querySelector('.steps').textContent.length"
     assert driver.execute_script(length) < 10_000
@@ -309,12 +309,12 @@ def test_a_text_of_a_megabyte_is_shown_in_part_until_asked_for(opened: Open):
     assert driver.execute_script(length) >= 1_000_000
 
 
-def test_one_trace_needs_no_list(opened: Open):
+def test_a_single_trace_has_no_list(opened: Open):
     driver = opened([search()])
     assert not find(driver, "#list") and find(driver, "main") and not find(driver, ".back")
 
 
-def test_in_a_notebook_s_frame_it_works_and_stays_there(opened: Open, tmp_path: Path):
+def test_works_inside_a_notebook_frame(opened: Open, tmp_path: Path):
     driver = opened(TRACES)
     path = tmp_path / "notebook.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><p>cell</p>{search()._repr_html_()}")
@@ -326,20 +326,20 @@ def test_in_a_notebook_s_frame_it_works_and_stays_there(opened: Open, tmp_path: 
 
 
 def test_five_thousand_traces_open_within_two_seconds(opened: Open):
-    """The issue's law: a run of a benchmark's size is a page one does not wait for."""
+    """The page of a run of a benchmark's size opens without a noticeable wait."""
     texts_of = [tuple(f"step {i}: {k} * {i} = {k * i}" for i in range(16)) for k in range(5000)]
-    driver = opened([Shown(best_of(one), id=k) for k, one in enumerate(texts_of)])
+    driver = opened([TraceEntry(best_of(one), id=k) for k, one in enumerate(texts_of)])
     ready = float(driver.execute_script("return document.documentElement.dataset.ready"))
     wait(driver, lambda: texts(driver, "#count") == ["5,000 traces"])
     assert len(driver.find_elements("css selector", ".row")) < 40
     press(driver, webdriver.Keys.TAB)
     driver.execute_script("document.getElementById('rows').scrollTop = 84 * 4990")
     wait(driver, lambda: "4995" in texts(driver, ".row .id"))
-    # Two seconds on a machine of one's own; tests share theirs.
+    # Two seconds on an idle machine; tests run beside others.
     assert ready < 6000, f"{ready} ms"
 
 
-def test_a_picture_of_it_is_not_blank(opened: Open):
+def test_a_screenshot_is_not_blank(opened: Open):
     driver = opened(TRACES)
     picture = driver.get_screenshot_as_png()
     assert picture.startswith(b"\x89PNG") and len(picture) > 20_000

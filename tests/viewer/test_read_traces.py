@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.viewer import Shown, read_traces
+from reason_decode.viewer import TraceEntry, read_traces
 from tests.viewer.traces import HOSTILE, best_of, search, step, vote
 
 
@@ -16,7 +16,7 @@ def written(folder: Path, *rows: Any) -> Path:
     return path
 
 
-def test_what_commands_write_is_read(tmp_path: Path):
+def test_reads_what_commands_write(tmp_path: Path):
     row = {"trace": search().to_dict(), "id": 7, "correct": True, "target": "24", "text": "a"}
     generated = {
         "id": 2,
@@ -28,13 +28,13 @@ def test_what_commands_write_is_read(tmp_path: Path):
     file = read_traces(written(tmp_path, {"run": {"seed": 3}}, row, generated, bare), run=1)
     assert file.run == {"seed": 3} and file.rejected == []
     assert file.traces == [
-        Shown(search(), 7, True, "24", 1),
-        Shown(vote({"a": 1}, {"a": 1.0}), 2, None, None, 1),
-        Shown(best_of(HOSTILE), 4, None, None, 1),
+        TraceEntry(search(), 7, True, "24", 1),
+        TraceEntry(vote({"a": 1}, {"a": 1.0}), 2, None, None, 1),
+        TraceEntry(best_of(HOSTILE), 4, None, None, 1),
     ]
 
 
-def test_a_gzipped_file_that_breaks_off_gives_what_came_before(tmp_path: Path):
+def test_reads_the_lines_before_the_break_of_a_gzip_file(tmp_path: Path):
     path = tmp_path / "traces.jsonl.gz"
     line = json.dumps(best_of(("a",)).to_dict()) + "\n"
     path.write_bytes(gzip.compress(line.encode() * 3)[:-4])
@@ -74,7 +74,7 @@ def candidate(**changes: Any) -> dict[str, Any]:
         (broken(candidates=[candidate(finished=1)]), "finished=1; need true or false"),
     ],
 )
-def test_a_malformed_line_is_set_aside_with_the_reason(tmp_path: Path, row: Any, reason: str):
+def test_malformed_lines_are_set_aside_with_a_reason(tmp_path: Path, row: Any, reason: str):
     file = read_traces(written(tmp_path, row, best_of(("a",)).to_dict()))
     assert len(file.traces) == 1
     assert [reject.row for reject in file.rejected] == [1]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from reason_decode.io.jsonl import Reject
-from reason_decode.viewer import Shown, inline, page
+from reason_decode.viewer import TraceEntry, render_frame, render_page
 from tests.viewer.traces import HOSTILE, best_of, search, vote
 
 
 class Elements(HTMLParser):
-    """What a browser's parser makes of a page: its tags, and what lies between those of scripts."""
+    """Tags of a page as an HTML parser sees them, and the contents of its scripts and styles."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -39,23 +39,23 @@ class Elements(HTMLParser):
 
 
 def islands(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The data that the page's script reads."""
+    """The JSON data in a page: the head and one view for each trace."""
     found = re.findall(r'<script id="\S+" type="application/json">(.*?)</script>', text, re.DOTALL)
     head, traces = found
     return json.loads(head), [json.loads(line) for line in traces.split("\n")]
 
 
 def hostile_page() -> str:
-    traces = [Shown(best_of(HOSTILE, prompt=text, strategy=text), id=text) for text in HOSTILE]
+    traces = [TraceEntry(best_of(HOSTILE, prompt=text, strategy=text), id=text) for text in HOSTILE]
     rejected = [(text, Reject(1, text)) for text in HOSTILE]
-    return page(
+    return render_page(
         traces, runs=[{text: text for text in HOSTILE}], rejected=rejected, title=HOSTILE[0]
     )
 
 
-def test_hostile_text_adds_no_element_and_comes_back_as_it_was():
+def test_hostile_text_adds_no_element_and_is_unchanged_in_the_data():
     text = hostile_page()
-    tame = page([best_of(("a",))])
+    tame = render_page([best_of(("a",))])
     assert [tag for tag, _ in Elements(text).tags] == [tag for tag, _ in Elements(tame).tags]
     head, views = islands(text)
     assert [row["id"] for row in head["rows"]] == list(HOSTILE)
@@ -64,13 +64,13 @@ def test_hostile_text_adds_no_element_and_comes_back_as_it_was():
     assert [one["reason"] for one in head["rejected"]] == list(HOSTILE)
 
 
-def test_data_hold_no_sign_that_could_end_a_script():
+def test_data_holds_no_character_that_could_end_a_script():
     text = hostile_page()
     for island in re.findall(r'type="application/json">(.*?)</script>', text, re.DOTALL):
         assert not re.search(r"[<>&\u2028\u2029\x00]", island) and island.isascii()
 
 
-def test_the_policy_allows_the_page_s_own_script_and_style_and_nothing_else():
+def test_the_policy_allows_only_the_own_script_and_style():
     elements = Elements(hostile_page())
     (policy,) = (a["content"] for _, a in elements.tags if a.get("http-equiv"))
     style, _, _, script = elements.contents
@@ -87,31 +87,31 @@ def test_the_policy_allows_the_page_s_own_script_and_style_and_nothing_else():
     ]
 
 
-def test_the_page_asks_for_nothing_and_makes_no_markup_of_text():
-    text = page([best_of(("a",))])
+def test_the_page_makes_no_request_and_no_markup_from_text():
+    text = render_page([best_of(("a",))])
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\(|fetch\(""", text)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
 
 
-def test_only_the_list_is_read_before_a_trace_is_opened():
+def test_the_list_has_snippets_and_each_text_is_in_the_page_once():
     long = "x" * 1_000_000
-    head, views = islands(page([replace(best_of((long, "y")), prompt=long)]))
+    head, views = islands(render_page([replace(best_of((long, "y")), prompt=long)]))
     assert len(json.dumps(head)) < 2000
     assert views[0]["prompt"] == long
     assert sum(node.get("text") == long for node in views[0]["nodes"]) == 1
 
 
-def test_a_row_says_what_the_list_shows():
-    shown = Shown(search(), id=901, correct=False, target="24", run=1)
+def test_rows_hold_the_data_of_the_list():
+    shown = TraceEntry(search(), id=901, correct=False, target="24", run=1)
     traces = [shown, vote({"a": 2}, {"a": 2.0})]
-    head, (_, view) = islands(page(traces, runs=[{}, {"seed": 1}]))
+    head, (_, view) = islands(render_page(traces, runs=[{}, {"seed": 1}]))
     assert head["rows"][0] == {
         "id": "901",
         "run": 1,
         "strategy": "StepSearch",
         "correct": False,
         "prompt": "search",
-        "said": "af",
+        "outcome": "af",
         "total": 0.95,
         "candidates": 8,
         "tokens": 32,
@@ -120,17 +120,17 @@ def test_a_row_says_what_the_list_shows():
     assert view["votes"] == [{"answer": "a", "count": 2, "weight": 2.0, "won": True}]
 
 
-def test_numbers_that_json_has_no_word_for_are_refused():
+def test_page_rejects_nan_and_an_empty_list():
     trace = best_of(("a",))
     bad = replace(trace, candidates=(replace(trace.best, total=float("nan")),))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        page([bad])
+        render_page([bad])
     with pytest.raises(ValueError, match="got no traces"):
-        page([])
+        render_page([])
 
 
-def test_a_notebook_gets_one_frame_whatever_the_text():
-    text = inline(best_of(HOSTILE, strategy=HOSTILE[1]), height=400)
+def test_a_notebook_gets_a_single_sandboxed_frame():
+    text = render_frame(best_of(HOSTILE, strategy=HOSTILE[1]), height=400)
     ((tag, attributes),) = Elements(text).tags
     assert (tag, attributes["sandbox"]) == ("iframe", "allow-scripts")
     assert "height: 400px" in attributes["style"]

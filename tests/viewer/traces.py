@@ -1,4 +1,4 @@
-"""Traces for the tests of the viewer, and texts that mean harm to it."""
+"""Traces for the tests of the viewer, and texts that try to break it."""
 
 from reason_decode.core.records import Candidate, Step, Trace
 
@@ -17,7 +17,7 @@ HOSTILE = (
 
 
 def best_of(texts: tuple[str, ...], strategy: str = "BestOfN", prompt: str = "p") -> Trace:
-    """Candidates of one step each, the first of which is the best."""
+    """Candidates of one step each; the first is the best."""
     scores = [1 - k / len(texts) for k in range(len(texts))]
     found = (
         Candidate(text, (text,), (score,), score, tokens=3)
@@ -27,7 +27,7 @@ def best_of(texts: tuple[str, ...], strategy: str = "BestOfN", prompt: str = "p"
 
 
 def vote(answers: dict[str | None, int], weights: dict[str, float]) -> Trace:
-    """A vote; of each answer so many voters, the first of whom is returned if it wins."""
+    """A vote with a number of candidates for each answer; the first of the winner's is returned."""
     voters = [x for x, count in answers.items() for _ in range(count)]
     found = tuple(Candidate(f"so {x}", (f"so {x}",), answer=x, tokens=2) for x in voters)
     winner = voters.index(max(weights, key=weights.__getitem__))
@@ -41,7 +41,7 @@ def step(
 
 
 def search() -> Trace:
-    """A beam of two over three rounds; each step's text begins with its parent's."""
+    """A beam search of width 2 over three rounds; a step's text begins with its parent's."""
     rounds = (
         (step("a", 0.5, kept=True), step("b", 0.9, kept=True), step("c", 0.1)),
         (

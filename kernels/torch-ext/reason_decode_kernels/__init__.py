@@ -1,4 +1,7 @@
-"""Log-probabilities of given tokens and loss deltas, without the logits."""
+"""Log-probabilities of given tokens and loss deltas, without a matrix of logits; unchecked.
+
+The checked functions, with complete documentation, are in ``reason_decode.kernels``.
+"""
 
 from .linear_token_logprobs import linear_token_logprobs
 from .loss_delta import LossDelta, loss_delta

@@ -1,7 +1,8 @@
-"""The shapes of the Triton programs: a table, so that two processes give the same bits.
+"""Block sizes of the Triton programs.
 
-Which row is taken depends on the processor and the inputs' width, never on how many tokens there
-are: a token's result is the same alone and in a batch, and in both contexts of a delta.
+They are a fixed table and not autotuned, so that two processes give the same bits. The choice
+depends on the GPU and the dtypes, never on the number of tokens, so that a token's result is the
+same alone, in a batch, and in both contexts of a loss delta.
 """
 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
@@ -10,16 +11,16 @@ from typing import NamedTuple
 
 
 class Config(NamedTuple):
-    """One shape of ``linear_kernel``.
+    """Block sizes of ``linear_kernel``.
 
     Attributes:
-        block_t: tokens of a tile.
-        block_v: vocabulary of a tile.
-        block_h: hidden elements multiplied at a time.
-        tiles: tiles of the vocabulary that one program goes through.
-        group: tiles of tokens whose programs run side by side.
-        warps: of a program.
-        stages: of the software pipeline.
+        block_t: number of tokens of a tile.
+        block_v: number of vocabulary entries of a tile.
+        block_h: number of hidden elements multiplied at a time.
+        tiles: number of tiles of the vocabulary that one program works through.
+        group: number of tiles of tokens whose programs run side by side.
+        warps: number of warps of a program.
+        stages: number of stages of the software pipeline.
     """
 
     block_t: int
@@ -31,29 +32,30 @@ class Config(NamedTuple):
     stages: int
 
 
-# Hopper and the datacentre Blackwell: operands come by tensor descriptors, 147 KiB shared memory.
+# Hopper and datacentre Blackwell GPUs, operands loaded by tensor descriptors; 147 KiB of shared
+# memory.
 DESCRIPTORS = Config(128, 256, 64, tiles=4, group=16, warps=8, stages=3)
-# Any GPU with at least 164 KiB of shared memory a processor: A100, and Hopper by pointers.
+# GPUs with at least 164 KiB of shared memory per multiprocessor: A100, and Hopper by pointers.
 LARGE = Config(128, 128, 64, tiles=8, group=16, warps=8, stages=4)
-# Any other, 49 KiB.
+# All other GPUs; 49 KiB.
 SMALL = Config(128, 128, 32, tiles=8, group=16, warps=8, stages=3)
-# float32 inputs, multiplied as such; 74 KiB, and 49 KiB.
+# float32 inputs, multiplied in float32; 74 KiB and 49 KiB.
 LARGE_FLOAT32 = Config(64, 128, 32, tiles=8, group=16, warps=8, stages=3)
 SMALL_FLOAT32 = Config(64, 64, 32, tiles=16, group=16, warps=4, stages=3)
-# Few big steps: the interpreter takes milliseconds for each.
+# For the interpreter, which takes milliseconds for each step.
 INTERPRETED = Config(16, 64, 32, tiles=2, group=2, warps=4, stages=1)
-# Columns of a row of logits that a program reads at a time.
+# Columns of a row of logits that a program of logits_kernel reads at a time.
 ROW_BLOCK = 4096
 ROW_WARPS = 8
 
 
 def choose(capability: tuple[int, int], bytes_each: int, aligned: bool) -> tuple[Config, bool]:
-    """The row for a GPU, and whether operands are fetched by descriptors.
+    """The block sizes for a GPU, and True if operands are loaded by tensor descriptors.
 
     Args:
-        capability: major and minor compute capability; (0, 0) where there is no such thing.
-        bytes_each: of one input element.
-        aligned: whether addresses, strides and dtypes allow descriptors.
+        capability: major and minor compute capability; (0, 0) for GPUs that have none.
+        bytes_each: bytes of an input element.
+        aligned: addresses, strides and dtypes allow descriptors.
     """
     large = capability in ((8, 0), (9, 0), (10, 0), (10, 3))
     if bytes_each == 4:

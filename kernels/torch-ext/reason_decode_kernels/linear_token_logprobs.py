@@ -21,29 +21,9 @@ def linear_token_logprobs(
     fast: bool = False,
     backend: str = "torch",
 ) -> Tensor:
-    """Log-probability of each target, the logits being a linear map of the hidden states.
+    """``token_logprobs(cap(hidden @ weight.T + bias), targets)``, logits in blocks; unchecked.
 
-    ``token_logprobs(cap(hidden @ weight.T + bias), targets)`` with
-    ``cap(x) = softcap * tanh(x / softcap)``, or the identity where ``softcap`` is ``None``. Logits
-    exist for one block of tokens and vocabulary at a time, in float32 (products of bfloat16 or
-    float16 inputs are not rounded back), under autocast too.
-
-    Args:
-        hidden: (..., h) float16, bfloat16, float32 or float64, at least 2-D.
-        weight: (v, h), the output matrix.
-        targets: (...) int64, in 0..v-1 or ``ignore_index``.
-        bias: (v,) or ``None``.
-        softcap: bound on the magnitude of a logit, positive, or ``None``.
-        ignore_index: the target that marks a position to leave out; it costs no product.
-        temperature: positive; divides the logits, capped ones too.
-        fast: round each logit to the dtype of ``hidden``; only the torch backend heeds it.
-        backend: ``"torch"``, or ``"triton"`` (not for float64).
-
-    Returns:
-        (...) natural logarithms; float64 if ``hidden`` or ``weight`` is, else float32. NaN and
-        infinities among the logits act as in ``token_logprobs``; a target out of range gives NaN.
-        Gradients flow to ``hidden``, ``weight`` and ``bias``; the backward makes the blocks again,
-        and holds the hidden states and their gradient in float32.
+    See ``reason_decode.kernels.linear_token_logprobs``.
     """
     return contexts_token_logprobs(
         [hidden], weight, targets, bias, softcap, ignore_index, temperature, fast, backend
@@ -61,7 +41,7 @@ def contexts_token_logprobs(
     fast: bool,
     backend: str,
 ) -> Tensor:
-    """``linear_token_logprobs`` of the same targets after each of c contexts, (c, ...)."""
+    """``linear_token_logprobs`` of the same targets after each of c contexts: (c, ...)."""
     flat = [context.reshape(-1, context.shape[-1]) for context in contexts]
     logp, _ = _linear_token_logprobs(
         flat,
@@ -94,7 +74,7 @@ def _linear_token_logprobs(
     fast: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    """The log-probabilities and the logsumexps, (c, t) each."""
+    """Log-probabilities and logsumexps, (c, t) each."""
     with torch.autocast(weight.device.type, enabled=False):
         if backend == "triton":
             from . import triton_backend
@@ -133,7 +113,7 @@ def _linear_token_logprobs_backward(
     ignore_index: int,
     temperature: float,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients by contexts, weight and bias; the last is empty where there is no bias."""
+    """Gradients of contexts, weight and bias; the last is empty if there is no bias."""
     with torch.autocast(weight.device.type, enabled=False):
         d_contexts, d_weight, d_bias = torch_backend.linear_backward(
             grads, contexts, weight, targets, lse, bias, softcap, ignore_index, temperature
@@ -147,7 +127,7 @@ def _(grads, contexts, weight, targets, lse, bias, softcap, ignore_index, temper
     return [torch.empty_like(x) for x in contexts], torch.empty_like(weight), d_bias
 
 
-def _remember(ctx, inputs, output) -> None:
+def _setup_context(ctx, inputs, output) -> None:
     contexts, weight, targets, bias, *ctx.settings, _, _ = inputs
     ctx.count = len(contexts)
     ctx.save_for_backward(*contexts, weight, targets, bias, output[1])
@@ -165,4 +145,4 @@ def _backward(ctx, grads, _):
     return d_contexts, d_weight, None, None if bias is None else d_bias, *(None,) * 5
 
 
-_linear_token_logprobs.register_autograd(_backward, setup_context=_remember)
+_linear_token_logprobs.register_autograd(_backward, setup_context=_setup_context)

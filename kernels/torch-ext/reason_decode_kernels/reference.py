@@ -1,6 +1,6 @@
-"""What the kernels compute, in as few lines as possible: for reading, and for tests in float64.
+"""The same functions in as few lines as possible, for reading and for tests in float64.
 
-Every matrix is built whole. Arguments are those of the functions of the same names.
+All matrices are held as a whole. Unchecked; arguments are documented in ``reason_decode.kernels``.
 """
 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
@@ -38,9 +38,9 @@ def linear_token_logprobs(
 
 
 def discounted(delta: Tensor, scored: Tensor, segments: Tensor, discount: float) -> Tensor:
-    """(k, 2): ``sum_i discount**i delta_i`` of each segment, and that over ``sum_i discount**i``.
+    """For each segment ``sum_i discount**i delta_i``, and this over ``sum_i discount**i``: (k, 2).
 
-    i counts the segment's tokens from 0; those that are not ``scored`` add nothing to either sum.
+    i counts all tokens of a segment from 0; both sums are over the ``scored`` ones.
     """
     rows = []
     for start, end in zip(segments[:-1].tolist(), segments[1:].tolist(), strict=True):

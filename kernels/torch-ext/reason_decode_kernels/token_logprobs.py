@@ -17,23 +17,9 @@ def token_logprobs(
     temperature: float = 1.0,
     backend: str = "torch",
 ) -> Tensor:
-    """Log-probability of each target under the softmax over its row of logits.
+    """``log_softmax(logits / temperature, -1)`` at the targets, 0.0 where ignored; unchecked.
 
-    ``log_softmax(logits.float() / temperature, -1).gather(-1, targets[..., None])[..., 0]``, with
-    ignored positions 0.0; no copy of the logits as a whole is made, of any strides.
-
-    Args:
-        logits: (..., v) float16, bfloat16, float32 or float64, at least 2-D.
-        targets: (...) int64, in 0..v-1 or ``ignore_index``.
-        ignore_index: the target that marks a position to leave out; its logits are not read.
-        temperature: positive; divides the logits.
-        backend: ``"torch"``, or ``"triton"`` (not for float64).
-
-    Returns:
-        (...) natural logarithms; float64 if ``logits`` is float64, else float32. A target whose
-        logit is -inf gives -inf. A row with NaN, or of -inf alone, gives NaN; so does a target
-        whose logit is +inf, while the other targets of that row give -inf. No other row is
-        touched. Gradients flow to ``logits``, in as much memory as the gradient itself.
+    See ``reason_decode.kernels.token_logprobs``.
     """
     return _token_logprobs(logits, targets, ignore_index, temperature, backend)[0]
 
@@ -47,7 +33,7 @@ def token_logprobs(
 def _token_logprobs(
     logits: Tensor, targets: Tensor, ignore_index: int, temperature: float, backend: str
 ) -> tuple[Tensor, Tensor]:
-    """The log-probabilities and the logsumexps."""
+    """Log-probabilities and logsumexps, each of the shape of ``targets``."""
     if backend == "triton":
         from . import triton_backend
 
@@ -83,7 +69,7 @@ def _(grad, logits, targets, lse, ignore_index, temperature):
     return torch.empty_like(logits)
 
 
-def _remember(ctx, inputs, output) -> None:
+def _setup_context(ctx, inputs, output) -> None:
     logits, targets, ctx.ignore_index, ctx.temperature, _ = inputs
     ctx.save_for_backward(logits, targets, output[1])
     ctx.set_materialize_grads(False)
@@ -100,4 +86,4 @@ def _backward(ctx, grad, _):
     return d_logits, None, None, None, None
 
 
-_token_logprobs.register_autograd(_backward, setup_context=_remember)
+_token_logprobs.register_autograd(_backward, setup_context=_setup_context)

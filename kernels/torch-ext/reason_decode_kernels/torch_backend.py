@@ -1,7 +1,8 @@
-"""The operations in plain torch: blocks of logits that stay in a processor's cache.
+"""The operations in plain torch, in blocks of logits that fit into a processor's cache.
 
-Each forward returns the log-probability of every target and the logsumexp of its logits, which the
-backward needs. Rows whose target is ignored are not read; both results are 0.0 there.
+Each forward function returns the log-probability of every target and the logsumexp of its row of
+logits, which the backward function needs. Rows with an ignored target are not read, and both
+results are 0.0 there.
 """
 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
@@ -12,13 +13,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# One block of logits is 8 MiB in float32, one block of widened output matrix at most 4 MiB.
+# A block of logits takes 8 MiB in float32, a block of the output matrix in float32 at most 4 MiB.
 VOCABULARY_BLOCK = 4096
 TOKEN_BLOCK = 512
 WEIGHT_BLOCK = 1 << 20
-# Widened hidden states held at a time, in elements (8 MiB), but no fewer rows than a block.
+# Elements of the hidden states that are converted to float32 at a time (8 MiB); at least a block of
+# tokens.
 GROUP = 1 << 21
-# Elements of one chunk of given logits, 4 MiB in float32.
+# Elements of a chunk of logits that were passed in; 4 MiB in float32.
 CHUNK = 1 << 20
 LOG2E = math.log2(math.e)
 
@@ -26,13 +28,13 @@ LOG2E = math.log2(math.e)
 def logits_forward(
     logits: Tensor, targets: Tensor, ignore_index: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities from logits (..., v), a chunk of rows at a time."""
+    """Log-probabilities and logsumexps from logits (..., v), a chunk of rows at a time."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     logp = torch.zeros(targets.shape, dtype=dtype, device=logits.device)
     lse = torch.zeros_like(logp)
     flat_logp, flat_lse = logp, lse
     if logits.is_contiguous() and bool((targets != ignore_index).all()):
-        # Rows one after the other are read where they are; indices would copy them first.
+        # A matrix of contiguous rows is read by slices, without copies.
         logits, targets = logits.view(-1, logits.shape[-1]), targets.reshape(-1)
         flat_logp, flat_lse = logp.view(-1), lse.view(-1)
     for where in _chunks(logits, targets, ignore_index):
@@ -73,17 +75,17 @@ def linear_forward(
     temperature: float,
     fast: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the same targets after each context, (c, t), and logsumexps.
+    """Log-probabilities (c, t) of the same targets after each context, and logsumexps (c, t).
 
     Args:
         contexts: c tensors (t, h), of one dtype.
-        weight: (v, h), the output matrix; each block of it is read once for all contexts.
+        weight: (v, h), the output matrix; a block of it is read once for all contexts.
         targets: (t,) int64.
         bias: (v,) or ``None``.
-        softcap: bound on the magnitude of a logit, or ``None``.
-        ignore_index: the target that marks a position to leave out.
+        softcap: bound of the magnitude of a logit, or ``None``.
+        ignore_index: target of positions that are left out.
         temperature: divides the logits.
-        fast: multiply in the dtype of ``contexts``, so that each logit is rounded to it.
+        fast: multiply in the dtype of ``contexts``, which rounds each logit to it.
     """
     dtype = _accumulator(contexts[0], weight)
     logp = torch.zeros(len(contexts), targets.shape[0], dtype=dtype, device=targets.device)
@@ -92,7 +94,7 @@ def linear_forward(
     step = max(TOKEN_BLOCK, GROUP // max(1, weight.shape[1] * len(contexts)))
     for start in range(0, kept.numel(), step):
         rows = kept[start : start + step]
-        # A slice is a view, where indices would copy.
+        # A slice gives a view, a list of indices a copy.
         where = slice(start, start + rows.numel()) if kept.numel() == targets.numel() else rows
         states = [context[where] for context in contexts]
         states = states if fast else [state.to(dtype).contiguous() for state in states]
@@ -112,7 +114,7 @@ def _group(
 ) -> tuple[Tensor, Tensor]:
     """The logit of each target and the logsumexp of its row, (c, g) each.
 
-    The vocabulary is the outer loop, so that a block of the matrix is widened once.
+    The outer loop is over the vocabulary, so that each block of the matrix is converted once.
     """
     picked = torch.full((len(states), targets.shape[0]), torch.nan, dtype=dtype)
     picked = picked.to(targets.device)
@@ -132,7 +134,7 @@ def _group(
                 logit = _pick(logits, local[span])
                 picked[i, span] = logit.where(here[span], picked[i, span])
                 norm[i, span] = _logsumexp_(logits)
-                del logits  # before the next block is made, not after
+                del logits  # free it before the next block is made
         norms.append(norm)
     return picked, torch.stack(norms).logsumexp(0)
 
@@ -148,9 +150,10 @@ def linear_backward(
     ignore_index: int,
     temperature: float,
 ) -> tuple[list[Tensor], Tensor, Tensor | None]:
-    """Gradients of ``(grads * logp).sum()`` by contexts, weight and bias; blocks made again.
+    """Gradients of ``(grads * logp).sum()`` with respect to contexts, weight and bias.
 
-    With p the softmax and y the capped logit, the gradient by the logit of token v is
+    The blocks of logits are computed again. With softmax p and capped logits y, the gradient with
+    respect to the uncapped logit of token v is
     ``grad * (1[v = target] - p_v) / temperature * (1 - (y_v / softcap)**2)``.
     """
     dtype = lse.dtype
@@ -190,16 +193,16 @@ def linear_backward(
 
 
 def _accumulator(hidden: Tensor, weight: Tensor) -> torch.dtype:
-    """float64 if either is, else float32."""
+    """float64 if ``hidden`` or ``weight`` is, else float32."""
     return torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
 
 
 def _chunks(
     logits: Tensor, targets: Tensor, ignore_index: int
 ) -> Iterator[slice | tuple[Tensor, ...]]:
-    """Where some rows at a time are, by slices if all are wanted and in a matrix.
+    """Indices of a chunk of rows after the other: slices for all rows of a matrix, else tensors.
 
-    Else by indices: reshape(-1, v) would copy a view such as logits[:, :-1] whole.
+    ``reshape(-1, v)`` is no way out: it would copy all of a view such as ``logits[:, :-1]``.
     """
     rows = max(1, CHUNK // max(1, logits.shape[-1]))
     kept = (targets != ignore_index).nonzero(as_tuple=True)
@@ -212,7 +215,7 @@ def _chunks(
 
 
 def _blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-    """The output matrix in ``dtype``, some rows at a time, each with the number of its first."""
+    """Blocks of rows of the output matrix in ``dtype``, each with the index of its first row."""
     step = VOCABULARY_BLOCK
     if weight.dtype != dtype:
         step = max(1, min(step, WEIGHT_BLOCK // max(1, weight.shape[1])))
@@ -223,7 +226,7 @@ def _blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
 def _logits(
     states: Tensor, block: Tensor, shift: Tensor | None, softcap: float | None, dtype: torch.dtype
 ) -> Tensor:
-    """``cap(states @ block.T + shift)``, fresh memory."""
+    """``cap(states @ block.T + shift)`` in new memory."""
     logits = _product(states, block).to(dtype)
     if shift is not None:
         logits += shift
@@ -235,8 +238,8 @@ def _logits(
 def _product(states: Tensor, block: Tensor) -> Tensor:
     """``states @ block.T``."""
     if states.dtype == torch.float32 and states.device.type == "cpu" and states.numel():
-        # oneDNN's float32 product is faster than MKL's, which torch.mm calls, on the AMD processor
-        # that it was measured on (kernels/README.md); torch.compile calls this operator too.
+        # On the AMD processor of kernels/README.md, oneDNN's float32 product is faster than MKL's,
+        # which torch.mm calls. torch.compile uses this operator as well.
         linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
         if linear is not None and torch.backends.mkldnn.is_available():
             return linear(states, block, None, "none", [], "")
@@ -254,18 +257,18 @@ def _logsumexp(logits: Tensor) -> Tensor:
 
 
 def _logsumexp_(logits: Tensor) -> Tensor:
-    """``logits.logsumexp(-1)``; the logits are overwritten."""
+    """``logits.logsumexp(-1)``; overwrites the logits."""
     peak = _finite_peak(logits)
     return _sum_of_powers_(logits.sub_(peak)).add_(peak.squeeze(-1))
 
 
 def _finite_peak(logits: Tensor) -> Tensor:
-    """The largest of each row, (..., 1); an infinite one would make inf - inf of its own entry."""
+    """The maximum of each row (..., 1), or 0 where it is infinite, since inf - inf is NaN."""
     peak = logits.amax(-1, keepdim=True)
     return torch.where(peak.isfinite(), peak, 0.0)
 
 
 def _sum_of_powers_(logits: Tensor) -> Tensor:
-    """``logits.exp().sum(-1).log()``; the logits are overwritten."""
-    # Powers of two, which torch takes in less than half the time of those of e on a CPU.
+    """``logits.exp().sum(-1).log()``; overwrites the logits."""
+    # On a CPU torch computes exp2 in less than half the time of exp.
     return logits.mul_(LOG2E).exp2_().sum(-1).log_()

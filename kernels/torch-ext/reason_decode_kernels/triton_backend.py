@@ -1,4 +1,8 @@
-"""The forwards on a GPU by ``triton_kernels``: partial results, merged in order, no atomics."""
+"""Forward functions on a GPU, by the programs in ``triton_kernels``.
+
+Programs write partial results, which are merged in a fixed order, without atomics: two runs give
+the same bits.
+"""
 
 from __future__ import annotations  # Kernel Hub projects must parse on Python 3.9.
 
@@ -18,7 +22,7 @@ except ModuleNotFoundError as error:
 from . import configs
 from .triton_kernels import linear_kernel, logits_kernel
 
-# TRITON_INTERPRET=1, when the programs were read: they then run on the CPU, to be looked at.
+# With TRITON_INTERPRET=1 set at import, the programs run in an interpreter on the CPU.
 INTERPRETED = not isinstance(linear_kernel, triton.JITFunction)
 LOG2E = math.log2(math.e)
 TYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
@@ -67,7 +71,7 @@ def linear_forward(
     """Log-probabilities and logsumexps (c, t) of the same targets after each context."""
     kept = (targets != ignore_index).nonzero().squeeze(-1)
     whole = kept.numel() == targets.numel()
-    # Inner strides of 1, as the programs read.
+    # The programs need an inner stride of 1.
     states = [(x if whole else x[kept]).contiguous() for x in contexts]
     rows, weight = (targets if whole else targets[kept]).contiguous(), _by_rows(weight)
     count, vocabulary = rows.shape[0], weight.shape[0]
@@ -109,7 +113,7 @@ def linear_forward(
             EVEN_H=weight.shape[1] % config.block_h == 0,
             BIAS=bias is not None,
             SOFTCAP=softcap is not None,
-            # The interpreter multiplies the bits of a bfloat16, not its value.
+            # The interpreter would multiply the bits of bfloat16 numbers, not their values.
             DTYPE=tl.float32 if INTERPRETED else TYPES[_common(states, weight)],
             PRECISION="ieee",
             DESCRIPTORS=descriptors,
@@ -126,7 +130,7 @@ def linear_forward(
 
 
 def _merge(peaks: Tensor, totals: Tensor) -> Tensor:
-    """log2 of the sum over splits of ``totals * 2**peaks``; both are overwritten."""
+    """log2 of the sum of ``totals * 2**peaks`` over the splits; overwrites both."""
     peak = peaks.amax(0)
     peak = torch.where(peak.isfinite(), peak, 0.0)
     return peak + totals.mul_(peaks.sub_(peak).exp2_()).sum(0).log2_()
@@ -161,10 +165,10 @@ def _by_rows(matrix: Tensor) -> Tensor:
 
 
 def _launch(kernel: Any, programs: int, *args: object, **constants: object) -> None:
-    """``programs`` of a kernel; its launch options are not among its parameters."""
+    """Launch a kernel; untyped, for launch options such as num_warps are no parameters of it."""
     kernel[(programs,)](*args, **constants)
 
 
 def _on(tensor: Tensor) -> torch.cuda.device:
-    """Triton launches on the current device, which need not be the tensor's."""
+    """Context that makes the tensor's device the current one, on which Triton launches."""
     return torch.cuda.device(tensor.device if tensor.is_cuda else -1)

@@ -1,10 +1,11 @@
-"""The Triton programs. Each works in units of log2, so that an exponential is one instruction.
+"""The Triton programs. They compute in units of log2, so that an exponential is one instruction.
 
-The sum of exponentials of a row is kept as a running (maximum, sum). A maximum that is not finite
-is taken as 0 in differences: a row of -inf alone then ends as -inf, one with +inf as +inf, and NaN
-as NaN, where inf - inf would have made NaN of all three.
+The sum of exponentials of a row is held as a running (maximum, sum). In differences a maximum that
+is not finite counts as 0. A row of nothing but -inf then ends as -inf, a row with +inf as +inf and
+a row with NaN as NaN; inf - inf would make all three NaN.
 
-Kept free of ``from __future__ import annotations``: Triton reads the annotations below as objects.
+This file must not have ``from __future__ import annotations``: Triton needs the annotations below
+as objects.
 """
 
 import triton
@@ -31,9 +32,9 @@ def logits_kernel(
     scale,
     BLOCK: tl.constexpr,
 ):
-    """One row of logits a program: its logsumexp, and its logit at the target, in units of log2.
+    """Logsumexp and target's logit of one row per program, in units of log2.
 
-    ``offsets`` (r,) int64 says where each row starts, in elements, so that any strides will do.
+    ``offsets`` (r,) int64 are the rows' starts in elements, so that logits may have any strides.
     """
     row = tl.program_id(0).to(tl.int64)
     start = logits + tl.load(offsets + row)
@@ -44,7 +45,7 @@ def logits_kernel(
         x = tl.load(start + columns * stride_v, columns < vocabulary, -float("inf"))
         x = x.to(tl.float32) * scale
         new = tl.maximum(peak, tl.max(x))
-        # One sum for each thread's own columns; they meet once, after the loop.
+        # Each thread sums over its own columns; these sums are added up once, after the loop.
         total = total * tl.exp2(peak - _finite(new)) + tl.exp2(x - _finite(new))
         peak = new
     target = tl.load(targets + row)
@@ -73,7 +74,7 @@ def _tile(
     PRECISION: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
 ):
-    """``states @ weight.T`` of one tile, (BLOCK_T, BLOCK_V) float32, not rounded."""
+    """``states @ weight.T`` of one tile: (BLOCK_T, BLOCK_V) float32, not rounded to DTYPE."""
     acc = tl.zeros((BLOCK_T, BLOCK_V), tl.float32)
     for k in range(0, hidden, BLOCK_H):
         if DESCRIPTORS:
@@ -122,10 +123,10 @@ def _sweep(
     PRECISION: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
 ):
-    """TILES tiles of one split of the vocabulary for one tile of tokens."""
+    """Work through the TILES tiles of one split of the vocabulary for one tile of tokens."""
     places = row + tl.arange(0, BLOCK_T)
     inside = places < tokens
-    # Rows and columns past the end read the last one: their results are never stored or masked.
+    # Rows and columns past the end read the last one instead; their results are masked out.
     rows = tl.minimum(places, tokens - 1).to(tl.int64)
     target = tl.load(targets + rows).to(tl.int32)
     peak = tl.full((BLOCK_T,), -float("inf"), tl.float32)
@@ -157,8 +158,8 @@ def _sweep(
         if SOFTCAP:
             # tanh(y) = 2 sigmoid(2 y) - 1
             x = softcap * (2 * tl.sigmoid(2 * x / softcap) - 1)
-        # Lanes are compared, not columns: constants, which take no registers. That and this order
-        # keep a tile of 128 x 256 within 255 of them.
+        # Lane numbers are constants and take no registers, unlike column numbers. Comparing lanes,
+        # in this order, keeps a tile of 128 x 256 within 255 registers (kernels/README.md).
         x = tl.where(lanes[None, :] < vocabulary - column, x, -float("inf"))
         new = tl.maximum(peak, tl.max(x, 1) * scale)
         found += tl.sum(tl.where(lanes[None, :] == (target - column)[:, None], x, 0.0), 1)
@@ -167,13 +168,13 @@ def _sweep(
         total += tl.sum(tl.exp2(x * scale - shift[:, None]), 1)
         peak = new
     last = tl.minimum(first + TILES * BLOCK_V, vocabulary)
-    # One split alone holds the target.
+    # Exactly one split has the target's column.
     tl.store(picked + rows, found * scale, inside & (target >= first) & (target < last))
     tl.store(peaks + rows, peak, inside)
     tl.store(totals + rows, total, inside)
 
 
-# One program for every number of tokens, 1 included, which Triton would otherwise make a constant.
+# Without this, Triton would compile another program for a number that is 1 or a multiple of 16.
 @triton.jit(do_not_specialize=["tokens", "splits"])
 def linear_kernel(
     states,
@@ -208,11 +209,13 @@ def linear_kernel(
 ):
     """Partial results for one tile of tokens after one context, over one split of the vocabulary.
 
-    Writes the running (maximum, sum) of the split to ``peaks`` and ``totals``, (splits, contexts,
-    tokens), to be merged in order, and to ``picked``, (contexts, tokens), the logits of the targets
-    that lie in the split; all in units of log2. Programs that run at the same time are GROUP tiles
-    (both contexts of the same tokens side by side) by neighbouring splits, so that they find each
-    other's operands in the L2 cache. ``others`` are the states after the second of two contexts.
+    Writes the running (maximum, sum) of the split to ``peaks`` and ``totals`` (splits, contexts,
+    tokens), to be merged in a fixed order, and the logits of targets in the split to ``picked``
+    (contexts, tokens); all in units of log2. ``others`` are the states after the second context.
+
+    The order of programs is chosen for the L2 cache: those that run at the same time belong to
+    GROUP tiles of tokens (with both contexts of the same tokens side by side) and neighbouring
+    splits, so that they read the same operands.
     """
     program = tl.program_id(0)
     tiles = tl.cdiv(tokens, BLOCK_T) * CONTEXTS
@@ -221,7 +224,7 @@ def linear_kernel(
     within = program - group * GROUP * splits
     split = within // size
     tile = group * GROUP + within % size
-    # Descriptors cannot be chosen at run time, so there is a copy of the loop for each context.
+    # A descriptor cannot be selected at run time, so each context has its own copy of the loop.
     for context in tl.static_range(CONTEXTS):  # pyright: ignore[reportGeneralTypeIssues]
         if tile % CONTEXTS == context:
             _sweep(
