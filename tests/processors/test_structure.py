@@ -58,8 +58,7 @@ def test_characters_of_several_tokens_are_complete(
     tiny: Tiny, tiny_llama: LlamaForCausalLM
 ) -> None:
     """As text, all parts of a character were U+FFFD, and any of them was allowed."""
-    words: PreTrainedTokenizerFast = build_tokenizer(["a b
-"] * 3, vocab_size=262)
+    words: PreTrainedTokenizerFast = build_tokenizer(["a b\n"] * 3, vocab_size=262)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
