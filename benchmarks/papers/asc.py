@@ -1,25 +1,24 @@
-"""Adaptive self-consistency on other models' samples: what a ranker's weights do to a vote.
+r"""Adaptive self-consistency on other models' samples: votes weighted by a ranker.
 
-    python -m benchmarks.papers.asc --samples gpt35.jsonl.gz gpt4.jsonl.gz --model MINILM --cache grades
+    python -m benchmarks.papers.asc --samples gpt35.jsonl.gz gpt4.jsonl.gz --model ngrams \
+        --output runs/asc --cache runs/grades
 
-Cross-validated: the problems are dealt into folds by their text, one split for all files, and each
+Cross-validated: problems are dealt into folds by their text, with one split for all files, and each
 fold is scored by a ranker that was trained, on all files, without it. ``--measure 2`` does that for
-the first two folds alone. Beside each other stand the vote of equals, the three published forms of
-weighing it, the ranker's favourite alone, and the best that any choice could do.
+the first two folds only. The table has the majority vote, the three published weightings, the
+sample with the highest score, and the best that any choice can reach.
 
-Votes are counted by ``voting.weighted_vote``. Answers are compared by ``same_answer``; what it said
-is kept in ``--cache``. Only problems with right and wrong samples are voted on: for the others the
-outcome is known. Where answers tie for the first place, each has its share; samples without an
-answer do not vote. Intervals are of 95 %, by a bootstrap over problems.
+Votes are counted by ``voting.weighted_vote``. Answers are compared by ``same_answer``; its results
+are kept in ``--cache``. Only problems with right and wrong samples are voted on; the outcome of the
+others is known. If answers tie for the first place, each counts for its share; samples without an
+answer do not vote. Intervals are 95 %, by a bootstrap over problems.
 """
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -27,8 +26,9 @@ import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
+from benchmarks.papers.same_answer_cache import CachedSameAnswer
 from reason_decode import RankingModel
-from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.core.answers import extract_answer
 from reason_decode.core.voting import VoteWeighting, vote_weights, weighted_vote
 from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
@@ -45,48 +45,8 @@ from reason_decode.training.ranker import RECIPE, WINDOW
 WEIGHTINGS: tuple[VoteWeighting, ...] = ("s", "1+s", "1+2s")
 
 
-class Same:
-    """``same_answer``, which remembers on disk what math-verify took its time for.
-
-    Args:
-        folder: where; ``None``: it remembers as long as it lives.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        self.known: dict[tuple[str, str], bool] = {}
-        self.path: Path | None = None
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.path = folder / f"same-{version('math-verify')}.jsonl"
-            lines = self.path.read_text().splitlines() if self.path.exists() else []
-            # A run that was killed may have left half a line.
-            for a, b, same in (json.loads(line) for line in lines if line.endswith("]")):
-                self.known[a, b] = same
-
-    def __call__(self, a: str, b: str) -> bool:
-        """Whether two answers say the same."""
-        if a == b:
-            return True
-        if "\\" not in a and "\\" not in b:
-            return same_answer(a, b)
-        if (a, b) not in self.known:
-            self.known[a, b] = same_answer(a, b)
-            if self.path is not None:
-                with self.path.open("a") as file:
-                    file.write("\n" * self._torn() + json.dumps([a, b, self.known[a, b]]) + "\n")
-        return self.known[a, b]
-
-    def _torn(self) -> bool:
-        assert self.path is not None
-        if not self.path.exists() or not self.path.stat().st_size:
-            return False
-        with self.path.open("rb") as file:
-            file.seek(-1, 2)
-            return file.read() != b"\n"
-
-
-class Problem(NamedTuple):
-    """A problem's samples; each one's answer, and whether it is right."""
+class GradedProblem(NamedTuple):
+    """The samples of a problem, the answer of each, and whether it is right."""
 
     samples: list[LabelledSolution]
     answers: list[str | None]
@@ -94,25 +54,25 @@ class Problem(NamedTuple):
 
     @property
     def mixed(self) -> bool:
-        """Whether there are right answers and wrong ones."""
-        said = [r for a, r in zip(self.answers, self.right, strict=True) if a is not None]
-        return any(said) and not all(said)
+        """True if there are right answers and wrong ones."""
+        given = [r for a, r in zip(self.answers, self.right, strict=True) if a is not None]
+        return any(given) and not all(given)
 
     def side(self, right: bool) -> list[LabelledSolution]:
-        """Its right samples, or its wrong ones, each text once."""
+        """The right or the wrong samples, each text once."""
         rows = zip(self.samples, self.answers, self.right, strict=True)
         return list({x.steps: x for x, a, r in rows if a is not None and r == right}.values())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Grade, train a ranker a fold, score, vote, print."""
+    """Grade the samples, train a ranker for each fold, score, vote, print the tables."""
     args = _arguments(argv)
-    same = Same(args.cache)
+    same = CachedSameAnswer(args.cache)
     files = {path.name: _problems(path, args.limit) for path in args.samples}
     folds = range(args.folds)[: args.measure]
-    scores: dict[str, list[tuple[Problem, list[float]]]] = {name: [] for name in files}
+    scores: dict[str, list[tuple[GradedProblem, list[float]]]] = {name: [] for name in files}
     for fold in folds:
-        kept: list[Problem] = []
+        kept: list[GradedProblem] = []
         for name, problems in files.items():
             graded = tqdm(problems, desc=f"grading {name}", disable=None)
             for problem in (_graded(samples, same) for samples in graded):
@@ -120,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     kept.append(problem)
                 else:
                     scores[name].append((problem, []))
-        ranker = _ranker(args, kept, args.out / f"fold-{fold}")
+        ranker = _ranker(args, kept, args.output / f"fold-{fold}")
         for found in scores.values():
             for problem, score in found:
                 if problem.mixed and not score:
@@ -133,18 +93,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--samples", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument(
-        "--model", required=True, help="what the rankers begin with; ngrams: linear ones"
+        "--samples",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="samples with their problems' answers, .jsonl or .jsonl.gz",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a folder for the rankers")
-    parser.add_argument("--cache", type=Path, help="a folder for what same_answer said")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--measure", type=int, help="folds that are measured (default: all)")
-    parser.add_argument("--limit", type=int, help="problems of each file")
-    parser.add_argument("--compare", choices=get_args(Compare), default="cubic")
-    parser.add_argument("--window", type=int, default=WINDOW)
-    parser.add_argument("--bootstrap", type=int, default=2000, help="resamples of an interval")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="the checkpoint that rankers start from, or ngrams for linear rankers",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the rankers")
+    parser.add_argument("--cache", type=Path, help="folder for the results of same_answer")
+    parser.add_argument("--folds", type=int, default=5, help="(default: 5)")
+    parser.add_argument("--measure", type=int, help="number of folds to measure (default: all)")
+    parser.add_argument("--limit", type=int, help="only the first so many problems of each file")
+    parser.add_argument(
+        "--compare",
+        choices=get_args(Compare),
+        default="cubic",
+        help="the ranker's loss (default: cubic)",
+    )
+    parser.add_argument(
+        "--window", type=int, default=WINDOW, help="see train_ranker (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=2000, help="resamples of an interval (default: 2000)"
+    )
     for field in fields(TrainingConfig):
         value = getattr(RECIPE, field.name)
         if not isinstance(value, bool):
@@ -155,13 +133,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def fold_of(prompt: str, folds: int) -> int:
-    """The fold of a problem, whichever model was asked and however it was led in."""
+    """The fold of a problem, the same for all models and with or without ``Problem:``."""
     text = prompt.removeprefix("Problem:").strip()
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % folds
 
 
 def _problems(path: Path, limit: int | None) -> list[list[LabelledSolution]]:
-    """The samples of each row."""
+    """The samples of each row that states an answer."""
     rows: dict[str, list[LabelledSolution]] = {}
     for sample in read_labelled(path):
         if limit is not None and len(rows) == limit and sample.source not in rows:
@@ -170,15 +148,15 @@ def _problems(path: Path, limit: int | None) -> list[list[LabelledSolution]]:
     return [samples for samples in rows.values() if samples[0].answer is not None]
 
 
-def _graded(samples: list[LabelledSolution], same: Same) -> Problem:
+def _graded(samples: list[LabelledSolution], same: CachedSameAnswer) -> GradedProblem:
     truth = samples[0].answer
     assert truth is not None
     answers = [extract_answer("\n".join(x.steps)) for x in samples]
-    return Problem(samples, answers, [x is not None and same(x, truth) for x in answers])
+    return GradedProblem(samples, answers, [x is not None and same(x, truth) for x in answers])
 
 
-def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) -> Any:
-    """The one in a folder, or else a new one."""
+def _ranker(args: argparse.Namespace, problems: Iterable[GradedProblem], out: Path) -> Any:
+    """The ranker in a folder, trained if it is not there."""
     if args.model == "ngrams":
         if not (out / "ngrams.safetensors").exists():
             mixed = [x for x in problems if x.mixed]
@@ -189,7 +167,7 @@ def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) ->
         names = [x.name for x in fields(TrainingConfig) if hasattr(args, x.name)]
         mixed = [x for x in problems if x.mixed or args.compare == "pointwise"]
         right, wrong = ([x for p in mixed for x in p.side(side)] for side in (True, False))
-        told = train_ranker(
+        result = train_ranker(
             args.model,
             AutoTokenizer.from_pretrained(args.model),
             right,
@@ -199,17 +177,17 @@ def _ranker(args: argparse.Namespace, problems: Iterable[Problem], out: Path) ->
             window=args.window,
             recipe=replace(RECIPE, **{name: getattr(args, name) for name in names}),
         )
-        print(told)
+        print(result)
     return RankingModel.from_pretrained(out)
 
 
-def _scores(ranker: Any, problem: Problem) -> list[float]:
+def _scores(ranker: Any, problem: GradedProblem) -> list[float]:
     texts = [list(x.steps) for x in problem.samples]
     return [float(x) for x in ranker.score([x.prompt for x in problem.samples], texts)]
 
 
-def _credit(problem: Problem, weights: Sequence[float], same: Same) -> float:
-    """The share of right answers among those of greatest weight."""
+def _credit(problem: GradedProblem, weights: Sequence[float], same: CachedSameAnswer) -> float:
+    """The share of right answers among the answers with the greatest weight."""
     truth = dict(zip(problem.answers, problem.right, strict=True))
     sums = weighted_vote(problem.answers, weights, same).weights
     first = [answer for answer, x in sums.items() if x >= max(sums.values()) - 1e-9]
@@ -217,35 +195,37 @@ def _credit(problem: Problem, weights: Sequence[float], same: Same) -> float:
 
 
 def _rows(
-    found: Sequence[tuple[Problem, list[float]]], same: Same, resamples: int
+    found: Sequence[tuple[GradedProblem, list[float]]], same: CachedSameAnswer, resamples: int
 ) -> list[dict[str, Any]]:
-    """One a way of choosing: its accuracy, and what it is beside the vote of equals."""
-    ways: dict[str, list[float]] = {"majority": [], **{x: [] for x in WEIGHTINGS}}
-    ways |= {"best of all": [], "one sample": [], "oracle": []}
+    """Rows of the table, one a method: its accuracy and its difference to the majority vote."""
+    methods: dict[str, list[float]] = {"majority": [], **{x: [] for x in WEIGHTINGS}}
+    methods |= {"best of all": [], "one sample": [], "oracle": []}
     pairs: list[float] = []
     for problem, scores in tqdm(found, desc="voting", disable=None):
         certain = float(any(problem.right))
-        for name, credits in ways.items():
+        for name, credits in methods.items():
             if name == "one sample":
                 credits.append(sum(problem.right) / len(problem.right))
             elif not problem.mixed or name == "oracle":
                 credits.append(certain)
             elif name == "best of all":
-                said = zip(scores, problem.answers, problem.right, strict=True)
-                voters = [(s, r) for s, a, r in said if a is not None]
+                samples = zip(scores, problem.answers, problem.right, strict=True)
+                voters = [(s, r) for s, a, r in samples if a is not None]
                 best = [r for s, r in voters if s == max(voters)[0]]
                 credits.append(sum(best) / len(best))
             else:
-                how: Any = name
-                weights = [1.0] * len(scores) if how == "majority" else vote_weights(scores, how)
+                weighting: Any = name
+                weights = (
+                    [1.0] * len(scores) if name == "majority" else vote_weights(scores, weighting)
+                )
                 credits.append(_credit(problem, weights, same))
         if problem.mixed:
             pairs.append(_ordered(problem, scores))
-    base = torch.tensor(ways["majority"])
-    rows = [_row(name, torch.tensor(x), base, resamples) for name, x in ways.items()]
+    base = torch.tensor(methods["majority"])
+    rows = [_row(name, torch.tensor(x), base, resamples) for name, x in methods.items()]
     mean, low, high = _interval(torch.tensor(pairs), resamples)
     blank = dict.fromkeys(rows[0], "")
-    last = {"way": "pairs in order", "right": f"{mean:.2f} %", "from": f"{low:.2f}"}
+    last = {"method": "pairs in order", "right": f"{mean:.2f} %", "from": f"{low:.2f}"}
     return [*rows, {**blank, **last, "to": f"{high:.2f}"}]
 
 
@@ -253,7 +233,7 @@ def _row(name: str, credits: Any, base: Any, resamples: int) -> dict[str, Any]:
     mean, low, high = _interval(credits, resamples)
     more, least, most = _interval(credits - base, resamples)
     return {
-        "way": name,
+        "method": name,
         "right": f"{mean:.2f} %",
         "from": f"{low:.2f}",
         "to": f"{high:.2f}",
@@ -264,20 +244,20 @@ def _row(name: str, credits: Any, base: Any, resamples: int) -> dict[str, Any]:
 
 
 def _interval(values: Any, resamples: int) -> list[float]:
-    """The mean and the bounds of its interval, in percent."""
+    """The mean and the bounds of its 95 % interval, in percent."""
     if not len(values):
         return [float("nan")] * 3
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     draws = [
-        values[torch.randint(len(values), (len(values),), generator=chance)].mean()
+        values[torch.randint(len(values), (len(values),), generator=generator)].mean()
         for _ in range(resamples)
     ]
     low, high = torch.stack(draws).quantile(torch.tensor([0.025, 0.975])).tolist()
     return [100 * x for x in (float(values.mean()), low, high)]
 
 
-def _ordered(problem: Problem, scores: Sequence[float]) -> float:
-    """The share of its pairs in which the right sample scores higher."""
+def _ordered(problem: GradedProblem, scores: Sequence[float]) -> float:
+    """The share of a problem's pairs in which the right sample scores higher."""
     rows = list(zip(scores, problem.answers, problem.right, strict=True))
     pairs = [
         (s > t) + (s == t) / 2

@@ -14,12 +14,12 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 
 
-def samples(truth: str, said: str) -> list[LabelledSolution]:
-    return [LabelledSolution("p", (f"The answer is {x}.",), (None,), truth) for x in said]
+def samples(truth: str, given: str) -> list[LabelledSolution]:
+    return [LabelledSolution("p", (f"The answer is {x}.",), (None,), truth) for x in given]
 
 
 @pytest.mark.parametrize("model", ["bert", "ngrams"])
-def test_the_table_runs_small(
+def test_asc_table_runs_small(
     tmp_path: Path,
     benchmark: Callable[[str], Any],
     capsys: pytest.CaptureFixture[str],
@@ -36,7 +36,7 @@ def test_the_table_runs_small(
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--samples", str(path), "--model", model, "--epochs", "1"]
-    arguments += ["--out", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
+    arguments += ["--output", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
     printed = ""
     for _ in range(2):  # the second time with the rankers and grades of the first
         assert asc.main([*arguments, "--bootstrap", "20"]) == 0
@@ -48,17 +48,17 @@ def test_the_table_runs_small(
     assert "'examples'" not in printed
 
 
-def test_ties_are_shared_and_who_says_nothing_does_not_vote(
+def test_ties_are_shared_and_samples_without_an_answer_do_not_vote(
     benchmark: Callable[[str], Any],
 ) -> None:
     asc = benchmark("papers.asc")
-    same = asc.Same(None)
+    same = benchmark("papers.same_answer_cache").CachedSameAnswer(None)
     problem = asc._graded(
         [*samples("1", "1122"), LabelledSolution("p", ("Hm.",), (None,), "1")], same
     )
     assert problem.right == [True, True, False, False, False] and problem.mixed
     scores = [0.9, 0.1, 0.5, 0.2, 1.0]
-    rows = {row["way"]: row["right"] for row in asc._rows([(problem, scores)], same, 5)}
+    rows = {row["method"]: row["right"] for row in asc._rows([(problem, scores)], same, 5)}
     assert rows["majority"] == "50.00 %" and rows["1+s"] == "100.00 %"
     assert rows["best of all"] == "100.00 %" and rows["one sample"] == "40.00 %"
     assert rows["pairs in order"] == "50.00 %"
@@ -67,28 +67,30 @@ def test_ties_are_shared_and_who_says_nothing_does_not_vote(
     assert math.isnan(asc._interval(torch.zeros(0), 5)[0])
 
 
-def test_what_was_compared_is_not_compared_again(
+def test_same_answer_cache_compares_each_pair_once(
     tmp_path: Path, benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asc = benchmark("papers.asc")
+    cache = benchmark("papers.same_answer_cache")
     asked: list[tuple[str, str]] = []
 
     def same_answer(a: str, b: str) -> bool:
         asked.append((a, b))
         return a.strip() == b.strip()
 
-    monkeypatch.setattr(asc, "same_answer", same_answer)
-    first = asc.Same(tmp_path)
+    monkeypatch.setattr(cache, "same_answer", same_answer)
+    first = cache.CachedSameAnswer(tmp_path)
     assert first("\\pi ", "\\pi") and first("\\pi ", "\\pi") and not first("\\pi", "2")
     assert first("\\pi", "\\pi") and len(asked) == 2
     (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text() + '["\\\\pi", "3"')  # as if it had been killed there
-    second = asc.Same(tmp_path)
+    file.write_text(file.read_text() + '["\\\\pi", "3"')  # as a killed run leaves it
+    second = cache.CachedSameAnswer(tmp_path)
     assert second("\\pi ", "\\pi") and not second("\\pi", "2") and len(asked) == 2
     assert not second("\\pi", "3") and len(asked) == 3
-    assert asc.Same(tmp_path)("\\pi", "3") is False and len(asked) == 3
+    assert cache.CachedSameAnswer(tmp_path)("\\pi", "3") is False and len(asked) == 3
 
 
-def test_a_problem_is_in_one_fold_however_it_is_led_in(benchmark: Callable[[str], Any]) -> None:
+def test_a_problem_is_in_the_same_fold_with_and_without_its_heading(
+    benchmark: Callable[[str], Any],
+) -> None:
     fold_of = benchmark("papers.asc").fold_of
     assert fold_of("Problem:\nHow many?", 97) == fold_of("How many?", 97) != fold_of("Why?", 97)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 
-def test_the_replay_runs_small(
+def test_early_stop_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Six alike, then two others: certain enough after two, or four, decided after five."""
+    """With six equal answers and two others, the vote is decided after five samples."""
     early_stop = benchmark("papers.early_stop")
     path = tmp_path / "samples.jsonl.gz"
-    said = [f"The answer is {x}." for x in (7, 7, 7, 7, 7, 7, 8, 9)]
+    texts = [f"The answer is {x}." for x in (7, 7, 7, 7, 7, 7, 8, 9)]
     with gzip.open(path, "wt") as file:
-        file.write(json.dumps({"answer": "\\boxed{7}", "generated_answer": said}) + "\n")
+        file.write(json.dumps({"answer": "\\boxed{7}", "generated_answer": texts}) + "\n")
     assert early_stop.main(["--samples", str(path)]) == 0
     rows = {row[:10].strip(): row.split() for row in capsys.readouterr().out.splitlines()}
     assert "100.0" in rows["all"]
@@ -24,7 +24,7 @@ def test_the_replay_runs_small(
     assert "50.0" in rows["lead 0.95"]
 
 
-def test_the_packaged_model_is_replayed_too(
+def test_early_stop_samples_a_task_with_the_packaged_model(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     early_stop = benchmark("papers.early_stop")

@@ -17,14 +17,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's o
 
 
 def by_number(documents, *_, **how):
-    """A scorer of sub-questions that name their problem's number, as none of a tiny size can be."""
+    """Scores of sub-questions that name their problem's number, which no tiny model computes."""
     for x in documents:
         for k, asked in enumerate(x.rationales):
             delta = 1.0 if f" {x.id} " in asked else -1.0
             yield ScoredRationale(x, k, delta, delta, 1, "")
 
 
-def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsys, monkeypatch):
+def test_mined_from_trains_four_models_and_guides_with_each(
+    tmp_path, benchmark, capsys, monkeypatch
+):
     run = benchmark("papers.mined_from")
     monkeypatch.setattr(run, "score_rationales", by_number)
     folder, documents = tmp_path / "run", list(draw(0, 40))
@@ -47,10 +49,10 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
     rows = "".join(f"{json.dumps(problem)}\n" for problem in problems)
     (tmp_path / "test_socratic.jsonl").write_text(rows)
     (tmp_path / "24.csv").write_text("Rank,Puzzles\n1,1 1 4 6\n")
-    arguments = {"run": folder, "gsm8k": tmp_path, "data": tmp_path / "24.csv"}
+    arguments = {"run": folder, "gsm8k": tmp_path, "input": tmp_path / "24.csv"}
     arguments |= {
-        "judge": folder / "reader",
-        "out": tmp_path / "out",
+        "loss-model": folder / "reader",
+        "output": tmp_path / "out",
         "rationales": 8,
         "seeds": 1,
         "n": 2,
@@ -62,4 +64,4 @@ def test_four_models_are_trained_on_as_much_and_guide(tmp_path, benchmark, capsy
     assert printed.count("filtered (") == printed.count("as drawn (") == 2
     assert "random pick" in printed
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 5
-    assert run.main(given) == 0  # nothing is trained again
+    assert run.main(given) == 0  # the second run trains nothing
