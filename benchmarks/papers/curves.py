@@ -28,9 +28,9 @@ from torch import Tensor
 
 from benchmarks.papers.pools import Judge, Pool, Store, fingerprint, sample, score
 from reason_decode.core.answers import extract_answer
-from reason_decode.evaluation import Samples, accuracy_curves, rerank
-from reason_decode.evaluation.curves import answer_numbers
-from reason_decode.evaluation.metrics import Estimate, bootstrap, gains
+from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
+from reason_decode.evaluation.curves import answer_ids
+from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstrap
 from reason_decode.evaluation.rerank import Sampled, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
@@ -66,11 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_picks(pools, problems, ways, size)
     counts = sorted({*(2**k for k in range(9) if 2**k <= size), size})
     weigh = [way.name for way in ways if way.votes]
-    values = accuracy_curves(problems, counts, weigh=weigh, draws=args.draws, seed=args.seed)
+    values = accuracy_curves(problems, counts, vote_weights=weigh, draws=args.draws, seed=args.seed)
     _check_laws(values, args.draws)
     curves = {name: bootstrap(rows) for name, rows in values.items()}
     beside = {name: rows for name, rows in values.items() if name not in ("pass@N", "majority")}
-    differences = {name: gains(rows, values["majority"]) for name, rows in beside.items()}
+    differences = {
+        name: paired_bootstrap(rows, values["majority"]) for name, rows in beside.items()
+    }
     print(f"{len(problems)} problems, {size} samples each; accuracy in %\n")
     print(f"{_table(counts, curves, '.1f')}\n\nhigher than majority by\n")
     print(_table(counts, differences, "+.1f"))
@@ -174,12 +176,12 @@ def _ways(judges: Sequence[Judge]) -> list[Way]:
     return ways
 
 
-def _problem(pool: Pool, ways: Sequence[Way], size: int) -> Samples:
+def _problem(pool: Pool, ways: Sequence[Way], size: int) -> SamplePool:
     scores = {
         way.name: reduce_scores(_tensors(pool, way.key, size), way.reduce).tolist() for way in ways
     }
-    answers = answer_numbers([extract_answer(text) for text in pool.texts[:size]])
-    return Samples(pool.correct[:size], answers, scores)
+    answers = answer_ids([extract_answer(text) for text in pool.texts[:size]])
+    return SamplePool(pool.correct[:size], answers, scores)
 
 
 def _tensors(pool: Pool, key: str, size: int) -> list[Tensor]:
@@ -203,7 +205,7 @@ class _Replay(Scorer):
 
 
 def _check_picks(
-    pools: Sequence[Pool], problems: Sequence[Samples], ways: Sequence[Way], size: int
+    pools: Sequence[Pool], problems: Sequence[SamplePool], ways: Sequence[Way], size: int
 ) -> None:
     """Raise if a curve's end is not what ``rerank`` picks; where equals tie, their mean is."""
     given = [
@@ -211,7 +213,7 @@ def _check_picks(
         for k, pool in enumerate(pools)
     ]
     weigh = [way.name for way in ways if way.votes]
-    ends = accuracy_curves(problems, [size], weigh=weigh, draws=size)
+    ends = accuracy_curves(problems, [size], vote_weights=weigh, draws=size)
     for way in ways:
         replay = _Replay(pools, way.key, size)
         for row in rerank(given, replay, reduce=way.reduce)["rows"]:
@@ -222,7 +224,7 @@ def _check_picks(
                     raise AssertionError(f"{way.name} vote, problem {row['id']}: rerank differs")
 
 
-def _check_end(problem: Samples, way: str, pick: dict[str, Any], end: Sequence[float]) -> None:
+def _check_end(problem: SamplePool, way: str, pick: dict[str, Any], end: Sequence[float]) -> None:
     scores = problem.scores[way]
     equals = [k for k, value in enumerate(scores) if value == max(scores)]
     expected = mean(problem.correct[k] for k in equals)

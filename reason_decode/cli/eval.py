@@ -9,7 +9,7 @@ from reason_decode.cli.configs import EvalConfig
 from reason_decode.cli.output import json_output, path_of
 from reason_decode.cli.settings import settings_of
 from reason_decode.core.options import flatten_options
-from reason_decode.evaluation.runner import answered, summary
+from reason_decode.evaluation.runner import run_items, summarize_results
 from reason_decode.io.console import percent, table
 from reason_decode.io.jsonl import check_writable, write_text
 from reason_decode.runs.batches import FailedItem, print_failures
@@ -38,10 +38,17 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
         with run:
             failed: list[FailedItem] = _evaluate(config, task, items, run) if run.remains else []
             if config.run.shard != SINGLE_SHARD:
-                print(run.progress_row())
+                print(run.progress_line())
                 return 1 if failed else 0
-            named = {"strategy": options.strategy, "n": _candidates(config)}
-            result = summary(items, run.rows(), failed, task=task.name, seed=options.seed, **named)
+            result = summarize_results(
+                items,
+                run.rows(),
+                failed,
+                task=task.name,
+                strategy=options.strategy,
+                n=_candidates(config),
+                seed=options.seed,
+            )
             result = flatten_options(options) | result
             result["rejected"] = [asdict(reject) for reject in rejected]
             _write(config, result, write)
@@ -77,7 +84,7 @@ def _evaluate(
         max_new_tokens=task.max_new_tokens,
         state_key=task.state_key,
     )
-    batches = answered(
+    batches = run_items(
         completer,
         items,
         task,
@@ -87,8 +94,8 @@ def _evaluate(
         trace=config.trace is not None,
         desc=config.generation.strategy,
     )
-    for _, line in batches:
-        run.append(line)
+    for _, result in batches:
+        run.append(result)
     print_failures(batches, lambda index: f"item {items[index].id}")
     return batches.failed
 

@@ -1,4 +1,4 @@
-"""``reason-decode verify``: locate the first wrong step of given solutions by a scorer."""
+"""``reason-decode verify``: the first wrong step of given solutions, from step scores."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +9,18 @@ from reason_decode.cli.configs import FOLDS, VerifyConfig
 from reason_decode.cli.output import json_output, path_of
 from reason_decode.cli.prompts import with_suffix
 from reason_decode.cli.settings import settings_of
-from reason_decode.evaluation.splits import Part, folds, held_out, share
-from reason_decode.evaluation.verify import AnnotatedSolution, check_parts, located, scored
+from reason_decode.evaluation.splits import (
+    CalibrationSplit,
+    k_fold_splits,
+    other_data_split,
+    share_split,
+)
+from reason_decode.evaluation.verify import (
+    AnnotatedSolution,
+    check_splits,
+    evaluate_first_errors,
+    score_batches,
+)
 from reason_decode.io.console import percent, printable, table
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.runs.batches import FailedItem, print_failures
@@ -38,9 +48,9 @@ def run(config: VerifyConfig, argv: Sequence[str]) -> int:
         others, other_report = [], None
         if config.calibrate_on is not None:
             others, other_report = _read(config.calibrate_on, "auto", config.neutral)
-        parts = _parts(config, [x.prompt for x in found], [x.prompt for x in others])
+        splits = _splits(config, [x.prompt for x in found], [x.prompt for x in others])
         solutions = [*found, *others]
-        check_parts(solutions, parts, config.threshold)
+        check_splits(solutions, splits, config.threshold)
         settings = settings_of(config, solutions, IGNORED_IN_SETTINGS)
         output = path_of(config.output)
         run = ResumableRun(output, settings, item_indices, len(solutions), config.run)
@@ -53,24 +63,22 @@ def run(config: VerifyConfig, argv: Sequence[str]) -> int:
             solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
             failed = _score(config, solutions, scorer, run)
             if config.run.shard != SINGLE_SHARD:
-                print(run.progress_row())
+                print(run.progress_line())
                 return 1 if failed else 0
             scores = _scores(run, len(solutions))
-            result = located(
-                solutions, scores, parts, threshold=config.threshold, maximise=config.maximise
+            result = evaluate_first_errors(
+                solutions, scores, splits, threshold=config.threshold, maximise=config.maximise
             )
             result = _add_settings(config, suffix, result, report, other_report)
-            result["not_scored"] = [
-                {"id": solutions[x.index].id, "reason": x.reason} for x in failed
-            ]
+            result["failed"] = [{"id": solutions[x.index].id, "reason": x.reason} for x in failed]
             result["rows"] = result.pop("rows")  # last, since it is the longest
             write(result)
             if not failed:
                 run.finish()
         _print(result)
-        _print_set_aside(config.input, report)
+        _print_left_out(config.input, report)
         if config.calibrate_on is not None and other_report is not None:
-            _print_set_aside(config.calibrate_on, other_report)
+            _print_left_out(config.calibrate_on, other_report)
     return 1 if failed else 0
 
 
@@ -78,16 +86,15 @@ def _score(
     config: VerifyConfig, solutions: list[AnnotatedSolution], scorer: Any, run: ResumableRun
 ) -> list[FailedItem]:
     """Score the solutions that remain; print and return those that failed."""
-    batches = scored(
+    batches = score_batches(
         solutions,
         scorer,
         config.batch_size,
-        scorer.max_steps,
         done=run.done,
         shard=config.run.shard,
     )
-    for _, line in batches:
-        run.append(line)
+    for _, result in batches:
+        run.append(result)
     print_failures(batches, lambda index: f"solution {solutions[index].id}")
     return batches.failed
 
@@ -95,8 +102,8 @@ def _score(
 def _scores(run: ResumableRun, count: int) -> list[Any]:
     """The step scores of each solution; ``None`` for those that failed."""
     scores: list[Any] = [None] * count
-    for line in run.rows():
-        for index, row in zip(line["items"], line["scores"], strict=True):
+    for result in run.rows():
+        for index, row in zip(result["items"], result["scores"], strict=True):
             scores[index] = row
     return scores
 
@@ -124,9 +131,10 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['missed']} missed, {result['false_alarms']} false alarms; "
         f"thresholds {', '.join(f'{x:.4g}' for x in result['thresholds'])}"
     )
-    if result["cut"]:
+    if result["truncated"]:
         print(
-            f"read only in part, because they exceed the model's context: {result['cut']} solutions"
+            f"read only in part, because they exceed the model's context: {result['truncated']} "
+            "solutions"
         )
 
 
@@ -142,8 +150,8 @@ def _read(path: str, format: str, neutral: Any) -> tuple[list[AnnotatedSolution]
         ids[solution.source] += 1
         count = ids[solution.source]
         id = solution.source if count == 1 else f"{solution.source}#{count}"
-        wrong = solution.labels.index(-1) if -1 in solution.labels else None
-        found.append(AnnotatedSolution(id, solution.prompt, solution.steps, wrong))
+        first_error = solution.labels.index(-1) if -1 in solution.labels else None
+        found.append(AnnotatedSolution(id, solution.prompt, solution.steps, first_error))
     if not found:
         raise ValueError(f"{path} has no solution with a known first error: {report}")
     return found, report
@@ -162,20 +170,20 @@ def _unusable(solution: LabelledSolution) -> str | None:
     return None
 
 
-def _parts(config: VerifyConfig, tested: list[str], others: list[str]) -> list[Part]:
-    """Which prompts calibrate the threshold, and which are tested by it."""
+def _splits(config: VerifyConfig, tested: list[str], others: list[str]) -> list[CalibrationSplit]:
+    """Splits of the solutions into those that calibrate a threshold and those that test it."""
     if config.threshold is not None:
-        return [Part([], list(range(len(tested))))]
+        return [CalibrationSplit([], list(range(len(tested))))]
     if config.calibrate_on is not None:
-        return held_out(tested, others)
+        return other_data_split(tested, others)
     if config.calibrate_share is not None:
-        return share(tested, config.calibrate_share)
-    return folds(tested, FOLDS if config.folds is None else config.folds)
+        return share_split(tested, config.calibrate_share)
+    return k_fold_splits(tested, FOLDS if config.folds is None else config.folds)
 
 
 def _counts(report: ReadReport) -> dict[str, Any]:
     return {
-        "set_aside": dict(report.left_out),
+        "left_out": dict(report.left_out),
         "malformed": report.malformed,
         "rejected": [asdict(reject) for reject in report.rejected],
     }
@@ -197,7 +205,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_set_aside(path: str, report: ReadReport) -> None:
+def _print_left_out(path: str, report: ReadReport) -> None:
     for reject in report.rejected:
         print(f"set aside: {path}, line {reject.row}: {printable(reject.reason)}")
     if (more := report.malformed - len(report.rejected)) > 0:

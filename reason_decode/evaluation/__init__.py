@@ -1,36 +1,42 @@
-r"""Measuring: metrics; a task run, samples reranked, N varied, errors located.
+r"""Evaluation: tasks and their metrics, reranking, accuracy curves, first-error detection.
 
 ```
 reason-decode eval --task game24 --input 24.csv --rows 901:1001 --strategy step-search --n 8 \
-    --output out.json
-reason-decode rerank --scorer tiny --task game24 --input gpt4_cot_samples.jsonl.gz \
-    --output out.json
-reason-decode verify --scorer tiny --input traces.jsonl --format processbench --output out.json
+    --output eval.json
+reason-decode rerank --task game24 --input gpt4_cot_samples.jsonl.gz --scorer tiny \
+    --output rerank.json
+reason-decode verify --input traces.jsonl --format processbench --scorer tiny --output verify.json
 ```
 
-`eval` runs a strategy over a public task, with intervals and the tokens that each model read;
-`rerank` scores solutions that any model wrote; `verify` finds where given solutions first go wrong
-(the first step below a threshold that is calibrated on other prompts) and measures that against
-labels: exact location, accuracy on erroneous and on right traces, their harmonic mean.
-`accuracy_curves` gives best-of-N and votes for every N from one pool of samples.
+- `eval` (in Python `evaluate`) runs a decoding strategy on a task and grades the solutions. The
+  result has the accuracy with its 95 % interval and the tokens that each model read.
+- `rerank` chooses among given solutions, of any model, by a scorer: best of n, and weighted votes.
+- `verify` predicts the first wrong step of given solutions: the first one that scores below a
+  threshold, which is calibrated on other prompts. It compares the predictions with labels: exact
+  accuracy, and the F1 score of ProcessBench.
+- `accuracy_curves` gives pass@N, best of N and votes for every N from one pool of samples.
 
-## Long runs
+## Runs that resume
 
-`generate`, `eval` and `verify` keep what is done beside their output. A run that was stopped,
-however it was, goes on when the same command is given again; with other options it refuses.
-`--shard 2/8` runs every eighth batch, as in a job array, `--workers 4` a process each, one a GPU;
-the same command without them joins the results. Where memory runs out a batch is halved; an item
-that cannot be done is set aside with its reason, and the exit code is 1. `--endpoint URL --model
-NAME` samples from a server of OpenAI's form (vLLM, SGLang, `transformers serve`), and the scorer
-here chooses; with `--scorer-endpoint URL --scorer-model NAME` a chat model at a server scores.
+`generate`, `eval`, `verify` and `label` keep their results beside the output. A run that was
+interrupted or killed resumes when the same command is given again; with other options it is
+refused. `--shard 2/8` runs every eighth batch, as in a job array, and `--workers 4` runs four
+processes, one per GPU; the same command without these options joins the results. A batch that runs
+out of memory is halved; an item that fails is listed with its reason, and the exit status is 1.
+
+## Servers
+
+`--endpoint URL --model NAME` lets an OpenAI-compatible server (vLLM, SGLang, `transformers serve`)
+sample, while the scorer runs here; `--scorer-endpoint URL --scorer-model NAME` asks a chat model at
+a server whether each step is right.
 
 ## Traces
 
-`eval --trace OUT` and `generate --trace` write every candidate and score; `reason-decode trace
---input OUT --output page.html` makes one page of them.
+`eval --trace FILE` and `generate --trace` write every candidate and score; `reason-decode trace
+--input FILE --output page.html` makes one page of them.
 """
 
-from reason_decode.evaluation.curves import Samples, accuracy_curves
+from reason_decode.evaluation.curves import SamplePool, accuracy_curves
 from reason_decode.evaluation.metrics import accuracy_interval, pass_at_k
 from reason_decode.evaluation.rerank import rerank
 from reason_decode.evaluation.runner import evaluate
@@ -38,7 +44,7 @@ from reason_decode.evaluation.verify import AnnotatedSolution, verify
 
 __all__ = [
     "AnnotatedSolution",
-    "Samples",
+    "SamplePool",
     "accuracy_curves",
     "accuracy_interval",
     "evaluate",

@@ -1,4 +1,4 @@
-"""Prompts in, texts out, with what they cost: the one place that calls ``generate`` to measure."""
+"""Completions of prompts and their cost: the only caller of ``generate`` in the evaluation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Trace
 
-__all__ = ["Completer", "Completions", "complete", "local"]
+__all__ = ["Completer", "Completions", "complete", "local_completer"]
 
 
 @dataclass(frozen=True)
 class Completions:
-    """What a batch of prompts was continued by.
+    """Completions of a batch of prompts.
 
     Args:
-        texts: one continuation a prompt, special tokens removed.
-        traces: one a prompt; ``None`` where no strategy ran.
-        cost: tokens spent on the whole batch.
+        texts: the completion of each prompt, without special tokens.
+        traces: the trace of each prompt; ``None`` without a strategy.
+        cost: tokens of the whole batch.
     """
 
     texts: list[str]
@@ -29,10 +29,10 @@ class Completions:
 
 
 Completer = Callable[[Sequence[str], Sequence[int]], Completions]
-"""Continues prompts; each has a number, which what is random depends on."""
+"""Prompts and their ids -> their completions. The ids seed the sampling."""
 
 
-def local(
+def local_completer(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     strategy: Callable[..., Any] | None,
@@ -41,25 +41,31 @@ def local(
     temperature: float,
     seed: int | None,
 ) -> Completer:
-    """``complete`` as a ``Completer``, for a model in this process.
+    """A ``Completer`` of a model in this process; see ``complete``.
 
     Args:
-        model: see ``complete``, as for what is not told of here.
-        tokenizer: the model's.
+        model: a causal language model.
+        tokenizer: the tokenizer of ``model``.
         strategy: a decoding strategy, or ``None``.
-        max_new_tokens: tokens a continuation may have.
-        temperature: of sampling.
-        seed: torch's random state is set to ``seed`` + the number of the first prompt before each
-            batch, which then comes out the same whatever ran before it; ``None``: left alone.
+        max_new_tokens: tokens of a completion, at most.
+        temperature: sampling temperature; 0 is greedy.
+        seed: before each batch torch's random state is set to ``seed`` + the id of its first
+            prompt, so that a batch does not depend on those that ran before; ``None``: never set.
     """
 
-    def solve(prompts: Sequence[str], numbers: Sequence[int]) -> Completions:
+    def completer(prompts: Sequence[str], ids: Sequence[int]) -> Completions:
         if seed is not None:
-            torch.manual_seed(seed + numbers[0])
-        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-        return complete(model, tokenizer, strategy, prompts, **how)
+            torch.manual_seed(seed + ids[0])
+        return complete(
+            model,
+            tokenizer,
+            strategy,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+        )
 
-    return solve
+    return completer
 
 
 def complete(
@@ -74,12 +80,13 @@ def complete(
     """Continue prompts: ``model.generate(**tokenizer(prompts), custom_generate=strategy)``.
 
     Args:
-        model: a causal language model; untyped, since transformers types ``generate`` for none.
-        tokenizer: has a padding token if there is more than one prompt; pads on the left here.
-        strategy: a decoding strategy, or ``None`` for the host's own greedy search or sampling.
+        model: a causal language model; untyped, because transformers does not type ``generate``.
+        tokenizer: the tokenizer of ``model``; it needs a padding token for several prompts, which
+            are padded on the left.
+        strategy: a decoding strategy, or ``None`` for greedy search or sampling of ``model``.
         prompts: b texts.
-        max_new_tokens: tokens a continuation may have.
-        temperature: of sampling from the whole vocabulary; 0 is greedy.
+        max_new_tokens: tokens of a completion, at most.
+        temperature: temperature of sampling from the whole vocabulary; 0 is greedy.
     """
     encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask")}
@@ -108,7 +115,10 @@ def _end_ids(model: Any) -> list[int]:
 
 
 def _count_sampled(new: Tensor, ends: list[int]) -> int:
-    """Tokens of (b, t) up to and with each row's first end; padding may share the end's id."""
-    ended = torch.isin(new, torch.tensor(ends, dtype=new.dtype, device=new.device))
-    behind = ended.cumsum(dim=1) - ended.long() > 0
-    return int((~behind).sum())
+    """Number of tokens of (b, t) up to the first end of each row, included.
+
+    Padding may have the id of the end, so it cannot be counted by its id.
+    """
+    is_end = torch.isin(new, torch.tensor(ends, dtype=new.dtype, device=new.device))
+    is_padding = is_end.cumsum(dim=1) - is_end.long() > 0
+    return int((~is_padding).sum())

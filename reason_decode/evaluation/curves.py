@@ -1,9 +1,9 @@
-"""Accuracy against the number of samples N, every N from one pool of samples a problem.
+"""Accuracy against the number of samples N, for every N from one pool of samples per problem.
 
-N samples are drawn from a problem's pool without return and in random order; each curve is the
-accuracy expected of what is then picked. So a pool of 256 tells of N = 1 to 256, and with less
-noise than one draw a N would. Of equal candidates the first drawn is picked, as ``rerank`` and
-``voting`` do; in expectation equals share.
+N samples are drawn from the pool without replacement and in random order, and one is chosen. Each
+curve is the expected accuracy of the choice: a pool of 256 samples gives the curve from N = 1 to
+256, with less noise than one draw for each N. Of equal candidates the first drawn is chosen, as in
+``rerank`` and ``voting``.
 """
 
 import math
@@ -17,9 +17,9 @@ from reason_decode.core.answers import same_answer
 from reason_decode.evaluation.metrics import pass_at_k
 
 __all__ = [
-    "Samples",
+    "SamplePool",
     "accuracy_curves",
-    "answer_numbers",
+    "answer_ids",
     "best_of_n_curve",
     "pass_curve",
     "vote_curve",
@@ -27,17 +27,21 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Samples:
-    """One problem's pool.
+class SamplePool:
+    """Graded and scored samples of one problem.
 
     Args:
         correct: whether each sample is right.
-        answers: the number of each sample's answer, equal for equal answers; ``None`` for none. See
-            ``answer_numbers``.
-        scores: name of a way to score -> one number a sample, higher is better.
+        answers: id of each sample's answer, the same for equal answers, see ``answer_ids``;
+            ``None`` for a sample without an answer.
+        scores: name of a score -> the score of each sample, higher is better.
 
     Raises:
         ValueError: no samples, lists of unequal length, or a score that is not finite.
+
+    Example:
+        >>> SamplePool([True, False], [0, 1], {"prm": [0.9, 0.2]}).scores["prm"]
+        [0.9, 0.2]
     """
 
     correct: Sequence[bool]
@@ -51,42 +55,42 @@ class Samples:
 
 
 def accuracy_curves(
-    problems: Sequence[Samples],
+    problems: Sequence[SamplePool],
     counts: Sequence[int],
     *,
-    weigh: Sequence[str] = (),
+    vote_weights: Sequence[str] = (),
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[list[float]]]:
-    """Every curve of every problem.
+    """Curves of pass@N, majority votes, best of N and weighted votes, of every problem.
 
     Args:
-        problems: pools, all scored in the same ways.
-        counts: the N, each at least 1 and at most the smallest pool.
-        weigh: names of scores by which votes are weighed too; these are at least 0.
-        draws: orders in which each vote is held.
-        seed: of these orders; a problem's votes all see the same ones.
+        problems: the pools, all with the same scores.
+        counts: the N, each at least 1 and at most the size of the smallest pool.
+        vote_weights: names of the scores by which votes are weighted; these scores are at least 0.
+        draws: number of random orders over which votes are averaged.
+        seed: seed of these orders; all votes of a problem are taken in the same orders.
 
     Returns:
-        ``pass@N``, ``majority``, each score's name (best of N by it) and ``<name> vote`` for those
-        of ``weigh`` -> for each problem its expected accuracy at each N. ``metrics.bootstrap``
-        and ``metrics.gains`` make intervals of them.
+        ``pass@N``, ``majority``, the name of each score (best of N by it) and ``<name> vote`` for
+        those of ``vote_weights`` -> for each problem its expected accuracy at each N.
+        ``metrics.bootstrap`` and ``metrics.paired_bootstrap`` give intervals of them.
 
     Raises:
-        ValueError: no problems, one has other scores than the first, ``weigh`` names none of them,
-            an N does not fit, or a weight is below 0.
+        ValueError: no problems, one has other scores than the first, ``vote_weights`` names an
+            unknown score, an N is out of range, or a weight is below 0.
 
     Example:
-        >>> pool = Samples([True, False, False], [0, 1, 1], {"prm": [0.9, 0.5, 0.3]})
-        >>> curves = accuracy_curves([pool], [3], weigh=["prm"])
+        >>> pool = SamplePool([True, False, False], [0, 1, 1], {"prm": [0.9, 0.5, 0.3]})
+        >>> curves = accuracy_curves([pool], [3], vote_weights=["prm"])
         >>> {name: values[0] for name, values in curves.items()}
         {'pass@N': [1.0], 'majority': [0.0], 'prm': [1.0], 'prm vote': [1.0]}
     """
-    names = _shared_names(problems, weigh)
+    names = _shared_names(problems, vote_weights)
     curves: dict[str, list[list[float]]] = {"pass@N": [], "majority": []}
     for k, pool in enumerate(problems):
         found = {"pass@N": pass_curve(pool.correct, counts)}
-        votes = {"majority": None, **{f"{name} vote": pool.scores[name] for name in weigh}}
+        votes = {"majority": None, **{f"{name} vote": pool.scores[name] for name in vote_weights}}
         for name in names:
             found[name] = best_of_n_curve(pool.correct, pool.scores[name], counts)
         for name, weights in votes.items():
@@ -98,18 +102,18 @@ def accuracy_curves(
     return curves
 
 
-def answer_numbers(answers: Sequence[str | None]) -> list[int | None]:
-    """The same number for answers that say the same, in order of first appearance.
+def answer_ids(answers: Sequence[str | None]) -> list[int | None]:
+    """Ids of answers, the same for equal answers, in order of first appearance.
 
     Args:
-        answers: one a sample, ``None`` where it gave none. Each joins the first whose first member
-            it equals, as in ``voting.weighted``.
+        answers: the answer of each sample, ``None`` if it has none. An answer is compared with the
+            first answer of each id, as in ``voting.weighted_vote``.
 
     Raises:
         ImportError: answers with LaTeX are to be compared and math-verify is not installed.
 
     Example:
-        >>> answer_numbers(["1/2", None, "7", "0.5"])
+        >>> answer_ids(["1/2", None, "7", "0.5"])
         [0, None, 1, 0]
     """
     heads: list[str] = []
@@ -125,14 +129,14 @@ def answer_numbers(answers: Sequence[str | None]) -> list[int | None]:
 
 
 def pass_curve(correct: Sequence[bool], counts: Sequence[int]) -> list[float]:
-    """The chance that any of N samples is right; exact, see ``pass_at_k``.
+    """Probability that any of N samples is right; exact, see ``pass_at_k``.
 
     Args:
         correct: whether each sample of the pool is right.
-        counts: the N, each at least 1 and at most the pool.
+        counts: the N, each at least 1 and at most the size of the pool.
 
     Raises:
-        ValueError: an N does not fit the pool.
+        ValueError: an N is larger than the pool.
     """
     _check_counts(counts, len(correct))
     return [pass_at_k(len(correct), sum(correct), n) for n in counts]
@@ -141,19 +145,21 @@ def pass_curve(correct: Sequence[bool], counts: Sequence[int]) -> list[float]:
 def best_of_n_curve(
     correct: Sequence[bool], scores: Sequence[float], counts: Sequence[int]
 ) -> list[float]:
-    """The chance that the best scored of N samples is right; exact.
+    """Probability that the sample of the highest score among N is right; exact.
 
     ``sum_c right_c (C(below_c + size_c, N) - C(below_c, N)) / C(n, N)`` over the classes c of equal
     scores, where ``right_c`` is the share of right samples in a class and ``below_c`` the number of
-    samples of lower score: the best of N lies in c if all N are of it or below, and not all below.
+    samples with a lower score. The best of N is of class c if all N score at most as high as c, and
+    not all of them lower.
 
     Args:
         correct: whether each sample of the pool is right.
-        scores: one a sample, finite.
-        counts: the N, each at least 1 and at most the pool.
+        scores: finite score of each sample.
+        counts: the N, each at least 1 and at most the size of the pool.
 
     Raises:
-        ValueError: the lists differ in length, a score is not finite or an N does not fit the pool.
+        ValueError: the lists differ in length, a score is not finite, or an N is larger than
+            the pool.
 
     Source: Lightman et al. 2023, 2305.20050, figure 3, draws the same curve by subsampling.
 
@@ -169,12 +175,12 @@ def best_of_n_curve(
         classes.setdefault(score, []).append(right)
     curve: list[float] = []
     for n in counts:
-        below, chances = 0, []
+        below, terms = 0, []
         for rights in classes.values():
             ways = math.comb(below + len(rights), n) - math.comb(below, n)
-            chances.append(ways * sum(rights) / (len(rights) * math.comb(len(correct), n)))
+            terms.append(ways * sum(rights) / (len(rights) * math.comb(len(correct), n)))
             below += len(rights)
-        curve.append(math.fsum(chances))
+        curve.append(math.fsum(terms))
     return curve
 
 
@@ -187,38 +193,38 @@ def vote_curve(
     draws: int = 1000,
     seed: int = 0,
 ) -> list[float]:
-    """How often a vote of N samples shows a right one, over random orders of the pool.
+    """Share of random orders of the pool in which a vote of the first N samples is right.
 
-    Each order's first N samples vote as in ``voting.weighted``, which shows the heaviest voter of
-    the winning answer. Every sample is the first of equally many orders, so that N = 1 gives the
+    The samples vote as in ``voting.weighted_vote``, which chooses the heaviest voter of the winning
+    answer. Every sample is the first of equally many orders, so that N = 1 gives the
     share of right samples exactly.
 
     Args:
         correct: whether each sample of the pool is right.
-        answers: the number of each sample's answer; ``None`` does not vote.
-        counts: the N, each at least 1 and at most the pool.
-        weights: of the votes, finite and at least 0; ``None``: one vote each.
-        draws: orders; taken up to the next multiple of the pool.
-        seed: of the orders.
+        answers: id of each sample's answer; a sample with ``None`` does not vote.
+        counts: the N, each at least 1 and at most the size of the pool.
+        weights: weight of each sample's vote, finite and at least 0; ``None``: one vote each.
+        draws: number of orders, rounded up to a multiple of the pool.
+        seed: seed of the orders.
 
     Raises:
-        ValueError: the lists differ in length, a weight or ``draws`` is not allowed, or an N does
-            not fit the pool.
+        ValueError: the lists differ in length, a weight or ``draws`` is not allowed, or an N is
+            larger than the pool.
     """
-    heavy = [1.0] * len(correct) if weights is None else weights
-    _check_lengths(correct, answers=answers, weights=heavy)
-    _check_weights(heavy)
+    weights = [1.0] * len(correct) if weights is None else weights
+    _check_lengths(correct, answers=answers, weights=weights)
+    _check_weights(weights)
     _check_counts(counts, len(correct))
     orders = _orders(len(correct), draws, seed)
     right = torch.tensor(correct, dtype=torch.float64)
-    # 0 stands for no answer.
+    # Group 0 are the samples without an answer.
     group = torch.tensor([0 if answer is None else 1 + answer for answer in answers])
-    weight = torch.tensor(heavy, dtype=torch.float64)
-    return [right[_elected(group, weight, orders[:, :n])].mean().item() for n in counts]
+    weight = torch.tensor(weights, dtype=torch.float64)
+    return [right[_vote_winners(group, weight, orders[:, :n])].mean().item() for n in counts]
 
 
 def _orders(size: int, draws: int, seed: int) -> Tensor:
-    """Random orders of the pool, (w, size) int64; every sample is the first of equally many."""
+    """Random orders of the pool, (w, size) int64; each sample comes first in equally many."""
     if draws < 1:
         raise ValueError(f"got draws={draws}; need at least 1")
     rows = size * math.ceil(draws / size)
@@ -227,25 +233,31 @@ def _orders(size: int, draws: int, seed: int) -> Tensor:
     return keys.argsort(1)
 
 
-def _elected(group: Tensor, weight: Tensor, order: Tensor) -> Tensor:
-    """The sample (w,) that each vote shows, given the voters of each in order, (w, n)."""
+def _vote_winners(group: Tensor, weight: Tensor, order: Tensor) -> Tensor:
+    """Winning samples (w,) of w votes.
+
+    Args:
+        group: (n,) answer id + 1 of each sample, 0 without an answer.
+        weight: (n,) weight of each sample's vote.
+        order: (w, N) the samples that vote, in order.
+    """
     voted, votes = group[order], weight[order]
     rows, voters = order.shape
     groups = int(group.max()) + 1
     sums = torch.zeros(rows, groups, dtype=votes.dtype).scatter_add_(1, voted, votes)
     first = torch.full((rows, groups), voters)
     first.scatter_reduce_(1, voted, torch.arange(voters).expand(rows, -1), "amin")
-    # No answer wins only over answers that nobody gave; an answer of weight 0 wins over both.
+    # No answer (-1) loses to every answer, even of weight 0; it beats answers nobody gave (-2).
     sums[:, 0] = -1
     sums.masked_fill_(first == voters, -2)
-    behind = sums < sums.max(1, keepdim=True).values
-    winner = first.masked_fill(behind, voters).argmin(1, keepdim=True)
-    # argmax gives the first of equals.
-    shown = votes.masked_fill(voted != winner, -1).argmax(1, keepdim=True)
-    return order.gather(1, shown).squeeze(1)
+    loses = sums < sums.max(1, keepdim=True).values
+    winner = first.masked_fill(loses, voters).argmin(1, keepdim=True)
+    # argmax returns the first of equals.
+    chosen = votes.masked_fill(voted != winner, -1).argmax(1, keepdim=True)
+    return order.gather(1, chosen).squeeze(1)
 
 
-def _shared_names(problems: Sequence[Samples], weigh: Sequence[str]) -> list[str]:
+def _shared_names(problems: Sequence[SamplePool], vote_weights: Sequence[str]) -> list[str]:
     if not problems:
         raise ValueError("got no problems; pass at least one problem with samples")
     names = list(problems[0].scores)
@@ -253,10 +265,10 @@ def _shared_names(problems: Sequence[Samples], weigh: Sequence[str]) -> list[str
         if set(pool.scores) != set(names):
             raise ValueError(
                 f"problem {k} has the scores {sorted(pool.scores)}, the first one {sorted(names)}; "
-                "score all problems in the same ways"
+                "give all problems the same scores"
             )
-    if unknown := sorted(set(weigh) - set(names)):
-        raise ValueError(f"got weigh={unknown}; allowed are the names of scores: {names}")
+    if unknown := sorted(set(vote_weights) - set(names)):
+        raise ValueError(f"got vote_weights={unknown}; allowed are the names of scores: {names}")
     return names
 
 
@@ -266,7 +278,7 @@ def _check_lengths(correct: Sequence[bool], **lists: Sequence[object]) -> None:
     for name, values in lists.items():
         if len(values) != len(correct):
             raise ValueError(
-                f"got {len(values)} {name} for {len(correct)} samples; pass one a sample"
+                f"got {len(values)} {name} for {len(correct)} samples; pass one for each sample"
             )
 
 

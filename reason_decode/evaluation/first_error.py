@@ -1,7 +1,8 @@
-"""Where a solution first goes wrong: the step that its scores tell, a threshold, and the measures.
+"""First errors of solutions: prediction from step scores, calibrated thresholds, metrics.
 
-A step is a place from 0 in a solution; ``None`` means that every step is right. Scores are numbers
-a step, higher is better; ``None`` stands for a step that is not scored, and is never picked.
+A first error is the index of a step, from 0; ``None`` means that every step is right. Step scores
+are one number per step, higher is better; ``None`` is the score of a step that was not scored,
+which is never predicted.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,14 @@ from typing import Any, Literal, get_args
 
 from reason_decode.evaluation.metrics import accuracy_interval
 
-__all__ = ["Maximise", "Scores", "calibrate", "first_below", "location"]
+__all__ = ["Maximise", "StepScores", "best_threshold", "first_below", "first_error_metrics"]
 
 Maximise = Literal["f1", "exact"]
-Scores = Sequence[float | None]
+StepScores = Sequence[float | None]
 
 
-def first_below(scores: Scores, threshold: float) -> int | None:
-    """The first step whose score is below the threshold; ``None`` where there is none.
+def first_below(scores: StepScores, threshold: float) -> int | None:
+    """Index of the first step that scores below the threshold; ``None`` if there is none.
 
     Example:
         >>> first_below([0.9, 0.4, 0.1], 0.5), first_below([0.9, 0.6], 0.5)
@@ -26,21 +27,22 @@ def first_below(scores: Scores, threshold: float) -> int | None:
     return next((k for k, x in enumerate(scores) if x is not None and x < threshold), None)
 
 
-def calibrate(
-    scores: Sequence[Scores], wrong: Sequence[int | None], maximise: Maximise = "f1"
+def best_threshold(
+    scores: Sequence[StepScores], first_errors: Sequence[int | None], maximise: Maximise = "f1"
 ) -> float:
-    """The threshold under which ``first_below`` finds the most of the known first errors.
+    """The threshold by which ``first_below`` finds the most of the known first errors.
 
-    A solution is located by the thresholds of one interval: above the score of its first wrong
-    step, and not above any score before it. What is maximised is constant between the ends of
-    those intervals. Of all thresholds that reach the maximum it is the middle of the widest
-    connected range, which ends at 0 and 1 unless scores lie outside; of equally wide ones the
-    lowest.
+    The first error of a solution is found by the thresholds of one interval: above the score of
+    the first wrong step, and at most the lowest score before it. The objective is constant between
+    the ends of these intervals. Of all thresholds that reach its maximum this is the middle of the
+    widest connected range, which ends at 0 and 1 unless scores lie outside; of equally wide ranges
+    the lowest.
 
     Args:
-        scores: those of each solution.
-        wrong: the first wrong step of each.
-        maximise: ``"f1"``, see ``location``, or ``"exact"``, the number of solutions located.
+        scores: the step scores of each solution.
+        first_errors: the known first error of each solution.
+        maximise: the objective: ``"f1"``, see ``first_error_metrics``, or ``"exact"``, the number
+            of first errors found exactly.
 
     Raises:
         ValueError: ``maximise`` is neither; there are no solutions; for F1, all of them are right
@@ -50,38 +52,42 @@ def calibrate(
         subsets (Qwen/ProcessBench, issue 3).
 
     Example:
-        >>> calibrate([[0.9, 0.25], [0.8, 0.75]], [1, None])
+        >>> best_threshold([[0.9, 0.25], [0.8, 0.75]], [1, None])
         0.5
     """
     if maximise not in get_args(Maximise):
         raise ValueError(f"got maximise={maximise!r}; allowed are {', '.join(get_args(Maximise))}")
-    right = sum(k is None for k in wrong)
-    if not wrong or (maximise == "f1" and right in (0, len(wrong))):
+    right = sum(k is None for k in first_errors)
+    if not first_errors or (maximise == "f1" and right in (0, len(first_errors))):
         raise ValueError(
-            f"got {len(wrong)} solutions, {right} of them without an error, to calibrate on; need "
-            "some with and some without one. Calibrate on more, maximise 'exact', or give the "
-            "threshold"
+            f"got {len(first_errors)} solutions, {right} of them without an error, to calibrate "
+            "on; need some with and some without one. Calibrate on more, maximise 'exact', or give "
+            "the threshold"
         )
     known = [x for row in scores for x in row if x is not None]
     floor, ceiling = min([0.0, *known]), max([1.0, *known])
+    # Threshold -> changes of two counts when the threshold rises past it: of the erroneous and of
+    # the error-free solutions that are predicted exactly.
     changes: dict[float, list[int]] = {floor: [0, 0], ceiling: [0, 0]}
-    for row, k in zip(scores, wrong, strict=True):
+    for row, k in zip(scores, first_errors, strict=True):
         before = [x for x in row[:k] if x is not None]
         low, high = floor if k is None else row[k], min(before, default=ceiling)
         if low is not None and low < high:
             changes.setdefault(low, [0, 0])[k is None] += 1
             changes.setdefault(high, [0, 0])[k is None] -= 1
+    # Running sums of the changes: both numbers between each two neighbouring ends.
     ends = sorted(changes)
     found = accumulate((changes[end] for end in ends), lambda a, b: [a[0] + b[0], a[1] + b[1]])
-    totals = len(wrong) - right, right
-    worth = [
+    totals = len(first_errors) - right, right
+    values = [
         sum(hits) if maximise == "exact" else _f1(hits[0], totals[0], hits[1], totals[1])
         for hits in found
     ][:-1]
-    most = max(worth)
+    best = max(values)
+    # Neighbouring intervals that reach the maximum are joined to one range.
     ranges: list[tuple[float, float]] = []
-    for (low, high), value in zip(pairwise(ends), worth, strict=True):
-        if value == most:
+    for (low, high), value in zip(pairwise(ends), values, strict=True):
+        if value == best:
             if ranges and ranges[-1][1] == low:
                 low = ranges.pop()[0]
             ranges.append((low, high))
@@ -90,21 +96,24 @@ def calibrate(
     return middle if middle > low else high
 
 
-def location(predicted: Sequence[int | None], wrong: Sequence[int | None]) -> dict[str, Any]:
-    """How well first errors are located.
+def first_error_metrics(
+    predicted: Sequence[int | None], first_errors: Sequence[int | None]
+) -> dict[str, Any]:
+    """Accuracy of predicted first errors.
 
-    ``f1 = 2ab / (a + b)``, ProcessBench's measure, with ``a`` the share of erroneous solutions
-    whose very first error is predicted and ``b`` that of error-free ones where none is; ``exact``
-    is the share of both together. A share of nothing is ``None``, and F1 with it.
+    ``f1 = 2ab / (a + b)``, the metric of ProcessBench, with ``a`` the share of erroneous solutions
+    whose first error is predicted exactly and ``b`` the share of error-free solutions for which no
+    error is predicted; ``exact`` is the share of both together. The share of an empty group, and F1
+    with it, is ``None``.
 
     Args:
-        predicted: a step each.
-        wrong: the first wrong step of each.
+        predicted: the predicted first error of each solution.
+        first_errors: the known first error of each solution.
 
     Returns:
-        ``solutions, erroneous, correct`` (how many), ``accuracy_erroneous, accuracy_correct, f1,
-        exact, exact_ci95``, and what the others are: ``false_alarms`` (in error-free ones), and in
-        erroneous ones ``early``, ``late`` and ``missed`` (none predicted).
+        ``solutions, erroneous, correct`` (counts), ``accuracy_erroneous, accuracy_correct, f1,
+        exact, exact_ci95``, and counts of wrong predictions: ``false_alarms`` for error-free
+        solutions; ``early``, ``late`` and ``missed`` (no error predicted) for erroneous ones.
 
     Raises:
         ValueError: no solutions.
@@ -112,16 +121,16 @@ def location(predicted: Sequence[int | None], wrong: Sequence[int | None]) -> di
     Source: Zheng et al. 2024, 2412.06559.
 
     Example:
-        >>> measured = location([1, 0, None, None], [1, 2, None, None])
-        >>> measured["accuracy_erroneous"], measured["f1"], measured["early"]
+        >>> metrics = first_error_metrics([1, 0, None, None], [1, 2, None, None])
+        >>> metrics["accuracy_erroneous"], metrics["f1"], metrics["early"]
         (0.5, 0.6666666666666666, 1)
     """
-    pairs = list(zip(predicted, wrong, strict=True))
+    pairs = list(zip(predicted, first_errors, strict=True))
     erroneous = [(guess, k) for guess, k in pairs if k is not None]
     right = len(pairs) - len(erroneous)
     found = sum(guess == k for guess, k in erroneous)
     passed = sum(guess is None and k is None for guess, k in pairs)
-    low_high = accuracy_interval(found + passed, len(pairs))
+    interval = accuracy_interval(found + passed, len(pairs))
     return {
         "solutions": len(pairs),
         "erroneous": len(erroneous),
@@ -130,7 +139,7 @@ def location(predicted: Sequence[int | None], wrong: Sequence[int | None]) -> di
         "accuracy_correct": passed / right if right else None,
         "f1": _f1(found, len(erroneous), passed, right) if right and erroneous else None,
         "exact": (found + passed) / len(pairs),
-        "exact_ci95": low_high,
+        "exact_ci95": interval,
         "false_alarms": right - passed,
         "early": sum(guess is not None and guess < k for guess, k in erroneous),
         "late": sum(guess is not None and guess > k for guess, k in erroneous),
@@ -139,6 +148,6 @@ def location(predicted: Sequence[int | None], wrong: Sequence[int | None]) -> di
 
 
 def _f1(found: int, erroneous: int, passed: int, right: int) -> float:
-    # One division of whole numbers: equal shares give equal floats.
+    # A single division of integers, so that equal shares give equal floats.
     both = found * right + passed * erroneous
     return 2 * found * passed / both if both else 0.0

@@ -1,4 +1,4 @@
-"""Shares of right answers, and how sure one can be of them."""
+"""Accuracy, pass@k, and confidence intervals of both."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ __all__ = [
     "accuracy_interval",
     "bootstrap",
     "crossed_bootstrap",
-    "gains",
+    "paired_bootstrap",
     "pass_at_k",
 ]
 
@@ -20,7 +20,7 @@ _Z = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """A mean over problems and the interval it lies in."""
+    """A mean over problems with the ends of its 95 % interval."""
 
     mean: float
     low: float
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 def accuracy_interval(correct: int, items: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share ``p = correct / items``.
+    """95 % Wilson score interval of an accuracy ``p = correct / items``.
 
     ``(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)`` with n items and z = 1.96.
 
@@ -50,21 +50,21 @@ def accuracy_interval(correct: int, items: int) -> tuple[float, float]:
     centre = share + _Z**2 / (2 * items)
     half = _Z * math.sqrt(share * (1 - share) / items + (_Z / (2 * items)) ** 2)
     scale = 1 + _Z**2 / items
-    # At 0 and at 1 the bound is the share itself, which rounding may miss by a hair.
+    # At 0 and 1 one bound is the share itself, up to rounding, which could leave [0, 1].
     low = 0.0 if correct == 0 else (centre - half) / scale
     high = 1.0 if correct == items else (centre + half) / scale
     return low, high
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """The chance that k of the samples, drawn without return, hold a right one.
+    """Probability that k samples, drawn without replacement, include a right one.
 
-    ``1 - C(samples - correct, k) / C(samples, k)``, computed in whole numbers.
+    ``1 - C(samples - correct, k) / C(samples, k)``, computed in integers.
 
     Args:
         samples: number of samples of one problem.
         correct: number of right ones among them.
-        k: number drawn.
+        k: number of samples drawn.
 
     Raises:
         ValueError: not ``0 <= correct <= samples`` or not ``1 <= k <= samples``.
@@ -82,15 +82,15 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def bootstrap(
     values: Sequence[Sequence[float]], *, resamples: int = 10_000, seed: int = 0
 ) -> list[Estimate]:
-    """The mean over problems at each N and its 95 % interval, were other problems drawn.
+    """Mean over problems of each column, with the 95 % percentile bootstrap interval.
 
-    The percentile bootstrap over problems: the 2.5 % and 97.5 % quantiles of the mean of as many
-    problems drawn with return. Where every problem comes out alike it has no width.
+    The interval is between the 2.5 % and the 97.5 % quantile of the mean of as many problems, drawn
+    with replacement. It has no width if all problems have the same value.
 
     Args:
-        values: one problem a row, one N a column.
-        resamples: how often problems are drawn.
-        seed: of the draws.
+        values: one row per problem, one column per N.
+        resamples: number of draws.
+        seed: seed of the draws.
 
     Raises:
         ValueError: no problems, or rows of unequal length.
@@ -117,16 +117,17 @@ def bootstrap(
 def crossed_bootstrap(
     values: Sequence[Sequence[float]], *, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
-    """The mean over runs and problems and its 95 % interval, were both others.
+    """Mean over runs and problems, with a 95 % interval for other runs and other problems.
 
-    Runs and problems are drawn with return, each by itself; an interval is the 2.5 % and 97.5 %
-    quantiles of the mean of what both draws hold. Of one run only problems vary. Of differences
-    between two ways, problem by problem, it is the interval of what one gains.
+    Runs and problems are drawn with replacement, independently of each other. The interval is
+    between the 2.5 % and the 97.5 % quantile of the mean over the cells of both draws. With a
+    single run only the problems vary. For the differences of two methods, cell by cell, it is the
+    interval of their mean difference.
 
     Args:
-        values: one run (a seed, say) a row, one problem a column.
-        resamples: how often both are drawn.
-        seed: of the draws.
+        values: one row per run, such as a seed, and one column per problem.
+        resamples: number of draws.
+        seed: seed of the draws.
 
     Raises:
         ValueError: no runs, no problems, or rows of unequal length.
@@ -150,23 +151,23 @@ def crossed_bootstrap(
     return Estimate(table.mean().item(), low, high)
 
 
-def gains(
+def paired_bootstrap(
     values: Sequence[Sequence[float]],
     others: Sequence[Sequence[float]],
     *,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> list[Estimate]:
-    """How much higher the first curve lies than the second, with the interval of the difference.
+    """Mean difference of two curves at each N, with its 95 % interval; see ``bootstrap``.
 
-    Paired: problem by problem, so that what makes a problem hard for both cancels. Two curves whose
-    own intervals overlap may well differ for sure.
+    The difference is taken problem by problem, which cancels the difficulty of a problem: two
+    curves whose own intervals overlap can differ significantly.
 
     Args:
-        values: one problem a row, one N a column.
-        others: the same problems, the same N.
-        resamples: how often problems are drawn.
-        seed: of the draws.
+        values: first curve: one row per problem, one column per N.
+        others: second curve, of the same problems and N.
+        resamples: number of draws.
+        seed: seed of the draws.
 
     Raises:
         ValueError: the curves are of other problems or N.

@@ -1,4 +1,4 @@
-"""One strategy over the items of one task."""
+"""Evaluation of a decoding strategy on the items of a task."""
 
 import re
 import time
@@ -10,13 +10,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.records import Cost, Trace
-from reason_decode.evaluation.complete import Completer, local
+from reason_decode.evaluation.complete import Completer, local_completer
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.runs.batches import Batches, FailedItem
 from reason_decode.runs.options import SINGLE_SHARD, Shard
 from reason_decode.tasks import Item, Task
 
-__all__ = ["answered", "evaluate", "summary"]
+__all__ = ["evaluate", "run_items", "summarize_results"]
 
 
 def evaluate(
@@ -32,29 +32,29 @@ def evaluate(
     seed: int = 0,
     trace: bool = False,
 ) -> dict[str, Any]:
-    """The share of items that a strategy gets right, and what that cost.
+    """Accuracy and cost of a strategy on the items of a task.
 
     The random state is set once, and items run in the given order in batches of the given size, so
     that the same arguments on the same machine give the same texts.
 
     Args:
         model: a causal language model.
-        tokenizer: the model's.
+        tokenizer: the tokenizer of ``model``.
         strategy: a decoding strategy, or ``None`` for plain ``generate``.
         items: problems of the task.
-        task: grades.
-        batch_size: prompts a call of ``generate``.
-        max_new_tokens: tokens a solution may have; the task's own budget if ``None``.
-        temperature: of sampling; 0 is greedy.
-        seed: of torch's random state.
-        trace: whether the rows say what the strategy looked at.
+        task: grades the solutions.
+        batch_size: prompts in a call of ``generate``.
+        max_new_tokens: tokens of a solution, at most; ``None``: as many as the task allows.
+        temperature: sampling temperature; 0 is greedy.
+        seed: seed of torch's random state.
+        trace: whether the rows have the traces.
 
     Returns:
-        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, set_aside``
-        (``id, reason`` of items that could not be done, see ``Batches``, and do not count) and
-        ``rows`` (``id, correct, text`` of each item; with ``trace`` also ``target`` and ``trace``,
-        which is ``None`` where no strategy ran); with a strategy also ``pass_at_n``, the share
-        of items of which any compared candidate is right. Ready for ``json.dumps``.
+        ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, failed`` (``id,
+        reason`` of the items that failed, see ``Batches``, which do not count) and ``rows`` (``id,
+        correct, text`` of each item; with ``trace`` also ``target`` and ``trace``, which is
+        ``None`` without a strategy); with a strategy also ``pass_at_n``, the share of items for
+        which any candidate is right. Ready for ``json.dumps``.
 
     Raises:
         ValueError: no items, a batch size or token budget below 1, a temperature below 0; no item
@@ -62,18 +62,31 @@ def evaluate(
     """
     budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
     _check(items, batch_size, budget, temperature)
-    how: dict[str, Any] = {"max_new_tokens": budget, "temperature": temperature}
     torch.manual_seed(seed)
-    solve = local(model, tokenizer, strategy, seed=None, **how)
-    named = _name(strategy, temperature)
-    batches = answered(solve, items, task, batch_size, trace=trace, desc=named)
-    lines = [line for _, line in batches]
-    n = getattr(strategy, "n", 1)
-    return summary(items, lines, batches.failed, task=task.name, strategy=named, n=n, seed=seed)
+    completer = local_completer(
+        model,
+        tokenizer,
+        strategy,
+        max_new_tokens=budget,
+        temperature=temperature,
+        seed=None,
+    )
+    name = _name(strategy, temperature)
+    batches = run_items(completer, items, task, batch_size, trace=trace, desc=name)
+    results = [result for _, result in batches]
+    return summarize_results(
+        items,
+        results,
+        batches.failed,
+        task=task.name,
+        strategy=name,
+        n=getattr(strategy, "n", 1),
+        seed=seed,
+    )
 
 
-def answered(
-    solve: Completer,
+def run_items(
+    completer: Completer,
     items: Sequence[Item],
     task: Task,
     batch_size: int = 8,
@@ -83,27 +96,27 @@ def answered(
     trace: bool = False,
     desc: str | None = None,
 ) -> Batches[dict[str, Any]]:
-    """The items' solutions, graded, batch by batch: see ``Batches``; places are those of items.
+    """Batches of items; iterating completes their prompts and grades the solutions.
 
     Args:
-        solve: continues prompts; it gets the items' ids as their numbers.
+        completer: completes prompts, by the ids of their items.
         items: problems of the task.
-        task: grades.
-        batch_size: prompts a batch.
-        done: places of items that need not be done.
-        shard: which batches are run here.
-        trace: whether the rows say what the strategy looked at.
-        desc: for the progress bar.
+        task: grades the solutions.
+        batch_size: prompts in a batch.
+        done: indices of items to skip.
+        shard: the batches to run.
+        trace: whether the rows have the traces.
+        desc: label of the progress bar.
 
     Returns:
-        Of each batch ``items`` (their places), ``rows`` (``id, correct, text``; with a strategy
-        ``reachable``, whether any compared candidate is right; with ``trace`` also ``target`` and
+        Batches whose results have ``items`` (their indices), ``rows`` (``id, correct, text``; with
+        a strategy ``reachable``, whether any candidate is right; with ``trace`` also ``target`` and
         ``trace``), ``cost`` and ``seconds``.
     """
 
-    def do(places: Sequence[int]) -> dict[str, Any]:
-        start, batch = time.perf_counter(), [items[place] for place in places]
-        made = solve([item.prompt for item in batch], [item.id for item in batch])
+    def run(indices: Sequence[int]) -> dict[str, Any]:
+        start, batch = time.perf_counter(), [items[index] for index in indices]
+        made = completer([item.prompt for item in batch], [item.id for item in batch])
         rows: list[dict[str, Any]] = [
             {"id": item.id, "correct": task.grade(item, text), "text": text}
             for item, text in zip(batch, made.texts, strict=True)
@@ -115,47 +128,46 @@ def answered(
             if trace:
                 row |= {"target": item.target, "trace": seen and seen.to_dict()}
         seconds = time.perf_counter() - start
-        return {"items": list(places), "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
+        return {"items": list(indices), "rows": rows, "cost": asdict(made.cost), "seconds": seconds}
 
-    places = range(len(items))
-    return Batches(places, batch_size, do, done=done, shard=shard, desc=desc)
+    return Batches(range(len(items)), batch_size, run, done=done, shard=shard, desc=desc)
 
 
-def summary(
+def summarize_results(
     items: Sequence[Item],
-    lines: Iterable[Mapping[str, Any]],
-    aside: Sequence[FailedItem],
+    results: Iterable[Mapping[str, Any]],
+    failed: Sequence[FailedItem],
     *,
     task: str,
     strategy: str,
     n: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The result of ``evaluate``, from what ``answered`` gave.
+    """The result of ``evaluate`` from the results of the batches of ``run_items``.
 
     Args:
-        items: all of them.
-        lines: of each batch; an item that two of them have is taken from the first.
-        aside: items that could not be done; they do not count.
-        task: its name, for the result.
-        strategy: its name, for the result.
-        n: for the result.
-        seed: for the result.
+        items: all items.
+        results: results of batches; an item in two of them is taken from the first.
+        failed: items that failed, which do not count.
+        task: name of the task.
+        strategy: name of the strategy.
+        n: number of candidates.
+        seed: seed of the run.
 
     Raises:
         ValueError: no item could be done.
     """
     found: dict[int, dict[str, Any]] = {}
     cost, seconds = Cost(), 0.0
-    for line in lines:
-        cost += Cost(**line["cost"])
-        seconds += line["seconds"]
-        for place, row in zip(line["items"], line["rows"], strict=True):
-            found.setdefault(place, dict(row))
+    for result in results:
+        cost += Cost(**result["cost"])
+        seconds += result["seconds"]
+        for index, row in zip(result["items"], result["rows"], strict=True):
+            found.setdefault(index, dict(row))
     if not found:
-        why = aside[0].reason if aside else "none was tried"
+        why = failed[0].reason if failed else "none was tried"
         raise ValueError(f"none of the {len(items)} items could be done; the first: {why}")
-    rows = [found[place] for place in sorted(found)]
+    rows = [found[index] for index in sorted(found)]
     correct = sum(row["correct"] for row in rows)
     reachable = [row.pop("reachable") for row in rows if "reachable" in row]
     return {
@@ -170,7 +182,7 @@ def summary(
         **({"pass_at_n": sum(reachable) / len(rows)} if reachable else {}),
         "cost": cost.to_dict(),
         "seconds": seconds,
-        "set_aside": [{"id": items[x.index].id, "reason": x.reason} for x in aside],
+        "failed": [{"id": items[x.index].id, "reason": x.reason} for x in failed],
         "rows": rows,
     }
 
@@ -180,7 +192,7 @@ def _any_right(task: Task, item: Item, trace: Trace) -> bool:
 
 
 def _name(strategy: Callable[..., Any] | None, temperature: float) -> str:
-    """``BestOfN`` -> ``best-of-n``: commands and results call a strategy the same."""
+    """Name of a strategy in commands: ``BestOfN`` -> ``best-of-n``."""
     if strategy is None:
         return "sample" if temperature else "greedy"
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(strategy).__name__).lower()
@@ -192,6 +204,6 @@ def _check(items: Sequence[Item], batch_size: int, budget: int, temperature: flo
     for name, value in (("batch_size", batch_size), ("max_new_tokens", budget)):
         if value < 1:
             raise ValueError(f"got {name}={value}; need at least 1")
-    # Written so that NaN is refused too.
+    # This form of the comparison refuses NaN, too.
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"got temperature={temperature}; need 0 (greedy) or more")

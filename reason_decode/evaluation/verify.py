@@ -1,232 +1,241 @@
-"""Locating the first wrong step of solutions that any model wrote, by what a scorer thinks."""
+"""Prediction of the first wrong step of given solutions, from a scorer's step scores."""
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reason_decode.evaluation.first_error import Maximise, calibrate, first_below, location
-from reason_decode.evaluation.splits import Part
+from reason_decode.evaluation.first_error import (
+    Maximise,
+    best_threshold,
+    first_below,
+    first_error_metrics,
+)
+from reason_decode.evaluation.splits import CalibrationSplit
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, Shard
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.checks import NotFinite, check_finite
 
-__all__ = ["AnnotatedSolution", "check_parts", "located", "scored", "step_scores", "verify"]
-
-Fits = Callable[[str, Sequence[str]], int]
-"""How many of the first steps behind a prompt a scorer can read."""
+__all__ = [
+    "AnnotatedSolution",
+    "check_splits",
+    "evaluate_first_errors",
+    "score_batches",
+    "score_steps",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedSolution:
-    """A solution of which it is known where it first goes wrong.
+    """A solution whose first wrong step is known.
 
     Args:
-        id: what results call it.
-        prompt: what the scorer reads before the steps.
-        steps: the steps; blank ones count as places and are not scored.
-        wrong: the first wrong step from 0; ``None`` where all are right.
+        id: name of the solution in results.
+        prompt: text that the scorer reads before the steps.
+        steps: the steps; blank ones keep their index and are not scored.
+        first_error: index of the first wrong step; ``None`` if all are right.
     """
 
     id: str
     prompt: str
     steps: tuple[str, ...]
-    wrong: int | None
+    first_error: int | None
 
 
 def verify(
     solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
-    parts: Sequence[Part],
+    splits: Sequence[CalibrationSplit],
     *,
     threshold: float | None = None,
     maximise: Maximise = "f1",
     batch_size: int = 32,
-    fits: Fits | None = None,
 ) -> dict[str, Any]:
-    """Predict where each solution first goes wrong, and measure the predictions.
+    """Predict the first error of each solution, and measure the predictions.
 
-    The prediction is the first step that scores below a threshold. Each part has its own,
-    calibrated on its first half and applied to its second.
+    The prediction is the first step that scores below a threshold. Each split calibrates a
+    threshold of its own and applies it to its test solutions.
 
     Args:
-        solutions: those to test and those to calibrate on.
+        solutions: the solutions to test and those to calibrate on.
         scorer: scores steps.
-        parts: places in ``solutions``; see ``parts.py``.
-        threshold: the same for all parts, calibrated on nothing.
-        maximise: what a calibrated threshold maximises; see ``calibrate``.
-        batch_size: how many solutions the scorer is given at a time.
-        fits: how many of the first steps the scorer can read; ``None`` for all. The others are not
-            scored, and the solution counts with what was read of it.
+        splits: indices of ``solutions``; see ``splits.py``.
+        threshold: threshold of all splits; nothing is calibrated then.
+        maximise: objective of a calibrated threshold; see ``best_threshold``.
+        batch_size: solutions that the scorer is given at a time.
 
     Returns:
-        What ``location`` measures, over all parts together; ``thresholds``, one a part; ``cut``,
-        how many solutions were not read to their end; ``rows``, in the order of the solutions:
-        ``id, scores, labelled`` and, where it was tested, ``predicted, threshold``, else
-        ``calibrated_on``.
+        What ``first_error_metrics`` gives, over all splits together; ``thresholds``, one per split;
+        ``truncated``, the number of solutions whose last steps did not fit into the scorer's
+        context; ``rows``, in the order of the solutions: ``id, scores, labelled`` and, if it was
+        tested, ``predicted, threshold``, else ``calibrated_on``.
 
     Raises:
-        ValueError: there is nothing to test, a prompt is calibrated on and tested by one part, a
-            part cannot be calibrated, or scores are not one finite number a step.
+        ValueError: there is nothing to test, a split calibrates on a prompt that it tests, a
+            threshold cannot be calibrated, or scores are not one finite number per step.
     """
-    check_parts(solutions, parts, threshold)
-    scores: list[list[float | None] | None] = [*step_scores(solutions, scorer, batch_size, fits)]
-    return located(solutions, scores, parts, threshold=threshold, maximise=maximise)
+    check_splits(solutions, splits, threshold)
+    scores = score_steps(solutions, scorer, batch_size)
+    return evaluate_first_errors(solutions, scores, splits, threshold=threshold, maximise=maximise)
 
 
-def check_parts(
-    solutions: Sequence[AnnotatedSolution], parts: Sequence[Part], threshold: float | None
+def check_splits(
+    solutions: Sequence[AnnotatedSolution],
+    splits: Sequence[CalibrationSplit],
+    threshold: float | None,
 ) -> None:
-    """Raise unless there is something to test, and no prompt is calibrated on and tested.
+    """Raise if there is nothing to test, or if a split calibrates on a prompt that it tests.
 
     Args:
-        solutions: see ``verify``.
-        parts: places in them.
-        threshold: ``None`` for one that is calibrated.
+        solutions: the solutions to test and those to calibrate on.
+        splits: indices of ``solutions``.
+        threshold: the threshold; ``None`` if it is calibrated.
 
     Raises:
-        ValueError: there is not, or one is.
+        ValueError: see above, or the threshold is not finite.
     """
-    if not any(part.tested for part in parts):
+    if not any(split.test for split in splits):
         raise ValueError("got no solutions to test; pass at least one")
     if threshold is not None and not math.isfinite(threshold):
         raise ValueError(f"got threshold={threshold}; need a finite number, or None to calibrate")
-    for part in parts if threshold is None else ():
-        both = {solutions[k].prompt for k in part.calibrated}
-        both &= {solutions[k].prompt for k in part.tested}
+    for split in splits if threshold is None else ():
+        both = {solutions[k].prompt for k in split.calibration}
+        both &= {solutions[k].prompt for k in split.test}
         if both:
             raise ValueError(
                 f"got {len(both)} prompts both to calibrate on and to test on; a threshold is "
-                "tested on other prompts only: make parts by folds, share or held_out"
+                "tested on other prompts only: make splits by k_fold_splits, share_split or "
+                "other_data_split"
             )
 
 
-def located(
+def evaluate_first_errors(
     solutions: Sequence[AnnotatedSolution],
-    scores: Sequence[list[float | None] | None],
-    parts: Sequence[Part],
+    scores: Sequence[Sequence[float | None] | None],
+    splits: Sequence[CalibrationSplit],
     *,
     threshold: float | None = None,
     maximise: Maximise = "f1",
 ) -> dict[str, Any]:
-    """The result of ``verify``, from step scores that are there already.
+    """The result of ``verify`` from step scores that are known already.
 
     Args:
-        solutions: see ``verify``, as for what is not told of here.
-        scores: of the steps of each solution; ``None`` for one that could not be scored, which then
-            neither counts nor has a row.
-        parts: places in ``solutions``.
-        threshold: the same for all parts.
-        maximise: what a calibrated threshold maximises.
+        solutions: the solutions to test and those to calibrate on.
+        scores: scores of the steps of each solution; ``None`` for a solution that could not be
+            scored, which has no row and counts nowhere.
+        splits: indices of ``solutions``.
+        threshold: threshold of all splits; nothing is calibrated then.
+        maximise: objective of a calibrated threshold; see ``best_threshold``.
 
     Raises:
-        ValueError: a part cannot be calibrated, or nothing that is to be tested has scores.
+        ValueError: a threshold cannot be calibrated, or no solution to test has scores.
     """
-    known = {k: row for k, row in enumerate(scores) if row is not None}
-    if not any(k in known for part in parts for k in part.tested):
+    known = {k: list(row) for k, row in enumerate(scores) if row is not None}
+    if not any(k in known for split in splits for k in split.test):
         raise ValueError("none of the solutions to test could be scored")
     rows: dict[int, dict[str, Any]] = {
-        k: {"id": solutions[k].id, "scores": row, "labelled": solutions[k].wrong}
+        k: {"id": solutions[k].id, "scores": row, "labelled": solutions[k].first_error}
         for k, row in known.items()
     }
     thresholds: list[float] = []
-    for part in parts:
-        chosen = [k for k in part.calibrated if k in known]
+    for split in splits:
+        chosen = [k for k in split.calibration if k in known]
         if threshold is None:
-            wrong = [solutions[k].wrong for k in chosen]
-            thresholds.append(calibrate([known[k] for k in chosen], wrong, maximise))
+            labels = [solutions[k].first_error for k in chosen]
+            thresholds.append(best_threshold([known[k] for k in chosen], labels, maximise))
         else:
             thresholds.append(threshold)
-        for k in part.tested:
+        for k in split.test:
             if k in known:
-                guess = first_below(known[k], thresholds[-1])
-                rows[k] |= {"predicted": guess, "threshold": thresholds[-1]}
+                predicted = first_below(known[k], thresholds[-1])
+                rows[k] |= {"predicted": predicted, "threshold": thresholds[-1]}
     tested = [row for row in rows.values() if "predicted" in row]
     for row in rows.values():
         if "predicted" not in row:
             row["calibrated_on"] = True
-    measured = location([row["predicted"] for row in tested], [row["labelled"] for row in tested])
-    cut = sum(
+    metrics = first_error_metrics(
+        [row["predicted"] for row in tested], [row["labelled"] for row in tested]
+    )
+    truncated = sum(
         any(x is None and step.strip() for x, step in zip(row, solutions[k].steps, strict=True))
         for k, row in known.items()
     )
-    return {**measured, "thresholds": thresholds, "cut": cut, "rows": list(rows.values())}
+    return {
+        **metrics,
+        "thresholds": thresholds,
+        "truncated": truncated,
+        "rows": list(rows.values()),
+    }
 
 
-def step_scores(
-    solutions: Sequence[AnnotatedSolution],
-    scorer: Scorer,
-    batch_size: int = 32,
-    fits: Fits | None = None,
+def score_steps(
+    solutions: Sequence[AnnotatedSolution], scorer: Scorer, batch_size: int = 32
 ) -> list[list[float | None]]:
-    """The score of each step of each solution; ``None`` for blank steps and ones that do not fit.
+    """Scores of the steps of each solution; ``None`` for blank steps and steps that do not fit.
 
     Args:
         solutions: the solutions.
         scorer: scores steps.
-        batch_size: how many solutions the scorer is given at a time.
-        fits: how many of the first steps it can read; ``None`` for all.
+        batch_size: solutions that the scorer is given at a time.
 
     Raises:
-        ValueError: the batch size is below 1; scores are not one finite number a step.
-        MemoryError: the scorer has no room for one solution alone.
+        ValueError: the batch size is below 1, or scores are not one finite number per step.
+        MemoryError: the memory does not suffice for one solution alone.
     """
-    batches = scored(solutions, scorer, batch_size, fits)
-    rows = [row for _, line in batches for row in line["scores"]]
+    batches = score_batches(solutions, scorer, batch_size)
+    rows = [row for _, result in batches for row in result["scores"]]
     for item in batches.failed:
         raise (MemoryError if item.out_of_memory else NotFinite)(item.reason)
     return rows
 
 
-def scored(
+def score_batches(
     solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
     batch_size: int = 32,
-    fits: Fits | None = None,
     *,
     done: Container[int] = (),
     shard: Shard = SINGLE_SHARD,
 ) -> Batches[dict[str, Any]]:
-    """The step scores of solutions batch by batch: see ``Batches`` and ``step_scores``.
+    """Batches of solutions; iterating scores their steps, see ``score_steps``.
 
     Args:
-        solutions: the solutions; their places name them.
+        solutions: the solutions; their indices are the items of the batches.
         scorer: scores steps.
-        batch_size: how many solutions the scorer is given at a time.
-        fits: how many of the first steps it can read; ``None`` for all.
-        done: places of solutions that need not be scored.
-        shard: which batches are run here.
+        batch_size: solutions that the scorer is given at a time.
+        done: indices of solutions to skip.
+        shard: the batches to score.
 
     Returns:
-        Of each batch ``items`` (places) and ``scores``.
+        Batches whose results are ``{"items": indices, "scores": scores of their steps}``.
 
     Raises:
-        ValueError: the batch size is below 1; while iterating: scores are not one number a step.
+        ValueError: the batch size is below 1; while iterating: scores are not one number per step.
     """
     if batch_size < 1:
         raise ValueError(f"got batch_size={batch_size}; need at least 1")
 
-    def do(places: Sequence[int]) -> dict[str, Any]:
-        batch = [solutions[place] for place in places]
-        return {"items": list(places), "scores": _scored(batch, scorer, fits)}
+    def score(indices: Sequence[int]) -> dict[str, Any]:
+        batch = [solutions[index] for index in indices]
+        return {"items": list(indices), "scores": _score(batch, scorer)}
 
-    places = range(len(solutions))
-    named = {"desc": "verify", "unit": "solution"}
-    return Batches(places, batch_size, do, done=done, shard=shard, **named)
+    indices = range(len(solutions))
+    return Batches(
+        indices, batch_size, score, done=done, shard=shard, desc="verify", unit="solution"
+    )
 
 
-def _scored(
-    batch: Sequence[AnnotatedSolution], scorer: Scorer, fits: Fits | None
-) -> list[list[float | None]]:
+def _score(batch: Sequence[AnnotatedSolution], scorer: Scorer) -> list[list[float | None]]:
     rows: list[list[float | None]] = []
-    texts = [_readable(solution, fits) for solution in batch]
-    scores = scorer.score([solution.prompt for solution in batch], texts)
+    read = [_steps_that_fit(solution, scorer) for solution in batch]
+    scores = scorer.score([solution.prompt for solution in batch], read)
     check_finite(scores, [solution.id for solution in batch])
-    for solution, listed, row in zip(batch, texts, scores, strict=True):
-        if len(listed) != len(row):
+    for solution, steps, row in zip(batch, read, scores, strict=True):
+        if len(steps) != len(row):
             raise ValueError(
-                f"got {len(row)} scores for the {len(listed)} steps of {solution.id}; "
+                f"got {len(row)} scores for the {len(steps)} steps of {solution.id}; "
                 "need a scorer of steps, such as a process reward model"
             )
         given = iter(row.tolist())
@@ -234,6 +243,6 @@ def _scored(
     return rows
 
 
-def _readable(solution: AnnotatedSolution, fits: Fits | None) -> list[str]:
+def _steps_that_fit(solution: AnnotatedSolution, scorer: Scorer) -> list[str]:
     steps = [step for step in solution.steps if step.strip()]
-    return steps if fits is None else steps[: fits(solution.prompt, steps)]
+    return steps[: scorer.max_steps(solution.prompt, steps)]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from reason_decode.core.options import EndpointOptions, GenerationOptions
-from reason_decode.evaluation.complete import Completer, local
+from reason_decode.evaluation.complete import Completer, local_completer
 from reason_decode.io.openai_client import TextEndpoint
 from reason_decode.models.loading import load_model
 from reason_decode.serving.completion import served
@@ -46,7 +46,7 @@ def completer_from_options(
     temperature = 0.0 if options.strategy == "greedy" else options.temperature
     if endpoint is None or endpoint.endpoint is None:
         model, tokenizer = load_model(options.model)
-        return local(
+        return local_completer(
             model,
             tokenizer,
             strategy_from_options(options, tokenizer, state_key),

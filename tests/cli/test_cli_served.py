@@ -108,7 +108,7 @@ def test_a_prompt_that_the_server_cannot_take_is_set_aside(tmp_path: Path):
         return (400, {}, "") if prompt.startswith("((3") else None
 
     assert run(tmp_path, long, "--strategy", "best-of-n")[0] == 1
-    (aside,) = result(tmp_path)["set_aside"]
+    (aside,) = result(tmp_path)["failed"]
     assert aside["id"] == 3 and aside["reason"].startswith("HTTP 400")
     assert result(tmp_path)["items"] == 5
 

@@ -54,7 +54,7 @@ def test_first_errors_are_located_measured_and_written(
     assert (result["f1"], result["exact"], result["solutions"]) == (1.0, 1.0, 18)
     assert result["thresholds"] == pytest.approx([0.5] * 5)
     assert [reject["row"] for reject in result["rejected"]] == [7, 8] and result["malformed"] == 2
-    assert result["set_aside"] == {"solution without steps": 1}
+    assert result["left_out"] == {"solution without steps": 1}
     first, second = result["rows"][:2]
     assert (first["id"], first["predicted"], first["labelled"]) == ("d.jsonl:1", None, None)
     assert (second["predicted"], second["labelled"]) == (1, 1) and len(second["scores"]) == 3
@@ -89,7 +89,7 @@ def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer:
     assert main([*argv, "--prompt-suffix", "", "--output", str(out)]) == 0
     result = json.loads(out.read_text())
     assert [row["labelled"] for row in result["rows"]] == [1, None]
-    assert sorted(result["set_aside"].values()) == [1, 2]
+    assert sorted(result["left_out"].values()) == [1, 2]
     assert {prompt for prompt, _ in scorer.asked} == {"p"}
 
 

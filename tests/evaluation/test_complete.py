@@ -6,35 +6,35 @@ from reason_decode.evaluation.complete import complete
 from tests.fakes import END, ByteTokenizer, Guided, ScriptedModel
 
 
-def completed(model: ScriptedModel, strategy: Guided | None = None, temperature: float = 0.0):
+def run_complete(model: ScriptedModel, strategy: Guided | None = None, temperature: float = 0.0):
     tokenizer: ... = ByteTokenizer()
     prompts = ["a", "bcd"]
     return complete(model, tokenizer, strategy, prompts, max_new_tokens=9, temperature=temperature)
 
 
-def test_plain_generation_counts_its_own_tokens():
-    done = completed(ScriptedModel(lambda prompt: prompt * 2))
+def test_plain_generation_counts_tokens():
+    done = run_complete(ScriptedModel(lambda prompt: prompt * 2))
     assert done.texts == ["aa", "bcdbcd"] and done.traces is None
     assert done.cost == Cost(prefill=4, decode=8, sampled=10)
 
 
 def test_a_strategy_reports_traces_and_cost():
-    done = completed(ScriptedModel(), Guided(lambda prompt: ["no", prompt.upper()]))
+    done = run_complete(ScriptedModel(), Guided(lambda prompt: ["no", prompt.upper()]))
     assert done.texts == ["A", "BCD"] and done.cost == Cost(1, 2, 3, 4)
     assert done.traces is not None and done.traces[1].best.text == "BCD"
 
 
-def test_greedy_and_sampling_are_asked_for_plainly():
+def test_greedy_and_sampling_options_reach_generate():
     model = ScriptedModel()
-    completed(model)
-    completed(model, temperature=0.5)
+    run_complete(model)
+    run_complete(model, temperature=0.5)
     greedy, sampled = model.calls
     assert not greedy["do_sample"] and "temperature" not in greedy
     assert sampled["do_sample"] and (sampled["temperature"], sampled["top_k"]) == (0.5, 0)
     assert greedy["max_new_tokens"] == 9 and greedy["return_dict_in_generate"]
 
 
-def test_the_end_counts_once_where_padding_is_the_end():
+def test_the_end_of_sequence_counts_once_if_padding_has_its_id():
     model = ScriptedModel(lambda prompt: prompt)
     plain = model.generate
 
@@ -45,10 +45,10 @@ def test_the_end_counts_once_where_padding_is_the_end():
         return output
 
     model.generate = generate
-    assert completed(model).cost.sampled == 2 + 4
+    assert run_complete(model).cost.sampled == 2 + 4
 
 
-def test_a_real_model_is_read_through_the_same_door(tiny_llama: LlamaForCausalLM):
+def test_counts_match_a_real_model(tiny_llama: LlamaForCausalLM):
     class Tokenizer(ByteTokenizer):
         def encode(self, text: str) -> list[int]:
             return [3 + byte % 60 for byte in text.encode()]

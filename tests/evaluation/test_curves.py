@@ -11,14 +11,14 @@ import pytest
 
 from reason_decode.core.voting import weighted_vote
 from reason_decode.evaluation.curves import (
-    Samples,
+    SamplePool,
     accuracy_curves,
-    answer_numbers,
+    answer_ids,
     best_of_n_curve,
     pass_curve,
     vote_curve,
 )
-from reason_decode.evaluation.metrics import bootstrap, gains
+from reason_decode.evaluation.metrics import bootstrap, paired_bootstrap
 from reason_decode.evaluation.rerank import Sampled, rerank
 from tests.fakes import TableScorer
 
@@ -26,7 +26,7 @@ ALL = [1, 2, 3, 4, 5, 6]
 
 
 def drawn(seed: int, size: int = 6) -> tuple[list[bool], list[int | None], list[float]]:
-    """Samples of which some are right, some without an answer, some scored alike."""
+    """SamplePool of which some are right, some without an answer, some scored alike."""
     dice = random.Random(seed)
     correct = [dice.random() < 0.4 for _ in range(size)]
     answers = [dice.choice([None, 0, 1, 2]) for _ in range(size)]
@@ -48,10 +48,10 @@ def test_exact_curves_are_the_mean_over_all_draws(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("weighed", [False, True])
-def test_votes_come_near_the_mean_over_all_draws(seed: int, weighed: bool):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_votes_approach_the_mean_over_all_draws(seed: int, weighted: bool):
     correct, answers, scores = drawn(seed)
-    weights = scores if weighed else [1.0] * 6
+    weights = scores if weighted else [1.0] * 6
     said = [None if answer is None else str(answer) for answer in answers]
 
     def elected(order: Sequence[int]) -> bool:
@@ -59,42 +59,42 @@ def test_votes_come_near_the_mean_over_all_draws(seed: int, weighed: bool):
         return correct[order[vote.representative]]
 
     found = vote_curve(
-        correct, answers, ALL, weights=scores if weighed else None, draws=20_000, seed=seed
+        correct, answers, ALL, weights=scores if weighted else None, draws=20_000, seed=seed
     )
     assert found == pytest.approx(by_hand(elected, 6, ALL), abs=0.015)
 
 
-def test_a_pool_of_one_answer_or_of_none_votes_too():
+def test_pools_with_one_answer_or_none_vote():
     assert vote_curve([True, False], [None, None], [1, 2]) == pytest.approx([0.5, 0.5], abs=0.06)
     weights = [0.1, 0.2, 0.3]
     assert vote_curve([False, False, True], [None, None, None], [3], weights=weights) == [1]
     assert vote_curve([False, False, True], [4, 4, 4], [3], weights=weights) == [1]
-    # Nobody's answer loses even to one of weight 0.
+    # A sample without an answer loses even to an answer of weight 0.
     assert vote_curve([False, False, True], [None, None, 4], [3], weights=[1, 1, 0]) == [1]
 
 
-def pools(count: int = 12, size: int = 40) -> list[Samples]:
-    made: list[Samples] = []
+def pools(count: int = 12, size: int = 40) -> list[SamplePool]:
+    made: list[SamplePool] = []
     for seed in range(count):
         dice = random.Random(seed)
         answers = [dice.choice([0, 0, 1, 2, 3]) for _ in range(size)]
         correct = [answer == seed % 3 for answer in answers]
         noisy = [0.3 * right + dice.random() for right in correct]
         scores = {"noisy": noisy, "perfect": [float(right) for right in correct]}
-        made.append(Samples(correct, answers, scores))
+        made.append(SamplePool(correct, answers, scores))
     return made
 
 
-def test_one_sample_is_right_as_often_as_samples_are_by_every_method():
+def test_one_sample_is_right_as_often_as_the_pool_by_every_method():
     problems = pools()
-    for values in accuracy_curves(problems, [1], weigh=["noisy", "perfect"]).values():
+    for values in accuracy_curves(problems, [1], vote_weights=["noisy", "perfect"]).values():
         for pool, (value,) in zip(problems, values, strict=True):
             assert value == pytest.approx(mean(pool.correct), abs=1e-12)
 
 
 def test_no_method_beats_a_perfect_scorer_which_reaches_pass_at_n():
     counts = [1, 2, 4, 8, 16, 32, 40]
-    curves = accuracy_curves(pools(), counts, weigh=["noisy", "perfect"])
+    curves = accuracy_curves(pools(), counts, vote_weights=["noisy", "perfect"])
     for k, reach in enumerate(curves["pass@N"]):
         assert reach == sorted(reach) and reach[-1] == 1
         assert curves["perfect"][k] == pytest.approx(reach, abs=1e-12)
@@ -106,19 +106,19 @@ def test_no_method_beats_a_perfect_scorer_which_reaches_pass_at_n():
             )
 
 
-def test_the_whole_pool_picks_as_rerank_does():
+def test_the_whole_pool_chooses_as_rerank_does():
     dice = random.Random(0)
     marks = {f"sample {i}": dice.random() for i in range(30)}
-    problems: list[Samples] = []
+    problems: list[SamplePool] = []
     given: list[Sampled] = []
     for k in range(10):
         texts = tuple(f"{name}\nThe answer is {dice.choice([1, 2, 3])}." for name in marks)
         correct = tuple(text.endswith("2.") for text in texts)
         given.append(Sampled(k, k, "p", texts, correct))
-        answers = answer_numbers([text.split()[-1] for text in texts])
-        problems.append(Samples(correct, answers, {"prm": list(marks.values())}))
+        answers = answer_ids([text.split()[-1] for text in texts])
+        problems.append(SamplePool(correct, answers, {"prm": list(marks.values())}))
     result = rerank(given, TableScorer(lambda step: marks.get(step, 1.0)))
-    curves = accuracy_curves(problems, [30], weigh=["prm"])
+    curves = accuracy_curves(problems, [30], vote_weights=["prm"])
     for way, name in [("best_of_n", "prm"), ("weighted_vote", "prm vote")]:
         assert [x for (x,) in curves[name]] == [row[way]["right"] for row in result["rows"]]
 
@@ -130,12 +130,12 @@ def test_the_same_seed_gives_the_same_curves():
     assert first == again != other
 
 
-def test_answers_are_numbered_as_votes_group_them():
+def test_answer_ids_group_answers_as_votes_do():
     answers = ["East", "0.5", None, "1/2", "east", "7"]
-    assert answer_numbers(answers) == [0, 1, None, 1, 0, 2]
+    assert answer_ids(answers) == [0, 1, None, 1, 0, 2]
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
+def test_intervals_cover_the_truth_at_their_level():
     dice = random.Random(0)
     held = 0
     for seed in range(200):
@@ -146,11 +146,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.90 <= held / 200 <= 0.99
 
 
-def test_the_interval_of_a_difference_is_paired():
+def test_paired_bootstrap_pairs_problems():
     dice = random.Random(0)
     hard = [[dice.random()] for _ in range(50)]
     better = [[x + 0.01] for (x,) in hard]
-    (gain,) = gains(better, hard)
+    (gain,) = paired_bootstrap(better, hard)
     assert gain == pytest.approx((0.01, 0.01, 0.01))
     (own,) = bootstrap(hard)
     assert own.high - own.low > 0.1
@@ -166,24 +166,29 @@ def test_the_interval_of_a_difference_is_paired():
         (lambda: vote_curve([], [], [1]), "without samples"),
         (lambda: vote_curve([True], [0], [1], weights=[-1]), "sample 0 has the weight -1"),
         (lambda: vote_curve([True], [0], [1], draws=0), "got draws=0"),
-        (lambda: Samples([True], [0], {"orm": [math.inf]}), "sample 0 has inf in orm"),
+        (lambda: SamplePool([True], [0], {"orm": [math.inf]}), "sample 0 has inf in orm"),
         (lambda: accuracy_curves([], [1]), "got no problems"),
-        (lambda: accuracy_curves([Samples([True], [0])], [1], weigh=["orm"]), "got weigh="),
         (
-            lambda: accuracy_curves([Samples([True], [0], {"a": [1]}), Samples([True], [0])], [1]),
+            lambda: accuracy_curves([SamplePool([True], [0])], [1], vote_weights=["orm"]),
+            "got vote_weights=",
+        ),
+        (
+            lambda: accuracy_curves(
+                [SamplePool([True], [0], {"a": [1]}), SamplePool([True], [0])], [1]
+            ),
             "problem 1 has the scores",
         ),
         (lambda: bootstrap([]), "got 0 problems"),
         (lambda: bootstrap([[1], [1, 2]]), "need one or more, all of one length"),
-        (lambda: gains([[1]], [[1], [2]]), "got 1 and 2 problems"),
+        (lambda: paired_bootstrap([[1]], [[1], [2]]), "got 1 and 2 problems"),
     ],
 )
-def test_what_makes_no_curve_is_refused(call: Callable[[], Any], message: str):
+def test_rejects_invalid_arguments(call: Callable[[], Any], message: str):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_the_examples_are_true():
-    # By name, for the package's own attribute could one day be a function called alike.
+def test_examples_run():
+    # Imported by name: the package could export a function called `curves`.
     module = importlib.import_module("reason_decode.evaluation.curves")
     assert doctest.testmod(module).failed == 0

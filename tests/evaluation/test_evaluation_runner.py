@@ -12,7 +12,7 @@ from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 ITEMS = [arithmetic_item(f"{k} + {k}", id=k) for k in range(5)]
 
 
-def says(prompt: str) -> str:
+def solve(prompt: str) -> str:
     """Right for 0 + 0 to 2 + 2."""
     return f"So the answer is {min(int(prompt[0]), 2) * 2}."
 
@@ -23,8 +23,8 @@ def run(model: ScriptedModel, strategy: Any = None, **how: Any) -> dict[str, Any
     return evaluate(model, tokenizer, strategy, ITEMS, TASKS["bbh-arithmetic"], **how)
 
 
-def test_the_result_says_what_was_run_and_what_came_out():
-    result = run(ScriptedModel(says))
+def test_the_result_has_settings_counts_and_rows():
+    result = run(ScriptedModel(solve))
     assert list(result)[:8] == "task strategy n seed items correct accuracy ci95".split()
     assert (result["task"], result["strategy"], result["n"]) == ("bbh-arithmetic", "greedy", 1)
     assert (result["seed"], result["items"], result["correct"]) == (3, 5, 3)
@@ -34,8 +34,8 @@ def test_the_result_says_what_was_run_and_what_came_out():
     assert "pass_at_n" not in result and json.loads(json.dumps(result)) == result
 
 
-def test_items_run_in_order_in_batches_from_one_seed():
-    model = ScriptedModel(says)
+def test_items_run_in_order_in_batches_of_one_seed():
+    model = ScriptedModel(solve)
     run(model)
     assert [call["prompts"] for call in model.calls] == [
         [item.prompt for item in ITEMS[at : at + 2]] for at in (0, 2, 4)
@@ -46,7 +46,7 @@ def test_items_run_in_order_in_batches_from_one_seed():
 
 
 def test_pass_at_n_counts_items_with_any_right_candidate():
-    strategy = Guided(lambda prompt: ["So the answer is 8.", says(prompt)])
+    strategy = Guided(lambda prompt: ["So the answer is 8.", solve(prompt)])
     result = run(ScriptedModel(), strategy, temperature=1.0)
     assert (result["correct"], result["pass_at_n"]) == (3, 0.8)
     assert result["cost"] == {
@@ -55,7 +55,7 @@ def test_pass_at_n_counts_items_with_any_right_candidate():
     }
 
 
-def test_results_name_strategies_as_commands_do():
+def test_results_name_strategies_as_the_commands_do():
     tokenizer: Any = ByteTokenizer()
     strategy = SelfConsistency(tokenizer=tokenizer, n=4)
 
@@ -66,14 +66,14 @@ def test_results_name_strategies_as_commands_do():
 
     result = run(Model(), strategy, temperature=1.0)
     assert (result["strategy"], result["n"]) == ("self-consistency", 4)
-    assert run(Model(says), temperature=1.0)["strategy"] == "sample"
+    assert run(Model(solve), temperature=1.0)["strategy"] == "sample"
 
 
 @pytest.mark.parametrize(
     "how", [{"batch_size": 0}, {"max_new_tokens": 0}, {"temperature": -1}, {"temperature": 1e999}]
 )
-def test_bad_settings_are_refused_before_any_work(how: dict[str, Any]):
-    model = ScriptedModel(says)
+def test_rejects_invalid_arguments_before_any_work(how: dict[str, Any]):
+    model = ScriptedModel(solve)
     with pytest.raises(ValueError, match=f"got {next(iter(how))}="):
         run(model, **how)
     assert model.calls == []

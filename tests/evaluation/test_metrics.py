@@ -6,14 +6,14 @@ import pytest
 from reason_decode.evaluation.metrics import accuracy_interval, crossed_bootstrap, pass_at_k
 
 
-def test_the_interval_solves_wilsons_equation():
+def test_accuracy_interval_solves_wilsons_equation():
     for correct, items in [(4, 100), (50, 100), (99, 100), (0, 7), (7, 7)]:
         for bound in accuracy_interval(correct, items):
             error = abs(correct / items - bound)
             assert error == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / items))
 
 
-def test_the_interval_ends_at_the_share_where_all_or_none_are_right():
+def test_accuracy_interval_ends_at_0_or_1_if_none_or_all_are_right():
     assert accuracy_interval(0, 10)[0] == 0.0
     assert accuracy_interval(10, 10)[1] == 1.0
 
@@ -26,19 +26,19 @@ def test_pass_at_k_is_the_mean_over_all_draws():
 
 
 @pytest.mark.parametrize("args", [(0, 0), (3, 2), (-1, 2)])
-def test_impossible_counts_are_refused(args: tuple[int, int]):
+def test_accuracy_interval_rejects_impossible_counts(args: tuple[int, int]):
     with pytest.raises(ValueError, match="need 0 <= correct <= items"):
         accuracy_interval(*args)
 
 
 @pytest.mark.parametrize("args", [(4, 5, 1), (4, 2, 5), (4, 2, 0)])
-def test_impossible_draws_are_refused(args: tuple[int, int, int]):
+def test_pass_at_k_rejects_impossible_draws(args: tuple[int, int, int]):
     with pytest.raises(ValueError, match="1 <= k <= samples"):
         pass_at_k(*args)
 
 
-def test_the_crossed_interval_is_as_wide_as_runs_and_problems_make_it():
-    # Problems alike and runs apart, runs alike and problems apart, both apart.
+def test_crossed_bootstrap_has_the_width_of_runs_and_problems():
+    # Only runs differ; only problems differ; both differ.
     runs, problems = [[1.0] * 40] * 3 + [[0.0] * 40] * 3, [[1.0] * 20 + [0.0] * 20] * 6
     both = [
         [a * b for a, b in zip(*pair, strict=True)] for pair in zip(runs, problems, strict=True)

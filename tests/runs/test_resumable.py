@@ -191,7 +191,7 @@ def test_an_item_whose_scores_are_no_numbers_is_set_aside_and_reported(
         assert done.count("\n") == COUNT - 1
     else:
         found = json.loads(done)
-        (aside,) = found["set_aside" if command == "eval" else "not_scored"]
+        (aside,) = found["failed"]
         assert "candidate 2" in aside["reason"] and len(found["rows"]) == COUNT - 1
     fault.act, fault.batches = lambda prompts: None, []
     assert main(argv(command, tmp_path)) == 0
