@@ -66,10 +66,15 @@ def _options(config: type) -> Iterator[Field[Any]]:
     """The fields of a config and of the dataclasses nested in it."""
     types = get_type_hints(config)
     for one in fields(config):
-        if is_dataclass(types[one.name]) and types[one.name] is not Shard:
+        if _is_config(types[one.name]):
             yield from _options(types[one.name])
         else:
             yield one
+
+
+def _is_config(kind: Any) -> bool:
+    """Whether a field's type is a nested config; a shard is one option."""
+    return is_dataclass(kind) and kind is not Shard
 
 
 def _groups(config: type) -> Iterator[tuple[str, type, Any]]:
@@ -77,7 +82,7 @@ def _groups(config: type) -> Iterator[tuple[str, type, Any]]:
     types = get_type_hints(config)
     for one in fields(config):
         kind = types[one.name]
-        if is_dataclass(kind) and kind is not Shard:
+        if _is_config(kind):
             yield one.name, kind, _default(one)
             yield from _groups(kind)
 
@@ -116,7 +121,7 @@ def _plain_fields(config: type, instance: Any) -> list[Any]:
     found: list[Any] = []
     for one in fields(config):
         kind = types[one.name]
-        if is_dataclass(kind) and kind is not Shard:
+        if _is_config(kind):
             continue
         default = _default(one) if instance in (None, MISSING) else getattr(instance, one.name)
         given, default = _option_type(kind, default)
@@ -148,8 +153,9 @@ def _field(default: Any) -> Any:
 
 
 def _argument(text: str, default: Any) -> Any:
-    hint = {"help_behavior_hint": ""} if default is None or default == {} or default == () else {}
-    return tyro.conf.arg(help=text, **hint)
+    if default is None or default == {} or default == ():
+        return tyro.conf.arg(help=text, help_behavior_hint="")  # instead of "(default: None)"
+    return tyro.conf.arg(help=text)
 
 
 def _default(one: Field[Any]) -> Any:
@@ -162,8 +168,7 @@ def _checked(config: type[Config], values: Mapping[str, Any]) -> Config:
     made: dict[str, Any] = {}
     for one in fields(config):  # pyright: ignore[reportArgumentType] - it is a dataclass
         kind, value = types[one.name], values[one.name]
-        nested = is_dataclass(kind) and kind is not Shard
-        if nested:
+        if _is_config(kind):
             value = _checked(kind, {**values, **vars(value)})
         elif isinstance(value, _Words):
             value = tuple(value)

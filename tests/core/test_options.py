@@ -34,7 +34,8 @@ from reason_decode.core.options import (
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
-        GenerationOptions(**({"strategy": "best-of-n"} | options))
+        given: dict[str, Any] = {"strategy": "best-of-n", **options}
+        GenerationOptions(**given)
 
 
 def test_greedy_needs_no_temperature():
