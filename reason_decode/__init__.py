@@ -27,8 +27,9 @@ The guides are the first pages of the rooms:
 - `reason_decode.tiny`: the embedded default
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from reason_decode.core.answers import extract_answer, same_answer
@@ -102,15 +103,11 @@ _MODULES = {
     ),
     "reason_decode.strategies": ("BestOfN", "RationaleGuided", "SelfConsistency", "StepSearch"),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_get, _ = lazy_imports(__name__, _MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    if name == "__version__":
-        return _version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _version() if name == "__version__" else _get(name)
 
 
 def _version() -> str:

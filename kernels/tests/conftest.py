@@ -7,12 +7,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 if not torch.cuda.is_available():
-    # Before Triton's programs are read: without a GPU they are interpreted.
+    # Set before Triton's programs are imported: without a GPU they are interpreted.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 class LargestStorage(TorchDispatchMode):
-    """Remembers the bytes of the largest storage that an operation returned."""
+    """Records the bytes of the largest new storage that an operation returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class LargestStorage(TorchDispatchMode):
             if isinstance(leaf, torch.Tensor)
         }
         for leaf in tree_leaves(result):
-            # A view of an input costs nothing.
+            # A view of an input takes no memory.
             if isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in inputs:
                 self.bytes = max(self.bytes, leaf.untyped_storage().nbytes())
         return result
@@ -47,5 +47,5 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def device(backend: str) -> str:
-    """Where a backend is tried; the interpreter runs Triton's programs on the CPU."""
+    """Device to test a backend on; Triton's interpreter runs on the CPU."""
     return "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""The Kernel Hub's build step copies the package and gives its operators a name of its own."""
+"""The Kernel Hub's build step copies the package and gives its operators another namespace."""
 
 import importlib.util
 import shutil
@@ -16,7 +16,7 @@ def add_op_namespace_prefix(op_name):
 
 
 def test_a_built_copy_works_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What ``kernels.get_local_kernel`` does, which is not installed here: load it by its path."""
+    """Loads it by its path, as ``kernels.get_local_kernel`` does, which is not installed here."""
     built = tmp_path / "build" / "torch-cpu"
     source = Path(reason_decode_kernels.__file__).parent
     shutil.copytree(source, built, ignore=shutil.ignore_patterns("__pycache__"))

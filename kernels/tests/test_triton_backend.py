@@ -1,4 +1,4 @@
-"""What the compiler makes of the programs, asked without a GPU or its driver."""
+"""Triton's compiled programs for GPUs, inspected without a GPU or its driver."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 KERNELS = Path(__file__).resolve().parents[1] / "torch-ext"
 
-# A process of its own: Triton's programs are compiled there, where the other tests interpret them.
-# The launch is the real one, its last step left out: on a driver that only names a GPU.
+# Run in a process of its own, since the other tests interpret Triton's programs. It goes through
+# the real launch except for its last step, with a driver that only names a GPU.
 COMPILE = """
 import json, re, subprocess, sys, tempfile
 from pathlib import Path
@@ -88,7 +88,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", COMPILE],
         cwd=KERNELS,
-        # A cache of its own, so that it is this compiler that is asked.
+        # An empty cache, so that the programs are compiled.
         env={"PATH": "/usr/bin:/bin", "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))},
         capture_output=True,
         text=True,
@@ -104,7 +104,7 @@ def test_hopper_multiplies_by_wgmma_what_descriptors_load_and_spills_nothing(com
         assert seen["descriptors"] and not seen["copies"], name
         assert seen["registers"] <= 255 and not seen["stack"] and not seen["spills"], name
         assert seen["shared"] <= 160 * 1024, name
-    # A cap and a bias take a few registers more than there are, outside the inner loop.
+    # Softcap and bias need a few more registers than there are, outside the inner loop.
     assert compiled["capped"]["stack"] <= 64
 
 

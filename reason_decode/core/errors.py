@@ -1,9 +1,9 @@
-"""Errors of single items that a run sets aside and goes on without."""
+"""Errors of single items, which a run sets aside while it continues with the others."""
 
 
 class ScoringError(ValueError):
-    """A solution cannot be scored, such as one with a NaN score."""
+    """A solution that cannot be scored, for example because its score is NaN."""
 
 
 class ItemError(ValueError):
-    """An item of a batch cannot be done; halves of the batch show which."""
+    """An item of a batch that cannot be done; the batch is split to find out which."""

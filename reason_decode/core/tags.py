@@ -1,10 +1,10 @@
-"""The tags around a rationale in a text."""
+"""Tags that mark a rationale in a text."""
 
 from typing import NamedTuple
 
 
 class Tags(NamedTuple):
-    """What stands before and behind a rationale in a text.
+    """The texts before and after a rationale.
 
     Source: RATIONALYST's samplers and filter (JHU-CLSP/RATIONALYST at be0b1cf).
     """

@@ -20,7 +20,7 @@ Boundary = Callable[[Sequence[int]], bool]
 
 @dataclass(frozen=True)
 class Decoder:
-    """How ``sample_branches`` gets from one token to the next.
+    """The parts of a ``generate`` call that the sampling loop needs.
 
     Args:
         strategy_name: the strategy's class name, for error messages.

@@ -162,7 +162,7 @@ def _check_length(
         width = input_ids.shape[1]
         raise ValueError(
             f"{strategy_name} was asked for up to {int(config.max_length) - width} tokens after "
-            f"{width}; {type(model).__name__} has a table of {positions} positions alone: pass "
+            f"{width}; {type(model).__name__} has a table of {positions} positions only: pass "
             f"max_new_tokens of at most {max(positions - width, 0)}, or shorter prompts"
         )
 

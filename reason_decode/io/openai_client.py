@@ -1,4 +1,4 @@
-"""Chats and texts completed by a server of OpenAI's form, such as vLLM's or SGLang's."""
+"""A client of OpenAI-compatible servers (vLLM, SGLang, ...) that completes chats and texts."""
 
 import json
 import os
@@ -17,23 +17,23 @@ __all__ = ["Completion", "Endpoint", "Messages", "RequestFailed", "TextEndpoint"
 
 Messages = list[dict[str, str]]
 
-# Statuses that may pass; every other one from 400 on is about what was sent.
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
-# Statuses that no other document would fare better with.
+# HTTP statuses that may be over at the next attempt; every other error is one of the request.
+TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
+# HTTP statuses that every request would get, with advice.
 REFUSALS = {
-    401: "set the environment variable {key} to a key that it takes",
+    401: "set the environment variable {key} to a valid key",
     403: "set the environment variable {key} to a key that may use this model",
-    404: "look at its /models for what it serves, and whether the address has to end in /v1",
-    405: "look whether the address has to end in /v1",
+    404: "check the model's name against its /models, and that the address ends in /v1",
+    405: "check that the address ends in /v1",
 }
-LARGEST = 16 * 2**20  # bytes of an answer
+MAX_ANSWER_BYTES = 16 * 2**20
 
 
 class RequestFailed(NamedTuple):
-    """Why a chat has no answer.
+    """A request without an answer.
 
     Attributes:
-        reason: what stands before a colon is the kind of reason.
+        reason: the reason; the part before its first colon is the kind of reason.
         retryable: True if the next run should ask again.
 
     Example:
@@ -47,45 +47,46 @@ class RequestFailed(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """How a server continued a text.
+    """A server's continuation of a text.
 
     Attributes:
         text: the continuation.
-        finished: ended by itself, not by the token budget.
-        read: tokens of the prompt; 0 where the server does not say.
-        sampled: tokens of the continuation; likewise.
+        finished: True if it ended by itself, not by the token budget.
+        prompt_tokens: number of tokens of the prompt; 0 if the server does not report it.
+        completion_tokens: number of tokens of the continuation; 0 if the server does not report it.
     """
 
     text: str
     finished: bool
-    read: int
-    sampled: int
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class Endpoint:
     """Completes chats by ``POST {base_url}/chat/completions``, several at once, answers in order.
 
-    What fails for a while (dropped connections, timeouts, 429, 5xx) is tried again after
-    ``uniform(0.5, 1) * min(60, 2**attempt / 2)`` seconds, or after as long as ``Retry-After`` says;
-    a 429 holds back the other threads too. A chat that fails to the end is left for another run;
-    after ``give_up`` such chats in a row nothing more is tried.
+    A request that fails for a reason that may pass (dropped connections, timeouts, 429, 5xx) is
+    retried after ``uniform(0.5, 1) * min(60, 2**attempt / 2)`` seconds, or after the seconds that
+    ``Retry-After`` asks for; after a 429 the other threads wait as well. A chat whose attempts all
+    fail is left to the next run. After ``give_up`` such chats in a row, ``ConnectionError`` is
+    raised.
 
     Args:
-        base_url: such as ``http://localhost:8000/v1``.
-        model: the name it is served under.
-        key: the environment variable that holds the key; where it is unset, none is sent.
-        concurrency: chats under way at once.
-        per_minute: at most as many requests; ``None`` for no limit.
-        attempts: requests for one chat.
-        timeout: seconds that the server may be silent.
-        max_tokens: of an answer; what is cut off is set aside.
-        give_up: see above.
-        options: put into every request beside ``model``, ``messages``, ``max_tokens`` and
-            ``temperature=0``, such as ``seed``.
+        base_url: address of the server, such as ``http://localhost:8000/v1``.
+        model: name of the model at the server.
+        api_key_env: environment variable that holds the API key; if it is unset, none is sent.
+        concurrency: number of requests at a time.
+        requests_per_minute: rate limit; ``None`` for none.
+        attempts: number of requests for a chat before it fails.
+        timeout: seconds without data from the server before a request fails.
+        max_tokens: longest answer in tokens; a longer one is a ``RequestFailed``.
+        give_up: number of failed chats in a row after which the server counts as down.
+        options: further fields of every request, such as ``seed``; ``model``, ``messages``,
+            ``max_tokens`` and ``temperature=0`` are sent anyway.
         sleep: waits for a number of seconds; for tests.
 
     Raises:
-        ValueError: an address that is not http or https, or a number that must be positive.
+        ValueError: the address is not http or https, or a number is not positive.
 
     Example:
         >>> from reason_decode.mining import Endpoint
@@ -100,9 +101,9 @@ class Endpoint:
         base_url: str,
         model: str,
         *,
-        key: str = "OPENAI_API_KEY",
+        api_key_env: str = "OPENAI_API_KEY",
         concurrency: int = 8,
-        per_minute: float | None = None,
+        requests_per_minute: float | None = None,
         attempts: int = 6,
         timeout: float = 600.0,
         max_tokens: int = 4096,
@@ -116,26 +117,29 @@ class Endpoint:
                 "http://localhost:8000/v1"
             )
         numbers = {"concurrency": concurrency, "attempts": attempts, "timeout": timeout}
-        numbers |= {"max_tokens": max_tokens, "give_up": give_up, "per_minute": per_minute or 1}
+        numbers |= {"max_tokens": max_tokens, "give_up": give_up}
+        numbers |= {"requests_per_minute": requests_per_minute or 1}
         for name, value in numbers.items():
             if not value > 0:
                 raise ValueError(f"got {name}={value}; it must be positive")
         self.url = base_url.rstrip("/") + self.path
-        self.key, self.concurrency, self.attempts = key, concurrency, attempts
+        self.api_key_env, self.concurrency, self.attempts = api_key_env, concurrency, attempts
         self.timeout, self.give_up, self.sleep = timeout, give_up, sleep
         self.body = {"model": model, "max_tokens": max_tokens, "temperature": 0} | (options or {})
-        self.pace = _Pace(60 / per_minute if per_minute else 0.0, sleep)
+        self.rate_limit = _RateLimit(
+            60 / requests_per_minute if requests_per_minute else 0.0, sleep
+        )
         self.opener = request.build_opener(_NoRedirect)
 
     def __call__(self, chats: Iterable[Any]) -> Iterator[Any]:
-        """The answers, in order; a few chats are asked for ahead, so that one slow is not all."""
+        """The answers, in order; later chats are sent while an earlier one is waited for."""
         waiting: deque[Future[Any]] = deque()
-        failed = 0
+        failures = 0
         pool = ThreadPoolExecutor(self.concurrency)
         refused = threading.Event()
 
         def ask(chat: Any) -> Any:
-            # Chats begin in order: one before this one ends the run, and nobody reads this answer.
+            # An earlier chat was refused, which ends the run: this answer will not be read.
             if refused.is_set():
                 return None
             try:
@@ -147,36 +151,40 @@ class Endpoint:
         try:
             for chat in chats:
                 waiting.append(pool.submit(ask, chat))
-                # Beyond what is under way, as many answers may wait for a slow one before them.
+                # Bounds the number of answers that wait for a slow one before them.
                 while len(waiting) >= 4 * self.concurrency or (waiting and waiting[0].done()):
                     yield (answer := waiting.popleft().result())
-                    failed = self._failed(failed, answer)
+                    failures = self._count_failures(failures, answer)
             while waiting:
                 yield (answer := waiting.popleft().result())
-                failed = self._failed(failed, answer)
+                failures = self._count_failures(failures, answer)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _asked(self, chat: Any) -> dict[str, Any]:
-        """What a request says of a chat."""
+    def _request_fields(self, chat: Any) -> dict[str, Any]:
+        """The fields of a request that depend on the chat."""
         return {"messages": chat}
 
-    def _read(self, answer: Any) -> Any:
-        """What an answer says.
+    def _parse_answer(self, answer: Any) -> Any:
+        """The result of a request, from the JSON of the server's answer.
 
         Raises:
-            ValueError: it is not of the form that such endpoints have.
+            ValueError: the answer does not have the API's form.
         """
         return _content(answer)
 
-    def _failed(self, before: int, answer: Any) -> int:
-        """How many chats in a row have failed for the server's sake."""
+    def _count_failures(self, before: int, answer: Any) -> int:
+        """Number of chats in a row that failed because of the server.
+
+        Raises:
+            ConnectionError: there are ``give_up`` of them.
+        """
         if not (isinstance(answer, RequestFailed) and answer.retryable):
             return 0
         if before + 1 >= self.give_up:
             raise ConnectionError(
                 f"{self.url} has failed for {before + 1} requests in a row ({answer.reason}); "
-                "what is done is kept: run the same command again when it is up"
+                "the results so far are kept: run the same command again when it is up"
             )
         return before + 1
 
@@ -184,24 +192,24 @@ class Endpoint:
         """The answer to one chat.
 
         Raises:
-            ConnectionError: the server refuses in a way that it would refuse every chat.
+            ConnectionError: the server would refuse every chat in the same way.
         """
         reason = ""
         for attempt in range(self.attempts):
-            self.pace.wait()
+            self.rate_limit.wait()
             pause: float | None = None
             try:
-                return self._read(self._post({**self.body, **self._asked(chat)}))
+                return self._parse_answer(self._post({**self.body, **self._request_fields(chat)}))
             except error.HTTPError as failure:
                 with failure:
                     said = failure.read(300).decode(errors="replace").strip()
                     pause = _seconds(failure.headers.get("Retry-After"))
                 reason = f"HTTP {failure.code}: {said or failure.reason}"
                 self._stop_if_refused(failure.code, reason)
-                if failure.code not in PASSING:
+                if failure.code not in TRANSIENT:
                     return RequestFailed(reason)
                 if failure.code == 429 and pause:
-                    self.pace.hold(pause)
+                    self.rate_limit.hold(pause)
             except (OSError, HTTPException, ValueError) as failure:
                 reason = f"no answer: {type(failure).__name__}: {failure}"
             if attempt + 1 < self.attempts:
@@ -211,37 +219,39 @@ class Endpoint:
 
     def _post(self, body: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key):
+        if key := os.environ.get(self.api_key_env):
             headers["Authorization"] = f"Bearer {key}"
         sent = request.Request(self.url, json.dumps(body).encode(), headers)
         with self.opener.open(sent, timeout=self.timeout) as answer:
-            data = answer.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ValueError(f"an answer of more than {LARGEST} bytes")
+            data = answer.read(MAX_ANSWER_BYTES + 1)
+        if len(data) > MAX_ANSWER_BYTES:
+            raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         return json.loads(data)
 
     def _stop_if_refused(self, status: int, reason: str) -> None:
         advice = REFUSALS.get(status)
         if 300 <= status < 400:
-            advice = "give the address it points to: redirects are not followed, for the key's sake"
+            advice = (
+                "pass the address it points to: redirects are not followed, to keep the key safe"
+            )
         if advice:
-            told = advice.format(key=self.key)
-            raise ConnectionError(f"{self.url} refuses ({reason}); {told}")
+            advice = advice.format(key=self.api_key_env)
+            raise ConnectionError(f"{self.url} refuses ({reason}); {advice}")
 
 
 class TextEndpoint(Endpoint):
-    """Continues texts by ``POST {base_url}/completions``; arguments as of ``Endpoint``.
+    """Continues texts by ``POST {base_url}/completions``; see ``Endpoint`` for the arguments.
 
-    A text comes with the seed of its continuation, ``(text, seed)``; of one that the server cut off
-    at ``max_tokens`` it gives what there is.
+    It is called with pairs of a text and the seed of its continuation. A continuation that the
+    server cut off at ``max_tokens`` is returned with ``finished=False``.
     """
 
     path = "/completions"
 
-    def _asked(self, chat: tuple[str, int]) -> dict[str, Any]:
+    def _request_fields(self, chat: tuple[str, int]) -> dict[str, Any]:
         return {"prompt": chat[0], "seed": chat[1]}
 
-    def _read(self, answer: Any) -> Completion:
+    def _parse_answer(self, answer: Any) -> Completion:
         try:
             choice, usage = answer["choices"][0], answer.get("usage") or {}
             text, end = choice["text"], choice.get("finish_reason")
@@ -254,10 +264,10 @@ class TextEndpoint(Endpoint):
 
 
 def _content(answer: Any) -> str | RequestFailed:
-    """The text of an answer that is whole.
+    """The text of a complete answer.
 
     Raises:
-        ValueError: it is not of the form that such endpoints have.
+        ValueError: the answer does not have the API's form.
     """
     try:
         choice = answer["choices"][0]
@@ -272,7 +282,7 @@ def _content(answer: Any) -> str | RequestFailed:
 
 
 def _seconds(after: str | None) -> float | None:
-    """``Retry-After``: seconds, or a date; ten minutes at most."""
+    """Seconds to wait by a ``Retry-After`` header (seconds or a date), at most ten minutes."""
     if not after:
         return None
     try:
@@ -285,30 +295,30 @@ def _seconds(after: str | None) -> float | None:
     return min(max(wait, 0.0), 600.0)
 
 
-class _Pace:
-    """When the next request may go out; shared by threads."""
+class _RateLimit:
+    """Times at which requests may be sent, at a fixed interval; shared by threads."""
 
-    def __init__(self, every: float, sleep: Callable[[float], None]) -> None:
-        self.every, self.sleep = every, sleep
+    def __init__(self, interval: float, sleep: Callable[[float], None]) -> None:
+        self.interval, self.sleep = interval, sleep
         self.lock, self.next = threading.Lock(), 0.0
 
     def wait(self) -> None:
-        """Take the next place in time, and wait for it."""
+        """Reserve the next time, and wait for it."""
         with self.lock:
             now = time.monotonic()
             turn = max(now, self.next)
-            self.next = turn + self.every
+            self.next = turn + self.interval
         if turn > now:
             self.sleep(turn - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody go before then."""
+        """Let no request be sent for a number of seconds."""
         with self.lock:
             self.next = max(self.next, time.monotonic() + seconds)
 
 
 class _NoRedirect(request.HTTPRedirectHandler):
-    """urllib would send the key along to wherever a redirect points."""
+    """Refuses redirects, since urllib would send the key to the new address."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Let the redirect be an error."""
+        """Return nothing, which makes the redirect an error."""

@@ -169,9 +169,9 @@ def _writer(config: MiningConfig) -> Complete:
         return Endpoint(
             config.endpoint,
             config.writer,
-            key=config.api_key_env,
+            api_key_env=config.api_key_env,
             concurrency=config.concurrency,
-            per_minute=config.requests_per_minute,
+            requests_per_minute=config.requests_per_minute,
             attempts=config.attempts,
             timeout=config.timeout,
             max_tokens=config.max_new_tokens,

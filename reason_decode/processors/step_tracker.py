@@ -1,4 +1,4 @@
-"""Where the current step of each row of a running generation begins.
+"""The current step of each row of a running generation.
 
 A logits processor gets token ids and nothing else: neither where the prompts end, nor which row of
 the call before a row continues. ``StepTracker`` infers both from the ids of earlier calls, so rows

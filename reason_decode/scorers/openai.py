@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 
 class _Asked(Endpoint):
-    def _read(self, answer: Any) -> Verdict | RequestFailed:
+    def _parse_answer(self, answer: Any) -> Verdict | RequestFailed:
         try:
             choice, usage = answer["choices"][0], answer.get("usage") or {}
             read = int(usage.get("prompt_tokens") or 0)

@@ -48,14 +48,19 @@ def served(endpoint: TextEndpoint, strategy: Any = None, *, n: int = 1, seed: in
             for k in range(n)
         ]
         found = [_checked(answer) for answer in endpoint(asked)]
-        sampled = sum(x.sampled for x in found)
+        sampled = sum(x.completion_tokens for x in found)
         decoded = max(sampled - len(found), 0)
-        cost = Cost(sum(x.read for x in found), decoded, sampled)
+        cost = Cost(sum(x.prompt_tokens for x in found), decoded, sampled)
         if strategy is None:
             return Completions([x.text for x in found], None, cost)
         splitter = StepSplitter() if scorer is None else scorer.splitter
         candidates = [
-            Candidate(x.text, tuple(splitter.split(x.text)), finished=x.finished, tokens=x.sampled)
+            Candidate(
+                x.text,
+                tuple(splitter.split(x.text)),
+                finished=x.finished,
+                tokens=x.completion_tokens,
+            )
             for x in found
         ]
         groups = [candidates[at : at + n] for at in range(0, len(candidates), n)]

@@ -58,7 +58,7 @@ def completer_from_options(
     server = TextEndpoint(
         endpoint.endpoint,
         options.model,
-        key=endpoint.api_key_env,
+        api_key_env=endpoint.api_key_env,
         concurrency=endpoint.concurrency,
         attempts=endpoint.attempts,
         max_tokens=length,

@@ -13,8 +13,8 @@ from reason_decode.generation.cache import (
 )
 
 
-def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
-    """Three rows of unequal length, stacked with padding, give the logits of a full pass each."""
+def test_stacked_rows_give_the_logits_of_a_full_pass(tiny_llama: LlamaForCausalLM) -> None:
+    """Three rows of unequal length, taken out of their caches and stacked with padding."""
     rows = [torch.randint(3, 64, (length,)) for length in (4, 9, 6)]
     caches = []
     for ids in rows:
@@ -34,37 +34,39 @@ def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCa
         torch.testing.assert_close(logits[k, -1], tiny_llama(ids[None]).logits[0, -1])
 
 
-def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) -> None:
+def test_copied_rows_do_not_keep_the_batch_in_memory(tiny_llama: LlamaForCausalLM) -> None:
     cache = DynamicCache(config=tiny_llama.config)
     tiny_llama(torch.randint(3, 64, (8, 5)), past_key_values=cache)
     keys, _ = take_row(cache, 3, 1)[0]
     assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
 
 
-def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCausalLM) -> None:
-    """Through tokens past its spare room, rows picked, rows repeated and positions cropped."""
-    plain, growing = (DynamicCache(config=tiny_llama.config) for _ in range(2))
+def test_a_preallocated_cache_equals_a_dynamic_one(tiny_llama: LlamaForCausalLM) -> None:
+    """After more tokens than its spare room, selected and repeated rows, and cropped positions."""
+    plain, preallocated = (DynamicCache(config=tiny_llama.config) for _ in range(2))
     ids = torch.randint(3, 64, (4, 5))
-    for cache in (plain, growing):
+    for cache in (plain, preallocated):
         tiny_llama(ids, past_key_values=cache)
-    preallocate_cache(growing)
+    preallocate_cache(preallocated)
     for k in range(60):
         count = 4 if k <= 10 else 2 if k <= 20 else 6
         token = torch.randint(3, 64, (count, 1))
-        one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, growing))
+        one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, preallocated))
         assert torch.equal(one, two)
-        for cache in (plain, growing):
+        for cache in (plain, preallocated):
             if k == 10:
                 cache.batch_select_indices(torch.tensor([0, 2]))
             elif k == 20:
                 cache.batch_repeat_interleave(3)
             elif k == 30:
                 cache.crop(-7)
-    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(growing, 1, 2), strict=True):
+    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(preallocated, 1, 2), strict=True):
         assert torch.equal(a, c) and torch.equal(b, d)
 
 
-def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) -> None:
+def test_check_branchable_names_the_cache_that_cannot_be_branched(
+    tiny_llama: LlamaForCausalLM,
+) -> None:
     check_branchable(DynamicCache(config=tiny_llama.config), "StepSearch")
     static = StaticCache(config=tiny_llama.config, max_cache_len=8)
     with pytest.raises(ValueError, match="StepSearch branches .* got StaticCache"):

@@ -1,4 +1,4 @@
-"""The cost contract of design.md, section 4, counted in tokens through forward hooks."""
+"""The cost contract: tokens through forward passes, counted by hooks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ STRATEGIES = ["best of 8", "search", "beam"]
 
 
 class Counter:
-    """Tokens through a model, pass by pass, and the largest tensor that a module returned."""
+    """Shapes of a model's inputs, and the size of the largest tensor that a module returned."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, int]] = []
@@ -70,7 +70,7 @@ def _run(tiny: Tiny, strategy: Strategy) -> tuple[ReasoningOutput, Counter, Coun
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_the_prompt_is_prefilled_once_per_role(tiny: Tiny, name: str) -> None:
+def test_prompts_are_prefilled_once_per_role(tiny: Tiny, name: str) -> None:
     _, generator, scorer = _run(tiny, _strategy(tiny, name))
     width = len(tiny.tokenizer(PROMPT)["input_ids"])
     assert generator.shapes[0] == (1, width)
@@ -79,7 +79,7 @@ def test_the_prompt_is_prefilled_once_per_role(tiny: Tiny, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_reported_tokens_are_those_that_went_through(tiny: Tiny, name: str) -> None:
+def test_reported_cost_equals_the_tokens_of_forward_passes(tiny: Tiny, name: str) -> None:
     out, generator, _ = _run(tiny, _strategy(tiny, name))
     assert out.cost is not None
     assert generator.tokens == out.cost.prefill + out.cost.decode
@@ -87,14 +87,14 @@ def test_reported_tokens_are_those_that_went_through(tiny: Tiny, name: str) -> N
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_no_sampled_token_is_read_twice(tiny: Tiny, name: str) -> None:
-    """Each token is fed back at most once, whatever is branched; the last of a row never is."""
+    """Each token is fed back at most once, also after branches; the last of a row never is."""
     out, generator, _ = _run(tiny, _strategy(tiny, name))
     assert out.cost is not None
     assert generator.tokens - out.cost.prefill < out.cost.sampled
 
 
 def test_finished_candidates_leave_the_batch(tiny: Tiny) -> None:
-    """Best of 8: every candidate costs its own length less one, not the longest one's."""
+    """Each candidate of best-of-8 costs its own length minus one, not that of the longest."""
     out, generator, _ = _run(tiny, _strategy(tiny, "best of 8"))
     assert out.traces is not None
     lengths = [candidate.tokens for candidate in out.traces[0].candidates]
@@ -125,7 +125,7 @@ def test_the_scorer_reads_each_candidate_token_once(tiny: Tiny, name: str) -> No
 
 
 def test_scoring_never_holds_a_tokens_by_vocabulary_matrix(tiny: Tiny) -> None:
-    """Contract 6, with a vocabulary so large that the matrix could not be overlooked."""
+    """With a vocabulary so large that such a matrix would be the largest tensor."""
     from transformers import LlamaForTokenClassification
 
     config = tiny.prm.model.config.__class__.from_dict(
@@ -145,7 +145,7 @@ def test_sampling_alone_needs_no_scorer(tiny: Tiny) -> None:
     assert out.cost.scorer == 0 == scorer.tokens
 
 
-def test_a_prompt_cache_that_the_caller_passes_in_stays_as_it_was(tiny: Tiny) -> None:
+def test_a_cache_that_the_caller_passes_in_is_not_changed(tiny: Tiny) -> None:
     from transformers import DynamicCache
 
     inputs = tiny.tokenizer([PROMPT], return_tensors="pt")

@@ -29,7 +29,9 @@ def test_answers_come_in_order_whatever_order_the_server_has_them_in(monkeypatch
         under_way[0] -= 1
 
     with served(slow) as (url, got):
-        complete = Endpoint(url + "/", "m", key="MY_KEY", concurrency=4, options={"seed": 3})
+        complete = Endpoint(
+            url + "/", "m", api_key_env="MY_KEY", concurrency=4, options={"seed": 3}
+        )
         assert list(complete(chats(20))) == [f"re: {k}" for k in range(20)]
     assert 1 < most[0] <= 4
     assert {x["path"] for x in got} == {"/v1/chat/completions"}
@@ -61,7 +63,7 @@ def test_retry_after_is_honoured_in_both_its_forms_and_holds_all_back():
 def test_requests_keep_to_a_rate():
     slept: list[float] = []
     with served(lambda *_: None) as (url, _):
-        complete = Endpoint(url, "m", concurrency=1, per_minute=60, sleep=slept.append)
+        complete = Endpoint(url, "m", concurrency=1, requests_per_minute=60, sleep=slept.append)
         assert len(list(complete(chats(4)))) == 4
     assert len(slept) == 3 and all(k < pause <= k + 1 for k, pause in enumerate(slept))
 
@@ -94,7 +96,7 @@ def test_what_every_chat_would_meet_stops_the_run_and_says_what_to_do(status, ad
     headers = {"Location": "http://127.0.0.1:1/"} if status == 307 else {}
     with served(lambda *_: (status, headers, "")) as (url, got):
         with pytest.raises(ConnectionError, match=advice):
-            list(Endpoint(url, "m", key="MY_KEY", concurrency=1)(chats(50)))
+            list(Endpoint(url, "m", api_key_env="MY_KEY", concurrency=1)(chats(50)))
     assert len(got) == 1
 
 

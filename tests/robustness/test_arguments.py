@@ -1,6 +1,6 @@
-"""Arguments that cannot be: strategies, scorers, processors, votes, and calls of ``generate``.
+"""Invalid arguments of strategies, scorers, processors, votes and calls of ``generate``.
 
-The table's rows that stand elsewhere: n=0 and an unknown reduction (test_best_of_n.py), a beam that
+Tested elsewhere: n=0 and an unknown reduction (test_best_of_n.py), a beam that
 is no multiple of its subtrees, a negative margin (test_step_search.py), an unknown supervision
 (test_rationale_guided.py), a budget below its candidates (test_budgets.py), num_beams, use_cache,
 a static cache and output_scores (test_best_of_n.py), weights of votes (test_voting.py).
@@ -48,7 +48,7 @@ PROMPT, SOLUTION = "1 + 2 =\n", "1 + 2 = 3\n3"
 
 
 def of(strategy: Any, *scorer: Callable[[Tiny], Any], **arguments: Any) -> Callable[[Tiny], Any]:
-    """Makes the strategy of the tiny models, with these arguments."""
+    """A function from the tiny models to the strategy with these arguments."""
     return lambda t: strategy(
         *[make(t) for make in scorer], **{"tokenizer": t.tokenizer, **arguments}
     )
@@ -59,12 +59,12 @@ def raw_orm(t: Tiny) -> OutcomeRewardModel:
     return OutcomeRewardModel(model, t.tokenizer, raw=True)
 
 
-def in_nats(t: Tiny) -> RationaleScorer:
+def log_probability_scorer(t: Tiny) -> RationaleScorer:
     return RationaleScorer(RationaleWriter(t.model, t.tokenizer))
 
 
-def wrongly(t: Tiny) -> Any:
-    """``score``, without its types."""
+def untyped_score(t: Tiny) -> Any:
+    """``score`` without its types."""
     return t.prm.score
 
 
@@ -74,7 +74,7 @@ def t5(t: Tiny) -> LikelihoodScorer:
 
 
 PRM: Callable[[Tiny], Any] = lambda t: t.prm  # noqa: E731
-MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
+INVALID: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     "n is true": (of(BestOfN, PRM, n=True), "got n=True; pass a whole number"),
     "n is text": (of(BestOfN, PRM, n="3"), "got n='3'; pass a whole number"),
     "no tokenizer": (of(BestOfN, PRM, tokenizer=None), "got tokenizer=None; pass the gen"),
@@ -98,7 +98,9 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     "rationales of a PRM": (of(RationaleGuided, PRM), "writes no rationales; pass a RationaleS"),
     "a streamer's name": (of(BestOfN, PRM, streamer="x"), r"got streamer='x'; pass one with put"),
     "weighed by nats": (
-        lambda t: SelfConsistency(tokenizer=t.tokenizer, scorer=in_nats(t), vote_weighting="1+s"),
+        lambda t: SelfConsistency(
+            tokenizer=t.tokenizer, scorer=log_probability_scorer(t), vote_weighting="1+s"
+        ),
         "log-probabilities of RationaleScorer, which are negative, and a vote weighs 0 or more",
     ),
     "weighed by raw rewards": (
@@ -107,9 +109,15 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     ),
     "one prompt as text": (lambda t: t.prm.score("ab", ["x", "y"]), r"prompts=\['ab'\]"),
     "one solution as text": (lambda t: t.prm.score(["p"], "x"), r"solutions=\['x'\]"),
-    "a prompt is none": (lambda t: wrongly(t)([None], ["x"]), "got None as prompt 0; need text"),
-    "a step is a number": (lambda t: wrongly(t)(["p"], [[3]]), "got 3 as step 0 of solution 0"),
-    "a solution is none": (lambda t: wrongly(t)(["p"], [None]), "got None as solution 0"),
+    "a prompt is none": (
+        lambda t: untyped_score(t)([None], ["x"]),
+        "got None as prompt 0; need text",
+    ),
+    "a step is a number": (
+        lambda t: untyped_score(t)(["p"], [[3]]),
+        "got 3 as step 0 of solution 0",
+    ),
+    "a solution is none": (lambda t: untyped_score(t)(["p"], [None]), "got None as solution 0"),
     "half a character": (
         lambda t: t.prm.score(["\ud800"], ["x"]),
         "got prompt 0 with half a character .*errors='replace'",
@@ -173,11 +181,11 @@ MADE: dict[str, tuple[Callable[[Tiny], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", MADE)
-def test_an_argument_that_cannot_be_is_refused_when_it_is_given(tiny: Tiny, case: str):
-    # Regression: True was a count, a scorer's name a scorer, a PRM a rationalyst, one text a list
-    # of letters, and a vote weighed by log-probabilities failed once everything had been sampled.
-    make, message = MADE[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_arguments_are_rejected_when_they_are_passed(tiny: Tiny, case: str):
+    # Regression: True counted as a number, a name as a scorer, a PRM as a rationale scorer and a
+    # text as a list of letters; a vote with log-probabilities failed after all was sampled.
+    make, message = INVALID[case]
     with pytest.raises(ValueError, match=message):
         make(tiny)
 
@@ -191,8 +199,8 @@ def test_an_argument_that_cannot_be_is_refused_when_it_is_given(tiny: Tiny, case
     ],
     ids=["no text", "bytes", "no answer"],
 )
-def test_answers_are_read_of_text_only(read: Callable[[], Any], message: str):
-    # Regression: "'NoneType' object has no attribute 'strip'" told nobody what was missing.
+def test_answers_are_extracted_from_text_only(read: Callable[[], Any], message: str):
+    # Regression: the message was "'NoneType' object has no attribute 'strip'".
     with pytest.raises(TypeError, match=message):
         read()
 
@@ -217,29 +225,30 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
     "no new tokens": ({"max_new_tokens": 0}, "greater than 0, but is 0"),
     "fewer new tokens": ({"max_new_tokens": -1}, "greater than 0, but is -1"),
     "no room": ({"max_new_tokens": None, "max_length": 3}, "`max_length` is set to 3"),
-    "frozen": ({"temperature": 0.0}, "strictly positive float"),
+    "temperature 0": ({"temperature": 0.0}, "strictly positive float"),
     "no temperature": ({"temperature": math.nan}, "strictly positive float"),
-    "next to frozen": ({"temperature": 1e-40}, "NaN or infinity.* a temperature next to 0"),
+    "temperature next to 0": ({"temperature": 1e-40}, "NaN or infinity.* a temperature next to 0"),
     "no prompts": ({"input_ids": LONG[:0]}, r"input_ids of shape \(0, 4\); pass at least one pr"),
     "a prompt of nothing": ({"input_ids": LONG[:, :0]}, "at least one token"),
     "half tokens": ({"input_ids": LONG / 2}, "input_ids of torch.float32; pass whole numbers"),
     "a token too many": ({"input_ids": LONG + 322}, "ids 327 to 327 .* has 327 tokens, from 0"),
     "a token below 0": ({"input_ids": LONG - 6}, "ids -1 to -1"),
-    "a mask of zeros": ({"attention_mask": LONG * 0}, "without a 1 in row 0: a prompt without"),
+    "a mask of zeros": ({"attention_mask": LONG * 0}, "without a 1 in row 0; every prompt needs"),
     "a mask too long": ({"attention_mask": torch.tensor([[0, 1, 1, 1, 1]])}, r"shape \(1, 5\) for"),
     "a mask too short": ({"attention_mask": torch.tensor([[0, 1]])}, r"of shape \(1, 2\) for"),
     "padded on the right": (
         {"attention_mask": torch.tensor([[1, 1, 0, 0]])},
         r"pad on the left \(padding_side='left'\)",
     ),
-    "a hole": ({"attention_mask": torch.tensor([[0, 1, 0, 1]])}, "behind or between their tokens"),
+    "a hole": ({"attention_mask": torch.tensor([[0, 1, 0, 1]])}, "after or between their tokens"),
 }
 
 
 @pytest.mark.parametrize("case", CALLS)
-def test_a_call_that_cannot_be_is_refused_before_anything_is_read(tiny: Tiny, case: str):
-    # Regression: ways of decoding were dropped without a word, prompts padded on the right searched
-    # from their padding, and ids out of range an IndexError, which on a GPU ends the process.
+def test_invalid_calls_are_rejected_before_any_forward_pass(tiny: Tiny, case: str):
+    # Regression: other decoding methods were ignored silently, prompts padded on the right were
+    # continued after their padding, and ids out of range were an IndexError (on a GPU, the end of
+    # the process).
     arguments, message = CALLS[case]
     read: list[int] = []
     hook = tiny.model.register_forward_hook(lambda *_: read.append(1))
@@ -250,13 +259,13 @@ def test_a_call_that_cannot_be_is_refused_before_anything_is_read(tiny: Tiny, ca
             tiny.model.generate(**call, custom_generate=strategy)
     finally:
         hook.remove()
-    # That the scores are not to be sampled from is seen once they are there.
-    assert len(read) == (case == "next to frozen")
+    # Scores that cannot be sampled from are only known after a forward pass.
+    assert len(read) == (case == "temperature next to 0")
 
 
-def test_a_table_of_positions_ends_before_the_work_begins(tiny: Tiny):
-    # Regression: a GPT-2 asked for more than its positions sampled up to the last of them, and then
-    # lost everything to an IndexError.
+def test_too_many_tokens_for_learned_positions_are_rejected(tiny: Tiny):
+    # Regression: with more tokens than positions, GPT-2 sampled up to the last position and then
+    # raised an IndexError, and everything was lost.
     model = GPT2LMHeadModel(small()).eval()
     vote = SelfConsistency(tokenizer=tiny.tokenizer, n=2)
     call = {"input_ids": LONG, "do_sample": True, "custom_generate": vote}
@@ -268,7 +277,7 @@ def test_a_table_of_positions_ends_before_the_work_begins(tiny: Tiny):
         scorer.score([PROMPT], [SOLUTION * 9])
 
 
-def test_tokens_without_end_are_allowed_where_time_is_not(tiny: Tiny):
+def test_a_time_limit_allows_any_number_of_tokens(tiny: Tiny):
     vote = SelfConsistency(tokenizer=tiny.tokenizer, n=2)
     out = tiny.model.generate(
         LONG, do_sample=True, max_new_tokens=10**12, max_time=0.0, custom_generate=vote
@@ -276,16 +285,16 @@ def test_tokens_without_end_are_allowed_where_time_is_not(tiny: Tiny):
     assert out.shape == (1, 5)
 
 
-def test_what_cannot_be_looked_up_is_named(tiny: Tiny):
-    # Regression: "unhashable type: 'list'" out of the middle of a search.
+def test_an_unhashable_state_key_is_rejected(tiny: Tiny):
+    # Regression: the search failed with "unhashable type: 'list'".
     search = StepSearch(t := tiny.prm, tokenizer=tiny.tokenizer, n=2, state_key=list)  # pyright: ignore
     assert search.scorer is t
     with pytest.raises(TypeError, match="got a list from state_key, .* return a tuple"):
         tiny.model.generate(LONG, do_sample=True, max_new_tokens=4, custom_generate=search)
 
 
-class Spoilt(LogitsProcessor):
-    """Every score is this number."""
+class ConstantScores(LogitsProcessor):
+    """Replaces every score by one number."""
 
     def __init__(self, score: float) -> None:
         self.score = score
@@ -296,21 +305,23 @@ class Spoilt(LogitsProcessor):
 
 @pytest.mark.parametrize("sample", [True, False], ids=["sampled", "greedy"])
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
-def test_scores_that_say_nothing_choose_no_token(tiny: Tiny, score: float, sample: bool):
-    # Regression: of NaN scores greedy decoding took the first token without a word, and sampling
-    # failed with "probability tensor contains inf, nan", on a GPU with an assertion of the device.
+def test_nan_and_infinite_scores_are_rejected(tiny: Tiny, score: float, sample: bool):
+    # Regression: with NaN scores greedy decoding took the first token silently, and sampling failed
+    # with "probability tensor contains inf, nan" or, on a GPU, a device assertion.
     best = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=1)
-    with pytest.raises(ValueError, match="behind 0.* NaN or infinity, or rule out every token, in"):
+    with pytest.raises(
+        ValueError, match="token 1 that hold NaN or infinity, or rule out every token, in"
+    ):
         tiny.model.generate(
             LONG,
             do_sample=sample,
             max_new_tokens=4,
-            logits_processor=[Spoilt(score)],
+            logits_processor=[ConstantScores(score)],
             custom_generate=best,
         )
 
 
-def test_the_body_alone_is_what_a_ranker_takes(tiny: Tiny):
+def test_a_ranking_model_takes_a_body_without_head(tiny: Tiny):
     body = AutoModel.from_pretrained(WEIGHTS / "base")
     (score,) = RankingModel(body, tiny.tokenizer).score([PROMPT], [SOLUTION])
     assert score.shape == (1,)

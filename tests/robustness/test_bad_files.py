@@ -1,6 +1,6 @@
-"""Files that are damaged, endless, devices or of another kind, and commands that are given them.
+"""Files that are damaged, endless, devices or of another kind, and commands that get them.
 
-The table's rows that stand elsewhere: malformed and blank lines, an output of another input, a run
+Tested elsewhere: malformed and blank lines, an output of another input, a run
 cut off (test_cli_generate.py), a missing file (test_cli_options.py), a gzip file that ends early
 (test_files.py), rubbish of a million rows (test_data.py), wrong columns and rows (test_tasks.py).
 """
@@ -22,7 +22,7 @@ from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 
 GOOD = b'{"prompt": "a"}\n'
 LINES: dict[str, tuple[str, bytes, list[str], str | None]] = {
-    # what the file is called, what it holds, the prompts that are read, why the other is not
+    # name of the file, content, prompts that are read, reason for the line that is not
     "a byte order mark": ("x.jsonl", b"\xef\xbb\xbf" + GOOD, ["a"], None),
     "ends of Windows": ("x.jsonl", GOOD.replace(b"\n", b"\r\n") * 2, ["a", "a"], None),
     "no end at all": ("x.jsonl", GOOD.strip(), ["a"], None),
@@ -66,7 +66,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
 
 
 @pytest.mark.parametrize("case", LINES)
-def test_what_can_be_read_is_and_the_rest_is_set_aside(
+def test_readable_lines_are_read_and_others_set_aside(
     tmp_path: Path, model: ScriptedModel, case: str
 ):
     name, data, prompts, reason = LINES[case]
@@ -76,7 +76,7 @@ def test_what_can_be_read_is_and_the_rest_is_set_aside(
     assert main(argv) == 0
     made = [json.loads(line) for line in out.read_text().splitlines()]
     read = [row["prompt"] for row in made]
-    # Of a gzip file that was cut off, what its last block held is lost.
+    # The last block of a gzip file that was cut off cannot be read.
     assert read == prompts[: len(read)] and (len(read) == len(prompts) or case.startswith("a gzip"))
     aside = Path(f"{out}.rejected.jsonl")
     assert aside.exists() == (reason is not None)
@@ -86,7 +86,7 @@ def test_what_can_be_read_is_and_the_rest_is_set_aside(
 
 
 def written(name: str, data: bytes) -> Callable[[Path], str]:
-    """Makes the file and names it."""
+    """A function that makes the file in a folder and returns its path."""
 
     def make(folder: Path) -> str:
         (folder / name).write_bytes(data)
@@ -103,7 +103,7 @@ ROW = b'{"prompt": "p", "completions": ["a"], "labels": [true]}\n'
 GAME = b"Rank,Puzzles\n1,1 4 4 8\n"
 MINE = ["mine", "--loss-model", "tiny"]
 COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
-    # the command, the file that it is given, more options, the line that it ends with
+    # command, its input file, further options, part of the error message
     "a folder as prompts": (["generate", "--input"], folder, [], "Is a directory"),
     "no prompts": (["generate", "--input"], written("x", b""), [], "has no .*line .0 malformed"),
     "blank lines": (["generate", "--input"], written("x", b"\n\n"), [], "line 1: blank line"),
@@ -213,11 +213,11 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_a_command_that_cannot_ends_with_one_line(
+def test_commands_report_unusable_files_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ):
-    # Regression: half characters, deep nesting, long fields and devices were tracebacks or had no
-    # end; NaN was a threshold that nothing reached.
+    # Regression: half characters, deep nesting, long fields and devices were tracebacks or read
+    # without end; NaN was accepted as a threshold, which nothing reached.
     argv, given, more, message = COMMANDS[case]
     argv = [str(tmp_path / "out") if word == "OUT" else word for word in argv]
     argv = [*argv, given(tmp_path), *more]
@@ -226,13 +226,13 @@ def test_a_command_that_cannot_ends_with_one_line(
     if argv[0] == "eval":
         argv += ["--strategy", "greedy"]
     assert main(argv) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if "reason-decode" in line]
-    assert len(said) == 1 and said[0].startswith(f"reason-decode {argv[0]}: ")
-    assert re.search(message, said[0]), said[0]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "reason-decode" in line]
+    assert len(lines) == 1 and lines[0].startswith(f"reason-decode {argv[0]}: ")
+    assert re.search(message, lines[0]), lines[0]
 
 
-def test_a_mark_of_byte_order_hides_no_column(tmp_path: Path):
-    # Regression: a table that a spreadsheet had saved had no column Rank, but \ufeffRank.
+def test_a_byte_order_mark_hides_no_column(tmp_path: Path):
+    # Regression: in a table that a spreadsheet had saved, the column Rank was named \ufeffRank.
     path = tmp_path / "24.csv"
     path.write_bytes(b"\xef\xbb\xbf" + GAME)
     items, rejected = TASKS["game24"].load(path, None)
@@ -242,8 +242,8 @@ def test_a_mark_of_byte_order_hides_no_column(tmp_path: Path):
     assert len(TASKS["bbh-arithmetic"].load(path, None)[0]) == 1
 
 
-def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # Regression: /dev/zero, or a gzip bomb of one line, was read into memory until there was none.
+def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Regression: /dev/zero, or a gzip bomb of a single line, was read until memory ran out.
     monkeypatch.setattr(rows, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(gzip.compress(GOOD + b"0" * 10**6 + b"\n" + GOOD))
@@ -252,8 +252,8 @@ def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(stream_rows("/dev/zero")) == [Reject(1, "a line of more than 1000 bytes")]
 
 
-def test_a_result_never_takes_a_device_s_place(tmp_path: Path):
-    # Regression: for root, --output /dev/null put a file in the place of the device.
+def test_results_never_replace_a_device(tmp_path: Path):
+    # Regression: as root, --output /dev/null replaced the device by a file.
     with pytest.raises(ValueError, match="got /dev/null as an output file, which is a device"):
         check_writable("/dev/null")
     (tmp_path / "there.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Whatever is done to caches, a model says what it says of the ids alone."""
+"""Laws of caches: the logits equal those of a forward pass without a cache."""
 
 from copy import deepcopy
 from typing import Any
@@ -23,8 +23,8 @@ IDS = st.lists(st.integers(3, 63), min_size=1, max_size=5)
 
 
 @torch.no_grad()
-def alone(model: Any, ids: list[int]) -> Tensor:
-    """What comes next after ids that are read at once."""
+def uncached_logits(model: Any, ids: list[int]) -> Tensor:
+    """Logits after ids that are read in a single forward pass."""
     return model(torch.tensor([ids])).logits[0, -1]
 
 
@@ -39,7 +39,7 @@ ACTS = st.one_of(
 @laws
 @given(first=st.lists(IDS, min_size=1, max_size=3), acts=st.lists(ACTS, min_size=1, max_size=6))
 @torch.no_grad()
-def test_rows_that_are_branched_cropped_and_read_on_are_as_if_read_at_once(
+def test_branched_and_cropped_rows_give_the_logits_of_one_pass(
     tiny_llama: LlamaForCausalLM, first: list[list[int]], acts: list[Any]
 ):
     rows: list[tuple[list[int], RowCache]] = []
@@ -54,7 +54,10 @@ def test_rows_that_are_branched_cropped_and_read_on_are_as_if_read_at_once(
             held = take_row(batch.cache, j, batch.spans[j].start, batch.spans[j].stop)
             whole = before[j] + ids
             torch.testing.assert_close(
-                out.logits[j, len(ids) - 1], alone(tiny_llama, whole), atol=1e-4, rtol=1e-4
+                out.logits[j, len(ids) - 1],
+                uncached_logits(tiny_llama, whole),
+                atol=1e-4,
+                rtol=1e-4,
             )
             if places:
                 rows[places[j]] = (whole, held)
@@ -88,7 +91,7 @@ STEPS = st.one_of(
 @laws
 @given(prompt=IDS, steps=st.lists(STEPS, min_size=1, max_size=8))
 @torch.no_grad()
-def test_a_batch_with_spare_room_is_as_one_without(
+def test_preallocated_caches_give_the_logits_of_one_pass(
     tiny_llama: LlamaForCausalLM, prompt: list[int], steps: list[Any]
 ):
     cache = new_cache(tiny_llama.config)

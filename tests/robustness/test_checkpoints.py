@@ -1,6 +1,6 @@
 """Folders of models, adapters and configs that are missing, damaged, pickled or of another kind.
 
-The table's rows that stand elsewhere: a generator as reward model, an unknown format, a head that
+Tested elsewhere: a generator as reward model, an unknown format, a head that
 is not there (test_formats.py, test_ranking.py), three labels of an outcome model (test_outcome.py),
 NAT adapters without their negative one or unit (test_nat.py), a wheel without weights
 (test_tiny.py).
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
 Change = Callable[[Path], Any]
 
 
-class Code:
-    """A pickle that makes a file when it is read."""
+class CreatesFile:
+    """An object whose pickle creates a file when it is loaded."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -47,7 +47,7 @@ class Code:
 
 
 def config(**changed: Any) -> Change:
-    """Changes fields of the config; ``None`` takes one out."""
+    """Changes fields of the config; ``None`` removes one."""
 
     def change(folder: Path) -> None:
         path = folder / "config.json"
@@ -71,7 +71,7 @@ def without(*names: str) -> Change:
 
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    torch.save({"x": Code(folder / "ran")}, folder / "pytorch_model.bin")
+    torch.save({"x": CreatesFile(folder / "ran")}, folder / "pytorch_model.bin")
 
 
 def remote(folder: Path) -> None:
@@ -146,9 +146,9 @@ FOLDERS: dict[str, tuple[Any, str, Change, str]] = {
 
 
 @pytest.mark.parametrize("case", FOLDERS)
-def test_a_checkpoint_that_is_not_what_it_says_is_refused(tmp_path: Path, case: str):
-    # Regression: what a checkpoint lacked was made up of random numbers and scored with; pickles
-    # were read; damaged files were tracebacks of safetensors, torch and json without their name.
+def test_broken_checkpoints_are_rejected(tmp_path: Path, case: str):
+    # Regression: missing weights were random numbers and used to score; pickles were loaded; and
+    # damaged files were tracebacks of safetensors, torch and json that did not name the file.
     scorer, source, change, message = FOLDERS[case]
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS / source, folder)
@@ -174,8 +174,8 @@ def test_a_checkpoint_that_is_not_what_it_says_is_refused(tmp_path: Path, case: 
     ],
     ids=["a path", "no id", "an id", "a file", "another folder"],
 )
-def test_a_place_without_a_model_is_said_to_be_one(scorer: Any, name: str, message: str):
-    # Regression: a folder that was not there was an ill-formed repo id, to a ranker a pickle.
+def test_places_without_a_model_are_rejected(scorer: Any, name: str, message: str):
+    # Regression: a missing folder was reported as an ill-formed repo id, by rankers as a pickle.
     with pytest.raises((ValueError, OSError), match=message):
         scorer.from_pretrained(name)
 
@@ -199,11 +199,11 @@ def base_is(name: str | None, kind: str = "LORA") -> Change:
 
 def pickled_adapter(folder: Path) -> None:
     weights = load_file(folder / "adapter_model.safetensors")
-    torch.save(weights | {"x": Code(folder / "ran")}, folder / "adapter_model.bin")
+    torch.save(weights | {"x": CreatesFile(folder / "ran")}, folder / "adapter_model.bin")
     (folder / "adapter_model.safetensors").unlink()
 
 
-def test_an_adapter_without_its_base_says_which_it_was(adapter: Path):
+def test_an_adapter_without_its_base_names_the_base(adapter: Path):
     # Regression: "We couldn't connect to huggingface.co" named neither the adapter nor its base.
     base_is("gone/away")(adapter)
     with pytest.raises(
@@ -227,7 +227,7 @@ ADAPTERS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", ADAPTERS)
-def test_an_adapter_that_cannot_be_put_on_is_refused(adapter: Path, tiny: Tiny, case: str):
+def test_broken_adapters_are_rejected(adapter: Path, tiny: Tiny, case: str):
     # Regression: KeyErrors, JSONDecodeErrors and SafetensorErrors that did not name the adapter.
     change, message = ADAPTERS[case]
     change(adapter)
@@ -246,7 +246,7 @@ def test_an_adapter_that_cannot_be_put_on_is_refused(adapter: Path, tiny: Tiny, 
     ],
     ids=["cut off", "another width", "no tokenizer", "seven heads"],
 )
-def test_a_command_ends_with_one_line(
+def test_commands_report_a_broken_checkpoint_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, change: Change, message: str
 ):
     # Regression: each of these was a traceback.
@@ -257,13 +257,13 @@ def test_a_command_ends_with_one_line(
         main(["demo", "--scorer", "tiny", option, str(folder), "--max-new-tokens", "2", "--n", "2"])
         == 2
     )
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("reason-deco")]
-    assert len(said) == 1 and message in said[0] and str(folder) in said[0]
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("reason-deco")]
+    assert len(lines) == 1 and message in lines[0] and str(folder) in lines[0]
 
 
-def test_a_head_that_is_to_be_trained_may_be_new_and_a_body_may_not(tmp_path: Path):
-    # Regression: training began from layers of random numbers where a config did not fit the
-    # weights, for a head of other classes was let pass, and everything else with it.
+def test_a_new_head_may_lack_weights_and_its_body_may_not(tmp_path: Path):
+    # Regression: to allow a head with other classes, all mismatches were allowed, so that training
+    # began from random layers if the config did not fit the weights.
     kind, how = AutoModelForTokenClassification, {"new_head": True, "num_labels": 2}
     assert load_checkpoint(kind, WEIGHTS / "base", **how).config.num_labels == 2
     assert load_checkpoint(kind, WEIGHTS / "prm", **how).config.num_labels == 2

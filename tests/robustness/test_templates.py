@@ -1,6 +1,6 @@
-"""Chat templates that refuse, drop or change turns, and tokenizers without what is needed.
+"""Chat templates that refuse, drop or change turns, and incomplete tokenizers.
 
-The table's rows that stand elsewhere: a tokenizer larger than a process reward model, a tokenizer
+Tested elsewhere: a tokenizer larger than a process reward model, a tokenizer
 without the tag of a format (test_process.py, test_formats.py), a slow one (test_likelihood.py), a
 writer without a template (test_extract.py), one without padding in commands (test_cli_load.py).
 """
@@ -86,26 +86,24 @@ TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
 
 
 @pytest.mark.parametrize("case", TEMPLATES)
-def test_a_template_that_does_not_tell_what_is_judged_is_refused(
-    tiny: Tiny, outcome: Any, case: str
-):
-    # Regression: a template that dropped the answer left nothing to judge, and a score of nothing
-    # or of the prompt alone; one that failed was a traceback of jinja's.
+def test_templates_that_lose_or_change_turns_are_rejected(tiny: Tiny, outcome: Any, case: str):
+    # Regression: with a template that dropped the answer, nothing or the prompt alone was scored; a
+    # template that failed was a traceback of jinja.
     score, template, message = TEMPLATES[case]
     with pytest.raises(ValueError, match=message):
         score(tiny, outcome, template)
 
 
-def test_a_thought_may_be_taken_away_before_the_answer(tiny: Tiny, outcome: Any):
+def test_a_template_may_remove_the_thinking_before_an_answer(tiny: Tiny, outcome: Any):
     thoughts = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}\n{% endfor %}"
     orm = OutcomeRewardModel(outcome, words(thoughts))
     kept, dropped = orm.score([PROMPT] * 2, ["3", ["<think>1 + 2\n</think>3"]])
     torch.testing.assert_close(kept, dropped)
 
 
-def test_a_template_that_trims_finds_its_prompt_again(tiny: Tiny):
-    # Regression: behind a template that trims, as Llama 3's does, a prompt that ends with a newline
-    # was "substring not found".
+def test_a_template_may_trim_the_prompt(tiny: Tiny):
+    # Regression: with a template that trims (Llama 3), a prompt that ends with a newline failed
+    # with "substring not found".
     prm = ProcessRewardModel(
         tiny.model,
         words("{% for m in messages %}{{ m.content | trim }}|{% endfor %}"),
@@ -115,14 +113,14 @@ def test_a_template_that_trims_finds_its_prompt_again(tiny: Tiny):
     assert plain.shape == trimmed.shape == (1,)
 
 
-@pytest.mark.parametrize("weighed", [False, True], ids=["best of n", "vote"])
-def test_a_scorer_that_cannot_read_the_prompt_costs_no_samples(tiny: Tiny, weighed: bool):
-    # Regression: the scorer was asked once everything had been sampled, and all of that was lost.
+@pytest.mark.parametrize("as_vote", [False, True], ids=["best of n", "vote"])
+def test_prompts_that_a_scorer_cannot_read_are_rejected_before_sampling(tiny: Tiny, as_vote: bool):
+    # Regression: the scorer was first called after sampling, and all samples were lost.
     scorer = LikelihoodScorer(tiny.model, words("{{ raise_exception('no') }}"), chat=True)
     own = tiny.tokenizer
     strategy: Any = (
         SelfConsistency(tokenizer=own, n=2, scorer=scorer)
-        if weighed
+        if as_vote
         else BestOfN(scorer, tokenizer=own, n=2)
     )
     read: list[int] = []
@@ -138,20 +136,20 @@ def test_a_scorer_that_cannot_read_the_prompt_costs_no_samples(tiny: Tiny, weigh
     assert not read
 
 
-def test_a_prompt_without_tokens_is_refused(tiny: Tiny):
+def test_a_prompt_without_tokens_is_rejected(tiny: Tiny):
     prm = ProcessRewardModel(tiny.prm.model, words(None, bos_token=None))
     with pytest.raises(ValueError, match="got the prompt '', which has no tokens; pass some text"):
         prm.score([""], ["3"])
 
 
-def test_prompts_that_cannot_be_padded_are_refused(tiny: Tiny):
+def test_prompts_that_cannot_be_padded_are_rejected(tiny: Tiny):
     bare = words(eos_token=None, pad_token=None)
     how: dict[str, Any] = {"max_new_tokens": 2, "temperature": 0.0}
     with pytest.raises(ValueError, match="does not have a padding token. Please select a token"):
         complete(tiny.model, bare, None, ["1", "1 + 2"], **how)
 
 
-def test_words_that_were_added_to_the_tokenizer_alone_are_refused(tiny: Tiny):
+def test_a_tokenizer_with_more_tokens_than_the_model_is_rejected(tiny: Tiny):
     more = words(None)
     more.add_tokens([f"<new{k}>" for k in range(9)])
     with pytest.raises(ValueError, match="has 336 tokens, the reward model only 327"):
@@ -159,7 +157,7 @@ def test_words_that_were_added_to_the_tokenizer_alone_are_refused(tiny: Tiny):
 
 
 @pytest.mark.parametrize("tokenizer", [None, "gpt2", [1, 2]], ids=["none", "a name", "a list"])
-def test_a_scorer_s_tokenizer_must_be_one(tiny: Tiny, tokenizer: Any):
+def test_scorers_reject_what_is_no_tokenizer(tiny: Tiny, tokenizer: Any):
     # Regression: "object of type 'NoneType' has no len()".
     with pytest.raises(ValueError, match="as the tokenizer; pass a loaded one"):
         ProcessRewardModel(tiny.prm.model, tokenizer)

@@ -1,4 +1,4 @@
-"""Laws of steps, answers and votes over inputs that nobody thought of."""
+"""Laws of steps, answers and votes, on generated inputs."""
 
 import math
 from fractions import Fraction
@@ -19,7 +19,7 @@ from reason_decode.core.voting import (
 from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.tiny import Tiny
 
-# The same examples every time, and no clock: what fails here fails everywhere.
+# The same examples every time and no deadline, so that a failure is the same on every machine.
 laws = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 few = settings(laws, max_examples=40)
 
@@ -28,12 +28,12 @@ ANY = st.text(max_size=60)
 SEPARATORS = st.sampled_from(["\n", "\n\n"])
 PIECES = ["\\boxed{", "{", "}", "#### ", "the answer is ", "Answer: ", "\n", "=", "1", "2/3", " "]
 PIECES += ["$", "*", ".", "%", ",", "\\frac", "\\%", "x", "(", ")", "٣", "²", "\ud800", "\x00"]
-SAID = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+STATEMENTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 
 @laws
 @given(LINES, SEPARATORS)
-def test_joined_steps_are_the_text_again_and_split_alike(text: str, separator: str):
+def test_joining_and_splitting_steps_keeps_the_text(text: str, separator: str):
     splitter = StepSplitter(separator)
     steps = splitter.split(text)
     assert "".join("".join(steps).split()) == "".join(text.split())
@@ -42,7 +42,7 @@ def test_joined_steps_are_the_text_again_and_split_alike(text: str, separator: s
 
 @laws
 @given(ANY, st.text(min_size=1, max_size=3))
-def test_steps_are_never_blank_whatever_separates_them(text: str, separator: str):
+def test_steps_are_never_blank(text: str, separator: str):
     steps = StepSplitter(separator).split(text)
     assert all(step and step == step.strip() for step in steps)
     assert "".join(steps) == "" or any(c in text for c in steps[0])
@@ -50,7 +50,7 @@ def test_steps_are_never_blank_whatever_separates_them(text: str, separator: str
 
 @laws
 @given(LINES, SEPARATORS, st.lists(st.integers(0, 40), max_size=6))
-def test_what_is_complete_of_a_growing_text_stays_so(text: str, separator: str, cuts: list[int]):
+def test_complete_steps_of_a_growing_text_stay_the_same(text: str, separator: str, cuts: list[int]):
     splitter = StepSplitter(separator)
     before: list[str] = []
     for cut in sorted(cuts):
@@ -62,7 +62,7 @@ def test_what_is_complete_of_a_growing_text_stays_so(text: str, separator: str, 
 
 @few
 @given(text=LINES, separator=SEPARATORS, count=st.integers(1, 3))
-def test_a_stream_of_tokens_pauses_at_the_steps_of_the_whole(
+def test_step_boundaries_in_tokens_are_those_of_the_whole_text(
     tiny: Tiny, text: str, separator: str, count: int
 ):
     splitter = StepSplitter(separator)
@@ -82,8 +82,8 @@ def test_a_stream_of_tokens_pauses_at_the_steps_of_the_whole(
 
 
 @laws
-@given(st.one_of(ANY, SAID))
-def test_an_answer_is_text_that_equals_itself(text: str):
+@given(st.one_of(ANY, STATEMENTS))
+def test_an_extracted_answer_equals_itself(text: str):
     answer = extract_answer(text)
     if answer is not None:
         assert answer and same_answer(answer, answer)
@@ -91,7 +91,7 @@ def test_an_answer_is_text_that_equals_itself(text: str):
 
 
 @laws
-@given(st.one_of(ANY, SAID), st.sampled_from(["#### {}", "Answer: {}", "The answer is {}."]))
+@given(st.one_of(ANY, STATEMENTS), st.sampled_from(["#### {}", "Answer: {}", "The answer is {}."]))
 def test_the_last_statement_of_a_form_is_the_answer(text: str, form: str):
     stated = form.format("17")
     plain = text.replace("\\boxed", "").replace("#", "").replace("answer is", "")
@@ -104,7 +104,7 @@ BARE = st.text(st.characters(blacklist_characters="\\"), max_size=30)
 
 @laws
 @given(BARE, BARE, st.sampled_from(["", " ", "\n", "\t "]))
-def test_sameness_is_symmetric_and_blind_to_space_around(a: str, b: str, space: str):
+def test_same_answer_is_symmetric_and_ignores_outer_space(a: str, b: str, space: str):
     assert same_answer(a, a)
     assert same_answer(a, b) == same_answer(b, a)
     assert same_answer(f"{space}{a}{space}", a)
@@ -130,7 +130,7 @@ def spellings(value: Fraction) -> list[str]:
 
 @laws
 @given(NUMBERS, NUMBERS)
-def test_numbers_are_the_same_however_written_and_only_if_they_are(a: Fraction, b: Fraction):
+def test_numbers_are_the_same_in_any_spelling(a: Fraction, b: Fraction):
     for way in spellings(a):
         assert answer_value(way) == a, way
         assert same_answer(way, spellings(a)[0])
@@ -139,7 +139,7 @@ def test_numbers_are_the_same_however_written_and_only_if_they_are(a: Fraction, 
 
 @laws
 @given(st.text(st.sampled_from("0123456789+-*/(). "), max_size=30))
-def test_arithmetic_is_a_number_or_nothing_and_brackets_change_neither(text: str):
+def test_evaluate_is_unchanged_by_parentheses(text: str):
     value = evaluate(text)
     assert value is None or isinstance(value, Fraction)
     assert evaluate(f"({text})") == value
@@ -163,7 +163,7 @@ def sums(votes: list[Vote]) -> dict[Fraction | None, float]:
 
 @laws
 @given(VOTES, st.randoms(use_true_random=False))
-def test_the_order_of_samples_changes_nothing_but_ties(votes: list[Vote], random):  # pyright: ignore
+def test_a_vote_does_not_depend_on_order_except_for_ties(votes: list[Vote], random):  # pyright: ignore
     shuffled = random.sample(votes, len(votes))
     assert sums(shuffled) == sums(votes)
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
@@ -180,7 +180,7 @@ def test_the_order_of_samples_changes_nothing_but_ties(votes: list[Vote], random
 
 @laws
 @given(VOTES, st.sampled_from([0.125, 0.5, 2.0, 1024.0]))
-def test_weights_times_a_constant_elect_the_same(votes: list[Vote], factor: float):
+def test_scaling_the_weights_does_not_change_a_vote(votes: list[Vote], factor: float):
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
     one, other = (
         weighted_vote(answers, weights),
@@ -196,7 +196,7 @@ def test_weights_times_a_constant_elect_the_same(votes: list[Vote], factor: floa
 
 @laws
 @given(VOTES)
-def test_a_winner_s_voters_gave_its_answer_and_one_of_them_stands_for_it(votes: list[Vote]):
+def test_the_winners_voters_gave_its_answer(votes: list[Vote]):
     answers, weights = [a for a, _ in votes], [float(w) for _, w in votes]
     vote = weighted_vote(answers, weights)
     assert vote.representative in vote.voters
