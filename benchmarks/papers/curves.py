@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.papers.pools import Judge, Pool, Store, fingerprint, sample, score
+from benchmarks.papers.pools import Judge, Pool, PoolStore, fingerprint, sample, score
 from reason_decode.core.answers import extract_answer
 from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_ids
@@ -131,19 +131,20 @@ def _read(args: argparse.Namespace, judges: Sequence[Judge]) -> list[Pool]:
     problems, rejected = read_samples(args.samples, TASKS[args.task])
     for reject in rejected:
         print(f"set aside: line {reject.row}: {reject.reason}")
-    store = Store(args.store, {"task": args.task, "samples": Path(args.samples).name})
     problems = problems[: args.limit]
-    for problem in problems:
-        if problem.id not in store.pools:
-            store.add_samples(problem.id, problem.prompt, problem.texts, problem.correct)
-        elif store.pools[problem.id].texts != [*problem.texts]:
-            raise ValueError(
-                f"{args.store} holds other samples of problem {problem.id} than {args.samples}; "
-                "name another --store"
-            )
-    ids = [problem.id for problem in problems]
-    score(store, ids, judges)
-    return [store.pools[id] for id in ids]
+    source = {"task": args.task, "samples": Path(args.samples).name}
+    with PoolStore(args.store, source) as store:
+        for problem in problems:
+            if problem.id not in store.pools:
+                store.add_samples(problem.id, problem.prompt, problem.texts, problem.correct)
+            elif store.pools[problem.id].texts != [*problem.texts]:
+                raise ValueError(
+                    f"{args.store} holds other samples of problem {problem.id} than "
+                    f"{args.samples}; name another --store"
+                )
+        ids = [problem.id for problem in problems]
+        score(store, ids, judges)
+        return [store.pools[id] for id in ids]
 
 
 def _sampled(args: argparse.Namespace, judges: Sequence[Judge]) -> list[Pool]:
@@ -154,11 +155,11 @@ def _sampled(args: argparse.Namespace, judges: Sequence[Judge]) -> list[Pool]:
     items = items[: args.limit]
     how = {name: getattr(args, name) for name in ("model", "temperature", "seed")}
     weights = fingerprint(args.model, "base")
-    store = Store(args.store, {"task": args.task, **how, "weights": weights})
-    sample(store, task, items, size=args.pool or 64, chunk=args.chunk, **how)
-    ids = [item.id for item in items]
-    score(store, ids, judges)
-    return [store.pools[id] for id in ids]
+    with PoolStore(args.store, {"task": args.task, **how, "weights": weights}) as store:
+        sample(store, task, items, size=args.pool or 64, chunk=args.chunk, **how)
+        ids = [item.id for item in items]
+        score(store, ids, judges)
+        return [store.pools[id] for id in ids]
 
 
 def _ways(judges: Sequence[Judge]) -> list[Way]:

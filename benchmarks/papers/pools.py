@@ -1,25 +1,25 @@
-"""Pools of samples with their scores, in a file that only grows: what curves are made of.
+"""Pools of samples with their scores, in a file that only grows; curves are made of them.
 
-Each line of the file is one event: what samples were made by (the first line), samples of a
-problem, or scores of a problem's samples by one scorer. A run that was stopped goes on behind the
-last whole line; a larger pool or another scorer adds to what is there.
+Each line of the file is one event: samples of a problem, or scores of a problem's samples by one
+scorer. A run that was killed resumes after the last whole line; a larger pool or another scorer
+adds lines.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from tqdm import tqdm
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency, tiny
 from reason_decode.evaluation.complete import complete
-from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.models.loading import load_model
+from reason_decode.runs.resumable import ResumableRun
+from reason_decode.runs.settings import folder_fingerprint
 from reason_decode.scorers.loading import load_verifier
 from reason_decode.tasks import Item, Task
 
@@ -59,36 +59,37 @@ class Judge(NamedTuple):
         return ProcessRewardModel.from_pretrained(folder, neutral=self.neutral)
 
 
-class Store:
-    """The file, and the pools in it by the problem's id.
+class PoolStore(AbstractContextManager["PoolStore"]):
+    """Pools of samples with their scores, by the problem's id, in a file that only grows.
 
     Args:
-        path: made if it is not there.
-        source: what the samples are made by; a file of another source is refused.
+        path: the file; made if there is none. It is locked while the store is entered.
+        source: everything that the samples depend on; a file of another source is refused.
 
     Raises:
-        ValueError: the file holds samples of another source, or a line does not follow from those
-            before it.
+        ValueError: on entering, the file holds samples of another source, or a line does not
+            follow from those before it.
     """
 
     def __init__(self, path: Path, source: dict[str, Any]) -> None:
-        self.path, self.pools = path, dict[int | str, Pool]()
-        rows = _whole_lines(path)
-        if not rows:
-            self._write({"source": source})
-        elif rows[0][1].get("source") != source:
-            raise ValueError(
-                f"{path} holds samples of {rows[0][1].get('source')}; asked for are samples of "
-                f"{source}: name another --store, or run with the same options"
-            )
-        for number, row in rows[1:]:
+        self.pools: dict[int | str, Pool] = {}
+        self.run = ResumableRun(path, source, _keys, 0, in_place=True)
+
+    def __enter__(self) -> Self:
+        self.run.__enter__()
+        for number, row in enumerate(self.run.rows(), start=1):
             try:
                 self._take(row)
             except (KeyError, ValueError) as error:
+                self.run.__exit__(None, None, None)
                 raise ValueError(
-                    f"line {number} of {path} does not follow from those before it: {error!r}; "
-                    "name another --store"
+                    f"line {number} of {self.run.output} does not follow from those before it: "
+                    f"{error!r}; name another --store"
                 ) from error
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        self.run.__exit__(kind, value, trace)
 
     def add_samples(self, id: int | str, prompt: str, texts: Any, correct: Any) -> None:
         """Append samples to a problem's pool."""
@@ -102,14 +103,10 @@ class Store:
         self._record({"id": id, "start": start, "scorer": key, "scores": scores})
 
     def _record(self, row: dict[str, Any]) -> None:
-        self._write(row)
+        self.run.append(row)
         self._take(row)
 
-    def _write(self, row: dict[str, Any]) -> None:
-        with self.path.open("ab") as file:
-            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-
-    def _take(self, row: dict[str, Any]) -> None:
+    def _take(self, row: Mapping[str, Any]) -> None:
         if "samples" in row:
             pool = self.pools.setdefault(row["id"], Pool(row["prompt"]))
             _append(pool.texts, row["start"], row["samples"])
@@ -120,7 +117,7 @@ class Store:
 
 
 def sample(
-    store: Store, task: Task, items: Sequence[Item], *, size: int, chunk: int, **how: Any
+    store: PoolStore, task: Task, items: Sequence[Item], *, size: int, chunk: int, **how: Any
 ) -> None:
     """Fill each item's pool up to ``size``, at most ``chunk`` samples at a time.
 
@@ -156,7 +153,7 @@ def sample(
             store.add_samples(item.id, item.prompt, texts, graded)
 
 
-def score(store: Store, ids: Sequence[int | str], judges: Iterable[Judge]) -> None:
+def score(store: PoolStore, ids: Sequence[int | str], judges: Iterable[Judge]) -> None:
     """Score what is not scored yet; equal texts of a problem that come together are read once.
 
     Args:
@@ -179,15 +176,12 @@ def score(store: Store, ids: Sequence[int | str], judges: Iterable[Judge]) -> No
 
 
 def fingerprint(name: str, part: str) -> str:
-    """A few digits of the weights in a folder, or of tiny's ``part``; of a Hub id its name."""
-    folder = tiny.WEIGHTS / part if name == "tiny" else Path(name)
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12] if folder.is_dir() else name
+    """Hash of a model's folder, or of tiny's ``part``; the name of any other model."""
+    folder = str(tiny.WEIGHTS / part) if name == "tiny" else name
+    return folder_fingerprint(folder) or name
 
 
-def _texts(store: Store, item: Item) -> list[str]:
+def _texts(store: PoolStore, item: Item) -> list[str]:
     return store.pools[item.id].texts if item.id in store.pools else []
 
 
@@ -197,12 +191,6 @@ def _append(values: list[Any], start: int, more: Sequence[Any]) -> None:
     values += more
 
 
-def _whole_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of the file, which is made if it is not there, with their line numbers."""
-    with path.open("a+b") as file:
-        # A run that was killed may have left half a line; what comes next begins one of its own.
-        if file.tell():
-            file.seek(-1, 2)
-            if file.read() != b"\n":
-                file.write(b"\n")
-    return [row for row in stream_rows(path) if not isinstance(row, Reject)]
+def _keys(row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Key of an event: samples, or the scores of one scorer, from an index on."""
+    return [(row["id"], row.get("scorer"), row["start"])]
