@@ -14,7 +14,7 @@ def test_costs_add_by_role() -> None:
     }
 
 
-def test_a_trace_survives_json_and_knows_its_best() -> None:
+def test_a_trace_survives_json() -> None:
     candidates = (Candidate("a", ("a",), (0.2,), 0.2), Candidate("b", ("b",), (0.9,), 0.9))
     step = Step("b", 0.9, 0.9, parent=None, kept=True, finished=False, tokens=1)
     trace = Trace("p", "BestOfN", candidates, chosen=(1, 0), rounds=((step,),))
@@ -30,7 +30,7 @@ def test_a_trace_survives_json_and_knows_its_best() -> None:
 @pytest.mark.parametrize(
     "parents", [((0,),), ((None,), (None,)), ((None,), (1,)), ((None,), (-1,))]
 )
-def test_a_step_continues_one_of_the_round_before(
+def test_traces_reject_steps_without_a_parent_in_the_round_before(
     parents: tuple[tuple[int | None, ...], ...],
 ) -> None:
     rounds = tuple(
@@ -40,7 +40,7 @@ def test_a_step_continues_one_of_the_round_before(
         Trace("p", "StepSearch", (Candidate("a", ("a",)),), chosen=(0,), rounds=rounds)
 
 
-def test_a_notebook_shows_a_trace_as_its_page() -> None:
+def test_a_notebook_shows_a_trace_as_a_page() -> None:
     trace = Trace("p <b>", "BestOfN", (Candidate("a", ("a",), (0.2,), 0.2),), chosen=(0,))
     shown = trace._repr_html_()
     assert shown.startswith("<iframe ") and shown.endswith("</iframe>")

@@ -3,16 +3,16 @@ import pytest
 from reason_decode.io import console as text
 
 
-def test_a_table_is_aligned_numbers_to_the_right():
+def test_tables_align_text_left_and_numbers_right():
     rows = [{"pick": "a", "right": "7"}, {"pick": "best of n", "right": "123"}]
     assert text.table(rows) == "pick       right\na              7\nbest of n    123"
 
 
-def test_shares_are_percentages():
+def test_percent_formats_shares():
     assert (text.percent(0.125), text.percent(None)) == ("12.5 %", "-")
 
 
-def test_model_text_cannot_steer_the_terminal():
+def test_printable_escapes_control_characters():
     assert text.printable("a\x1b[2J\x07\u202eé") == "a\\x1b[2J\\x07\\u202eé"
 
 
@@ -24,7 +24,7 @@ def test_model_text_cannot_steer_the_terminal():
         (False, "", "x"),
     ],
 )
-def test_colour_is_for_terminals(
+def test_colours_are_for_terminals_without_no_color(
     monkeypatch: pytest.MonkeyPatch, tty: bool, no_color: str, expected: str
 ):
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)

@@ -14,8 +14,8 @@ def names(row: Any) -> list[int]:
     return [int(row["id"])]
 
 
-class Full:
-    """A file on a disk that has room for so many bytes more."""
+class FullDisk:
+    """A file on a disk with a number of free bytes."""
 
     def __init__(self, file: Any, room: int):
         self.file, self.room = file, room
@@ -31,13 +31,13 @@ class Full:
         return getattr(self.file, name)
 
 
-def test_a_full_disk_leaves_the_rows_before_it_whole_and_says_what_to_do(tmp_path: Path):
+def test_a_full_disk_keeps_the_rows_written_before(tmp_path: Path):
     path = tmp_path / "rows.jsonl"
     with Journal(path, names) as journal:
         journal.append({"id": 1}, {"id": 2})
         whole = path.read_bytes()
         file: Any = journal.file
-        journal.file = Full(file, 12)  # type: ignore[assignment]
+        journal.file = FullDisk(file, 12)  # type: ignore[assignment]
         with pytest.raises(OSError, match="No space left on device.*before are whole.*Make room"):
             journal.append({"id": 3}, {"id": 4})
         assert path.read_bytes() == whole and journal.done == {1, 2}
@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_rows_before_it_whole_and_says_what_to_do(tmp_pat
     assert [row["id"] for row in read_rows(path, names)] == [1, 2, 3]
 
 
-def test_a_file_that_is_replaced_is_left_alone_by_a_full_disk(
+def test_a_full_disk_leaves_the_old_file_of_an_atomic_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "result.json"
@@ -61,14 +61,14 @@ def test_a_file_that_is_replaced_is_left_alone_by_a_full_disk(
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_row_with_a_number_that_is_none_is_not_begun(tmp_path: Path):
+def test_rows_with_nan_are_rejected_before_anything_is_written(tmp_path: Path):
     with Journal(tmp_path / "rows.jsonl", names) as journal:
         with pytest.raises(ValueError, match="JSON compliant"):
             journal.append({"id": 1}, {"id": 2, "score": float("nan")})
     assert (tmp_path / "rows.jsonl").read_bytes() == b""
 
 
-def test_a_run_goes_on_with_the_options_it_was_begun_with_only(tmp_path: Path):
+def test_check_settings_rejects_changed_settings(tmp_path: Path):
     path = tmp_path / "settings.json"
     for _ in range(2):
         check_settings(path, {"n": 8, "rows": (1, 2)}, "take another --out")

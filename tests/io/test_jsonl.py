@@ -17,7 +17,7 @@ LINES = b'{"a": 1}\n\n[2]\nnot json\n\xff\n' + b"[" * 100_000 + b'\n{"a": 7}'
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
-def test_good_rows_survive_bad_ones(tmp_path: Path, name: str):
+def test_reads_good_rows_among_malformed_ones(tmp_path: Path, name: str):
     path = tmp_path / name
     path.write_bytes(gzip.compress(LINES) if name.endswith("gz") else LINES)
     rows, rejected = read_jsonl(path)
@@ -27,9 +27,7 @@ def test_good_rows_survive_bad_ones(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.json.gz"])
-def test_a_json_document_is_read_as_its_rows_and_lines_under_that_name_too(
-    tmp_path: Path, name: str
-):
+def test_json_files_hold_a_list_or_lines(tmp_path: Path, name: str):
     path = tmp_path / name
     for text in (b'[\n {"a": 1},\n 2\n]\n', b'{"a": 1}\n2\n'):
         path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
@@ -38,7 +36,7 @@ def test_a_json_document_is_read_as_its_rows_and_lines_under_that_name_too(
     assert read_jsonl(path)[1][0].reason.startswith("no JSON")
 
 
-def test_a_gzip_file_that_ends_early_gives_what_came_before(tmp_path: Path):
+def test_reads_a_truncated_gzip_file_up_to_the_break(tmp_path: Path):
     path = tmp_path / "rows.gz"
     noise = random.Random(0)
     rows = [{"row": i, "noise": noise.getrandbits(60)} for i in range(10_000)]
@@ -49,7 +47,7 @@ def test_a_gzip_file_that_ends_early_gives_what_came_before(tmp_path: Path):
     assert rejected[-1].reason.startswith("the gzip file is broken from here on")
 
 
-def test_a_gzip_file_with_bad_bytes_gives_what_came_before_and_says_where_it_breaks(tmp_path: Path):
+def test_reads_a_corrupt_gzip_file_up_to_the_fault(tmp_path: Path):
     path = tmp_path / "rows.gz"
     noise = random.Random(0)
     rows = [{"row": i, "noise": noise.getrandbits(60)} for i in range(20_000)]
@@ -57,13 +55,13 @@ def test_a_gzip_file_with_bad_bytes_gives_what_came_before_and_says_where_it_bre
     data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
     path.write_bytes(data)
     read, rejected = read_jsonl(path)
-    # What is decompressed from bad bytes may be rows, too, until the fault shows.
+    # Corrupt bytes may decompress to rows as well, before the fault shows.
     before = [row for _, row in read[:9_000]]
     assert before == rows[:9_000] and len(read) + len(rejected) < 20_100
     assert rejected[-1].reason.startswith("the gzip file is broken from here on, or from before")
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+def test_a_failed_write_leaves_the_old_file_only(tmp_path: Path):
     path = tmp_path / "out.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -74,7 +72,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_places_that_cannot_be_written_are_refused_beforehand(tmp_path: Path):
+def test_check_writable_rejects_unusable_paths(tmp_path: Path):
     check_writable(tmp_path / "out.json")
     with pytest.raises(ValueError, match="mkdir -p"):
         check_writable(tmp_path / "missing" / "out.json")
