@@ -202,9 +202,9 @@ class Endpoint:
                 return self._parse_answer(self._post({**self.body, **self._request_fields(chat)}))
             except error.HTTPError as failure:
                 with failure:
-                    said = failure.read(300).decode(errors="replace").strip()
+                    detail = failure.read(300).decode(errors="replace").strip()
                     pause = _seconds(failure.headers.get("Retry-After"))
-                reason = f"HTTP {failure.code}: {said or failure.reason}"
+                reason = f"HTTP {failure.code}: {detail or failure.reason}"
                 self._stop_if_refused(failure.code, reason)
                 if failure.code not in TRANSIENT:
                     return RequestFailed(reason)

@@ -14,7 +14,7 @@ WEIGHTS = Path(__file__).parents[1] / "tiny" / "weights"
 
 
 def packaged(name: str) -> Path:
-    """Folder of a packaged model: ``base``, ``prm``, ``orm``, ``rationalyst`` or ``ranker``."""
+    """The folder of a packaged model: ``base``, ``prm``, ``orm``, ``rationalyst`` or ``ranker``."""
     return WEIGHTS / name
 
 
@@ -30,19 +30,20 @@ def load_model(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     """
     name = str(packaged("base")) if name == "tiny" else name
     tokenizer = load_padded_tokenizer(name)
-    # Untyped, since the host's annotation of `to` accepts no device.
+    # Any: transformers' annotation of `to` takes no device.
     model: Any = load_checkpoint(AutoModelForCausalLM, name, dtype="auto")
     return model.to(default_device()).eval(), tokenizer
 
 
 def load_padded_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer; one without a padding token gets its end of sequence for one, to batch with.
+    """Load a tokenizer that can pad: without a padding token, it pads with the end of sequence.
 
     Args:
         name: a folder or a Hub id.
 
     Raises:
         OSError: there is no such folder and no such id.
+        ValueError: there is no tokenizer that can be read.
     """
     tokenizer = load_tokenizer(name)
     if tokenizer.pad_token_id is None:
