@@ -9,7 +9,7 @@ from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import Shard
 from reason_decode.scorers.checks import check_finite
 
-PLACES = list(range(10, 20))
+INDICES = list(range(10, 20))
 
 
 def cuda() -> None:
@@ -39,34 +39,34 @@ def run(
             how()
         return batch
 
-    batches = Batches(PLACES, size, do)
+    batches = Batches(INDICES, size, do)
     assert all(batch == result for batch, result in batches)
     return batches, asked
 
 
 @pytest.mark.parametrize("how", [cuda, cpu])
-def test_a_batch_without_memory_is_halved_and_the_run_goes_on(how: Callable[[], None]):
+def test_halves_a_batch_that_runs_out_of_memory(how: Callable[[], None]):
     batches, asked = run(lambda batch: len(batch) > 2 and 12 in batch, how)
     assert asked == [[10, 11, 12, 13], [10, 11], [12, 13], [14, 15, 16, 17], [18, 19]]
     assert (batches.failed, batches.halved) == ([], 1)
 
 
 @pytest.mark.parametrize("how", [cuda, cpu, scores, probabilities])
-def test_what_fails_alone_is_set_aside_with_the_reason_and_costs_the_others_nothing(
+def test_lists_an_item_that_fails_alone_and_runs_the_others(
     how: Callable[[], None],
 ):
     batches, asked = run(lambda batch: 15 in batch, how)
     assert [x.index for x in batches.failed] == [15]
     done = [batch for batch in asked if 15 not in batch]
-    assert sorted(place for batch in done for place in batch) == [
-        place for place in PLACES if place != 15
+    assert sorted(index for batch in done for index in batch) == [
+        index for index in INDICES if index != 15
     ]
     reason = batches.failed[0].reason
     assert "out of memory: " in reason if batches.failed[0].out_of_memory else "nan" in reason
     assert "\n" not in reason
 
 
-def test_other_errors_are_not_swallowed():
+def test_raises_other_errors():
     def wrong() -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
@@ -74,7 +74,7 @@ def test_other_errors_are_not_swallowed():
         run(lambda batch: True, wrong)
 
 
-def test_what_a_failed_batch_held_is_free_before_the_next_attempt():
+def test_frees_a_failed_batch_before_the_next_attempt():
     # An exception's traceback holds its frames' tensors: retried inside the handler, half a batch
     # has only half the memory, and runs out of it again.
     held: list[weakref.ref[torch.Tensor]] = []
@@ -89,20 +89,20 @@ def test_what_a_failed_batch_held_is_free_before_the_next_attempt():
 
     gc.disable()
     try:
-        assert len(list(Batches(PLACES, 8, do))) == len(PLACES)
+        assert len(list(Batches(INDICES, 8, do))) == len(INDICES)
     finally:
         gc.enable()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shards_have_the_batches_of_the_whole_between_them(count: int):
+def test_shards_partition_the_batches(count: int):
     def run(index: int, count: int) -> list[list[int]]:
-        return [list(batch) for batch, _ in Batches(PLACES, 3, len, shard=Shard(index, count))]
+        return [list(batch) for batch, _ in Batches(INDICES, 3, len, shard=Shard(index, count))]
 
     parts = [batch for index in range(1, count + 1) for batch in run(index, count)]
     assert sorted(parts) == run(1, 1) == [[10, 11, 12], [13, 14, 15], [16, 17, 18], [19]]
 
 
-def test_a_batch_of_which_a_part_is_done_runs_whole_and_one_that_is_done_does_not():
+def test_runs_partly_done_batches_whole_and_skips_done_ones():
     done = {10, 11, 12, 14}
-    assert [batch for batch, _ in Batches(PLACES, 3, len, done=done)][0] == [13, 14, 15]
+    assert [batch for batch, _ in Batches(INDICES, 3, len, done=done)][0] == [13, 14, 15]

@@ -42,21 +42,21 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
     return [command, *given, *more]
 
 
-def started(given: list[str]) -> subprocess.Popen[str]:
+def start_command(given: list[str]) -> subprocess.Popen[str]:
     path = os.pathsep.join(map(str, (ROOT, ROOT / "kernels" / "torch-ext")))
-    # One thread, as here: on several, sums come out in another order.
-    own = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    # One thread, as in this process: several threads add floats in another order.
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *given],
-        env=own,
+        env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heeding,
+        preexec_fn=restore_sigint,
     )
 
 
-def heeding() -> None:
-    """A shell starts what runs in its background with Ctrl-C ignored, and that is passed on."""
+def restore_sigint() -> None:
+    """Undo that a shell starts background processes with SIGINT ignored, which children inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -75,12 +75,10 @@ def result(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("command", ["generate", "eval", "verify", "label"])
-def test_killed_at_a_random_moment_it_ends_with_the_result_of_an_unbroken_run(
-    command: str, tmp_path: Path
-):
+def test_a_killed_command_resumes_to_the_result_of_an_unbroken_run(command: str, tmp_path: Path):
     folder = tmp_path / "killed"
     given, generator = argv(command, folder), random.Random()
-    process = started(given)
+    process = start_command(given)
     name = "out" if command in ("generate", "label") else "out.run/part-1-of-1.jsonl"
     wait_for(process, folder / name, generator.randrange(1, 5))
     time.sleep(generator.random() / 50)
@@ -97,9 +95,9 @@ def test_killed_at_a_random_moment_it_ends_with_the_result_of_an_unbroken_run(
         assert (folder / "out").read_bytes().startswith(whole)
 
 
-def test_a_ctrl_c_ends_a_process_with_130_and_the_command_that_goes_on(tmp_path: Path):
+def test_ctrl_c_exits_with_130_and_prints_the_command_that_resumes(tmp_path: Path):
     given = argv("eval", tmp_path / "stopped")
-    process = started(given)
+    process = start_command(given)
     wait_for(process, tmp_path / "stopped" / "out.run" / "part-1-of-1.jsonl", 1)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
@@ -108,7 +106,7 @@ def test_a_ctrl_c_ends_a_process_with_130_and_the_command_that_goes_on(tmp_path:
     assert said.rstrip().endswith(" ".join(["reason-decode", *given]))
 
 
-def test_two_workers_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_two_workers_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("eval", tmp_path / "one")) == 0
     monkeypatch.setattr(
@@ -119,7 +117,7 @@ def test_two_workers_come_to_the_result_of_one(tmp_path: Path, monkeypatch: pyte
     assert list((tmp_path / "two").iterdir()) == [tmp_path / "two" / "out"]
 
 
-def test_a_worker_that_fails_is_reported_with_what_it_said(
+def test_a_failed_worker_is_reported_with_its_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def start(command: Any, folder: Path, index: int, count: int) -> subprocess.Popen[bytes]:
@@ -134,7 +132,7 @@ def test_a_worker_that_fails_is_reported_with_what_it_said(
 
 
 @pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
-def test_datatroves_executor_comes_to_the_result_of_one_process(
+def test_datatrove_executor_gives_the_result_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("datatrove", reason="datatrove is not installed")

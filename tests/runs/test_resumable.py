@@ -26,7 +26,7 @@ IN_PLACE = ("generate", "label")
 
 
 class Fault:
-    """What the models do to a batch of prompts; nothing unless a test says so."""
+    """Called with every batch of prompts; a test sets what it does, such as raise an error."""
 
     def __init__(self):
         self.act: Callable[[list[str]], None] = lambda prompts: None
@@ -65,7 +65,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
 
 
 def argv(command: str, folder: Path, *more: str) -> list[str]:
-    """The command on items of which the k-th has ``k`` in its prompt."""
+    """Arguments of the command on items; item k has ``k`` in its prompt."""
     if command == "generate":
         rows = [{"prompt": f"item {k}."} for k in range(COUNT)]
         given = ["--input", str(folder / "in"), "--output", str(folder / "out")]
@@ -87,7 +87,7 @@ def argv(command: str, folder: Path, *more: str) -> list[str]:
 
 
 def result(command: str, folder: Path) -> Any:
-    """What the output holds, without what a clock says."""
+    """Content of the output, without the seconds."""
     text = (folder / "out").read_text()
     if command in IN_PLACE:
         return text
@@ -112,7 +112,7 @@ def expected(command: str, folder: Path) -> Any:
     return result(command, whole)
 
 
-def test_interrupted_it_says_how_much_is_done_and_goes_on_to_the_same_result(
+def test_an_interrupted_command_reports_progress_and_resumes(
     command: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     whole = expected(command, tmp_path)
@@ -135,7 +135,7 @@ def test_interrupted_it_says_how_much_is_done_and_goes_on_to_the_same_result(
     assert [len(batch) for batch in fault.batches] == [3, 3, 3, 3, 1]
 
 
-def test_shards_together_come_to_the_result_of_the_whole(
+def test_shards_give_the_result_of_an_unsharded_run(
     command: str,
     tmp_path: Path,
     fault: Fault,
@@ -155,9 +155,7 @@ def test_shards_together_come_to_the_result_of_the_whole(
     assert not list(tmp_path.glob("out.run/part-*"))
 
 
-def test_the_whole_takes_up_what_a_shard_has_done_and_the_other_way_round(
-    command: str, tmp_path: Path, fault: Fault
-):
+def test_shards_and_unsharded_runs_resume_each_other(command: str, tmp_path: Path, fault: Fault):
     whole = expected(command, tmp_path)
 
     def interrupt(prompts: list[str]) -> None:
@@ -172,7 +170,7 @@ def test_the_whole_takes_up_what_a_shard_has_done_and_the_other_way_round(
     assert result(command, tmp_path) == whole and len(fault.batches) == 3
 
 
-def test_an_item_whose_scores_are_no_numbers_is_set_aside_and_reported(
+def test_an_item_with_nan_scores_is_reported_and_retried(
     command: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     def nan(prompts: list[str]) -> None:
@@ -199,7 +197,7 @@ def test_an_item_whose_scores_are_no_numbers_is_set_aside_and_reported(
     assert "candidate 2" not in (tmp_path / "out").read_text()
 
 
-def test_without_memory_for_a_batch_it_runs_in_halves(
+def test_a_batch_out_of_memory_runs_in_halves(
     command: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     def small(prompts: list[str]) -> None:
@@ -213,7 +211,7 @@ def test_without_memory_for_a_batch_it_runs_in_halves(
     assert len(json.loads(json.dumps(result(command, tmp_path)))) > 0
 
 
-def test_a_full_disk_loses_nothing_that_was_done(
+def test_a_full_disk_loses_no_results(
     command: str,
     tmp_path: Path,
     fault: Fault,
@@ -236,7 +234,7 @@ def test_a_full_disk_loses_nothing_that_was_done(
     assert result(command, tmp_path) == whole
 
 
-def test_other_options_are_refused_until_the_run_is_begun_anew(
+def test_other_options_are_refused_until_restart(
     command: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     def interrupt(prompts: list[str]) -> None:
@@ -258,7 +256,7 @@ def test_other_options_are_refused_until_the_run_is_begun_anew(
 
 
 @pytest.mark.parametrize("broken", ["generate", "verify", "label"])
-def test_of_a_corrupt_shard_the_rows_before_the_damage_are_done_and_the_rest_is_reported(
+def test_rows_before_a_corrupt_end_are_done_and_the_rest_is_reported(
     broken: str, tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     given = argv(broken, tmp_path)
@@ -282,7 +280,7 @@ def test_of_a_corrupt_shard_the_rows_before_the_damage_are_done_and_the_rest_is_
         (["--restart", "--shard", "1/2"], "give restart without a shard"),
     ],
 )
-def test_options_that_do_not_go_together_cost_no_model(
+def test_rejects_invalid_options_before_loading_a_model(
     command: str,
     more: list[str],
     said: str,
@@ -294,7 +292,7 @@ def test_options_that_do_not_go_together_cost_no_model(
     assert said in capsys.readouterr().err and fault.batches == []
 
 
-def test_shards_without_a_place_for_their_results_are_refused(
+def test_shards_without_output_are_refused(
     tmp_path: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
 ):
     given = [x for x in argv("eval", tmp_path) if x not in ("--output", str(tmp_path / "out"))]
@@ -304,7 +302,7 @@ def test_shards_without_a_place_for_their_results_are_refused(
     assert "need I/N from 1/N to N/N" in capsys.readouterr().err
 
 
-def test_a_folder_that_was_trained_on_is_another_model(tmp_path: Path):
+def test_fingerprint_changes_with_the_weights(tmp_path: Path):
     (tmp_path / "model.safetensors").write_bytes(b"0" * 3_000_000)
     before = folder_fingerprint(str(tmp_path))
     assert before == folder_fingerprint(str(tmp_path)) and folder_fingerprint("tiny") is None
