@@ -200,8 +200,6 @@ STILL_UNREAD = (
     "examples/",
     "reason_decode/adapters/",
     "reason_decode/cli/",
-    "reason_decode/core/",
-    "reason_decode/evaluation/",
     "reason_decode/models/",
     "reason_decode/runs/",
     "reason_decode/scorers/",
@@ -212,7 +210,6 @@ STILL_UNREAD = (
     "tests/runs/",
     "tests/scorers/",
     "tests/strategies/",
-    "tests/test_snippets.py",
     "tests/training/",
 )
 

@@ -1,4 +1,4 @@
-"""What README and guides show on the packaged models runs as it stands there, top to bottom."""
+"""The snippets of README and guides that use the packaged models run from top to bottom."""
 
 import importlib
 import re

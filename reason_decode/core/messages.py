@@ -49,7 +49,7 @@ def last_question(prompt: Prompt) -> str:
 
 
 def renders_chats(tokenizer: Any) -> bool:
-    """Whether a tokenizer has a chat template."""
+    """True if a tokenizer has a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
@@ -87,7 +87,7 @@ def _role_sequences(most: int, last: str) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Skeleton:
-    """What a template writes around the contents of a sequence of roles.
+    """The text that a template puts around the contents of a sequence of roles.
 
     Attributes:
         literals: the text before, between and after the contents, one more than there are.
@@ -137,7 +137,7 @@ class _Template:
                 yield {**arguments, **switch}
 
     def _is_plain(self, messages: Messages) -> bool:
-        """Whether no content holds what parts two turns, and a last answer says something."""
+        """True if no content holds the text between two turns, and a last answer is not empty."""
         if messages[-1]["role"] == "assistant" and len(messages[-1]["content"].strip()) < 1:
             return False
         borders = []
@@ -205,7 +205,7 @@ class _Template:
         return self.normal(str(self.tokenizer.decode(ids)))
 
     def _skeleton(self, roles: tuple[str, ...], kwargs: Mapping[str, Any]) -> _Skeleton | None:
-        """What the template writes around contents of these roles, rendered once."""
+        """The text that the template puts around contents of these roles; cached."""
         key = roles, tuple(kwargs.items())
         if key not in self._skeletons:
             self._skeletons[key] = self._new_skeleton(roles, kwargs)

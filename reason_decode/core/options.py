@@ -108,13 +108,13 @@ class ScorerOptions:
 
     @property
     def is_given(self) -> bool:
-        """Whether the scorer is named."""
+        """True if a scorer is named."""
         return self.scorer is not None or self.scorer_endpoint is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions:
-    """How candidates are sampled and chosen.
+    """Options of sampling candidates and choosing among them.
 
     Args:
         strategy: decoding strategy.
@@ -194,7 +194,7 @@ class GenerationOptions:
 
     @property
     def compares_candidates(self) -> bool:
-        """Whether the strategy chooses among candidates, so that there are traces."""
+        """True if the strategy chooses among candidates, so that there are traces."""
         return self.strategy not in PLAIN
 
 

@@ -150,7 +150,7 @@ def check_vote_weighting(vote_weighting: object) -> None:
 
 
 def is_decided(counts: Sequence[float], remaining: int) -> bool:
-    """Whether the remaining votes cannot change the winner: ``first - second > remaining``.
+    """True if the remaining votes cannot change the winner: ``first - second > remaining``.
 
     Args:
         counts: number of votes of each answer so far.
@@ -235,7 +235,7 @@ def _exact_hold_probability(
 
 
 def should_stop(counts: Sequence[float], remaining: int, early_stop: EarlyStop | None) -> bool:
-    """Whether a vote may end before everyone was asked.
+    """True if a vote may end before all candidates are sampled.
 
     Args:
         counts: number of votes of each answer so far.

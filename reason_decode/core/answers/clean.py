@@ -166,7 +166,7 @@ def strip_wrappers(text: str) -> str:
 
 
 def _closes_last(text: str, at: int) -> bool:
-    """Whether the brace that opens at ``at`` is closed by the last character of the text."""
+    """True if the brace that opens at ``at`` is closed by the last character of the text."""
     depth = 0
     for k in range(at, len(text)):
         if text[k - 1] == "\\":
@@ -193,7 +193,7 @@ def key_of(text: str) -> str:
 
 
 def is_words(text: str) -> bool:
-    """Whether a cleaned answer says something in words rather than in mathematics."""
+    """True if a cleaned answer is written in words rather than in mathematics."""
     return any(
         len(run) >= 3 and not run.startswith("\\") and run.casefold() not in FUNCTIONS
         for run in _LETTERS.findall(_ENVIRONMENT.sub("", text))

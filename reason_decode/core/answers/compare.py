@@ -37,7 +37,7 @@ _ASCII_MATH = (
 def same_answer(
     a: str, b: str, *, tolerance: float = 0.0, ordered: bool = False, strict: bool = False
 ) -> bool:
-    r"""Whether two answers mean the same; symmetric, exact unless a tolerance is given.
+    r"""True if two answers mean the same; symmetric, and exact unless a tolerance is given.
 
     Equal after cleaning (``clean``), or two equal numbers, or equal member by member, or equal to
     math-verify. Numbers are fractions: ``1/2``, ``0.5``, ``50%`` and ``\frac{1}{2}`` are one
@@ -217,7 +217,7 @@ class _Comparison:
 
 
 def _same_unit(first: str, second: str) -> bool:
-    """Whether two units are one: ``apple`` and ``red apple`` are, ``m`` and ``km`` are not."""
+    """True if two units are one: ``apple`` and ``red apple`` are, ``m`` and ``km`` are not."""
     one, other = set(first.split()), set(second.split())
     return first == second or (one <= other or other <= one)
 

@@ -257,7 +257,7 @@ def _value_of(text: str) -> str | None:
 
 
 def _is_short_value(text: str) -> bool:
-    """Whether this is a number with or without a unit, mathematics, or a choice."""
+    """True for a number with or without a unit, mathematics, a choice, or at most four words."""
     value, _ = split_unit(clean(text))
     return bool(text) and (
         number_of(value) is not None

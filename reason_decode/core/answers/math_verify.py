@@ -31,7 +31,7 @@ REMEMBERED = 1024
 
 
 def same_latex(a: str, b: str) -> bool:
-    """Whether math-verify finds two LaTeX answers equal, in either order.
+    """True if math-verify finds two LaTeX answers equal, in either order.
 
     Args:
         a: LaTeX without dollar signs; more than 300 characters are equal to nothing.
