@@ -135,7 +135,7 @@ def _read(path: Path, limit: int | None) -> Iterator[Replay]:
             if truth is None:
                 continue
             answers = _merge_equal([extract_answer(text) for text in row["generated_answer"]])
-            yield {x for x in set(answers) - {None} if same_answer(x, truth)}, answers
+            yield {x for x in answers if x is not None and same_answer(x, truth)}, answers
 
 
 def _sample(task: Task, items: Sequence[Item], n: int) -> Iterator[Replay]:

@@ -23,6 +23,7 @@ from benchmarks.speed.kernel_table import DTYPES, peak_memory, seconds_of
 from reason_decode.core.tags import TAGS
 from reason_decode.io.console import table
 from reason_decode.mining import AnnotatedDocument, score_rationales
+from reason_decode.models.devices import default_device
 
 DISCOUNT = 0.9
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scored = score_rationales(documents, model, tokenizer, discount=DISCOUNT, batch_size=batch)
         return [float("nan") if x.delta is None else x.delta for x in scored]
 
-    count = args.batch
+    count = args.batch_size
     methods = {
         "naive, a row at a time": partial(naive, 1),
         f"naive, two passes for {count} documents": partial(naive, count * args.rationales),
@@ -114,22 +115,25 @@ def _naive(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, number in {
-        "documents": 16,
-        "rationales": 6,
-        "segment": 24,
-        "rationale": 25,
-        "vocabulary": 32_000,
-        "width": 256,
-        "layers": 4,
-        "batch": 8,
-        "rounds": 3,
-        "threads": 0,
-    }.items():
-        parser.add_argument(f"--{name}", type=int, default=number, help=f"(default: {number})")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="nats; more for bfloat16")
+    add = parser.add_argument
+    add("--documents", type=int, default=16, help="documents (default: 16)")
+    add("--rationales", type=int, default=6, help="rationales of a document (default: 6)")
+    add("--segment", type=int, default=24, help="tokens between rationales (default: 24)")
+    add("--rationale", type=int, default=25, help="tokens of a rationale (default: 25)")
+    add("--vocabulary", type=int, default=32_000, help="tokens (default: 32,000)")
+    add("--width", type=int, default=256, help="hidden size (default: 256)")
+    add("--layers", type=int, default=4, help="layers (default: 4)")
+    add("--batch-size", type=int, default=8, help="documents of a batch (default: 8)")
+    add("--rounds", type=int, default=3, help="timed rounds (default: 3)")
+    add("--threads", type=int, help="CPU threads (default: torch's)")
+    add("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
+    add("--device", default=str(default_device()), help="(default: %(default)s)")
+    add(
+        "--tolerance",
+        type=float,
+        default=1e-3,
+        help="largest difference of deltas, in nats; bfloat16 needs more (default: 0.001)",
+    )
     return parser
 
 

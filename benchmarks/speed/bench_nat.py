@@ -154,15 +154,15 @@ def _check_layers(model: Any) -> None:
         )
         x = torch.randn(5, layer.in_features, device=unit.query.device, dtype=torch.float64)
         weight = layer.base_layer.weight.double()
-        branches = [
+        positive, negative = (
             Branch(
                 x @ layer.lora_A[each].weight.double().T * layer.scaling[each],
                 layer.lora_B[each].weight.double(),
             )
             for each in ("nat", "negative")
-        ]
-        expected = integrate_closed_form(x @ weight.T, x, *branches, unit)
-        found = nat_layer.integrate(x @ weight.T, x, *branches, unit)
+        )
+        expected = integrate_closed_form(x @ weight.T, x, positive, negative, unit)
+        found = nat_layer.integrate(x @ weight.T, x, positive, negative, unit)
         if not torch.allclose(found, expected, atol=1e-9, rtol=1e-9):
             raise AssertionError(f"{name}: not the closed form by {(found - expected).abs().max()}")
         break

@@ -23,13 +23,14 @@ its result in ``--out``, so that a stopped run continues with the stage that it 
    several rationales.
 6. ``model``: the result in half precision, as it is packaged.
 
-All starts from the verifier's weights, which can still predict tokens: a rationale mostly says what
-can be made from which numbers, and learning that takes longer than all stages here.
+Training starts from the verifier's weights, which can still predict tokens: a rationale mostly says
+what can be made from which numbers, and learning that takes longer than all stages here.
 """
 
 import argparse
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -335,10 +336,14 @@ def main() -> None:
         default=packaged("prm"),
         help="a checkpoint (default: the packaged PRM)",
     )
+    # The first words of each argument in the docstring are the help of its option.
+    words = dict(re.findall(r"^ +(\w+): ([^;.\n]+)", RationalystConfig.__doc__ or "", re.MULTILINE))
     for field in fields(RationalystConfig):
-        option = "--" + field.name.replace("_", "-")
         parser.add_argument(
-            option, type=type(field.default), default=field.default, help="(default: %(default)s)"
+            "--" + field.name.replace("_", "-"),
+            type=type(field.default),
+            default=field.default,
+            help=f"{words[field.name]} (default: %(default)s)",
         )
     args = parser.parse_args()
     config = RationalystConfig(**{x.name: getattr(args, x.name) for x in fields(RationalystConfig)})

@@ -9,7 +9,7 @@ def test_mining_filter_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--documents", "3", "--rationales", "2", "--segment", "5", "--vocabulary", "300"]
-    small += ["--width", "64", "--layers", "1", "--rounds", "1", "--batch", "2"]
+    small += ["--width", "64", "--layers", "1", "--rounds", "1", "--batch-size", "2"]
     assert benchmark("speed.bench_mining_filter").main([*small, "--device", "cpu"]) == 0
     title, _, *naive, one, more = capsys.readouterr().out.strip().splitlines()
     assert title.startswith("3 documents, 2 rationales each")

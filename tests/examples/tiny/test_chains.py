@@ -61,14 +61,14 @@ def test_each_equals_sign_has_a_verdict_and_a_value():
     batch = chain_batch.collate(made, words)
     for row, problem in enumerate(made):
         places = (batch.verdicts[row] != IGNORE).nonzero()[:, 0].tolist()
-        said = batch.verdicts[row, places].tolist()
+        verdicts = batch.verdicts[row, places].tolist()
         text = words.batch_decode(batch.ids[row, places][:, None])
         expected: list[tuple[str, int]] = [("\n", RIGHT)] if problem.plan else []
         for line in problem.chains:
             marks = [" ="] * (len(line.right) - 1) + ["."]
             expected += [(m, RIGHT if x else WRONG) for m, x in zip(marks, line.right, strict=True)]
             expected.append(("\n", RIGHT if all(line.right) else WRONG))
-        assert [*zip(text, said, strict=True)] == expected
+        assert [*zip(text, verdicts, strict=True)] == expected
         valued = batch.values[row][batch.values[row, :, 0] != IGNORE].tolist()
         flat = [value for line in problem.chains for value in line.values]
         assert valued == [chain_batch.value_digits(value) for value in flat]

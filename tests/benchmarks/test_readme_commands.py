@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "kernels/README.md",
+    "benchmarks/speed/README.md",
+)
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """Modules of the ``python -m`` commands of a page, each with its options."""
+    text = text.replace("\\\n", " ")
+    # A command in a sentence may go over several lines.
+    text = re.sub(r"`[^`]+`", lambda span: span[0].replace("\n", " "), text)
+    found = re.findall(r"python -m ((?:benchmarks|examples)\.[\w.]+)([^`\n]*)", text)
+    return [(module, re.findall(r"--[a-z][a-z-]*", options)) for module, options in found]
+
+
+def sources(module: str) -> str:
+    """The code of a module and of the modules beside it that it imports."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    text = path.read_text()
+    package = re.escape(module.rpartition(".")[0])
+    names = re.findall(rf"^from {package}\.(\w+) import", text, flags=re.MULTILINE)
+    return text + "".join((path.parent / f"{name}.py").read_text() for name in names)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_the_pages_have_their_modules_and_options(page: str) -> None:
+    found = commands((ROOT / page).read_text())
+    assert found
+    for module, options in found:
+        text = sources(module)
+        for option in options:
+            field = option[2:].replace("-", "_")
+            known = f'"{option}"' in text or re.search(rf"^    {field}: ", text, re.MULTILINE)
+            assert known, f"{module} has no option {option}"
