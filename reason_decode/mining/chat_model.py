@@ -10,6 +10,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.io.openai_client import Messages, RequestFailed
 from reason_decode.models.devices import input_device
+from reason_decode.models.padding import pad_rows
+from reason_decode.models.positions import max_positions
 
 __all__ = ["ChatModel"]
 
@@ -68,7 +70,7 @@ class ChatModel:
         waiting = iter(chats)
         while group := list(islice(waiting, self.batch_size)):
             ids = [self._encode(chat) for chat in group]
-            limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+            limit = max_positions(self.model)
             long = [limit is not None and len(row) >= limit for row in ids]
             answers = self._answers([row for row, over in zip(ids, long, strict=True) if not over])
             for row, over in zip(ids, long, strict=True):
@@ -90,11 +92,8 @@ class ChatModel:
 
     @torch.no_grad()
     def _generate(self, rows: Sequence[list[int]]) -> list[str | RequestFailed]:
-        width = max(map(len, rows))
-        ids = torch.full((len(rows), width), int(self.generation_config.pad_token_id or 0))
-        mask = torch.zeros_like(ids)
-        for k, row in enumerate(rows):
-            ids[k, width - len(row) :], mask[k, width - len(row) :] = torch.tensor(row), 1
+        padding = int(self.generation_config.pad_token_id or 0)
+        ids, mask = pad_rows(rows, side="left", value=padding)
         device = input_device(self.model)
         model: Any = self.model  # typed without the generation methods that it has
         sequences = model.generate(
@@ -102,7 +101,7 @@ class ChatModel:
             attention_mask=mask.to(device),
             generation_config=self.generation_config,
         )
-        return [self._decode(row) for row in sequences[:, width:].tolist()]
+        return [self._decode(row) for row in sequences[:, ids.shape[1] :].tolist()]
 
     def _decode(self, row: list[int]) -> str | RequestFailed:
         end = next((k for k, token in enumerate(row) if token in self.eos_ids), None)
