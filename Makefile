@@ -55,7 +55,7 @@ lowest: $(DEV)
 
 harness: $(DEV)
 	$(INSTALL) -e '.[harness]'
-	$(PY) -m pytest tests/strategies/test_harness.py
+	$(PY) -m pytest tests/strategies/test_lm_eval.py
 
 # Chromium and its driver are the system's, which only root may install.
 browser: $(DEV)

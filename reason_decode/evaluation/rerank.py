@@ -1,6 +1,5 @@
-"""Picking among solutions that any model wrote, by what a scorer thinks of their steps."""
+"""Rerank solutions that any model wrote by the scores of their steps, and grade the choice."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.core.answers import extract_answer
-from reason_decode.core.voting import weighted_vote
+from reason_decode.core.records import Candidate
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import check_text
-from reason_decode.scorers.reduction import Reduce, reduce_scores
+from reason_decode.scorers.checks import NotFinite, check_text
+from reason_decode.scorers.reduction import Reduce
+from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task
 
 __all__ = ["Sampled", "normal_text", "read_samples", "rerank"]
@@ -70,46 +69,44 @@ def rerank(
     problems: Sequence[Sampled],
     scorer: Scorer,
     *,
-    reduce: Reduce = "prod",
+    reduce: Reduce | None = None,
     rejected: Sequence[Reject] = (),
 ) -> dict[str, Any]:
-    """Pick one solution a problem by best-of-n and by weighted vote, and grade the picks.
+    """Choose one solution per problem by best-of-n and by weighted vote, and grade the choices.
 
-    ``best_of_n = argmax_i total_i`` and ``weighted_vote = argmax_a sum_i total_i [answer_i = a]``,
-    where ``total_i`` reduces the step scores of solution i. Best-of-n gives the first of equals;
-    the vote shows the heaviest voter of the winning answer. Equal texts of a problem are scored
-    once. A text without anything in it is not scored and totals 0.
+    ``best_of_n = argmax_i total_i`` and ``weighted_vote = argmax_a sum_i w_i [answer_i = a]``,
+    where ``total_i`` reduces the step scores of solution i and w_i is made of it. Equal solutions
+    of a problem are scored once. See ``BestOfNSelector`` and ``VoteSelector``.
 
     Args:
         problems: from ``read_samples``.
-        scorer: scores steps; called once a problem.
-        reduce: how step scores become one total.
+        scorer: scores the solutions; called once per problem.
+        reduce: how step scores become one total; ``None``: the default of the scorer's score space.
         rejected: rows that were set aside, to be reported with the rest.
 
     Returns:
         ``problems, samples, problems_with_a_right_sample, single_sample`` (mean share of right
         samples), ``best_of_n`` and ``weighted_vote`` (each ``right, of_solvable, accuracy``),
-        ``rejected`` and ``rows`` (each problem's picks: ``index, score, right``).
+        ``rejected`` and ``rows`` (each problem's choices: ``index, score, right``).
 
     Raises:
-        ValueError: no problems; a total is no finite number; the vote meets a total below 0.
+        ValueError: no problems; a score is not finite; the scores cannot weight votes.
         ImportError: answers with LaTeX are to be compared and math-verify is not installed.
     """
     if not problems:
         raise ValueError("got no problems; pass at least one problem with samples")
+    best = BestOfNSelector(scorer, reduce=reduce)
+    vote = VoteSelector(scorer, reduce=reduce)
     rows: list[dict[str, Any]] = []
     for problem in tqdm(problems, desc="rerank", unit="problem", disable=None):
-        totals = _totals(problem, scorer, reduce)
-        best = max(range(len(totals)), key=totals.__getitem__)
-        answers = [extract_answer(text) for text in problem.texts]
-        vote = weighted_vote(answers, totals).representative
+        candidates = _scored(problem, best)
         rows.append(
             {
                 "id": problem.id,
-                "samples": len(totals),
+                "samples": len(candidates),
                 "right_samples": sum(problem.correct),
-                "best_of_n": _pick(problem, totals, best),
-                "weighted_vote": _pick(problem, totals, vote),
+                "best_of_n": _choice(problem, best, candidates),
+                "weighted_vote": _choice(problem, vote, candidates),
             }
         )
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
@@ -148,21 +145,22 @@ def _sampled(number: int, row: Mapping[str, Any], task: Task) -> Sampled:
     return Sampled(number, id, prompt, texts, tuple(bool(x) for x in graded))
 
 
-def _totals(problem: Sampled, scorer: Scorer, reduce: Reduce) -> list[float]:
-    texts = [text for text in dict.fromkeys(problem.texts) if text]
-    scores = scorer.score([problem.prompt] * len(texts), texts) if texts else []
-    totals = dict(zip(texts, reduce_scores(scores, reduce).tolist(), strict=True))
-    for text, total in totals.items():
-        if not math.isfinite(total):
-            raise ValueError(
-                f"sample {problem.texts.index(text)} of line {problem.row} scores {total}; "
-                "scores must be finite: check the scorer's weights and dtype"
-            )
-    return [totals.get(text, 0.0) for text in problem.texts]
+def _scored(problem: Sampled, selector: Selector) -> list[Candidate]:
+    """The solutions of a problem with their scores; an error names the problem's line."""
+    candidates = [selector.candidate(text) for text in problem.texts]
+    try:
+        (scored,), _ = selector.score([problem.prompt], [candidates])
+    except NotFinite as error:
+        raise NotFinite(f"line {problem.row}, equal samples counted once: {error}") from error
+    return scored
 
 
-def _pick(problem: Sampled, totals: list[float], index: int) -> dict[str, Any]:
-    return {"index": index, "score": totals[index], "right": problem.correct[index]}
+def _choice(
+    problem: Sampled, selector: Selector, candidates: Sequence[Candidate]
+) -> dict[str, Any]:
+    """Index, score and grade of the solution that a selector chooses."""
+    (index,) = selector.choose(problem.prompt, candidates).chosen
+    return {"index": index, "score": candidates[index].total, "right": problem.correct[index]}
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -142,16 +142,21 @@ class Scorer(ABC):
         return len(steps)
 
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments that rebuild this scorer with ``from_pretrained``.
+        """Keyword arguments, as plain JSON, that rebuild this scorer with ``from_pretrained``.
 
         Raises:
-            ValueError: the scorer cannot be saved.
+            ValueError: the scorer cannot be saved, which is the default.
         """
         raise ValueError(
             f"got a {type(self).__name__}, which cannot be saved: it has no settings(). Pass the "
             "strategy itself to custom_generate, or give the class settings(), which returns the "
-            "keyword arguments of its from_pretrained"
+            "keyword arguments of its constructor or, if it has one, of its from_pretrained"
         )
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> "Scorer":
+        """The scorer that ``settings`` describes; by default from its constructor's arguments."""
+        return cls(*args, **kwargs)
 
 
 class RescoringSession(Session):

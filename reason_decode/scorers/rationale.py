@@ -94,7 +94,7 @@ class RationaleScorer(Reader):
     def from_pretrained(
         cls,
         path_or_id: str | Path,
-        model: PreTrainedModel | None = None,
+        model: PreTrainedModel | str | Path | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         separator: str = "\n",
@@ -109,8 +109,9 @@ class RationaleScorer(Reader):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            model: finds steps likely; ``None``: the rationale model.
-            tokenizer: the model's own.
+            model: scores the steps, or the folder or Hub id that it and its tokenizer are loaded
+                from; ``None``: the rationale model.
+            tokenizer: the tokenizer of a loaded ``model``.
             separator: what ends a step in a solution.
             chat: whether to use chat templates; ``None``: each model's, if it has one.
             max_new_tokens: of a rationale; ``None``: see ``RationaleWriter``.
@@ -119,6 +120,10 @@ class RationaleScorer(Reader):
             mean: whether to divide by the weights of all tokens.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
+        if isinstance(model, str | Path):
+            loaded, tokenizer = load_checkpoint(AutoModelForCausalLM, model), load_tokenizer(model)
+        else:
+            loaded = model
         writes = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
         # An adapter's folder gives a model that is named after the one below it.
         writes.name_or_path = str(path_or_id)
@@ -130,7 +135,7 @@ class RationaleScorer(Reader):
             max_new_tokens=max_new_tokens,
         )
         how: dict[str, Any] = {"chat": chat, "discount": discount, "subtract": subtract}
-        return cls(writer, model, tokenizer, **how, mean=mean)
+        return cls(writer, loaded, tokenizer, **how, mean=mean)
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""

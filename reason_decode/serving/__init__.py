@@ -1,1 +1,5 @@
-"""TODO."""
+"""Decoding with a model behind a server of OpenAI's API: candidates from there, the choice here."""
+
+from reason_decode.serving.completion import endpoint_completer
+
+__all__ = ["endpoint_completer"]

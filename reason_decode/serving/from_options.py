@@ -1,26 +1,17 @@
 """Completers made from options: the model in this process, or one at a server."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 from reason_decode.core.options import EndpointOptions, GenerationOptions
 from reason_decode.evaluation.complete import Completer, local_completer
 from reason_decode.io.openai_client import TextEndpoint
 from reason_decode.models.loading import load_model
-from reason_decode.serving.completion import served
-from reason_decode.strategies.from_options import strategy_from_options
+from reason_decode.serving.completion import endpoint_completer
+from reason_decode.strategies.from_options import selector_from_options, strategy_from_options
 
 __all__ = ["completer_from_options"]
 
 MAX_NEW_TOKENS = 256
-
-
-class _RemoteTokenizer:
-    """In the place of the generator's tokenizer, which the server has: texts come whole."""
-
-    def decode(self, *_: Any) -> str:
-        """Never called: no token ids come from a server."""
-        raise NotImplementedError("the generator's tokenizer is at the server")
 
 
 def completer_from_options(
@@ -64,7 +55,5 @@ def completer_from_options(
         max_tokens=length,
         options={"temperature": temperature, **endpoint.extra_body},
     )
-    remote: Any = _RemoteTokenizer()
-    strategy = strategy_from_options(options, remote)
     n = options.n if options.compares_candidates else 1
-    return served(server, strategy, n=n, seed=options.seed)
+    return endpoint_completer(server, selector_from_options(options), n=n, seed=options.seed)

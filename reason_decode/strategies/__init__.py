@@ -1,12 +1,4 @@
-r"""Ways to spend computation on a better answer, each a ``custom_generate`` callable.
-
-A strategy is a frozen object. It holds the tokenizer and the scorer, keeps nothing between calls,
-and takes everything else from `generate` and its configuration: sampling options, batches, left
-padding, logits processors. What cannot work with it (`num_beams`, an assistant, a cache that cannot
-be branched) is refused before the first forward pass, with what to do instead.
-
-With `return_dict_in_generate=True` the result holds, beside the tokens, a trace of every candidate
-for each prompt and the tokens that each model read:
+r"""Decoding strategies for ``generate(custom_generate=...)``: more computation, better answers.
 
 ```python
 from reason_decode import StepSearch, tiny
@@ -24,17 +16,33 @@ out = t.model.generate(
 print(out.traces[0].best.steps, out.cost)
 ```
 
-## Budgets
+With `return_dict_in_generate=True` the result holds, beside the tokens, a `Trace` of each prompt
+with all its candidates, and the `Cost` in tokens that each model read. The numbers are arXiv ids:
 
-`max_tokens=` caps what is sampled of a prompt over all its candidates, in `BestOfN`,
-`SelfConsistency` and `StepSearch`; what has been found by then wins. `StepSearch(lookahead=k)`
-ranks a step by the score of where greedy decoding goes in k more. `SelfConsistency(early_stop=0.93)`
-asks for fewer samples where the vote is clear.
+| call, with defaults | what it returns | source |
+|---|---|---|
+| `BestOfN(scorer, n=8)` | the best of n solutions | 2305.20050 |
+| `SelfConsistency(n=8)` | a solution with the answer of most votes | 2203.11171 |
+| `SelfConsistency(n=8, scorer=prm)` | the same, votes weighted by scores | 2206.02336, 2312.12832 |
+| `StepSearch(scorer, n=4, beam_width=1)` | step by step, the best of n next steps | 2408.03314 |
+| `RationaleGuided(rationalyst, n=3)` | the likeliest step under a rationale | 2410.01044 |
 
-## Streams
+A strategy is a frozen object that holds a tokenizer and a scorer and keeps nothing between calls.
+Everything else comes from `generate`: sampling options, batches, left padding, logits processors.
+A call that cannot work (`num_beams`, an assistant model, a cache that cannot be branched) is
+refused before the first forward pass, and the message says what to do instead.
 
-A strategy hands its `streamer=` each step as soon as no choice to come can change it (`generate`
-drops a streamer of its own before it reaches a callable):
+## Token limits
+
+`max_tokens=` limits the tokens sampled for a prompt over all its candidates, in every strategy; the
+best found by then is returned. `SelfConsistency(early_stop=0.93)` samples fewer than n solutions
+where the vote is clear. `StepSearch(lookahead=k)` ranks a step by where k more steps of greedy
+decoding lead. `StepSearch(margin=0.5)` drops trajectories far below the best.
+
+## Streaming
+
+`generate` does not pass its `streamer=` on to a callable, so the strategy takes it. It receives a
+step as soon as nothing that follows can change it:
 
 ```python
 from transformers import TextStreamer
@@ -43,13 +51,17 @@ streamer = TextStreamer(t.tokenizer, skip_special_tokens=True)
 streaming = StepSearch(t.prm, tokenizer=t.tokenizer, n=8, streamer=streamer)
 ```
 
-## Folders
+## Selection among given candidates
 
-`save_pretrained` writes a folder that `generate` takes by name, from disk or from the Hub, where no
-line of code can be changed but a string can: `custom_generate="folder", trust_remote_code=True`. So
-do `pipeline(...)` and lm-evaluation-harness
-(`--gen_kwargs custom_generate=folder,trust_remote_code=True`), and there `streamer=` and the
-strategy's own arguments (`n=32`) can be passed along.
+Candidates that a server or a file holds are chosen among by the same rules, without a generator:
+`BestOfNSelector(scorer)` and `VoteSelector(scorer)`; see `selection.py`.
+
+## Saved strategies
+
+`save_pretrained` writes a folder that `generate` loads by name, from disk or from the Hub. Use it
+where only strings can be passed: in `pipeline(...)`, or in lm-evaluation-harness
+(`--gen_kwargs custom_generate=folder,trust_remote_code=True`). The strategy's own arguments
+(`n=32`) and `streamer=` can then be passed to `generate`:
 
 ```python
 search.save_pretrained("runs/search")
@@ -63,11 +75,14 @@ out = t.model.generate(
 )
 ```
 
+The folder names the classes of the strategy and of its scorer by module. Classes of your own can be
+saved, too, if they are in a module that can be imported where the folder is loaded.
+
 ## Rationales
 
-A rationale model writes, before each step, what would make the next one likely (RATIONALYST). With
-`RationaleGuided` the step is kept that is likeliest under the rationale, or the generator reads it
-too (`supervision="explicit"`):
+A rationale model writes, before each step, what would make the next step likely (RATIONALYST).
+`RationaleGuided` keeps the step that is likeliest under the rationale; with
+`supervision="explicit"` the generator reads the rationale, too:
 
 ```python
 from reason_decode import RationaleGuided, RationaleScorer
@@ -77,17 +92,25 @@ guided = RationaleGuided(rationalyst, tokenizer=tokenizer, n=3, supervision="imp
 out = model.generate(**inputs, do_sample=True, max_new_tokens=512, custom_generate=guided)
 ```
 
-## Which models
+## Tested models
 
-Each strategy is tested on Llama, Qwen3, Mistral and Gemma-3 with sliding windows, GPT-2, Phi-3,
-OPT, Falcon, Mixtral and Qwen3-MoE; in pipelines with strings, chats and batches; compiled, and with
-a device map; under transformers 5.18 and 5.23 and under lm-eval. Models whose state cannot be
-branched (Mamba, LFM2, Qwen3-Next) are refused with the reason.
+Llama, Qwen3, Mistral and Gemma-3 with sliding windows, GPT-2, Phi-3, OPT, Falcon, Mixtral and
+Qwen3-MoE; in pipelines with strings, chats and batches; compiled, and with a device map; under
+transformers 5.18 and 5.23 and under lm-eval. Models whose state cannot be branched (Mamba, LFM2,
+Qwen3-Next) are refused with the reason.
 """
 
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.rationale_guided import RationaleGuided
+from reason_decode.strategies.selection import BestOfNSelector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
 from reason_decode.strategies.step_search import StepSearch
 
-__all__ = ["BestOfN", "RationaleGuided", "SelfConsistency", "StepSearch"]
+__all__ = [
+    "BestOfN",
+    "BestOfNSelector",
+    "RationaleGuided",
+    "SelfConsistency",
+    "StepSearch",
+    "VoteSelector",
+]

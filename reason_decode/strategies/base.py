@@ -1,7 +1,9 @@
-"""What strategies share: starting a call, sampling whole candidates, handing back the choice."""
+"""Base class of the strategies, checks of their arguments, and the token budget of a prompt."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +18,47 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.records import Candidate, Cost, Trace
-from reason_decode.core.steps import StepSplitter
-from reason_decode.generation.batch import Branch
+from reason_decode.core.records import Cost, Trace
+from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.models.tokenization import decode
-from reason_decode.scorers.base import ScoreSpace, Session, check_scorer_argument
-from reason_decode.scorers.reduction import Reduce, reduce_scores
-from reason_decode.strategies.budget import Budget
-from reason_decode.strategies.save import publish
+from reason_decode.strategies.save import save_strategy
 
 
 @dataclass(frozen=True, eq=False)
-class Strategy:
-    """A frozen ``custom_generate`` callable; ``run`` is what each strategy adds.
+class Strategy(ABC):
+    """A decoding strategy: a frozen callable for ``generate(custom_generate=...)``.
 
-    It holds its tokenizer, since ``generate`` drops ``tokenizer=`` (and ``streamer=``) before a
-    callable is reached. It keeps nothing between calls, so that one object serves many threads.
+    A subclass writes ``run``. It keeps no state between calls, so one object serves many threads.
+    It holds the tokenizer and the streamer itself, since ``generate`` passes neither ``tokenizer=``
+    nor ``streamer=`` on to a callable.
 
     Args:
-        streamer: is put the tokens of the answer as soon as no choice to come can change them, for
-            one prompt at a time: step by step where a search keeps them, else at the end.
+        tokenizer: the generator's tokenizer.
+        streamer: receives the tokens of the answer as soon as they are final, for one prompt at a
+            time: step by step where a search keeps them, else at the end.
+
+    Raises:
+        ValueError: the tokenizer or the streamer is something else, such as a name.
     """
 
-    streamer: BaseStreamer | None = field(default=None, kw_only=True, repr=False)
+    _: KW_ONLY
+    tokenizer: PreTrainedTokenizerBase
+    streamer: BaseStreamer | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        tokenizer: Any = self.tokenizer
+        if not hasattr(tokenizer, "decode") or isinstance(tokenizer, bytes | type):
+            raise ValueError(
+                f"got tokenizer={tokenizer!r:.80}; pass the generator's own, loaded: "
+                "AutoTokenizer.from_pretrained(...)"
+            )
+        if self.streamer is not None and not hasattr(self.streamer, "put"):
+            raise ValueError(
+                f"got streamer={self.streamer!r:.80}; pass one with put() and end(), such as "
+                "transformers.TextStreamer(tokenizer), or None"
+            )
 
     def __call__(
         self,
@@ -51,7 +69,7 @@ class Strategy:
         generation_config: GenerationConfig,
         **model_kwargs: Any,
     ) -> LongTensor | ReasoningOutput:
-        """What ``generate`` calls; see ``Generation`` for the arguments."""
+        """Decode; ``generate`` calls this with the arguments that ``Generation`` describes."""
         with torch.no_grad():
             generation = Generation(
                 type(self).__name__,
@@ -73,45 +91,117 @@ class Strategy:
             return sequences
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)
 
+    @abstractmethod
     def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
-        """Decode: sequences (b * k, t), one trace a prompt, and what it cost."""
-        raise NotImplementedError
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a folder that ``generate(custom_generate=folder, trust_remote_code=True)`` takes.
-
-        It names the scorer by where that was loaded from, and can be uploaded to the Hub as it is.
+        """Decode the prompts of one call of ``generate``.
 
         Args:
-            folder: made if it is not there.
+            generation: reads and samples with the model; holds the prompts.
+
+        Returns:
+            Sequences (b * k, t) int64, one trace per prompt, and the tokens spent.
+        """
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder for ``generate(custom_generate=folder, trust_remote_code=True)``.
+
+        It records the strategy's class, its arguments, and where its scorer was loaded from. It can
+        be uploaded to the Hub as it is. A README.md that is there already is left alone.
+
+        Args:
+            folder: created if missing.
 
         Raises:
-            ValueError: an argument cannot be written down, such as a function or a scorer that was
-                not loaded from anywhere.
+            ValueError: an argument cannot be saved, such as a function or a scorer that was loaded
+                from nowhere; or the class could not be imported when the folder is loaded.
         """
-        publish(self, Path(folder))
+        save_strategy(self, Path(folder))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Strategy":
-        # Harnesses deep-copy generation arguments for each batch; no scorer is to be copied along.
+        # Evaluation harnesses deep-copy generation arguments for each batch; a frozen strategy can
+        # be shared, and its scorer must not be copied.
         return self
 
 
-def check_count(generation: Generation, n: int, most: int, what: str) -> None:
+class TokenBudget:
+    """Tokens that may still be sampled for each prompt.
+
+    Args:
+        num_prompts: number of prompts.
+        max_tokens: tokens for each prompt; ``None``: no limit.
+    """
+
+    def __init__(self, num_prompts: int, max_tokens: int | None) -> None:
+        self.max_tokens = max_tokens
+        self.left = [math.inf if max_tokens is None else max_tokens] * num_prompts
+
+    def allows(self, prompt: int, candidates: int) -> bool:
+        """Whether this number of candidates can have a token each."""
+        return self.left[prompt] >= candidates
+
+    def limit(self, rows: DecodeBatch, owners: Sequence[int], n: int = 1) -> None:
+        """Lower each row's limit to an equal share of what is left for its prompt.
+
+        Args:
+            rows: a batch about to be sampled.
+            owners: index of each row's prompt.
+            n: candidates to be sampled per row.
+        """
+        if self.max_tokens is not None:
+            shares = [int(self.left[p]) // (n * owners.count(p)) for p in owners]
+            rows.remaining_tokens = [
+                min(pair) for pair in zip(rows.remaining_tokens, shares, strict=True)
+            ]
+
+    def spend(self, prompt: int, branches: Sequence[Branch]) -> None:
+        """Subtract the tokens that were sampled."""
+        self.left[prompt] -= sum(len(branch.tokens) for branch in branches)
+
+
+def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The prompts as text, without special tokens."""
+    rows = [generation.unpadded_prompt(k) for k in range(len(generation.prompt_ids))]
+    return [decode(tokenizer, row) for row in rows]
+
+
+def chosen_sequences(
+    generation: Generation, tokens: Sequence[Sequence[Tensor]], traces: Sequence[Trace]
+) -> LongTensor:
+    """The chosen candidates of each prompt as sequences, (b * k, t) int64.
+
+    Args:
+        generation: holds the prompts.
+        tokens: new ids, (t,) int64, of each candidate of each prompt.
+        traces: one per prompt; ``chosen`` says which candidates to return, k per prompt.
+    """
+    return generation.pack(
+        [(p, tokens[p][i]) for p, trace in enumerate(traces) for i in trace.chosen]
+    )
+
+
+def check_num_sequences(generation: Generation, n: int, largest: int, limited_by: str) -> None:
     """Raise unless n candidates can differ and ``num_return_sequences`` of them can be returned.
 
+    Args:
+        generation: the call of ``generate``.
+        n: candidates per prompt.
+        largest: number of sequences that the strategy can return per prompt.
+        limited_by: the argument that sets ``largest`` and what it counts, such as
+            "n candidates".
+
     Raises:
-        ValueError: n > 1 without sampling, or more sequences asked for than there will be.
+        ValueError: n > 1 without sampling, or more sequences are asked for than there will be.
     """
+    name, asked = generation.strategy_name, generation.num_return_sequences
     if n > 1 and not generation.config.do_sample:
         raise ValueError(
-            f"{generation.strategy_name} compares n={n} candidates, which greedy decoding makes "
-            "all alike; pass do_sample=True (and a temperature) to generate, or n=1"
+            f"{name} compares n={n} candidates, which greedy decoding makes all alike; pass "
+            "do_sample=True (and a temperature) to generate, or n=1"
         )
-    if generation.num_return_sequences > most:
+    if asked > largest:
         raise ValueError(
-            f"got num_return_sequences={generation.num_return_sequences}; "
-            f"{generation.strategy_name} returns at most {most} ({what}). Lower it, or "
-            f"raise {what.split(' ')[0]}"
+            f"got num_return_sequences={asked}; {name} returns at most {largest} ({limited_by}). "
+            f"Lower it, or raise {limited_by.split(' ')[0]}"
         )
 
 
@@ -122,165 +212,29 @@ def check_positive(**counts: int) -> None:
         ValueError: one is not.
     """
     for name, count in counts.items():
-        # True is a whole number too, and no one means it.
+        # bool is a subclass of int, so True would pass for 1.
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ValueError(f"got {name}={count!r}; pass a whole number of at least 1")
 
 
-def check_caps(**caps: int | None) -> None:
-    """Raise unless every cap is ``None`` or a whole number of at least 1.
+def check_positive_or_none(**counts: int | None) -> None:
+    """Raise unless every count is ``None`` or a whole number of at least 1.
 
     Raises:
-        ValueError: one is not.
+        ValueError: one is neither.
     """
-    for name, cap in caps.items():
-        if cap is not None:
-            check_positive(**{name: cap})
+    check_positive(**{name: count for name, count in counts.items() if count is not None})
 
 
-def check_parts(strategy: "Strategy", **scorers: object) -> None:
-    """Raise unless a strategy's tokenizer, streamer and scorers are such.
+def check_max_tokens(max_tokens: int | None, candidates: int) -> None:
+    """Raise unless a limit leaves a token for each candidate that is sampled side by side.
 
     Raises:
-        ValueError: one is something else, such as the name that it could be loaded by.
+        ValueError: it does not, or is no whole number of at least 1.
     """
-    tokenizer: Any = getattr(strategy, "tokenizer", None)
-    if not hasattr(tokenizer, "decode") or isinstance(tokenizer, bytes | type):
+    check_positive_or_none(max_tokens=max_tokens)
+    if max_tokens is not None and max_tokens < candidates:
         raise ValueError(
-            f"got tokenizer={tokenizer!r:.80}; pass the generator's own, loaded: "
-            "AutoTokenizer.from_pretrained(...)"
+            f"got max_tokens={max_tokens}; {candidates} candidates are sampled side by side and "
+            f"need a token each: pass at least {candidates}, or None for no limit"
         )
-    if strategy.streamer is not None and not hasattr(strategy.streamer, "put"):
-        raise ValueError(
-            f"got streamer={strategy.streamer!r:.80}; pass one with put() and end(), such as "
-            "transformers.TextStreamer(tokenizer), or None"
-        )
-    for name, scorer in scorers.items():
-        check_scorer_argument(name, scorer)
-
-
-def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The prompts as text, without special tokens."""
-    rows = [generation.unpadded_prompt(k) for k in range(len(generation.prompt_ids))]
-    return [decode(tokenizer, row) for row in rows]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Whole candidates of each prompt: the sampled ids, (t,) int64, and how they read."""
-
-    prompts: list[str]
-    tokens: list[list[Tensor]]
-    candidates: list[list[Candidate]]
-
-
-def sample_pool(
-    generation: Generation,
-    tokenizer: PreTrainedTokenizerBase,
-    splitter: StepSplitter,
-    n: int,
-    max_tokens: int | None = None,
-    enough: Callable[[int, Sequence[Branch]], bool] | None = None,
-) -> Pool:
-    """Read each prompt once and sample n whole candidates of it, or fewer.
-
-    Args:
-        generation: the call.
-        tokenizer: the generator's.
-        splitter: says where steps end.
-        n: candidates a prompt.
-        max_tokens: to be sampled of a prompt, over all its candidates; ``None``: no cap.
-        enough: given a prompt's index and what was just sampled of it, whether that will do.
-    """
-    if max_tokens is None and enough is None:
-        flat = generation.sample(generation.prefill(), n)
-        branches = [flat[start : start + n] for start in range(0, len(flat), n)]
-    else:
-        branches = _sample_by_turns(generation, n, max_tokens, enough)
-    candidates = [[_candidate(x, tokenizer, splitter) for x in group] for group in branches]
-    tokens = [[branch.tokens for branch in group] for group in branches]
-    return Pool(prompt_texts(generation, tokenizer), tokens, candidates)
-
-
-def num_parallel(n: int) -> int:
-    """How many of n candidates are sampled at a time where fewer than n may do."""
-    return max(1, n // 8)
-
-
-def _sample_by_turns(
-    generation: Generation,
-    n: int,
-    max_tokens: int | None,
-    enough: Callable[[int, Sequence[Branch]], bool] | None,
-) -> list[list[Branch]]:
-    """What was sampled of each prompt until it was enough or the budget was spent."""
-    prompts = generation.prefill()
-    branches: list[list[Branch]] = [[] for _ in prompts.remaining_tokens]
-    budget = Budget(len(branches), max_tokens)
-    going, asked = list(range(len(branches))), 0
-    while going and asked < n:
-        count = min(num_parallel(n), n - asked)
-        asked += count
-        rows = generation.clone_rows(prompts, going)
-        budget.ration(rows, going, count)
-        flat = generation.sample(rows, count)
-        over: set[int] = set()
-        for k, p in enumerate(going):
-            fresh = flat[k * count : (k + 1) * count]
-            branches[p] += fresh
-            budget.spend(p, fresh)
-            if not budget.allows(p, count) or (enough is not None and enough(p, fresh)):
-                over.add(p)
-        going = [p for p in going if p not in over]
-    return branches
-
-
-def _candidate(
-    branch: Branch, tokenizer: PreTrainedTokenizerBase, splitter: StepSplitter
-) -> Candidate:
-    text = decode(tokenizer, branch.tokens)
-    steps = tuple(splitter.split(text))
-    return Candidate(text, steps, finished=branch.finished, tokens=len(branch.tokens))
-
-
-def score_pool(
-    pool: Pool, session: Session, reduce: Reduce, score_space: ScoreSpace
-) -> tuple[list[list[Candidate]], int]:
-    """The candidates with their scores; equal ones of a prompt are read once.
-
-    Args:
-        pool: the candidates.
-        session: opened over the pool's prompts, before anything was sampled: a prompt that the
-            scorer cannot read is to cost no samples.
-        reduce: how step scores become one.
-        score_space: what the scores are.
-
-    Returns:
-        the candidates, and how many tokens the scorer read.
-    """
-    distinct = [list(dict.fromkeys(c.steps for c in group)) for group in pool.candidates]
-    scores = session.score(distinct, keep_cache=False)
-    scored: list[list[Candidate]] = []
-    for group, keys, values in zip(pool.candidates, distinct, scores, strict=True):
-        totals = reduce_scores(values, reduce, score_space).tolist()
-        found = {
-            key: (tuple(x.tolist()), total)
-            for key, x, total in zip(keys, values, totals, strict=True)
-        }
-        scored.append(
-            [replace(c, scores=found[c.steps][0], total=found[c.steps][1]) for c in group]
-        )
-    return scored, session.tokens_read
-
-
-def pack(
-    generation: Generation, tokens: Sequence[Sequence[Tensor]], chosen: Sequence[Sequence[int]]
-) -> LongTensor:
-    """The chosen candidates of each prompt as sequences, (b * k, t) int64.
-
-    Args:
-        generation: holds the prompts.
-        tokens: new ids, (t,) int64, of each candidate of each prompt.
-        chosen: indices of the candidates to return, k a prompt.
-    """
-    return generation.pack([(p, tokens[p][i]) for p, picks in enumerate(chosen) for i in picks])

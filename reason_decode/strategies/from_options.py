@@ -1,4 +1,4 @@
-"""Strategies and their scorers made from ``GenerationOptions``."""
+"""Strategies, selectors and scorers made from ``GenerationOptions``."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -10,10 +10,11 @@ from reason_decode.scorers.loading import load_rationalyst, load_scorer, load_ve
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.rationale_guided import RationaleGuided
+from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
 from reason_decode.strategies.step_search import StepSearch
 
-__all__ = ["scorer_from_options", "strategy_from_options"]
+__all__ = ["scorer_from_options", "selector_from_options", "strategy_from_options"]
 
 
 def strategy_from_options(
@@ -40,7 +41,7 @@ def strategy_from_options(
         "max_tokens": options.max_tokens,
     }
     if options.strategy == "self-consistency":
-        scorer = scorer_from_options(options.scoring) if options.scoring.is_given else None
+        scorer = _vote_scorer(options)
         return SelfConsistency(**common, scorer=scorer, early_stop=options.early_stop)
     if options.strategy == "rationale-guided":
         scorer = _rationale_scorer(options.scoring)
@@ -62,6 +63,31 @@ def strategy_from_options(
     )
 
 
+def selector_from_options(options: GenerationOptions) -> Selector | None:
+    """The selector of best-of-n or a vote, for candidates that are sampled elsewhere.
+
+    Args:
+        options: the strategy and its scorer.
+
+    Returns:
+        ``None`` where the strategy compares no candidates.
+
+    Raises:
+        OSError: there is no such scorer.
+        ValueError: the strategy goes step by step, or cannot use the scorer.
+    """
+    if options.strategy in PLAIN:
+        return None
+    if options.strategy == "self-consistency":
+        return VoteSelector(_vote_scorer(options))
+    if options.strategy == "best-of-n":
+        return BestOfNSelector(scorer_from_options(options.scoring), reduce=options.reduce)
+    raise ValueError(
+        f"got strategy={options.strategy!r}, which goes step by step and needs the model in this "
+        "process; 'best-of-n' and 'self-consistency' choose among whole solutions"
+    )
+
+
 def scorer_from_options(options: ScorerOptions, *, whole_solutions: bool = True) -> Any:
     """The scorer that the options name, on a GPU if there is one; ``tiny`` if they name none.
 
@@ -79,6 +105,10 @@ def scorer_from_options(options: ScorerOptions, *, whole_solutions: bool = True)
         return _rationale_scorer(options)
     load = load_verifier if whole_solutions else load_scorer
     return load(options.scorer or "tiny")
+
+
+def _vote_scorer(options: GenerationOptions) -> Any:
+    return scorer_from_options(options.scoring) if options.scoring.is_given else None
 
 
 def _rationale_scorer(options: ScorerOptions) -> Any:

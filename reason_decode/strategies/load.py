@@ -1,47 +1,20 @@
-"""Makes a strategy again of what ``save_pretrained`` wrote, and decodes with it."""
+"""Rebuilds a strategy from the settings that ``save_pretrained`` wrote, and decodes with it."""
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
-from reason_decode.scorers import (
-    LikelihoodScorer,
-    NGramRanker,
-    OutcomeRewardModel,
-    ProcessRewardModel,
-    RankingModel,
-    RationaleScorer,
-)
+from reason_decode.models.checkpoint import load_tokenizer
+from reason_decode.scorers.base import Scorer
 from reason_decode.strategies.base import Strategy
-from reason_decode.strategies.best_of_n import BestOfN
-from reason_decode.strategies.rationale_guided import RationaleGuided
-from reason_decode.strategies.self_consistency import SelfConsistency
-from reason_decode.strategies.step_search import StepSearch
 
-_STRATEGIES: dict[str, Any] = {
-    x.__name__: x for x in (BestOfN, RationaleGuided, SelfConsistency, StepSearch)
-}
-_SCORERS: dict[str, Any] = {
-    x.__name__: x
-    for x in (
-        LikelihoodScorer,
-        NGramRanker,
-        OutcomeRewardModel,
-        ProcessRewardModel,
-        RankingModel,
-        RationaleScorer,
-    )
-}
+__all__ = ["from_settings", "generate_from_settings"]
 
 
 def generate_from_settings(
@@ -52,67 +25,74 @@ def generate_from_settings(
     streamer: BaseStreamer | None = None,
     **arguments: Any,
 ) -> Any:
-    """``model.generate`` with a strategy that was written down.
+    """``model.generate`` with a saved strategy.
 
     Args:
         settings: as ``save_pretrained`` wrote them.
         model: the generator.
-        tokenizer: its own; ``None``: the one at ``model.name_or_path``.
-        streamer: put the answer as it is decided.
-        arguments: as of ``model.generate``; those of the strategy override what was saved.
+        tokenizer: the generator's tokenizer; ``None``: the one at ``model.name_or_path``.
+        streamer: receives the answer's tokens as they are final.
+        arguments: arguments of ``model.generate``; those of the strategy override the saved ones.
 
     Raises:
-        ValueError: the strategy or its scorer is not known to this version, or there is no
-            tokenizer.
+        ValueError: the strategy or its scorer cannot be rebuilt, or the model was loaded from
+            nowhere and no tokenizer is given.
     """
-    own = {name: arguments.pop(name) for name in settings["arguments"] if name in arguments}
+    overrides = {name: arguments.pop(name) for name in settings["arguments"] if name in arguments}
     if tokenizer is None:
         if not model.name_or_path:
             raise ValueError(
                 f"got a {type(model).__name__} that was loaded from nowhere, so its tokenizer is "
                 "not known; pass tokenizer= to generate"
             )
-        tokenizer = _tokenizer(model.name_or_path)
-    strategy = replace(make(settings, tokenizer), streamer=streamer, **own)
+        tokenizer = _load_tokenizer(model.name_or_path)
+    strategy = replace(from_settings(settings, tokenizer), streamer=streamer, **overrides)
     # Not model.generate: a model loaded with remote code may carry this very function there.
-    generate: Any = type(model)
-    return generate.generate(model, custom_generate=strategy, **arguments)
+    model_class: Any = type(model)
+    return model_class.generate(model, custom_generate=strategy, **arguments)
 
 
-def make(settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Strategy:
-    """The strategy that settings describe; its scorer is loaded once a process.
+def from_settings(settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Strategy:
+    """The strategy that settings describe; its scorer is loaded once per process.
+
+    Args:
+        settings: as ``save_pretrained`` wrote them.
+        tokenizer: the generator's tokenizer.
 
     Raises:
-        ValueError: the strategy or its scorer is not known to this version.
+        ValueError: a class cannot be imported here, or is no strategy or scorer.
     """
     arguments = {
-        name: _scorer(json.dumps(x)) if isinstance(x, dict) else x
+        name: _load_scorer(json.dumps(x)) if isinstance(x, dict) else x
         for name, x in settings["arguments"].items()
     }
-    return _known(_STRATEGIES, settings["strategy"])(tokenizer=tokenizer, **arguments)
+    return _import_class(settings["class"], Strategy)(tokenizer=tokenizer, **arguments)
 
 
 @lru_cache(maxsize=4)
-def _scorer(settings: str) -> Any:
-    """A scorer, loaded from where it was."""
-    arguments = json.loads(settings)
-    kind = _known(_SCORERS, arguments.pop("scorer"))
-    judge = arguments.pop("model", None)
-    if judge is not None:
-        arguments["model"] = load_checkpoint(AutoModelForCausalLM, judge, dtype="auto")
-        arguments["tokenizer"] = _tokenizer(judge)
-    return kind.from_pretrained(dtype="auto", **arguments)
+def _load_scorer(settings: str) -> Scorer:
+    """A scorer from its settings as JSON text, which can be looked up in the cache."""
+    saved = json.loads(settings)
+    return _import_class(saved["class"], Scorer).from_pretrained(**saved["arguments"])
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
     return load_tokenizer(path_or_id)
 
 
-def _known(kinds: Mapping[str, Any], name: str) -> Any:
-    if name not in kinds:
+def _import_class(path: str, base: type) -> Any:
+    """The class of ``module:Class``, which must be a subclass of ``base``."""
+    module, _, name = path.partition(":")
+    mend = "install or upgrade the package that has it"
+    if module.partition(".")[0] == "reason_decode":
+        mend = "upgrade: pip install --upgrade reason-decode"
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
         raise ValueError(
-            f"got {name!r}, which this version of reason-decode does not know; allowed are "
-            f"{', '.join(kinds)}. Upgrade: pip install --upgrade reason-decode"
-        )
-    return kinds[name]
+            f"got {path!r}, whose module cannot be imported here ({error}); {mend}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"got {path!r}, which is no {base.__name__} here; {mend}")
+    return found

@@ -1,16 +1,17 @@
-"""Writes a strategy down as a folder for ``custom_generate``."""
+"""Saves a strategy as a folder for ``generate(custom_generate=folder)``."""
 
 import json
-from dataclasses import MISSING, fields
+import sys
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
+from reason_decode.io.jsonl import write_text
 from reason_decode.scorers.base import Scorer
 
-__all__ = ["publish"]
+__all__ = ["import_path", "save_strategy"]
 
+_CODE_MARKER = "from reason_decode.strategies.load import generate_from_settings"
 _CODE = '''"""{name} of reason-decode; README.md says how to call it."""
 
 import json
@@ -25,15 +26,19 @@ SETTINGS = json.loads(
 
 
 def generate(model, **arguments):
-    """Decode with the strategy; takes what ``model.generate`` takes."""
+    """Decode with the strategy; takes the arguments of ``model.generate``."""
     return generate_from_settings(SETTINGS, model, **arguments)
 '''
 
+# A card with this line is ours to rewrite; without it the card is somebody's own.
+_CARD_MARKER = "<!-- Written by reason-decode: save_pretrained rewrites a card with this line. -->"
 _CARD = """---
 library_name: transformers
 tags:
 - custom_generate
 ---
+
+{marker}
 
 # {name}
 
@@ -45,12 +50,13 @@ Any decoder-only model of `transformers` whose key-value cache can be branched.
 
 ## Model compatibility
 
-Needs `pip install reason-decode`. What cannot work says so before the first forward pass.
+Needs `pip install reason-decode`. A model or option that cannot work is refused, with the reason,
+before the first forward pass.
 
 ## Additional arguments
 
-`tokenizer`: the model's own; without it the one is loaded that belongs to the model. `streamer`:
-put the steps as they are decided. {arguments}
+`tokenizer`: the model's tokenizer; by default the one at `model.name_or_path` is loaded.
+`streamer`: receives the steps as they are decided. {arguments}
 
 ## Output type changes
 
@@ -71,40 +77,116 @@ out = model.generate(
 """
 
 
-def publish(strategy: Any, folder: Path) -> None:
+def save_strategy(strategy: Any, folder: Path) -> None:
     """Write ``custom_generate/generate.py``, its requirements, and a model card.
 
+    A README.md that is not our own card is left alone.
+
+    Args:
+        strategy: a ``Strategy``.
+        folder: created if missing.
+
     Raises:
-        ValueError: an argument of the strategy cannot be written down.
+        ValueError: the strategy could not be loaded again: an argument cannot be saved, a class
+            cannot be imported, or its constructor takes other arguments than its fields.
+        FileExistsError: the folder holds a ``custom_generate/generate.py`` that is not ours.
     """
     settings = _settings(strategy)
-    name = settings["strategy"]
-    line = (type(strategy).__doc__ or "").partition("\n")[0]
-    plain = [key for key, x in settings["arguments"].items() if not isinstance(x, dict)]
-    known = f"Those of the strategy ({', '.join(plain)}) override what was saved." if plain else ""
-    code = folder / "custom_generate"
-    code.mkdir(parents=True, exist_ok=True)
-    text = _CODE.format(name=name, settings=json.dumps(settings, indent=2))
-    (code / "generate.py").write_text(text)
-    (code / "requirements.txt").write_text("reason-decode\n")
-    (folder / "README.md").write_text(_CARD.format(name=name, line=line, arguments=known))
+    code = folder / "custom_generate" / "generate.py"
+    if code.exists() and _CODE_MARKER not in code.read_text(encoding="utf-8"):
+        raise FileExistsError(
+            f"{code} is there already and was not written by reason-decode; name another folder"
+        )
+    code.parent.mkdir(parents=True, exist_ok=True)
+    name = type(strategy).__name__
+    write_text(code, _CODE.format(name=name, settings=json.dumps(settings, indent=2)))
+    _require(code.with_name("requirements.txt"))
+    card = folder / "README.md"
+    if not card.exists() or _CARD_MARKER in card.read_text(encoding="utf-8"):
+        write_text(card, _model_card(strategy, settings))
+
+
+def import_path(kind: type) -> str:
+    """``module:Class``, by which another process can import a class.
+
+    The shortest package that exports the class is named, such as ``reason_decode:BestOfN``, so that
+    the path stays valid when private modules move.
+
+    Raises:
+        ValueError: the class cannot be imported: it was defined in a notebook, a script or a
+            function, or its module has another class of that name.
+    """
+    module, name = kind.__module__, kind.__qualname__
+    parts = module.split(".")
+    for package in (".".join(parts[: k + 1]) for k in range(len(parts))):
+        imported = sys.modules.get(package)
+        # A script and a notebook are the module __main__, which has no spec to import it by.
+        if imported is not None and imported.__spec__ is not None:
+            if getattr(imported, name, None) is kind:
+                return f"{package}:{name}"
+    raise ValueError(
+        f"got a {name} of {module}, which could not be imported when the folder is loaded; put the "
+        "class at the top level of a module that is installed or on the Python path, and import it "
+        "from there. Or pass the strategy itself to custom_generate"
+    )
 
 
 def _settings(strategy: Any) -> dict[str, Any]:
-    """The strategy's name and arguments as plain JSON; tokenizer and streamer are the caller's."""
+    """Class and arguments of a strategy as plain JSON.
+
+    Tokenizer and streamer are left out: whoever calls ``generate`` brings them.
+    """
+    path = import_path(type(strategy))
+    try:
+        replace(strategy)
+    except TypeError as error:
+        raise ValueError(
+            f"got a {type(strategy).__name__} that its fields do not rebuild ({error}); let its "
+            "constructor take the fields of the dataclass"
+        ) from error
     arguments: dict[str, Any] = {}
     for field in fields(strategy):
         value = getattr(strategy, field.name)
-        if field.name == "streamer" or isinstance(value, PreTrainedTokenizerBase):
+        if field.name in ("tokenizer", "streamer"):
             continue
         if isinstance(value, Scorer):
-            arguments[field.name] = {"scorer": type(value).__name__, **value.settings()}
+            arguments[field.name] = _scorer_settings(value)
         elif value is None or isinstance(value, bool | int | float | str):
             arguments[field.name] = value
         elif field.default is MISSING or value is not field.default:
             raise ValueError(
-                f"got {field.name}={value!r}, which cannot be written down; allowed are numbers, "
-                "texts, and scorers with from_pretrained. Leave it at its default, or pass the "
-                "strategy itself to custom_generate"
+                f"got {field.name}={value!r}, which cannot be saved; allowed are numbers, texts, "
+                "and scorers. Leave it at its default, or pass the strategy itself to "
+                "custom_generate"
             )
-    return {"strategy": type(strategy).__name__, "arguments": arguments}
+    return {"class": path, "arguments": arguments}
+
+
+def _scorer_settings(scorer: Scorer) -> dict[str, Any]:
+    """Class and settings of a scorer as plain JSON."""
+    settings = {"class": import_path(type(scorer)), "arguments": scorer.settings()}
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"got settings() of {type(scorer).__name__} that cannot be saved ({error}); let it "
+            "return numbers, texts, lists and dictionaries"
+        ) from error
+    return settings
+
+
+def _require(path: Path) -> None:
+    """Add reason-decode to a requirements file, keeping what is in it."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if "reason-decode" not in lines:
+        write_text(path, "".join(f"{line}\n" for line in [*lines, "reason-decode"]))
+
+
+def _model_card(strategy: Any, settings: dict[str, Any]) -> str:
+    plain = [name for name, x in settings["arguments"].items() if not isinstance(x, dict)]
+    return _CARD.format(
+        marker=_CARD_MARKER,
+        name=type(strategy).__name__,
+        line=(type(strategy).__doc__ or "").partition("\n")[0],
+        arguments=f"The strategy's own ({', '.join(plain)}) override the saved ones." * bool(plain),
+    )

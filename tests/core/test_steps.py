@@ -5,7 +5,7 @@ from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.tiny import load
 
 
-def test_blank_pieces_are_no_steps() -> None:
+def test_drops_blank_pieces() -> None:
     assert StepSplitter().split("\na\n\n  \nb\n") == ["a", "b"]
 
 
@@ -22,20 +22,20 @@ def test_complete_leaves_no_part_of_a_separator_in_a_step() -> None:
     assert splitter.complete("(1)\n(2)\n(3") == splitter.split("(1)\n(2)\n") == ["(1", "(2"]
 
 
-def test_a_separator_before_any_text_ends_nothing() -> None:
+def test_leading_separators_end_no_step() -> None:
     splitter = StepSplitter()
     assert splitter.complete("\n\n") == splitter.complete("\n a") == []
     assert splitter.complete("\na\n") == ["a"]
 
 
-def test_empty_separator_is_refused() -> None:
+def test_rejects_an_empty_separator() -> None:
     with pytest.raises(ValueError, match="empty separator"):
         StepSplitter("")
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("separator", ["\n", "\n\n", ")\n", " so"])
-def test_boundary_fires_at_the_first_token_that_completes_so_many_steps(
+def test_boundary_fires_at_the_first_token_that_completes_the_steps(
     separator: str, count: int
 ) -> None:
     tokenizer = load().tokenizer

@@ -48,7 +48,7 @@ def test_the_sum_does_not_depend_on_the_order_of_voters():
     assert forward == weighted_vote(["a"] * 12, weights[::-1]).weights["a"] == math.fsum(weights)
 
 
-def test_the_equality_may_be_the_callers():
+def test_accepts_a_custom_equality():
     assert majority_vote(["Cat", "car", "dog"], same=lambda a, b: a[0] == b[0]).weights == {
         "Cat": 1.0,
         "car": 1.0,
@@ -60,12 +60,12 @@ def test_the_equality_may_be_the_callers():
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -0.5])
-def test_a_bad_weight_is_named(weight: float):
+def test_rejects_weights_that_are_negative_or_not_finite(weight: float):
     with pytest.raises(ValueError, match="candidate 1 has the weight"):
         weighted_vote(["a", None], [1.0, weight])
 
 
-def test_lengths_are_checked():
+def test_rejects_unequal_lengths_and_empty_votes():
     with pytest.raises(ValueError, match="got 1 weights for 2 answers"):
         weighted_vote(["a", "b"], [1.0])
     with pytest.raises(ValueError, match="got no answers"):
@@ -93,15 +93,13 @@ def _held(counts: tuple[int, ...], left: int) -> float:
 
 @pytest.mark.parametrize("left", [0, 1, 2, 5])
 @pytest.mark.parametrize("counts", [(4,), (5, 2), (2, 2), (2, 1, 1, 1), (7, 3, 1)])
-def test_the_probability_to_hold_is_the_sum_over_all_that_voters_may_say(
-    counts: tuple[int, ...], left: int
-) -> None:
+def test_hold_probability_sums_over_all_future_votes(counts: tuple[int, ...], left: int) -> None:
     found = hold_probability([float(v) for v in counts[::-1]], left)
     assert found == pytest.approx(_held(counts, left), abs=1e-12)
 
 
 @pytest.mark.parametrize("counts", [[4.0], [5.0, 2.0], [2.0, 2.0], [1.0, 3.0, 7.0]])
-def test_of_many_voters_it_is_the_integral_over_how_two_answers_share_them(
+def test_hold_probability_of_many_voters_is_the_beta_integral(
     counts: list[float],
 ) -> None:
     left = 30
@@ -119,14 +117,14 @@ def test_of_many_voters_it_is_the_integral_over_how_two_answers_share_them(
     assert hold_probability(counts, left) == pytest.approx(held / total, abs=1e-3)
 
 
-def test_without_voters_left_a_lead_holds_and_without_end_it_is_the_published_one() -> None:
+def test_hold_probability_has_the_published_limits() -> None:
     assert hold_probability([3.0, 1.0], remaining=0) == 1.0
     # P(p > 1/2) for p ~ Beta(4, 2), by 5 coins of which at most 3 show heads.
     assert hold_probability([3.0, 1.0], remaining=2000) == pytest.approx(26 / 32, abs=1e-3)
     assert hold_probability([], remaining=3) == 0.0
 
 
-def test_each_rule_stops_where_it_says() -> None:
+def test_early_stop_rules_stop_at_their_threshold() -> None:
     assert not should_stop([9.0], remaining=0, early_stop=None)
     assert should_stop([2.0], remaining=6, early_stop=0.9)
     assert not should_stop([1.0], remaining=7, early_stop=0.9)
@@ -135,6 +133,6 @@ def test_each_rule_stops_where_it_says() -> None:
 
 
 @pytest.mark.parametrize("stop", [0.5, 1.0, 1, "soon", True])
-def test_other_rules_are_refused(stop: object):
+def test_rejects_unknown_early_stop_rules(stop: object):
     with pytest.raises(ValueError, match="allowed are 'decided', a probability"):
         check_early_stop(stop)

@@ -112,7 +112,7 @@ def test_equal_texts_are_scored_once_and_empty_ones_never():
     result = rerank(
         [problem("a 0.5", "", "a 0.5", "b 0.5", correct=(True, True, True, True))], scorer
     )
-    assert scorer.asked == [("p", "a 0.5"), ("p", "b 0.5")]
+    assert scorer.asked == [("p", ["a 0.5"]), ("p", ["b 0.5"])]
     assert result["rows"][0]["best_of_n"]["index"] == 0
     nothing = rerank([problem("", "", correct=(False, False))], scorer)
     assert nothing["rows"][0]["best_of_n"] == {"index": 0, "score": 0.0, "right": False}
@@ -120,8 +120,8 @@ def test_equal_texts_are_scored_once_and_empty_ones_never():
 
 
 @pytest.mark.parametrize("mark", ["nan", "inf"])
-def test_a_score_that_is_no_number_is_named(mark: str):
-    with pytest.raises(ValueError, match="sample 1 of line 7 scores"):
+def test_a_score_that_is_not_finite_is_named(mark: str):
+    with pytest.raises(ValueError, match="line 7, .*: got score .* for step 0 of candidate 1"):
         rerank([problem("a 0.5", f"b {mark}", correct=(True, True), row=7)], TableScorer(by_mark))
 
 

@@ -2,8 +2,8 @@
 
 Tested elsewhere: n=0 and an unknown reduction (test_best_of_n.py), a beam that
 is no multiple of its subtrees, a negative margin (test_step_search.py), an unknown supervision
-(test_rationale_guided.py), a budget below its candidates (test_budgets.py), num_beams, use_cache,
-a static cache and output_scores (test_best_of_n.py), weights of votes (test_voting.py).
+(test_rationale_guided.py), max_tokens below the candidates (test_max_tokens.py), num_beams,
+use_cache, a static cache and output_scores (test_best_of_n.py), weights of votes (test_voting.py).
 """
 
 import math
@@ -90,7 +90,10 @@ INVALID: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     "margin is text": (of(StepSearch, PRM, margin="1"), "got margin='1'; need 0 or more"),
     "state_key is text": (of(StepSearch, PRM, state_key="a"), "got state_key='a'; pass a function"),
     "weighed by a name": (of(SelfConsistency, scorer="prm"), "got scorer='prm'; pass a loaded"),
-    "answers is text": (of(SelfConsistency, answers="x"), "got answers='x'; pass a function"),
+    "extract_answer is text": (
+        of(SelfConsistency, extract_answer="x"),
+        "got extract_answer='x'; pass a function",
+    ),
     "early_stop is no number": (
         of(SelfConsistency, early_stop=math.nan),
         "got early_stop=nan; allowed are 'dec",
@@ -174,7 +177,7 @@ INVALID: dict[str, tuple[Callable[[Tiny], Any], str]] = {
     ),
     "a published strategy without a tokenizer": (
         lambda t: generate_from_settings(
-            {"strategy": "BestOfN", "arguments": {}}, GPT2LMHeadModel(small())
+            {"class": "reason_decode:BestOfN", "arguments": {}}, GPT2LMHeadModel(small())
         ),
         "loaded from nowhere, so its tokenizer is not known; pass tokenizer=",
     ),

@@ -16,7 +16,7 @@ def other(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> Tiny:
             {**tiny_llama.config.to_dict(), "vocab_size": len(words)}
         )
         model = LlamaForCausalLM(config).eval()
-        # Newlines are made likely, so that steps end.
+        # Newlines are made likely, so that steps end within a test's few tokens.
         with torch.no_grad():
             model.lm_head.weight[words.convert_tokens_to_ids("Ċ")] *= 8
     return Tiny(model, words, tiny.prm)

@@ -1,4 +1,4 @@
-"""Runs a strategy on tiny models and hands back the parts that every test looks at."""
+"""Runs a strategy on the packaged models, and reads the parts of its output."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ def generate(tiny: Tiny, strategy: Strategy, prompts: list[str], **options: Any)
 
 
 def traces(out: ReasoningOutput) -> tuple[Trace, ...]:
-    """The traces, which every strategy must have left."""
+    """The traces, which must be there."""
     assert out.traces is not None
     return out.traces
 
 
 def total(scored: Candidate | Step) -> float:
-    """The number that was ranked by, which there must be."""
+    """The total of a candidate or step, which must be there."""
     assert scored.total is not None
     return scored.total

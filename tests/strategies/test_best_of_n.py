@@ -22,7 +22,7 @@ def test_returns_the_candidate_that_scores_best(tiny: Tiny) -> None:
         assert len({c.text for c in trace.candidates}) > 1
 
 
-def test_scores_are_those_of_the_scorer_alone(tiny: Tiny) -> None:
+def test_scores_equal_those_of_the_scorer_alone(tiny: Tiny) -> None:
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3, reduce="min")
     for trace in traces(generate(tiny, strategy, PROMPTS)):
         alone = tiny.prm.score([trace.prompt] * 3, [c.text for c in trace.candidates])
@@ -46,14 +46,14 @@ def test_of_equal_scores_the_first_wins(tiny: Tiny) -> None:
     assert all(trace.chosen == (0,) for trace in traces(out))
 
 
-def test_a_plain_tensor_comes_back_unless_a_dict_is_asked_for(tiny: Tiny) -> None:
+def test_returns_a_tensor_unless_a_dict_is_requested(tiny: Tiny) -> None:
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=2)
     out = tiny.model.generate(**inputs, max_new_tokens=5, do_sample=True, custom_generate=strategy)
     assert isinstance(out, torch.Tensor)
 
 
-def test_harnesses_may_deep_copy_their_arguments(tiny: Tiny) -> None:
+def test_deep_copies_share_the_strategy(tiny: Tiny) -> None:
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer)
     assert copy.deepcopy({"custom_generate": strategy})["custom_generate"] is strategy
 
@@ -69,7 +69,7 @@ def test_harnesses_may_deep_copy_their_arguments(tiny: Tiny) -> None:
         ({"output_scores": True}, "output_scores=True. Drop it"),
     ],
 )
-def test_calls_that_cannot_work_say_so_before_the_first_forward(
+def test_rejects_impossible_calls_before_the_first_forward_pass(
     tiny: Tiny, arguments: dict[str, object], message: str
 ) -> None:
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
@@ -84,7 +84,7 @@ def test_calls_that_cannot_work_say_so_before_the_first_forward(
     assert not calls
 
 
-def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
+def test_rejects_inputs_embeds(tiny: Tiny) -> None:
     embeds = torch.zeros(1, 3, tiny.model.config.hidden_size)
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer)
     with pytest.raises(ValueError, match="pass input_ids, not inputs_embeds"):
@@ -94,7 +94,7 @@ def test_embeddings_instead_of_tokens_are_refused(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", 0), ("reduce", "max")])
-def test_bad_settings_are_refused_when_made(tiny: Tiny, name: str, value: Any) -> None:
+def test_rejects_invalid_arguments(tiny: Tiny, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"got {name}="):
         BestOfN(tiny.prm, tokenizer=tiny.tokenizer, **{name: value})
 

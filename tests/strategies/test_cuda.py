@@ -1,4 +1,4 @@
-"""Strategies and scorers on a GPU: what they do on a CPU is what they do there."""
+"""Strategies and scorers give the same results on a GPU as on a CPU."""
 
 import copy
 from typing import Any

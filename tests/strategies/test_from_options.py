@@ -3,8 +3,17 @@ from typing import Any
 import pytest
 
 from reason_decode.core.options import GenerationOptions, ScorerOptions
-from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+from reason_decode.scorers import RationaleScorer
+from reason_decode.strategies import (
+    BestOfN,
+    BestOfNSelector,
+    RationaleGuided,
+    SelfConsistency,
+    StepSearch,
+    VoteSelector,
+)
 from reason_decode.strategies import from_options as module
+from reason_decode.tiny import Tiny
 from tests.fakes import ByteTokenizer, TableScorer
 
 STEPS = TableScorer(lambda step: 1.0)
@@ -42,21 +51,22 @@ def test_every_option_reaches_its_strategy(monkeypatch: pytest.MonkeyPatch):
     assert made(monkeypatch, "self-consistency", early_stop="decided").early_stop == "decided"
 
 
-def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPatch):
+def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPatch, tiny: Tiny):
     asked: list[tuple[str, str | None]] = []
 
-    def load(name: str, likelihood_model: str | None, **how: Any) -> TableScorer:
+    rationalyst = tiny.rationalyst
+
+    def load(name: str, likelihood_model: str | None, **how: Any) -> RationaleScorer:
         asked.append((name, likelihood_model))
-        return STEPS
+        return rationalyst
 
     monkeypatch.setattr(module, "load_rationalyst", load)
-    monkeypatch.setattr(STEPS, "writer", object(), raising=False)
     guided = made(monkeypatch, "rationale-guided", supervision="explicit")
     assert isinstance(guided, RationaleGuided)
-    assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", STEPS)
+    assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", rationalyst)
     named = ScorerOptions(scorer="rationale=runs/r", likelihood_model="tiny")
     best = made(monkeypatch, "best-of-n", scoring=named)
-    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (STEPS, None)
+    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (rationalyst, None)
     word = ScorerOptions(scorer="rationale")
     assert made(monkeypatch, "best-of-n", scoring=word, reduce="min").reduce == "min"
     assert asked == [("tiny", None), ("runs/r", "tiny"), ("tiny", None)]
@@ -69,3 +79,17 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
     options = GenerationOptions(strategy="self-consistency", n=5)
     vote = module.strategy_from_options(options, tokenizer)
     assert isinstance(vote, SelfConsistency) and vote.n == 5
+
+
+def test_options_make_selectors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "load_verifier", lambda name: WHOLE)
+    best = module.selector_from_options(GenerationOptions(strategy="best-of-n", reduce="min"))
+    assert isinstance(best, BestOfNSelector) and (best.scorer, best.reduce) == (WHOLE, "min")
+    vote = module.selector_from_options(GenerationOptions(strategy="self-consistency"))
+    assert isinstance(vote, VoteSelector) and vote.scorer is None
+    scored = GenerationOptions(strategy="self-consistency", scoring=ScorerOptions(scorer="tiny"))
+    weighted = module.selector_from_options(scored)
+    assert isinstance(weighted, VoteSelector) and weighted.scorer is WHOLE
+    assert module.selector_from_options(GenerationOptions(strategy="sample")) is None
+    with pytest.raises(ValueError, match="goes step by step"):
+        module.selector_from_options(GenerationOptions(strategy="step-search"))

@@ -1,4 +1,4 @@
-"""Lookahead: a step is ranked by the score of where the generator would go from it."""
+"""Lookahead: a step is ranked by the score of its greedy continuation."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ from reason_decode.tiny import Tiny
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
-def test_totals_are_the_scores_of_what_was_looked_ahead(tiny: Tiny) -> None:
-    """A peer generates what lies ahead and then scores the step without it."""
+def test_totals_are_the_scores_of_the_lookahead(tiny: Tiny) -> None:
+    """search-and-learn generates the lookahead, and then scores the step without it."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, lookahead=2)
     out = generate(tiny, strategy, PROMPTS)
     seen = 0
@@ -31,7 +31,7 @@ def test_totals_are_the_scores_of_what_was_looked_ahead(tiny: Tiny) -> None:
     assert seen > 8
 
 
-def test_what_lies_ahead_is_what_greedy_decoding_says(tiny: Tiny) -> None:
+def test_lookahead_text_is_the_greedy_continuation(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, lookahead=1)
     (trace,) = traces(generate(tiny, strategy, PROMPTS[:1]))
     for step in trace.rounds[0]:
@@ -44,7 +44,7 @@ def test_what_lies_ahead_is_what_greedy_decoding_says(tiny: Tiny) -> None:
         assert traces(said)[0].best.text.strip() == step.lookahead_text
 
 
-def test_looking_ahead_of_one_candidate_changes_no_token(tiny: Tiny) -> None:
+def test_lookahead_with_one_candidate_changes_no_token(tiny: Tiny) -> None:
     one = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
     ahead = dataclasses.replace(one, lookahead=3)
     assert torch.equal(

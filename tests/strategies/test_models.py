@@ -1,4 +1,4 @@
-"""Every strategy on every kind of model: the n=1 law, and batches as their members."""
+"""Every strategy on every kind of model: n=1 is plain generation, batched and one by one."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 
-# Windows are shorter than the prompts, so that what leaves them is missed if it is lost.
+# Windows are shorter than the prompts, so that a lost token outside the window would be noticed.
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen3": {"head_dim": 8},
@@ -107,8 +107,8 @@ def test_one_candidate_is_plain_generation_alone_and_in_a_batch(
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_branches_go_on_as_if_read_anew(tiny: Tiny, kind: str, name: str) -> None:
-    """Greedy continuations of what a search kept are those of a fresh cache."""
+def test_branches_continue_as_from_a_fresh_cache(tiny: Tiny, kind: str, name: str) -> None:
+    """At almost zero temperature a search returns the tokens of greedy decoding."""
     model, many = _model(kind, tiny), _strategy(name, tiny, 3)
     inputs = tiny.tokenizer(PROMPTS, return_tensors="pt", padding=True)
     newline = tiny.tokenizer.convert_tokens_to_ids("Ċ")
@@ -133,7 +133,7 @@ def test_branches_go_on_as_if_read_anew(tiny: Tiny, kind: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("kind", UNCROPPABLE)
-def test_a_cache_that_cannot_be_branched_is_refused_with_the_reason(tiny: Tiny, kind: str) -> None:
+def test_rejects_caches_that_cannot_be_branched_with_the_reason(tiny: Tiny, kind: str) -> None:
     model = _model(kind, tiny)
     for name in STRATEGIES:
         with pytest.raises(ValueError, match="branches the key-value cache"):

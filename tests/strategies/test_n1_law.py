@@ -1,4 +1,4 @@
-"""With n=1 a strategy gives, token for token, what plain ``generate`` gives."""
+"""With n=1 a strategy returns the tokens of plain ``generate``."""
 
 import pytest
 import torch
@@ -72,14 +72,14 @@ def test_processors_see_what_they_see_in_plain_generation(
     _same(tiny, one, [ARITHMETIC], True, **warped)
 
 
-def test_budget_cuts_where_plain_generation_cuts(tiny: Tiny) -> None:
+def test_max_new_tokens_cuts_where_plain_generation_does(tiny: Tiny) -> None:
     for strategy in (BestOfN, StepSearch):
         one = strategy(tiny.prm, tokenizer=tiny.tokenizer, n=1)
         _same(tiny, one, BATCHES["padded"], False, max_new_tokens=23)
 
 
-def test_random_weights_and_another_vocabulary(tiny: Tiny, other: Tiny) -> None:
-    """Nothing in the law leans on a trained model."""
+def test_holds_for_random_weights_and_another_vocabulary(tiny: Tiny, other: Tiny) -> None:
+    """The law does not depend on a trained model."""
     for strategy in (BestOfN, StepSearch):
         one = strategy(tiny.prm, tokenizer=other.tokenizer, n=1)
         _same(other, one, ["a b\nc", "d"], False, max_new_tokens=40)

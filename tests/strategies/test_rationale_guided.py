@@ -70,7 +70,7 @@ def test_batches_are_decoded_as_their_members(tiny: Tiny) -> None:
             assert alone.best.text == trace.best.text
 
 
-def test_unknown_supervision_is_refused(tiny: Tiny) -> None:
+def test_rejects_unknown_supervision(tiny: Tiny) -> None:
     how: Any = "both"
     with pytest.raises(ValueError, match="'implicit'"):
         RationaleGuided(_scorer(tiny), tokenizer=tiny.tokenizer, supervision=how)

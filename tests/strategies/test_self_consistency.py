@@ -30,7 +30,7 @@ def test_the_majority_wins_and_its_first_voter_is_returned(tiny: Tiny) -> None:
     assert text == PROMPT + trace.best.text
 
 
-def test_weighed_votes_are_sums_of_scores(tiny: Tiny) -> None:
+def test_weighted_votes_are_sums_of_scores(tiny: Tiny) -> None:
     _, trace = _vote(tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=9, scorer=tiny.prm))
     scores = sum(total(c) for c in trace.candidates if c.answer is not None)
     torch.testing.assert_close(sum(trace.votes.values()), scores)
@@ -39,14 +39,14 @@ def test_weighed_votes_are_sums_of_scores(tiny: Tiny) -> None:
 
 
 def test_without_any_answer_the_first_candidate_is_returned(tiny: Tiny) -> None:
-    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=3, answers=lambda text: None)
+    strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=3, extract_answer=lambda text: None)
     _, trace = _vote(tiny, strategy)
     assert trace.chosen == (0,)
     assert trace.votes == {}
 
 
-def test_a_decided_vote_elects_whom_all_would_have(tiny: Tiny) -> None:
-    """What was asked is a beginning of what would have been, so the winner can be replayed."""
+def test_a_decided_vote_has_the_winner_of_the_full_vote(tiny: Tiny) -> None:
+    """The solutions not sampled are made to agree on another answer; the winner stays."""
     prompts = [
         "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =\n",
         "((1 - 2 + 3 - 4) + (5 - 6 * 1 - 1)) =\n",
@@ -62,7 +62,7 @@ def test_a_decided_vote_elects_whom_all_would_have(tiny: Tiny) -> None:
         assert majority_vote([*answers, *others]).answer == trace.best.answer
 
 
-def test_stopped_votes_read_each_prompt_once(tiny: Tiny) -> None:
+def test_votes_stopped_early_read_each_prompt_once(tiny: Tiny) -> None:
     strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, early_stop=0.9)
     out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=240)
     assert out.cost is not None

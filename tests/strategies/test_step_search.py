@@ -17,7 +17,7 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=beam_width)
-    # Room enough for all: what is cut off ranks last, however it scores.
+    # Tokens enough for all: a trajectory that is cut off would rank last, whatever its score.
     for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
         for round_ in trace.rounds:
             kept = [total(step) for step in round_ if step.kept]
@@ -27,8 +27,8 @@ def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> 
 
 
 @pytest.mark.parametrize("how", [{}, {"subtrees": 2}, {"margin": 0.5}, {"lookahead": 1}])
-def test_a_step_names_the_one_that_it_continues(tiny: Tiny, how: dict[str, Any]) -> None:
-    """Once it named a place in the beam, whose order no trace tells."""
+def test_parents_point_at_the_step_that_is_continued(tiny: Tiny, how: dict[str, Any]) -> None:
+    """``parent`` was once an index into the beam, whose order is not in the trace."""
     strategy = StepSearch(
         tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, reduce="prod", **how
     )
@@ -65,7 +65,7 @@ def test_a_margin_drops_what_is_far_below_the_best(tiny: Tiny) -> None:
         dataclasses.replace(strategy, margin=-0.5)
 
 
-def test_subtrees_go_their_own_ways(tiny: Tiny) -> None:
+def test_subtrees_are_searched_independently(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3, subtrees=3)
     for trace in traces(generate(tiny, strategy, PROMPTS)):
         firsts = [candidate.steps[0] for candidate in trace.candidates]
@@ -78,7 +78,7 @@ def test_subtrees_go_their_own_ways(tiny: Tiny) -> None:
 
 
 def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None:
-    """The session's cached, step by step scores equal one stateless pass over the result."""
+    """Cached scores, step by step, equal those of one stateless pass over the result."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2, reduce="prod")
     out = generate(tiny, strategy, PROMPTS)
     for prompt, trace in zip(PROMPTS, traces(out), strict=True):
@@ -87,8 +87,8 @@ def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None
         assert math.isclose(total(trace.best), float(alone.prod()), abs_tol=1e-4)
 
 
-def test_an_early_doubt_is_forgiven_once_the_search_knows_better(tiny: Tiny) -> None:
-    """Under products the guess at the first step stuck: 50 games of 100 solved, 75 without."""
+def test_totals_are_the_last_scores_by_default(tiny: Tiny) -> None:
+    """Products never forgave a doubtful first step: 50 games of 100 solved, 75 by "last"."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2)
     for trace in traces(generate(tiny, strategy, PROMPTS)):
         assert total(trace.best) == trace.best.scores[-1]
@@ -101,7 +101,7 @@ def test_sequences_spell_the_chosen_trajectory(tiny: Tiny) -> None:
     assert texts == [trace.prompt + trace.best.text for trace in traces(out)]
 
 
-def test_k_best_of_the_beam(tiny: Tiny) -> None:
+def test_num_return_sequences_gives_the_k_best_of_the_beam(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3)
     out = generate(tiny, strategy, PROMPTS[:1], num_return_sequences=3)
     assert len(out.sequences) == 3
@@ -126,8 +126,8 @@ def test_max_steps_stops_the_search(tiny: Tiny) -> None:
     assert len(trace.best.steps) == 2
 
 
-def test_what_was_cut_off_never_wins_over_what_finished(tiny: Tiny) -> None:
-    """At ``max_steps`` a trajectory that could have gone on was ranked as if it had finished."""
+def test_cut_off_trajectories_never_beat_finished_ones(tiny: Tiny) -> None:
+    """At ``max_steps`` an unfinished trajectory was ranked as if it had finished."""
     prompts = ["Make 20 from 1 1 4 5.\n"] * 4
     for steps in (4, 5):
         strategy = StepSearch(
@@ -139,7 +139,7 @@ def test_what_was_cut_off_never_wins_over_what_finished(tiny: Tiny) -> None:
 
 
 def test_max_steps_holds_for_every_prompt_of_a_batch(tiny: Tiny) -> None:
-    """Rounds were once counted by the first prompt's, which stop when it has finished."""
+    """``max_steps`` once counted the first prompt's rounds, which end when it has finished."""
     prompts = ["Make 20 from 1 1 4 5.\n", "((1 + 2) * (3 - 4)) =\n"]
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, max_steps=6)
     first, second = traces(generate(tiny, strategy, prompts))
@@ -147,13 +147,13 @@ def test_max_steps_holds_for_every_prompt_of_a_batch(tiny: Tiny) -> None:
     assert len(second.rounds) == 6
 
 
-def test_the_first_round_looks_at_as_many_as_later_ones(tiny: Tiny) -> None:
+def test_the_first_round_samples_as_many_steps_as_later_ones(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=3)
     (trace,) = traces(generate(tiny, strategy, PROMPTS[:1], top_k=0))
     assert 4 < len(trace.rounds[0]) <= 12
 
 
-def test_kept_trajectories_differ_in_what_their_future_depends_on(tiny: Tiny) -> None:
+def test_kept_trajectories_differ_in_their_state_key(tiny: Tiny) -> None:
     strategy = StepSearch(
         tiny.prm, tokenizer=tiny.tokenizer, n=8, beam_width=4, state_key=state_key
     )

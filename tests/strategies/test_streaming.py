@@ -16,8 +16,8 @@ from reason_decode.tiny import Tiny
 PROMPT = "((1 + 2) * (3 - 4)) =\n"
 
 
-class Heard(BaseStreamer):
-    """Remembers what it was put."""
+class RecordingStreamer(BaseStreamer):
+    """Records the tokens that it receives."""
 
     def __init__(self) -> None:
         self.pieces: list[list[int]] = []
@@ -40,26 +40,26 @@ def _generate(tiny: Tiny, strategy: Strategy, prompts: list[str]) -> Any:
 
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_a_search_streams_what_it_has_decided(tiny: Tiny, beam_width: int) -> None:
-    heard = Heard()
+    recorded = RecordingStreamer()
     strategy = StepSearch(
-        tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=beam_width, streamer=heard
+        tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=beam_width, streamer=recorded
     )
     (out,) = _generate(tiny, strategy, [PROMPT]).tolist()
-    assert sum(heard.pieces, []) == out
-    assert heard.ended == 1
+    assert sum(recorded.pieces, []) == out
+    assert recorded.ended == 1
     if beam_width == 1:
-        steps = [str(tiny.tokenizer.decode(piece)) for piece in heard.pieces[1:-1]]
+        steps = [str(tiny.tokenizer.decode(piece)) for piece in recorded.pieces[1:-1]]
         assert len(steps) > 2
         assert all(step.endswith("\n") for step in steps)
 
 
 def test_a_vote_streams_its_winner_at_the_end(tiny: Tiny) -> None:
-    heard = Heard()
+    recorded = RecordingStreamer()
     (out,) = _generate(
-        tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=3, streamer=heard), [PROMPT]
+        tiny, SelfConsistency(tokenizer=tiny.tokenizer, n=3, streamer=recorded), [PROMPT]
     ).tolist()
-    assert sum(heard.pieces, []) == out
-    assert len(heard.pieces) == 2
+    assert sum(recorded.pieces, []) == out
+    assert len(recorded.pieces) == 2
 
 
 def test_the_streamer_of_transformers_prints_the_answer(tiny: Tiny, capsys: Any) -> None:
@@ -70,7 +70,7 @@ def test_the_streamer_of_transformers_prints_the_answer(tiny: Tiny, capsys: Any)
     assert capsys.readouterr().out.strip() == text.removeprefix(PROMPT).strip()
 
 
-def test_who_listens_is_told_of_an_end_even_when_scoring_fails(tiny: Tiny) -> None:
+def test_the_streamer_is_ended_even_when_scoring_fails(tiny: Tiny) -> None:
     class Broken(Scorer):
         score_space: ScoreSpace = "probability"
 
@@ -80,13 +80,15 @@ def test_who_listens_is_told_of_an_end_even_when_scoring_fails(tiny: Tiny) -> No
         def start_session(self, prompts: Sequence[str]) -> Session:
             raise RuntimeError("no scores today")
 
-    heard = Heard()
+    recorded = RecordingStreamer()
     with pytest.raises(RuntimeError, match="no scores today"):
-        _generate(tiny, BestOfN(Broken(), tokenizer=tiny.tokenizer, n=2, streamer=heard), [PROMPT])
-    assert heard.ended == 1
+        _generate(
+            tiny, BestOfN(Broken(), tokenizer=tiny.tokenizer, n=2, streamer=recorded), [PROMPT]
+        )
+    assert recorded.ended == 1
 
 
-def test_two_prompts_cannot_be_streamed(tiny: Tiny) -> None:
-    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=2, streamer=Heard())
+def test_rejects_streaming_two_prompts(tiny: Tiny) -> None:
+    strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=2, streamer=RecordingStreamer())
     with pytest.raises(ValueError, match="can stream one sequence; got 2"):
         _generate(tiny, strategy, [PROMPT] * 2)

@@ -1,4 +1,4 @@
-"""Strategies in what else calls ``generate``."""
+"""Strategies in pipelines, compiled models and models with a device map."""
 
 import copy
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_pipeline_returns_what_generate_does(tiny: Tiny) -> None:
     torch.manual_seed(0)
     (out,) = tiny.model.generate(**inputs, **how)
     torch.manual_seed(0)
-    # Of several inputs a pipeline makes a data loader, which draws a random number itself.
+    # One input: for several a pipeline makes a data loader, which draws a random number itself.
     (row,) = _pipe(tiny)(PROMPTS[0], **how)
     assert row["generated_text"] == tiny.tokenizer.decode(out, skip_special_tokens=True)
 
@@ -52,10 +52,10 @@ def test_several_sequences_come_back_from_a_pipeline(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
-def test_a_compiled_model_says_what_it_said(
+def test_compiled_models_return_the_same_tokens(
     other: Tiny, strategy: type[BestOfN] | type[StepSearch]
 ) -> None:
-    """Traced as for any backend, run without a C compiler."""
+    """The "eager" backend traces as any other, but needs no C compiler."""
     how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}
     how["custom_generate"] = strategy(other.prm, tokenizer=other.tokenizer, n=3)
     inputs = other.tokenizer(PROMPTS, return_tensors="pt", padding=True)
@@ -68,13 +68,13 @@ def test_a_compiled_model_says_what_it_said(
     assert torch.equal(*said)
 
 
-# Until transformers 5.20 generate() warned of inputs that offloaded layers take all the same.
+# Until transformers 5.20 generate() warned about inputs of offloaded layers, which work.
 @pytest.mark.filterwarnings("ignore:You are calling .generate")
 @pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
-def test_models_with_a_device_map_say_what_they_said(
+def test_models_with_a_device_map_return_the_same_tokens(
     tiny: Tiny, strategy: type[BestOfN] | type[StepSearch]
 ) -> None:
-    """Layers are kept elsewhere and brought in when they are called; scorers once put ids there."""
+    """Offloaded weights are on the meta device between calls; scorers once put ids there."""
     accelerate = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
     inputs = tiny.tokenizer(PROMPTS, return_tensors="pt", padding=True)
     how: dict[str, Any] = {"max_new_tokens": 24, "do_sample": True}

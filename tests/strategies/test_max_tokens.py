@@ -1,4 +1,4 @@
-"""Caps on the tokens that are sampled of a prompt: never exceeded, and the best so far wins."""
+"""``max_tokens``: the limit is never exceeded, and the best so far is returned."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _strategy(name: str, tiny: Tiny, max_tokens: int | None) -> Strategy:
 
 @pytest.mark.parametrize("max_tokens", [8, 77, 130])
 @pytest.mark.parametrize("name", NAMES)
-def test_no_more_than_the_cap_is_sampled(tiny: Tiny, name: str, max_tokens: int) -> None:
+def test_samples_at_most_max_tokens(tiny: Tiny, name: str, max_tokens: int) -> None:
     for prompt in PROMPTS:
         out = generate(tiny, _strategy(name, tiny, max_tokens), [prompt])
         assert out.cost is not None
@@ -41,7 +41,7 @@ def test_no_more_than_the_cap_is_sampled(tiny: Tiny, name: str, max_tokens: int)
 
 
 @pytest.mark.parametrize("name", ["best-of-n", "step-search"])
-def test_what_finished_before_the_cap_beats_what_it_cut_off(tiny: Tiny, name: str) -> None:
+def test_finished_candidates_beat_those_that_max_tokens_cut_off(tiny: Tiny, name: str) -> None:
     out = generate(tiny, _strategy(name, tiny, 150), PROMPTS, max_new_tokens=100)
     for trace in traces(out):
         finished = [c.finished for c in trace.candidates]
@@ -49,7 +49,7 @@ def test_what_finished_before_the_cap_beats_what_it_cut_off(tiny: Tiny, name: st
     assert any(not c.finished for trace in traces(out) for c in trace.candidates)
 
 
-def test_a_cap_that_leaves_no_token_a_candidate_is_refused(tiny: Tiny) -> None:
+def test_rejects_max_tokens_below_one_per_candidate(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="got max_tokens=7; 8 candidates are sampled side by"):
         StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2, max_tokens=7)
     with pytest.raises(ValueError, match="got max_tokens=1; 2 candidates"):

@@ -1,0 +1,276 @@
+r"""Selection among given candidates, wherever they come from: sampled here, by a server, or a file.
+
+No model that generates and no tokenizer is needed. ``BestOfN`` and ``SelfConsistency`` sample
+candidates and leave the choice to the selectors of this file:
+
+```python
+from reason_decode import tiny
+from reason_decode.strategies import BestOfNSelector
+
+selector = BestOfNSelector(tiny.load().prm)
+candidates = [selector.candidate(text) for text in ("10 - 4 = 6 (left: 5 6 6)", "4 + 5 = 10")]
+(trace,), tokens_read = selector.select(["Make 36 from 4 5 6 10.\n"], [candidates])
+print(trace.best.text)
+```
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from reason_decode.core.answers import extract_answer
+from reason_decode.core.records import Candidate, Trace
+from reason_decode.core.steps import StepSplitter
+from reason_decode.core.voting import (
+    VoteWeighting,
+    check_vote_weighting,
+    vote_weights,
+    weighted_vote,
+)
+from reason_decode.scorers.base import Scorer, Session, check_scorer_argument
+from reason_decode.scorers.reduction import (
+    Reduce,
+    check_reduce,
+    default_reduce,
+    reduce_scores,
+    resolve_vote_weighting,
+)
+
+__all__ = ["BestOfNSelector", "Selector", "VoteSelector"]
+
+
+@dataclass(frozen=True, eq=False)
+class Selector(ABC):
+    """Scores the candidates of each prompt and chooses among them.
+
+    A subclass writes ``choose``.
+
+    Args:
+        scorer: scores the candidates; ``None``: they are not scored.
+        reduce: how the scores of a candidate's steps become its total; ``None``: the default of the
+            scorer's score space (see ``default_reduce``).
+        strategy: the strategy's name in traces.
+    """
+
+    scorer: Scorer | None
+    _: KW_ONLY
+    reduce: Reduce | None = None
+    strategy: str = "selection"
+
+    def __post_init__(self) -> None:
+        if self.scorer is not None:
+            check_scorer_argument("scorer", self.scorer)
+            check_reduce(self.reduce, self.scorer)
+        elif self.reduce not in (None, *get_args(Reduce)):
+            raise ValueError(
+                f"got reduce={self.reduce!r}; allowed are {', '.join(get_args(Reduce))} and None"
+            )
+
+    @property
+    def splitter(self) -> StepSplitter:
+        """Splits a candidate's text into steps: the scorer's splitter, else one step per line."""
+        return StepSplitter() if self.scorer is None else self.scorer.splitter
+
+    def candidate(self, text: str, *, finished: bool = True, tokens: int = 0) -> Candidate:
+        """A candidate, not yet scored.
+
+        Args:
+            text: a solution.
+            finished: whether it ended by itself rather than by a limit of tokens.
+            tokens: number of tokens sampled for it.
+        """
+        return Candidate(text, tuple(self.splitter.split(text)), finished=finished, tokens=tokens)
+
+    def start_session(self, prompts: Sequence[str]) -> Session | None:
+        """The scorer's session over the prompts; ``None`` without a scorer.
+
+        Start it before sampling and pass it to ``select``: a prompt that the scorer cannot read is
+        then refused before any sample is paid for.
+        """
+        return None if self.scorer is None else self.scorer.start_session(prompts)
+
+    def select(
+        self,
+        prompts: Sequence[str],
+        candidates: Sequence[Sequence[Candidate]],
+        *,
+        count: int = 1,
+        session: Session | None = None,
+    ) -> tuple[list[Trace], int]:
+        """Score the candidates of each prompt and choose ``count`` of them.
+
+        Args:
+            prompts: b prompts.
+            candidates: at least one for each prompt.
+            count: number of candidates to choose for each prompt.
+            session: from ``start_session``; ``None``: one is started here.
+
+        Returns:
+            One trace per prompt, and the number of tokens that the scorer read.
+        """
+        scored, tokens_read = self.score(prompts, candidates, session=session)
+        traces = [
+            self.choose(prompt, group, count) for prompt, group in zip(prompts, scored, strict=True)
+        ]
+        return traces, tokens_read
+
+    def score(
+        self,
+        prompts: Sequence[str],
+        candidates: Sequence[Sequence[Candidate]],
+        *,
+        session: Session | None = None,
+    ) -> tuple[list[list[Candidate]], int]:
+        """The candidates with ``scores`` and ``total``; equal ones of a prompt are read once.
+
+        Args:
+            prompts: b prompts.
+            candidates: the candidates of each prompt.
+            session: from ``start_session``; ``None``: one is started here.
+
+        Returns:
+            The candidates, and the number of tokens that the scorer read.
+        """
+        if self.scorer is None:
+            return [list(group) for group in candidates], 0
+        session = session or self.scorer.start_session(prompts)
+        # A solution without steps is not scored: it gets the lowest total of the score space.
+        unique = [list(dict.fromkeys(c.steps for c in group if c.steps)) for group in candidates]
+        scores = session.score(unique, keep_cache=False)
+        scored: list[list[Candidate]] = []
+        for group, keys, values in zip(candidates, unique, scores, strict=True):
+            keys, values = [*keys, ()], [*values, torch.zeros(0)]
+            totals = self._totals(self.scorer, values)
+            by_steps = {
+                key: {"scores": tuple(x.tolist()), "total": total}
+                for key, x, total in zip(keys, values, totals, strict=True)
+            }
+            scored.append([replace(c, **by_steps[c.steps]) for c in group])
+        return scored, session.tokens_read
+
+    def _totals(self, scorer: Scorer, scores: Sequence[Tensor]) -> list[float]:
+        reduce = self.reduce or default_reduce(scorer)
+        return reduce_scores(scores, reduce, scorer.score_space).tolist()
+
+    @abstractmethod
+    def choose(self, prompt: str, candidates: Sequence[Candidate], count: int = 1) -> Trace:
+        """The trace of choosing among the scored candidates of one prompt.
+
+        Args:
+            prompt: the prompt.
+            candidates: at least one, as ``score`` returns them.
+            count: number of candidates to choose, the best first.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class BestOfNSelector(Selector):
+    r"""Chooses the candidates of greatest total: ``argmax_i reduce(scores_i)``.
+
+    Of equal totals the first candidate wins. Where fewer candidates are given than are to be
+    chosen, the best are repeated.
+
+    Args:
+        scorer: scores the candidates.
+        reduce: how the scores of a candidate's steps become its total: "prod", "min", "last",
+            "mean" or "sum"; ``None``: the default of the scorer's score space.
+        strategy: the strategy's name in traces.
+        finished_first: rank every candidate that did not finish below all that did.
+
+    Raises:
+        ValueError: ``reduce`` does not fit the scorer's score space, or the scorer is none.
+
+    Example:
+        >>> from reason_decode import tiny
+        >>> from reason_decode.strategies import BestOfNSelector
+        >>> selector = BestOfNSelector(tiny.load().prm)
+        >>> texts = ["5 * 6 = 31 (left: 4 10 31)", "10 - 4 = 6 (left: 5 6 6)"]
+        >>> candidates = [selector.candidate(text) for text in texts]
+        >>> (trace,), tokens_read = selector.select(["Make 36 from 4 5 6 10.\n"], [candidates])
+        >>> trace.best.text
+        '10 - 4 = 6 (left: 5 6 6)'
+    """
+
+    _: KW_ONLY
+    strategy: str = "BestOfN"
+    finished_first: bool = False
+
+    def choose(self, prompt: str, candidates: Sequence[Candidate], count: int = 1) -> Trace:
+        """The trace of choosing the candidates of greatest total, the best first."""
+
+        def sort_key(i: int) -> tuple[bool, float]:
+            candidate = candidates[i]
+            return self.finished_first and not candidate.finished, -(candidate.total or 0.0)
+
+        order = sorted(range(len(candidates)), key=sort_key)
+        chosen = tuple(order[k % len(order)] for k in range(count))
+        return Trace(prompt, self.strategy, tuple(candidates), chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class VoteSelector(Selector):
+    r"""Chooses a candidate whose answer wins the vote: ``argmax_a sum_i w_i [answer_i = a]``.
+
+    Of the winner's voters the one of greatest weight is chosen, the first of equal ones. Candidates
+    without an answer do not vote.
+
+    Args:
+        scorer: its totals become the weights w_i; ``None``: every weight is 1.
+        reduce: how the scores of a candidate's steps become its total s; ``None``: the default of
+            the scorer's score space.
+        strategy: the strategy's name in traces.
+        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)" or "sigmoid(s)"; ``None``:
+            what the scorer says, else "s" for probabilities and "exp(s)" for log-probabilities.
+        extract_answer: returns the answer in a solution's text; ``None`` if it has none.
+
+    Raises:
+        ValueError: the scorer's scores can make no weights of at least 0, or an argument is not
+            allowed.
+
+    Source: Wang et al. 2023, 2203.11171; weighted votes: Li et al. 2023, 2206.02336.
+
+    Example:
+        >>> from reason_decode.strategies import VoteSelector
+        >>> selector = VoteSelector()
+        >>> texts = ["So the answer is 3.", "So the answer is 4.", "1 + 2 is 3. The answer is 3."]
+        >>> candidates = [selector.candidate(text) for text in texts]
+        >>> (trace,), _ = selector.select(["1 + 2 =\n"], [candidates])
+        >>> trace.best.answer, trace.votes
+        ('3', {'3': 2.0, '4': 1.0})
+    """
+
+    scorer: Scorer | None = None
+    _: KW_ONLY
+    strategy: str = "SelfConsistency"
+    vote_weighting: VoteWeighting | None = None
+    extract_answer: Callable[[str], str | None] = extract_answer
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_vote_weighting(self.vote_weighting)
+        if self.scorer is not None:
+            resolve_vote_weighting(self.vote_weighting, self.scorer)
+        if not callable(self.extract_answer):
+            raise ValueError(
+                f"got extract_answer={self.extract_answer!r:.80}; pass a function from a "
+                "solution's text to its answer or None, such as reason_decode.extract_answer"
+            )
+
+    def choose(self, prompt: str, candidates: Sequence[Candidate], count: int = 1) -> Trace:
+        """The trace of the vote; ``count`` is 1, since a vote has one winner."""
+        if count != 1:
+            raise ValueError(f"got count={count}; a vote has one winner: pass 1")
+        voters = tuple(replace(c, answer=self.extract_answer(c.text)) for c in candidates)
+        vote = weighted_vote([c.answer for c in voters], self._weights(voters))
+        chosen = (vote.representative,)
+        return Trace(prompt, self.strategy, voters, chosen, votes=vote.weights)
+
+    def _weights(self, candidates: Sequence[Candidate]) -> list[float]:
+        if self.scorer is None:
+            return [1.0] * len(candidates)
+        weighting = resolve_vote_weighting(self.vote_weighting, self.scorer)
+        return vote_weights([c.total or 0.0 for c in candidates], weighting)
