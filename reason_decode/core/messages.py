@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-__all__ = ["Message", "Messages", "Prompt", "find_messages", "last_question", "renders_chats"]
+__all__ = ["Message", "Messages", "Prompt", "find_messages", "is_rendered", "last_question"]
 
 Message = Mapping[str, str]
 Messages = Sequence[Message]
@@ -48,11 +48,6 @@ def last_question(prompt: Prompt) -> str:
     )
 
 
-def renders_chats(tokenizer: Any) -> bool:
-    """True if a tokenizer has a chat template."""
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
 def find_messages(tokenizer: Any, prompts: Sequence[str]) -> list[list[dict[str, str]] | None]:
     """The conversation that the tokenizer's template renders to exactly each prompt.
 
@@ -68,10 +63,29 @@ def find_messages(tokenizer: Any, prompts: Sequence[str]) -> list[list[dict[str,
         trims. ``None`` where no messages render to the prompt, or where a template parts two of
         them by white space alone and it cannot be told where.
     """
-    if not renders_chats(tokenizer):
+    template = _template_of(tokenizer)
+    if template is None:
         return [None] * len(prompts)
-    template = _Template(tokenizer)
     return [template.find(template.normal(prompt)) for prompt in prompts]
+
+
+def is_rendered(tokenizer: Any, prompt: str) -> bool:
+    """True if a prompt has a mark that the tokenizer's template puts beside a user's turn.
+
+    Args:
+        tokenizer: may have ``apply_chat_template``.
+        prompt: decoded with its special tokens.
+    """
+    template = _template_of(tokenizer)
+    return template is not None and any(mark in prompt for mark in template.user_marks())
+
+
+def _template_of(tokenizer: Any) -> "_Template | None":
+    """The template of a tokenizer; ``None`` where it has none, or one that writes no marks."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    template = _Template(tokenizer)
+    return template if template.user_marks() else None
 
 
 def _role_sequences(most: int, last: str) -> Iterator[tuple[str, ...]]:
@@ -87,7 +101,7 @@ def _role_sequences(most: int, last: str) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Skeleton:
-    """The text that a template puts around the contents of a sequence of roles.
+    """What a template writes around the contents of a sequence of roles.
 
     Attributes:
         literals: the text before, between and after the contents, one more than there are.
@@ -127,6 +141,15 @@ class _Template:
                         return found if found and self._is_plain(found) else None
         return None
 
+    def user_marks(self) -> list[str]:
+        """The lines next to a user's turn that hold more than white space."""
+        skeleton = self._skeleton(("user",), {"add_generation_prompt": True})
+        if skeleton is None:
+            return []
+        before, after = skeleton.literals
+        lines = before.strip().splitlines()[-1:] + after.strip().splitlines()[:1]
+        return [line.strip() for line in lines if line.strip()]
+
     def _variants(self, last: str) -> Iterator[dict[str, Any]]:
         """The arguments with which a conversation may have been rendered, the usual ones first."""
         usual = (
@@ -137,7 +160,7 @@ class _Template:
                 yield {**arguments, **switch}
 
     def _is_plain(self, messages: Messages) -> bool:
-        """True if no content holds the text between two turns, and a last answer is not empty."""
+        """True if no content holds what parts two turns, and a last answer says something."""
         if messages[-1]["role"] == "assistant" and len(messages[-1]["content"].strip()) < 1:
             return False
         borders = []
@@ -205,7 +228,7 @@ class _Template:
         return self.normal(str(self.tokenizer.decode(ids)))
 
     def _skeleton(self, roles: tuple[str, ...], kwargs: Mapping[str, Any]) -> _Skeleton | None:
-        """The text that the template puts around contents of these roles; cached."""
+        """What the template writes around contents of these roles, rendered once."""
         key = roles, tuple(kwargs.items())
         if key not in self._skeletons:
             self._skeletons[key] = self._new_skeleton(roles, kwargs)

@@ -18,11 +18,12 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
+from reason_decode.core.messages import Messages
 from reason_decode.core.records import Cost, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
-from reason_decode.models.tokenization import decode
+from reason_decode.strategies.prompts import scorer_prompts
 from reason_decode.strategies.save import save_strategy
 
 
@@ -67,9 +68,24 @@ class Strategy(ABC):
         logits_processor: LogitsProcessorList,
         stopping_criteria: StoppingCriteriaList,
         generation_config: GenerationConfig,
+        *,
+        messages: Messages | Sequence[Messages] | None = None,
+        questions: Sequence[str] | None = None,
         **model_kwargs: Any,
     ) -> LongTensor | ReasoningOutput:
-        """Decode; ``generate`` calls this with the arguments that ``Generation`` describes."""
+        """Decode; ``generate`` calls this with the arguments that ``Generation`` describes.
+
+        Args:
+            model: the generator.
+            input_ids: (b, t) int64, padded on the left.
+            logits_processor: as ``generate`` made it.
+            stopping_criteria: as ``generate`` made them.
+            generation_config: as ``generate`` made it.
+            messages: the conversation behind each prompt, for the scorer;
+                ``generate(..., messages=...)`` passes it on. ``None``: found by the template.
+            questions: the question of each prompt, for the scorer; overrules ``messages``.
+            model_kwargs: as ``generate`` made them.
+        """
         with torch.no_grad():
             generation = Generation(
                 type(self).__name__,
@@ -83,7 +99,9 @@ class Strategy(ABC):
             )
             try:
                 generation.stream.open(input_ids)
-                sequences, traces, cost = self.run(generation)
+                rows = [generation.unpadded_prompt(k) for k in range(len(input_ids))]
+                prompts = scorer_prompts(rows, self.tokenizer, messages, questions)
+                sequences, traces, cost = self.run(generation, prompts)
                 generation.stream.commit(sequences[0, input_ids.shape[1] :])
             finally:
                 generation.stream.close()
@@ -92,11 +110,14 @@ class Strategy(ABC):
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)
 
     @abstractmethod
-    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
         """Decode the prompts of one call of ``generate``.
 
         Args:
-            generation: reads and samples with the model; holds the prompts.
+            generation: reads and samples with the model; holds the prompts' token ids.
+            prompts: the question of each prompt, which a scorer is asked about.
 
         Returns:
             Sequences (b * k, t) int64, one trace per prompt, and the tokens spent.
@@ -156,12 +177,6 @@ class TokenBudget:
     def spend(self, prompt: int, branches: Sequence[Branch]) -> None:
         """Subtract the tokens that were sampled."""
         self.left[prompt] -= sum(len(branch.tokens) for branch in branches)
-
-
-def prompt_texts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The prompts as text, without special tokens."""
-    rows = [generation.unpadded_prompt(k) for k in range(len(generation.prompt_ids))]
-    return [decode(tokenizer, row) for row in rows]
 
 
 def chosen_sequences(

@@ -1,5 +1,6 @@
 """Best-of-N: sample n solutions, score each, return the best."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from torch import LongTensor
@@ -14,7 +15,6 @@ from reason_decode.strategies.base import (
     check_num_sequences,
     check_positive,
     chosen_sequences,
-    prompt_texts,
 )
 from reason_decode.strategies.sampling import num_parallel, sample_candidates
 from reason_decode.strategies.selection import BestOfNSelector
@@ -69,10 +69,12 @@ class BestOfN(Strategy):
         check_max_tokens(self.max_tokens, num_parallel(self.n))
         self._selector()
 
-    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample n solutions of each prompt, score them, and return the best."""
         check_num_sequences(generation, self.n, self.n, "n candidates")
-        selector, prompts = self._selector(), prompt_texts(generation, self.tokenizer)
+        selector = self._selector()
         session = selector.start_session(prompts)
         tokens, candidates = sample_candidates(
             generation, self.tokenizer, selector.candidate, self.n, self.max_tokens

@@ -1,5 +1,6 @@
 """RATIONALYST: rationales that a model writes while decoding guide each step."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
@@ -72,10 +73,12 @@ class RationaleGuided(Strategy):
                 "the steps) and 'explicit' (the generator reads them too)"
             )
 
-    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
         """Search step by step with the rationale scorer; greedily, with one kept trajectory."""
         append_context = self.supervision == "explicit"
-        return SearchLoop(self._search(), generation, append_context).run()
+        return SearchLoop(self._search(), generation, prompts, append_context).run()
 
     def _search(self) -> StepSearch:
         return StepSearch(

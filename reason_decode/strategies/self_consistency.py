@@ -24,7 +24,6 @@ from reason_decode.strategies.base import (
     check_num_sequences,
     check_positive,
     chosen_sequences,
-    prompt_texts,
 )
 from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_candidates
 from reason_decode.strategies.selection import VoteSelector
@@ -93,10 +92,12 @@ class SelfConsistency(Strategy):
         check_max_tokens(self.max_tokens, num_parallel(self.n))
         self._selector()
 
-    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample n solutions of each prompt, extract their answers, and vote."""
         check_num_sequences(generation, self.n, 1, "one winner a vote")
-        selector, prompts = self._selector(), prompt_texts(generation, self.tokenizer)
+        selector = self._selector()
         session = selector.start_session(prompts)
         is_enough = None if self.early_stop is None else self._is_enough()
         tokens, candidates = sample_candidates(

@@ -22,7 +22,6 @@ from reason_decode.strategies.base import (
     check_positive,
     check_positive_or_none,
     chosen_sequences,
-    prompt_texts,
 )
 from reason_decode.strategies.beam import (
     StateKey,
@@ -123,9 +122,11 @@ class StepSearch(Strategy):
                 "to what its future depends on, or None"
             )
 
-    def run(self, generation: Generation) -> tuple[LongTensor, list[Trace], Cost]:
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts of the batch side by side, round after round."""
-        return SearchLoop(self, generation).run()
+        return SearchLoop(self, generation, prompts).run()
 
 
 Position = tuple[int, int]
@@ -145,17 +146,22 @@ class SearchLoop:
     Args:
         strategy: the settings.
         generation: the call of ``generate``.
+        prompts: the question of each prompt, which the scorer is asked about.
         append_context: whether the generator reads the texts that the scorer's session writes
             before each round (``Session.context_to_append``).
     """
 
     def __init__(
-        self, strategy: StepSearch, generation: Generation, append_context: bool = False
+        self,
+        strategy: StepSearch,
+        generation: Generation,
+        prompts: Sequence[str],
+        append_context: bool = False,
     ) -> None:
         check_num_sequences(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
         self.strategy, self.generation = strategy, generation
         self.append_context = append_context
-        self.prompts = prompt_texts(generation, strategy.tokenizer)
+        self.prompts = prompts
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
         self.session = strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter
