@@ -99,7 +99,10 @@ class Strategy(ABC):
             )
             try:
                 generation.stream.open(input_ids)
-                rows = [generation.unpadded_prompt(k) for k in range(len(input_ids))]
+                count = len(
+                    generation.prompt_ids
+                )  # input_ids repeats them num_return_sequences times
+                rows = [generation.unpadded_prompt(k) for k in range(count)]
                 prompts = scorer_prompts(rows, self.tokenizer, messages, questions)
                 sequences, traces, cost = self.run(generation, prompts)
                 generation.stream.commit(sequences[0, input_ids.shape[1] :])
