@@ -35,7 +35,7 @@ from reason_decode.evaluation.rerank import Sampled, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Scorer, ScoreSpace
-from reason_decode.scorers.prm_formats import NEUTRAL
+from reason_decode.scorers.prm_formats.token_classification import NEUTRAL
 from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import TASKS
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             chosen = random.Random(0).sample(rows, least)
             train_rationalyst(reader, tokenizer, chosen, model, learn="both", recipe=config)
-        tokens = tiny.load().rationalyst.writer.how.max_new_tokens
+        tokens = tiny.load().rationalyst.writer.max_new_tokens
         scorer = RationaleScorer.from_pretrained(model, max_new_tokens=tokens)
         guided = RationaleGuided(scorer, tokenizer=tiny.load().tokenizer, n=args.n)
         lines.append(_measure(f"{name} ({least})", lambda _, x=guided: x, items, task, args))

@@ -20,7 +20,7 @@ from reason_decode.evaluation.complete import complete
 from reason_decode.models.loading import load_model
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import folder_fingerprint
-from reason_decode.scorers.loading import load_verifier
+from reason_decode.scorers.loading import load_scorer
 from reason_decode.tasks import Item, Task
 
 
@@ -55,7 +55,7 @@ class Judge(NamedTuple):
         if self.kind == "ORM":
             return OutcomeRewardModel.from_pretrained(folder)
         if self.neutral is None:
-            return load_verifier(self.name)
+            return load_scorer(self.name, whole_solutions=True)
         return ProcessRewardModel.from_pretrained(folder, neutral=self.neutral)
 
 

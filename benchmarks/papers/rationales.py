@@ -31,7 +31,7 @@ from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.checks import to_steps
-from reason_decode.scorers.loading import load_rationalyst
+from reason_decode.scorers.loading import load_rationale_scorer
 from reason_decode.tasks import TASKS, Item
 
 # The first seven run by default.
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     task = TASKS[args.task]
     items = task.load(args.input, args.rows)[0][: args.limit]
     models = tiny.load()
-    rationalyst = load_rationalyst(args.rationalyst)
+    rationalyst = load_rationale_scorer(args.rationalyst)
     _check_rationale(rationalyst, items[0])
     rows: list[dict[str, str]] = []
     for setting in tqdm(args.settings, unit="setting", disable=None):
@@ -151,14 +151,14 @@ def _strategy(
             LikelihoodScorer(writer.model, writer.tokenizer), **options
         ),
         "likelihood, summed": lambda: StepSearch(
-            LikelihoodScorer(models.model, tokenizer, chat=False, mean=False), **options
+            LikelihoodScorer(models.model, tokenizer, chat=False, length_normalize=False), **options
         ),
         "likelihood by the rationalyst, summed": lambda: StepSearch(
-            LikelihoodScorer(writer.model, writer.tokenizer, mean=False), **options
+            LikelihoodScorer(writer.model, writer.tokenizer, length_normalize=False), **options
         ),
         "implicit": implicit,
-        "implicit, summed": lambda: implicit(mean=False),
-        "implicit, contrastive": lambda: implicit(subtract=True),
+        "implicit, summed": lambda: implicit(length_normalize=False),
+        "implicit, contrastive": lambda: implicit(contrastive=True),
         "implicit, discounted": lambda: implicit(discount=0.9),
         "implicit, likelihood by the generator": lambda: RationaleGuided(by_generator, **options),
         "explicit": lambda: RationaleGuided(rationalyst, **options, supervision="explicit"),

@@ -346,9 +346,11 @@ def _score_last(
     encoded = [format.encode(prompt, splitter.split(solution)) for solution in solutions]
     cost.scored += sum(len(x.ids) for x in encoded)
     ids, mask = pad_rows([x.ids for x in encoded], side="right")
-    features = format.read(input_ids=ids, attention_mask=mask)
-    last = torch.stack([row[x.ends[-1]] for row, x in zip(features, encoded, strict=True)])
-    scores = format.right(last).tolist()
+    features = format.forward(input_ids=ids, attention_mask=mask)
+    last = torch.stack(
+        [row[x.score_positions[-1]] for row, x in zip(features, encoded, strict=True)]
+    )
+    scores = format.prob_correct(last).tolist()
     cost.scoring += time.perf_counter() - start
     return scores
 

@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrain
 
 from examples.tiny.batch import VERDICTS
 from reason_decode.adapters.active import need_peft
+from reason_decode.scorers.rationale import CONFIG_KEY
 
 _ADAPTER_WEIGHTS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 # The keys that peft needs to load LoRA; the others are defaults, which differ between its versions.
@@ -43,6 +44,7 @@ def rationalyst(out: Path, tokenizer: Path, model: PreTrainedModel) -> None:
     config: Any = model.generation_config
     config.update(do_sample=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     config.max_new_tokens = _RATIONALE_TOKENS
+    model.config.update({CONFIG_KEY: True})
     _save(model, out / "model", tokenizer)
 
 

@@ -21,9 +21,11 @@ def run(config: DemoConfig, argv: Sequence[str]) -> int:
     options = config.generation
     task, item = parse_problem(config.problem)
     model, tokenizer = load_model(options.model)
-    scorer = scorer_from_options(options.scoring, whole_solutions=False)
+    scorer = scorer_from_options(
+        options.scoring, whole_solutions=False, generator=(model, tokenizer)
+    )
     plain = BestOfN(scorer, tokenizer=tokenizer, n=1)
-    guided = strategy_from_options(options, tokenizer, task.state_key)
+    guided = strategy_from_options(options, tokenizer, task.state_key, model)
     print(in_colour(printable(item.prompt.strip()), "bold"))
     for title, strategy, temperature in (
         ("greedy", plain, 0.0),

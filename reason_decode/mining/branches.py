@@ -145,8 +145,8 @@ def loss_deltas(
     head = lm_head_of(model)
     device = head.weight.device
     return loss_delta(
-        head.scaled(torch.cat(with_rationale)),
-        head.scaled(torch.cat(without_rationale)),
+        head.scale_hidden(torch.cat(with_rationale)),
+        head.scale_hidden(torch.cat(without_rationale)),
         head.weight,
         torch.tensor(ids, device=device),
         torch.tensor([0, *lengths], device=device).cumsum(0),

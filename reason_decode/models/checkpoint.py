@@ -1,8 +1,10 @@
 """Models and tokenizers from a folder or the Hub: safetensors only, whole or not at all."""
 
 import json
+import logging
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,27 @@ _SHOWN = 5
 
 
 def load_checkpoint(
-    kind: Any, path_or_id: str | Path, *, new_head: bool = False, **kwargs: Any
+    kind: Any,
+    path_or_id: str | Path,
+    *,
+    new_head: bool = False,
+    known_unexpected: Sequence[str] = (),
+    **kwargs: Any,
 ) -> Any:
     """``kind.from_pretrained(path_or_id)`` without remote code, pickles or made-up weights.
 
-    transformers reads pickles where there is nothing else, and fills what a checkpoint lacks with
-    random numbers: a reward model without its head would score, and mean nothing.
+    transformers reads pickles if there is nothing else, and fills what a checkpoint lacks with
+    random numbers: a reward model without its head would give scores without meaning.
 
     Args:
         kind: one of transformers' auto classes.
         path_or_id: a local folder, of a model or of a LoRA adapter, or a Hub id.
-        new_head: what is not of the body may be new, random, as a head that is to be trained is.
-        kwargs: passed on, such as dtype or device_map.
+        new_head: allow that weights outside the body are new and random, as those of a head that is
+            to be trained.
+        known_unexpected: prefixes of weights that ``kind`` has no place for and that the caller
+            reads itself, such as a reward head; transformers' table of unexpected weights is not
+            printed for them.
+        kwargs: passed to ``from_pretrained``, such as dtype or device_map.
 
     Raises:
         OSError: there is no such folder and no such id.
@@ -41,9 +52,14 @@ def load_checkpoint(
     with checkpoint_errors(path_or_id):
         _check_weights(Path(path_or_id))
         safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
-        model, found = kind.from_pretrained(
-            path_or_id, **(kwargs | safe | {"ignore_mismatched_sizes": True})
-        )
+        with _held_load_report() as report:
+            model, found = kind.from_pretrained(
+                path_or_id, **(kwargs | safe | {"ignore_mismatched_sizes": True})
+            )
+    prefixes = tuple(known_unexpected)
+    known = all(name.startswith(prefixes) for name in found["unexpected_keys"])
+    if found["missing_keys"] or found["mismatched_keys"] or not known:
+        report.release()
     body = f"{model.base_model_prefix}." if new_head else ""
     if other := sorted(x for x in found["mismatched_keys"] if x[0].startswith(body)):
         name, held, made = other[0]
@@ -64,6 +80,38 @@ def load_checkpoint(
             "one save"
         )
     return model
+
+
+class _LoadReport(logging.Filter):
+    """Holds back transformers' table of missing and unexpected weights, in the current thread."""
+
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread, self.held = threading.get_ident(), list[logging.LogRecord]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is printed now."""
+        if record.thread != self.thread or "LOAD REPORT" not in record.getMessage():
+            return True
+        self.held.append(record)
+        return False
+
+    def release(self) -> None:
+        """Print the table after all."""
+        for record in self.held:
+            self.logger.handle(record)
+
+
+@contextmanager
+def _held_load_report() -> Iterator[_LoadReport]:
+    report = _LoadReport()
+    report.logger.addFilter(report)
+    try:
+        yield report
+    finally:
+        report.logger.removeFilter(report)
 
 
 def load_config(path_or_id: str | Path) -> Any:

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint that transformers has no place for, such as a reward head."""
+"""Heads of models: reward heads that transformers has no class for, and the output layer."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,22 @@ from transformers.utils.hub import cached_file
 from reason_decode.models.checkpoint import checkpoint_errors, load_checkpoint
 from reason_decode.models.devices import input_device
 
-_INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
+__all__ = [
+    "LMHead",
+    "apply_head",
+    "attach_head",
+    "body_with_head",
+    "hub_id_or_path",
+    "lm_head_of",
+    "output_layer",
+    "tensors_under",
+]
+
+_INDEX, _SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
 
 
 def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, which is taken off.
+    """The tensors of a checkpoint whose names begin with a prefix, by name without the prefix.
 
     Args:
         path_or_id: a folder or a Hub id with safetensors, in one file or several.
@@ -28,7 +39,7 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     with checkpoint_errors(path_or_id):
-        for file in _files(str(path_or_id), prefix):
+        for file in _files_with(str(path_or_id), prefix):
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():  # it is no dict
                     if name.startswith(prefix):
@@ -44,43 +55,49 @@ def tensors_under(path_or_id: str | Path, prefix: str) -> dict[str, Tensor]:
 def body_with_head(
     path_or_id: str | Path,
     head: nn.Module,
+    prefix: str,
     weights: dict[str, Tensor],
     auto: Any = AutoModel,
     **kwargs: Any,
 ) -> PreTrainedModel:
-    """A body and its head, from a checkpoint.
+    """The body of a checkpoint with its own head, in evaluation mode.
 
     Args:
-        path_or_id: a folder or a Hub id, which ``auto`` reads the body of.
-        head: what is to be given the weights.
-        weights: by name.
-        auto: the Auto class.
-        kwargs: passed to its ``from_pretrained``.
+        path_or_id: a folder or a Hub id, from which ``auto`` loads the body.
+        head: the module that the weights are put into.
+        prefix: prefix of the head's tensors in the checkpoint.
+        weights: the head's tensors, by name without the prefix.
+        auto: the Auto class of the body.
+        kwargs: passed to ``from_pretrained`` of the Auto class.
     """
-    model = load_checkpoint(auto, path_or_id, **kwargs)
+    model = load_checkpoint(auto, path_or_id, known_unexpected=(prefix, "lm_head."), **kwargs)
     head.load_state_dict(weights)
     attach_head(model, head.eval())
     return model
 
 
 def attach_head(model: PreTrainedModel, head: nn.Module) -> None:
-    """Put a head on a body, one module so that both move to a device together."""
+    """Make a head a part of a body, so that both move to a device together."""
     model.add_module("reward_head", head.to(input_device(model), model.dtype))
 
 
 def apply_head(model: PreTrainedModel, features: Tensor) -> Tensor:
-    """What the head that ``attach_head`` put on a body says of features (k, h)."""
+    """The outputs of the head that ``attach_head`` put on a body.
+
+    Args:
+        model: the body.
+        features: hidden states, (k, h).
+    """
     head = model.get_submodule("reward_head")
-    # Of a body on several devices the last layer need not be where the head is.
+    # If the body is on several devices, its last layer need not be on the head's.
     return head(features.to(next(head.parameters()).device))
 
 
 def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
-    """The output matrix (v, h) of a language model and its bias (v,), if it has one.
+    """The output matrix (v, h) of a language model, and its bias (v,) or ``None``.
 
     Raises:
-        ValueError: there is none, or it is kept elsewhere, to be brought in when its layer is
-            called; rows of it are read here.
+        ValueError: the model has none, or it is offloaded; its rows are read here.
     """
     output: Any = model.get_output_embeddings()
     if output is None:
@@ -96,14 +113,15 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
     return output.weight, getattr(output, "bias", None)
 
 
-class Output(NamedTuple):
-    """How a language model makes logits: ``cap(scale * hidden @ weight.T + bias)``.
+class LMHead(NamedTuple):
+    """How a language model computes logits: ``cap(scale * hidden @ weight.T + bias)``.
 
     Attributes:
         weight: (v, h).
         bias: (v,) or ``None``.
-        softcap: bound on the magnitude of a logit, or ``None``.
-        scale: of the hidden states.
+        softcap: bound of the magnitude of a logit, ``cap(x) = softcap * tanh(x / softcap)``, or
+            ``None``.
+        scale: factor of the hidden states.
     """
 
     weight: Tensor
@@ -111,30 +129,30 @@ class Output(NamedTuple):
     softcap: float | None
     scale: float
 
-    def scaled(self, hidden: Tensor) -> Tensor:
-        """Last hidden states (t, h) as ``weight`` takes them, and where it is."""
+    def scale_hidden(self, hidden: Tensor) -> Tensor:
+        """Last hidden states (t, h), multiplied by ``scale``, on the device of ``weight``."""
         hidden = hidden.to(self.weight.device)
         return hidden if self.scale == 1.0 else hidden * self.scale
 
 
-def lm_head_of(model: PreTrainedModel) -> Output:
-    """What stands between a language model's last hidden states and its logits.
+def lm_head_of(model: PreTrainedModel) -> LMHead:
+    """The head that turns a language model's last hidden states into logits.
 
     Raises:
-        ValueError: as ``output_layer``.
+        ValueError: the model has no output layer, or it is offloaded.
     """
     weight, bias = output_layer(model)
     config: Any = model.config.get_text_config()
-    # Granite divides its logits, Cohere multiplies them, Gemma bends them.
+    # Cohere multiplies its logits, Granite divides them, Gemma applies tanh soft-capping.
     scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
-    return Output(weight, bias, getattr(config, "final_logit_softcapping", None), scale)
+    return LMHead(weight, bias, getattr(config, "final_logit_softcapping", None), scale)
 
 
 def hub_id_or_path(model: PreTrainedModel) -> str:
-    """Where a model was loaded from: a folder, as an absolute path, or a Hub id.
+    """The absolute folder or the Hub id that a model was loaded from.
 
     Raises:
-        ValueError: it was not loaded from anywhere.
+        ValueError: it was made in memory.
     """
     source = model.name_or_path
     if not source:
@@ -145,24 +163,24 @@ def hub_id_or_path(model: PreTrainedModel) -> str:
     return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
-def _files(path_or_id: str, prefix: str) -> list[str]:
-    """The files that may hold the tensors; of several, those that the index names."""
+def _files_with(path_or_id: str, prefix: str) -> list[str]:
+    """The files that may hold the tensors of a prefix; of several, those that the index names."""
     index = _file(path_or_id, _INDEX)
     if index is not None:
-        places = json.loads(Path(index).read_text())["weight_map"]
-        names = {file for name, file in places.items() if name.startswith(prefix)}
+        files = json.loads(Path(index).read_text())["weight_map"]
+        names = {file for name, file in files.items() if name.startswith(prefix)}
         return [str(cached_file(path_or_id, name)) for name in sorted(names)]
-    whole = _file(path_or_id, _WHOLE)
-    if whole is None:
+    single = _file(path_or_id, _SINGLE_FILE)
+    if single is None:
         raise ValueError(
             f"got no safetensors in {path_or_id}; pickled weights are not read: convert them with "
             "save_pretrained"
         )
-    return [whole]
+    return [single]
 
 
 def _file(path_or_id: str, name: str) -> str | None:
-    """Where a file of a checkpoint lies, fetched if need be; ``None`` if there is none."""
+    """Path of a file of a checkpoint, downloaded if necessary; ``None`` if there is none."""
     try:
         return cached_file(path_or_id, name)
     except OSError:

@@ -1,4 +1,4 @@
-"""A reward model's tokenizer, as every layout needs it."""
+"""Texts, chats and solutions as token ids of a model's own tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -8,33 +8,45 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+__all__ = [
+    "CachedTokenizer",
+    "EncodedSolution",
+    "check_batch_tokens",
+    "check_loaded",
+    "decode",
+]
+
 
 class EncodedSolution(NamedTuple):
-    """A trajectory as token ids, and the places where it is judged.
+    """A prompt with its first steps as token ids, and the spans of them that are scored.
 
-    Each judgement ends at a place; it begins there too, unless ``starts`` says where. The tokens'
-    positions are consecutive, unless an encoder's layout says otherwise.
+    Attributes:
+        ids: the token ids.
+        score_positions: index of the last token of each scored span, ascending.
+        span_starts: index of the first token of each span; ``None``: each span is one token.
+        position_ids: position of each token; ``None``: 0, 1, 2, ...
     """
 
     ids: list[int]
-    ends: list[int]
-    starts: list[int] | None = None
-    positions: list[int] | None = None
+    score_positions: list[int]
+    span_starts: list[int] | None = None
+    position_ids: list[int] | None = None
 
     @property
     def spans(self) -> list[range]:
-        """The places of each judgement."""
-        starts = self.ends if self.starts is None else self.starts
-        return [range(start, end + 1) for start, end in zip(starts, self.ends, strict=True)]
+        """The token indices of each scored span."""
+        starts = self.score_positions if self.span_starts is None else self.span_starts
+        return [
+            range(start, end + 1) for start, end in zip(starts, self.score_positions, strict=True)
+        ]
 
 
 class CachedTokenizer:
-    """Text as token ids, each piece tokenised by itself and remembered.
+    """A model's tokenizer that remembers the ids of the texts it has seen last.
 
     Args:
-        tokenizer: the reward model's own; it need not be the generator's, text is the common
-            ground.
-        model: the reward model.
+        tokenizer: the tokenizer of ``model``.
+        model: the model.
 
     Raises:
         ValueError: the model or the tokenizer is none, or the model's vocabulary is smaller than
@@ -46,24 +58,24 @@ class CachedTokenizer:
         embeddings: Any = model.get_input_embeddings()  # typed as any module, which has no size
         if len(tokenizer) > embeddings.num_embeddings:
             raise ValueError(
-                f"the tokenizer has {len(tokenizer)} tokens, the reward model only "
+                f"the tokenizer has {len(tokenizer)} tokens, the model only "
                 f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
             )
         self.tokenizer = tokenizer
-        # Steps come back with every continuation of theirs.
-        self.ids = lru_cache(maxsize=1 << 14)(self.whole)
+        # A step is encoded again with each of its continuations.
+        self.encode_cached = lru_cache(maxsize=1 << 14)(self.encode)
 
-    def whole(self, text: str) -> tuple[int, ...]:
-        """The ids of a text that is not worth remembering, such as a whole conversation."""
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a text, without special tokens; for texts that do not come back."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def token(self, text: str) -> int:
-        """The id in which a text ends when it is tokenised by itself.
+    def token_id(self, text: str) -> int:
+        """The last id of a text that is encoded alone.
 
         Raises:
-            ValueError: the tokenizer does not know the text.
+            ValueError: the tokenizer has no token for the text.
         """
-        ids = self.ids(text)
+        ids = self.encode_cached(text)
         if not ids or ids[-1] == self.tokenizer.unk_token_id:
             raise ValueError(
                 f"the tokenizer has no token for {text!r}, which marks verdicts in this model's "
@@ -71,30 +83,44 @@ class CachedTokenizer:
             )
         return ids[-1]
 
-    def plain(self, prompt: str, steps: Sequence[str], separator: str) -> EncodedSolution:
-        """``[bos] prompt (step separator)*``, each step judged where its separator ends."""
-        bos = self.tokenizer.bos_token_id
-        layout = EncodedSolution([*([bos] if isinstance(bos, int) else []), *self.ids(prompt)], [])
-        for step in steps:
-            layout.ids.extend([*self.ids(step), *self.ids(separator)])
-            layout.ends.append(len(layout.ids) - 1)
-        return layout
+    def encode_plain(self, prompt: str, steps: Sequence[str], separator: str) -> EncodedSolution:
+        """``[bos] prompt (step separator)*``, each piece encoded alone.
 
-    def chat(self, turns: Sequence[Mapping[str, str]], generate: bool) -> str:
-        """A conversation in the tokenizer's template, with an answer's opening if asked for."""
+        Each step is scored at the last token of its separator.
+        """
+        bos = self.tokenizer.bos_token_id
+        ids = [*([bos] if isinstance(bos, int) else []), *self.encode_cached(prompt)]
+        score_positions: list[int] = []
+        for step in steps:
+            ids += [*self.encode_cached(step), *self.encode_cached(separator)]
+            score_positions.append(len(ids) - 1)
+        return EncodedSolution(ids, score_positions)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], generate: bool) -> str:
+        """A conversation as text, by the tokenizer's chat template.
+
+        Args:
+            messages: dicts with ``role`` and ``content``.
+            generate: whether to append the beginning of the assistant's answer.
+
+        Raises:
+            ValueError: the template refuses the messages, or leaves out one of them.
+        """
         try:
             text = self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=generate
+                [dict(message) for message in messages],
+                tokenize=False,
+                add_generation_prompt=generate,
             )
         except TemplateError as error:
-            roles = ", ".join(turn["role"] for turn in turns)
+            roles = ", ".join(message["role"] for message in messages)
             raise ValueError(
                 f"the tokenizer's chat template refuses the turns {roles} ({error}); pass the "
-                "tokenizer that belongs to the model, mend tokenizer.chat_template, or score plain "
-                "text (chat=False, where there is the choice)"
+                "tokenizer that belongs to the model, repair tokenizer.chat_template, or score "
+                "plain text (chat=False, where there is the choice)"
             ) from error
         assert isinstance(text, str)
-        _check_told(text, turns)
+        _check_complete(text, messages)
         return text
 
 
@@ -102,7 +128,7 @@ def check_loaded(model: object, tokenizer: object) -> None:
     """Raise unless these are a decoder-only model and a tokenizer.
 
     Raises:
-        ValueError: they are not, but, say, what they could be loaded from.
+        ValueError: they are something else, such as the names they could be loaded by.
     """
     if not hasattr(model, "get_input_embeddings"):
         raise ValueError(
@@ -114,34 +140,36 @@ def check_loaded(model: object, tokenizer: object) -> None:
             "AutoTokenizer.from_pretrained(...)"
         )
     config = getattr(model, "config", None)
-    # An encoder taken from such a model still says so, and is one that a ranker reads with.
+    # The config of an encoder that was taken out of such a model says so, too; a ranker reads it.
     if getattr(config, "is_encoder_decoder", False) and hasattr(model, "decoder"):
-        raise ValueError(f"got {type(model).__name__}; scorers read with decoder-only models")
+        raise ValueError(
+            f"got {type(model).__name__}, an encoder-decoder; pass a decoder-only model"
+        )
 
 
-def check_batch(batch_tokens: int) -> None:
-    """Raise unless forward passes may have tokens.
+def check_batch_tokens(batch_tokens: int) -> None:
+    """Raise unless this is a whole number of at least 1.
 
     Raises:
-        ValueError: they may not.
+        ValueError: it is none.
     """
     if not isinstance(batch_tokens, int) or batch_tokens < 1:
         raise ValueError(f"got batch_tokens={batch_tokens!r}; pass a whole number of at least 1")
 
 
-def _check_told(text: str, turns: Sequence[Mapping[str, str]]) -> None:
-    """Raise if a template left a turn out, whose score would be that of something else.
+def _check_complete(text: str, messages: Sequence[Mapping[str, str]]) -> None:
+    """Raise if a template left a message out: the score would be that of another text.
 
-    Templates may trim turns, and take the thinking before an answer away: the last line has to be
-    there.
+    Templates may trim messages, and remove the thinking before an answer, so only the last line of
+    each has to be there.
     """
-    for turn in turns:
-        lines = turn["content"].rpartition("</think>")[2].strip().splitlines()
+    for message in messages:
+        lines = message["content"].rpartition("</think>")[2].strip().splitlines()
         if lines and lines[-1].strip() not in text:
             raise ValueError(
-                f"the tokenizer's chat template drops or changes the {turn['role']}'s turn "
-                f"{turn['content'][:60]!r}; pass the tokenizer that belongs to the model, or mend "
-                "tokenizer.chat_template"
+                f"the tokenizer's chat template drops or changes the {message['role']}'s turn "
+                f"{message['content'][:60]!r}; pass the tokenizer that belongs to the model, or "
+                "repair tokenizer.chat_template"
             )
 
 

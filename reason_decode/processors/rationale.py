@@ -8,7 +8,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from reason_decode.processors.side_model import CachedSideModel, pad_id, unpadded
 from reason_decode.processors.step_tracker import StepTracker
-from reason_decode.scorers.cached_session import CachedSession
+from reason_decode.scorers.prefix_cache import PrefixReader
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 
@@ -94,8 +94,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
         if not new:
             return
         texts = self.tokenizer.batch_decode([list(ids) for ids in new], skip_special_tokens=True)
-        session = CachedSession(self.writer, texts)
-        written, _ = self.writer.write(session.trajectories)
+        written, _ = self.writer.write(PrefixReader(self.writer).read_prompts(texts))
         known = {ids: self._rationales[ids] for ids in contexts if ids in self._rationales}
         self._rationales = known | dict(zip(new, written, strict=True))
 

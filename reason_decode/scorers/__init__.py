@@ -1,6 +1,7 @@
-r"""Things that judge solutions: one number a step, or one a solution; higher is better.
+r"""Scorers: reward models, rankers, likelihoods and rationale models, all used in the same way.
 
-Any scorer fits wherever a scorer is asked for, and each stands alone:
+A scorer gives one score a step, or one a solution; higher is better. Every strategy takes every
+scorer, and each can be called alone:
 
 ```python
 from reason_decode import tiny
@@ -11,54 +12,67 @@ scores = t.prm.score(
 )
 ```
 
-A scorer reads each prompt and each step once, however the search branches: what a trajectory shares
-with the one before is kept in a key-value cache. Where generator and scorer have different
-tokenizers, text is the common ground.
+Scorers read text, so generator and scorer may have different tokenizers. Each prompt and each step
+goes through a scorer's model once, however a search branches: the key-value cache of what a
+trajectory shares with the one before is reused.
 
 ## Process reward models
 
-`ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published layouts, none of
-them through remote code. The format is told by the architecture or, for plain language models, by
-the name; `format=` overrides it.
+`ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published models, none of
+them with remote code. The format is told by the architecture or, for plain language models, by the
+checkpoint's name; `format=` overrides it.
 
-- `token-classification` (what TRL's `PRMTrainer` trained; three labels: PRM800K's ratings): at its
-  separator, the label called `right`; else the second of two, all but the first of three
-- `qwen-math` (Qwen/Qwen2.5-Math-PRM-7B, -72B, Qwen2.5-Math-7B-PRM800K): at its `<extra_0>`, a head
-  of two layers
+- `token-classification` (TRL's `PRMTrainer`; three labels: PRM800K's ratings): a step is scored at
+  the separator after it, by the label called `right`; without one, by the second of two labels, or
+  all but the first of three
+- `qwen-math` (Qwen/Qwen2.5-Math-PRM-7B, -72B, Qwen2.5-Math-7B-PRM800K): at its `<extra_0>`, by a
+  head of two layers
 - `math-shepherd` (peiyi9979/math-shepherd-mistral-7b-prm): at its `ки`, `+` against `-`
-- `rlhflow` (RLHFlow/Llama3.1-8B-PRM-Deepseek-Data): where the answer to its turn is predicted, `+`
-  against `-`
-- `skywork` (Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B): at its newline, a value head
-- `reasoneval` (GAIR/ReasonEval-7B, -34B): at its last token, all but the first of three labels
+- `rlhflow` (RLHFlow/Llama3.1-8B-PRM-Deepseek-Data): where the answer to its message is predicted,
+  `+` against `-`
+- `skywork` (Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B): at its newline, by a value head
+- `reasoneval` (GAIR/ReasonEval-7B, -34B): at its last token, by all but the first of three labels
 - `generative` (any chat model, by `format="generative"`): where it answers "Is this step correct
   (Yes/No)?", `Yes` against `No`
 
-Each is tested on a random model of its architecture against a plain reading of one solution at a
-time (`tests/scorers/test_prm_formats.py`); the weights themselves could not be fetched here.
+Each format is tested with a random model of its architecture against a plain implementation that
+scores one solution at a time (`tests/scorers/test_prm_formats.py`). The published weights
+themselves could not be downloaded here.
 
-## The others
+## Other scorers
 
-- `OutcomeRewardModel.from_pretrained(path_or_id)`: models for sequence classification with one
-  label or two
-- `LikelihoodScorer.from_pretrained(path_or_id)`: how probable any causal language
-  model finds a step
-- `RankingModel.from_pretrained(path_or_id)`: whole solutions, to weigh votes
-- `NGramRanker.from_pretrained(folder)`: the same without a network, trained in two minutes
-  (`SelfConsistency(scorer=ranker)`); it sees words, the form of the answer, and which of a
-  solution's own equations hold (`scorers.equations`)
-- `EndpointVerifier(url, model)`: a chat model at a server (vLLM, SGLang, `transformers serve`), asked
-  of each step whether it is right
-- `RationaleScorer`: how likely a step is under the rationale that was written for it
+- `OutcomeRewardModel`: a solution, by a model for sequence classification with one label or two
+- `LikelihoodScorer`: a step, by how probable any causal language model finds it
+- `RationaleScorer`: a step, by its log-likelihood given a rationale that was written for it
+- `RankingModel`: a solution, to weigh its vote: `SelfConsistency(scorer=ranker)`
+- `EndpointVerifier(url, model)`: a step, by asking a chat model at a server (vLLM, SGLang,
+  `transformers serve`) whether it is correct
+- `NGramRanker`: a solution, by a linear model without a network; experimental, see `scorers.ngram`
 
-Scores of the last and of `LikelihoodScorer` are log-probabilities, in nats.
+The option `--scorer` of the commands takes `tiny`, a folder or Hub id whose kind is told by its
+files, a word such as `likelihood`, or `word=folder`; `reason_decode.scorers.loading.load_scorer`
+explains them.
+
+## Score spaces
+
+`score_space` says what the numbers are. Strategies use it where they combine scores:
+
+| `score_space` | scores of steps become one by | a score s weighs a vote by |
+|---|---|---|
+| `"probability"`, in [0, 1] | `prod` | `s`; `1+s` for rankers |
+| `"log_probability"`, at most 0 | `mean` | `exp(s)` |
+| `"reward"`, any number | `last` | what `vote_weighting=` says |
+
+`reduce=` overrides the first (`prod` of anything but probabilities is refused), `vote_weighting=`
+the second. How to write a scorer of your own: `docs/guides/own_scorer.md`.
 
 ## Rationales
 
-Any causal language model with a chat template, or one that was trained to go on from `<BOT>` up to
-`<EOT>`, writes rationales. The likelihood may count early tokens more (`discount=0.9`), be that
-of the step and not of a token (`mean=False`) or be set against that without the rationale
-(`subtract=True`). Writer, judge and generator may be three
-models, or adapters of one, whose weights are then in memory once:
+Any causal language model with a chat template, or one that was trained to continue from `<BOT>` up
+to `<EOT>`, writes rationales. The likelihood of a step may weigh early tokens more
+(`discount=0.9`), be that of the whole step (`length_normalize=False`), or have the likelihood
+without the rationale subtracted (`contrastive=True`). Writer, likelihood model and generator may be
+three models, or adapters of one whose weights are then in memory once:
 
 ```python
 from reason_decode import RationaleScorer
@@ -73,7 +87,7 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 from reason_decode.scorers.base import Scorer, ScoreSpace, Session
 from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.likelihood import LikelihoodScorer
-from reason_decode.scorers.ngram.ranker import NGramRanker
+from reason_decode.scorers.ngram import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.scorers.process import ProcessRewardModel

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reason_decode.core.steps import StepSplitter
 from reason_decode.core.voting import VoteWeighting
-from reason_decode.scorers.checks import check_finite, to_steps
+from reason_decode.scorers.checks import candidate_names, check_finite, to_steps
 
 __all__ = ["RescoringSession", "ScoreSpace", "Scorer", "Session", "check_scorer_argument"]
 
@@ -187,10 +187,7 @@ class RescoringSession(Session):
         ]
         prompts = [prompt for prompt, group in zip(self.prompts, whole, strict=True) for _ in group]
         flat = self._score_whole(prompts, [steps for group in whole for steps in group])
-        names = [
-            f"candidate {j} of trajectory {i}" for i, x in enumerate(whole) for j in range(len(x))
-        ]
-        check_finite(flat, names)
+        check_finite(flat, candidate_names(whole))
         rest = iter(flat)
         scores = [
             [self._new_scores(next(rest), len(before), len(steps)) for steps in group]

@@ -8,7 +8,14 @@ from torch import Tensor
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
 
-__all__ = ["NotFinite", "check_finite", "check_pairs", "check_text", "to_steps"]
+__all__ = [
+    "NotFinite",
+    "candidate_names",
+    "check_finite",
+    "check_pairs",
+    "check_text",
+    "to_steps",
+]
 
 
 class NotFinite(ScoringError):
@@ -34,6 +41,15 @@ def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
                 "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
                 "does not)"
             )
+
+
+def candidate_names(candidates: Sequence[Sequence[object]]) -> list[str]:
+    """Names of candidates for messages, in order: ``candidate j of trajectory i``."""
+    return [
+        f"candidate {j} of trajectory {i}"
+        for i, group in enumerate(candidates)
+        for j in range(len(group))
+    ]
 
 
 def check_pairs(prompts: Sequence[str], solutions: Sequence[object]) -> None:

@@ -1,9 +1,9 @@
-"""Reading trajectories with an encoder: each token sees all others, so each text is read whole."""
+"""Scoring by an encoder: each token attends to all others, so each text is read whole."""
 
 import inspect
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,133 +14,127 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from reason_decode.models.devices import input_device
-from reason_decode.models.tokenization import CachedTokenizer
-from reason_decode.scorers.base import Session
-from reason_decode.scorers.cached_session import EncodedSolution, Judge, Span
-from reason_decode.scorers.checks import check_finite, to_steps
+from reason_decode.models.padding import pad_rows
+from reason_decode.models.positions import max_positions
+from reason_decode.models.tokenization import CachedTokenizer, EncodedSolution
+from reason_decode.scorers.base import RescoringSession
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
 
 __all__ = [
-    "EncodingSession",
+    "EncoderSession",
     "PairEncoder",
-    "auto_class",
-    "encoded",
+    "body_auto_class",
+    "collate_pairs",
     "is_bidirectional",
+    "position_offset",
+    "score_pairs",
     "truncate_pair",
 ]
 
-LEAST = 8
-# A tokenizer that knows no limit says so with a number like 1e30.
+MIN_WINDOW = 8
+# A tokenizer without a limit has a number like 1e30 as its model_max_length.
 _NO_LIMIT = 1 << 24
 
 
-class _Task(NamedTuple):
-    place: tuple[int, int]
-    steps: tuple[str, ...]
-    layout: EncodedSolution
-
-
-class EncodingSession(Session):
-    """The steps of each trajectory; what is scored is read from its beginning. See ``Session``.
+class EncoderSession(RescoringSession):
+    """A session of an encoder, which reads each trajectory anew from its start; see ``Session``.
 
     Args:
-        judge: the encoder with its layout.
-        prompts: where each trajectory begins.
+        scorer: the encoder with its layout.
+        prompts: the prompt that each trajectory begins with.
     """
 
-    def __init__(self, judge: Judge, prompts: Sequence[str]) -> None:
-        super().__init__(prompts)
-        self.judge = judge
-        self.trajectories: list[tuple[str, ...]] = [()] * len(self.prompts)
-        self._candidates: list[list[tuple[str, ...]]] = []
+    def __init__(self, scorer: CausalScorer, prompts: Sequence[str]) -> None:
+        super().__init__(scorer, prompts)
+        self._encoder = scorer
 
-    def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
-    ) -> list[list[Tensor]]:
-        """Each trajectory as its candidates continue it, judged whole; see ``Session.score``.
-
-        Raises:
-            ValueError: a blank step, or a score that is not finite.
-        """
-        groups = [to_steps(group, self.judge.splitter) for group in candidates]
-        self._candidates = [
-            [(*self.trajectories[i], *new) for new in group] for i, group in enumerate(groups)
-        ]
-        scores = [[torch.zeros(0) for _ in group] for group in groups]
-        tasks = [
-            _Task((i, j), steps, self.judge.encode(self.prompts[i], steps))
-            for i, group in enumerate(self._candidates)
-            for j, steps in enumerate(group)
-            if steps
-        ]
-        tasks.sort(key=lambda task: len(task.layout.ids))
-        while tasks:
-            batch = [tasks.pop()]
-            width = len(batch[0].layout.ids)
-            while tasks and (len(batch) + 1) * width <= self.judge.batch_tokens:
-                batch.append(tasks.pop())
-            for task, score in zip(batch, self._forward(batch), strict=True):
-                scores[task.place[0]][task.place[1]] = score
-        if not keep_cache:
-            self._candidates = []
-        for i, group in enumerate(scores):
-            check_finite(group, [f"candidate {j} of trajectory {i}" for j in range(len(group))])
+    def _score_whole(
+        self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+    ) -> list[Tensor]:
+        scores, tokens = score_pairs(self._encoder, prompts, solutions)
+        self.tokens_read += tokens
         return scores
 
-    def select(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
-        self.trajectories = [self._candidates[i][j] for i, j in choice]
-        self.prompts = [self.prompts[i] for i, _ in choice]
-        self._candidates = []
 
-    @torch.no_grad()
-    def _forward(self, tasks: Sequence[_Task]) -> list[Tensor]:
-        """One score (1,) a task."""
-        layouts = [task.layout for task in tasks]
-        inputs = encoded(layouts, 0, self.judge.model)
-        features = self.judge.read(**inputs)
-        spans = [
-            Span(features[k, span.start : span.stop], [])
-            for k, layout in enumerate(layouts)
-            for span in layout.spans
-        ]
-        self.tokens_read += sum(len(layout.ids) for layout in layouts)
-        return list(self.judge.judge(spans).float().cpu().split(1))
+@torch.no_grad()
+def score_pairs(
+    scorer: CausalScorer, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+) -> tuple[list[Tensor], int]:
+    """Scores of whole solutions, read in batches of similar length, and the tokens read.
 
-
-def encoded(layouts: Sequence[EncodedSolution], pad: int, model: Any) -> dict[str, Tensor]:
-    """Layouts as a batch padded on the right, on the model's device.
+    Args:
+        scorer: the encoder with its layout.
+        prompts: the prompt of each solution.
+        solutions: the steps of each solution.
 
     Returns:
-        ``input_ids`` and ``attention_mask`` (b, t) int64; where the model tells two texts apart,
-        ``token_type_ids`` too, 1 from where a layout is judged; where layouts say them,
+        For each solution float32 (1,), (0,) for one without steps; and the number of tokens,
+        padding excluded.
+    """
+    encoded = [
+        scorer.encode(prompt, steps) for prompt, steps in zip(prompts, solutions, strict=True)
+    ]
+    scores = [torch.zeros(0) for _ in encoded]
+    order = sorted(
+        (k for k, steps in enumerate(solutions) if steps), key=lambda k: len(encoded[k].ids)
+    )
+    tokens = 0
+    while order:
+        batch = [order.pop()]
+        width = len(encoded[batch[0]].ids)
+        while order and (len(batch) + 1) * width <= scorer.batch_tokens:
+            batch.append(order.pop())
+        features = scorer.forward(**collate_pairs([encoded[k] for k in batch], 0, scorer.model))
+        spans = [
+            Span(features[row, span.start : span.stop], [])
+            for row, k in enumerate(batch)
+            for span in encoded[k].spans
+        ]
+        for k, score in zip(batch, scorer.score_spans(spans).float().cpu().split(1), strict=True):
+            scores[k] = score
+        tokens += sum(len(encoded[k].ids) for k in batch)
+    return scores, tokens
+
+
+def collate_pairs(
+    encoded: Sequence[EncodedSolution], pad_token_id: int, model: PreTrainedModel
+) -> dict[str, Tensor]:
+    """Encoded pairs as a batch, padded on the right, on the model's device.
+
+    Args:
+        encoded: the pairs, each with one scored span.
+        pad_token_id: the padding.
+        model: the encoder.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` (b, t) int64; if the model distinguishes two texts,
+        ``token_type_ids``, 1 from the scored span on; if the pairs have positions,
         ``position_ids``.
     """
-    shape = (len(layouts), max(len(layout.ids) for layout in layouts))
-    ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
-    kinds = torch.zeros(shape, dtype=torch.long)
-    for row, layout in enumerate(layouts):
-        ids[row, : len(layout.ids)] = torch.tensor(layout.ids)
-        mask[row, : len(layout.ids)] = 1
-        kinds[row, layout.spans[0].start : len(layout.ids)] = 1
+    ids, mask = pad_rows([x.ids for x in encoded], side="right", value=pad_token_id)
     inputs = {"input_ids": ids, "attention_mask": mask}
     if (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
-        inputs["token_type_ids"] = kinds
-    if layouts[0].positions is not None:
-        positions = torch.zeros_like(ids)
-        for row, layout in enumerate(layouts):
-            positions[row, : len(layout.ids)] = torch.tensor(layout.positions)
-        inputs["position_ids"] = positions
+        starts = [x.spans[0].start for x in encoded]
+        types = [
+            [int(k >= start) for k in range(len(x.ids))]
+            for x, start in zip(encoded, starts, strict=True)
+        ]
+        inputs["token_type_ids"], _ = pad_rows(types, side="right")
+    positions = [x.position_ids for x in encoded if x.position_ids is not None]
+    if positions:
+        inputs["position_ids"], _ = pad_rows(positions, side="right")
     device = input_device(model)
     return {name: x.to(device) for name, x in inputs.items()}
 
 
 def truncate_pair(
-    prompt: Sequence[int], solution: Sequence[int], room: int
-) -> tuple[list[int], ...]:
-    """The ends of a prompt and of a solution, together at most ``room`` tokens.
+    prompt: Sequence[int], solution: Sequence[int], max_tokens: int
+) -> tuple[list[int], list[int]]:
+    """The ends of a prompt and of a solution, together at most ``max_tokens`` tokens.
 
-    What asks stands at a prompt's end, and the answer at a solution's. Where both do not fit, the
-    prompt has a third of the room, and more where the solution leaves it.
+    A prompt's question is at its end, and so is a solution's answer. If both do not fit, the
+    prompt gets a third of the tokens, and more if the solution leaves some over.
 
     Example:
         >>> truncate_pair(range(9), range(20), 9)
@@ -148,124 +142,127 @@ def truncate_pair(
         >>> truncate_pair(range(9), range(2), 9)
         ([2, 3, 4, 5, 6, 7, 8], [0, 1])
     """
-    said = min(len(solution), max(room - len(prompt), room - room // 3))
-    asked = min(len(prompt), room - said)
-    return list(prompt[len(prompt) - asked :]), list(solution[len(solution) - said :])
+    kept = min(len(solution), max(max_tokens - len(prompt), max_tokens - max_tokens // 3))
+    kept_prompt = min(len(prompt), max_tokens - kept)
+    return list(prompt[len(prompt) - kept_prompt :]), list(solution[len(solution) - kept :])
 
 
 @torch.no_grad()
 def is_bidirectional(model: PreTrainedModel) -> bool:
-    """Whether what a model says of a token depends on those behind it: an encoder, no causal model.
+    """Whether a token's features depend on the tokens after it, as in an encoder.
 
-    It is asked, in one pass over four tokens: no field of a config says so of every model.
+    This is found by a forward pass over four tokens: no field of a config says so for every model.
     """
-    a, b, c = _tokens(model)
-    first, second = _asked(model, [[a, b], [a, c]])[:, 0]
+    a, b, c = _sample_ids(model)
+    first, second = _hidden(model, [[a, b], [a, c]])[:, 0]
     return not torch.allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
+@torch.no_grad()
 def position_offset(model: PreTrainedModel) -> int | None:
-    """The position of a text's first token where positions may be given, else ``None``.
+    """The position of a text's first token; ``None`` if the model takes no position ids.
 
-    Found by trying: RoBERTa and its kin count from behind the id of padding.
+    Found by trying: RoBERTa and similar models count from the position after the padding id.
     """
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return None
-    ids = [list(_tokens(model))]
-    plain = _asked(model, ids)
-    for origin in dict.fromkeys([0, (model.config.pad_token_id or 0) + 1]):
-        positions = torch.arange(origin, origin + 3, device=input_device(model))[None]
-        if torch.allclose(plain, _asked(model, ids, position_ids=positions), rtol=1e-4, atol=1e-5):
-            return origin
+    ids = [list(_sample_ids(model))]
+    plain = _hidden(model, ids)
+    for offset in dict.fromkeys([0, (model.config.pad_token_id or 0) + 1]):
+        positions = torch.arange(offset, offset + 3, device=input_device(model))[None]
+        if torch.allclose(plain, _hidden(model, ids, position_ids=positions), rtol=1e-4, atol=1e-5):
+            return offset
     return None
 
 
-@torch.no_grad()
-def _asked(model: PreTrainedModel, ids: list[list[int]], **inputs: Tensor) -> Tensor:
+def _hidden(model: PreTrainedModel, ids: list[list[int]], **inputs: Tensor) -> Tensor:
+    """The last hidden states in evaluation mode, float32 (b, t, h)."""
     training = model.training
     try:
-        given = torch.tensor(ids, device=input_device(model))
-        return model.eval()(input_ids=given, **inputs).last_hidden_state.float()
+        input_ids = torch.tensor(ids, device=input_device(model))
+        return model.eval()(input_ids=input_ids, **inputs).last_hidden_state.float()
     finally:
         model.train(training)
 
 
-def _tokens(model: PreTrainedModel) -> tuple[int, ...]:
-    """Three ids that are not padding, which some models do not count."""
+def _sample_ids(model: PreTrainedModel) -> tuple[int, ...]:
+    """Three ids other than the padding id, which some models do not count as positions."""
     return tuple(x for x in range(4) if x != model.config.pad_token_id)[:3]
 
 
 class PairEncoder:
-    """Lays a prompt and a solution out as an encoder's pair of texts, the ends of both if need be.
+    """Encodes a prompt and a solution as an encoder's pair of texts, truncated from the left.
 
-    ``[cls] prompt [sep] solution [sep]``, with whichever of these marks the tokenizer has. What is
-    left out of a solution leaves a gap in the positions, as if it were there and not looked at: how
-    long a solution is tells much of it.
+    ``[cls] prompt [sep] solution [sep]``, with those of these tokens that the tokenizer has. The
+    positions of a truncated solution count what was cut off, as if it were there and masked: a
+    solution's length says much about it.
 
     Args:
         model: the encoder.
-        words: its tokenizer.
-        window: at most so many tokens; ``None``: what tokenizer and positions allow.
+        tokenizer: its tokenizer.
+        window: largest number of tokens; ``None``: what tokenizer and positions allow.
 
     Raises:
-        ValueError: a window without room.
+        ValueError: the window is too small.
     """
 
-    def __init__(self, model: PreTrainedModel, words: CachedTokenizer, window: int | None) -> None:
-        tokenizer = words.tokenizer
-        close = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-        self.words, self.origin = words, position_offset(model)
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: CachedTokenizer, window: int | None
+    ) -> None:
+        words = tokenizer.tokenizer
+        close = words.eos_token_id if words.sep_token_id is None else words.sep_token_id
+        self.tokenizer, self.offset = tokenizer, position_offset(model)
         self.first, self.last = (
-            [x] if isinstance(x, int) else [] for x in (tokenizer.cls_token_id, close)
+            [x] if isinstance(x, int) else [] for x in (words.cls_token_id, close)
         )
-        positions = getattr(model.config, "max_position_embeddings", None) or _NO_LIMIT
-        self.positions = positions - (self.origin or 0)
-        limits = (window or sys.maxsize, tokenizer.model_max_length, self.positions)
-        self.window = min(limits)
-        if self.window < LEAST:
+        self.positions = (max_positions(model) or _NO_LIMIT) - (self.offset or 0)
+        self.window = min(window or sys.maxsize, words.model_max_length, self.positions)
+        if self.window < MIN_WINDOW:
             raise ValueError(
                 f"got a window of {self.window} tokens; a prompt and a solution need at least "
-                f"{LEAST}"
+                f"{MIN_WINDOW}"
             )
 
     def encode(self, prompt: str, solution: str) -> EncodedSolution:
-        """The pair, judged over the solution without the mark behind it."""
-        # Quietly: that a text is longer than the window is no news.
-        read = self.words.tokenizer(solution, add_special_tokens=False, verbose=False)
-        said: list[int] = read["input_ids"]
-        room = self.window - len(self.first) - 2 * len(self.last)
-        asked, kept = truncate_pair(self.words.ids(prompt), said, room)
-        before = [*self.first, *asked, *self.last]
+        """The pair, scored over the solution's tokens."""
+        # Without transformers' warning that a text is longer than the model allows: it is cut.
+        read = self.tokenizer.tokenizer(solution, add_special_tokens=False, verbose=False)
+        solution_ids: list[int] = read["input_ids"]
+        max_tokens = self.window - len(self.first) - 2 * len(self.last)
+        prompt_ids, kept = truncate_pair(
+            self.tokenizer.encode_cached(prompt), solution_ids, max_tokens
+        )
+        before = [*self.first, *prompt_ids, *self.last]
         ids = [*before, *kept, *self.last]
         if not kept:
             return EncodedSolution(ids, [])
-        positions = None
-        if self.origin is not None:
-            gap = min(len(said) - len(kept), self.positions - len(ids))
+        position_ids = None
+        if self.offset is not None:
+            gap = min(len(solution_ids) - len(kept), self.positions - len(ids))
             places = (*range(len(before)), *range(len(before) + gap, len(ids) + gap))
-            positions = [self.origin + k for k in places]
-        return EncodedSolution(ids, [len(ids) - len(self.last) - 1], [len(before)], positions)
+            position_ids = [self.offset + k for k in places]
+        return EncodedSolution(ids, [len(ids) - len(self.last) - 1], [len(before)], position_ids)
 
 
-def auto_class(path_or_id: Any, **kwargs: Any) -> Any:
-    """The Auto class that loads the body of a checkpoint: of an encoder-decoder its encoder.
+def body_auto_class(path_or_id: Any, **kwargs: Any) -> Any:
+    """The Auto class that loads a checkpoint's body; for an encoder-decoder, its encoder.
 
     Args:
         path_or_id: a folder or a Hub id.
         kwargs: passed to ``AutoConfig.from_pretrained``.
 
     Raises:
-        ValueError: transformers has no encoder without its decoder for this kind of model.
+        ValueError: transformers cannot load the encoder of this kind of model alone.
     """
     config: Any = AutoConfig.from_pretrained(path_or_id, **kwargs)
-    # A saved encoder says that it is one by its architecture only.
+    # The config of a saved encoder still says encoder-decoder; only its architecture tells.
     alone = any(name.endswith("EncoderModel") for name in config.architectures or ())
     if not (alone or config.is_encoder_decoder):
         return AutoModel
     if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
         raise ValueError(
             f"got {path_or_id}, an encoder-decoder of type {config.model_type}; of these only T5 "
-            "and its kin have an encoder that is loaded alone: use one, an encoder such as BERT, "
-            "or a causal model"
+            "and models like it have an encoder that is loaded alone: use one, an encoder such as "
+            "BERT, or a causal model"
         )
     return AutoModelForTextEncoding

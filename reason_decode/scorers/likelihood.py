@@ -7,39 +7,42 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import lm_head_of, output_layer
-from reason_decode.scorers.cached_session import EncodedSolution, Span
-from reason_decode.scorers.causal import Reader
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
+
+__all__ = ["LikelihoodScorer", "SpanEncoder", "token_logps"]
 
 
-class LikelihoodScorer(Reader):
+class LikelihoodScorer(CausalScorer):
     r"""Scores a step by the geometric mean of its tokens' probabilities, in [0, 1].
 
-    ``exp(mean_t log p(token_t | prompt, all before t))``, with ``mean=False`` the probability of
-    the step, ``exp(sum_t log p(token_t | ...))``; over the tokens of the step and of the
-    separator behind it, or, with ``per_step=False``, over those of the whole solution: the weight
-    of a vote in the "weighted sum" of self-consistency. Prompt and steps are tokenised as one text;
-    a token belongs to the step in which it ends.
+    ``exp(mean_t log p(token_t | prompt, all before t))``; with ``length_normalize=False`` the
+    probability of the step, ``exp(sum_t log p(token_t | ...))``. The tokens are those of the step
+    and of the separator after it or, with ``per_step=False``, those of the whole solution: the
+    weight of a vote in the "weighted sum" of self-consistency. Prompt and steps are encoded as one
+    text; a token belongs to the step in which it ends.
 
     Args:
         model: a causal language model.
-        tokenizer: the model's own; it need not be the generator's, text is the common ground.
-        separator: what ends a step in a solution.
-        chat: whether the prompt is a user's turn of the tokenizer's chat template; ``None``: if
+        tokenizer: the tokenizer of ``model``; the generator may have another one.
+        separator: ends a step in a solution.
+        chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             there is one.
-        per_step: a score a step, or one for the solution; of a solution that grows round by round
-            that one is read anew each time.
-        mean: whether to divide by the number of tokens. The probability of long texts is 0 in
-            float32, and the longer of two that differ by words that follow by themselves loses.
-        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+        per_step: whether each step has a score, or the solution has one. The latter is computed
+            anew from the first step on in each round of a step search.
+        length_normalize: whether to divide by the number of tokens. Without it the probability of
+            long texts is 0 in float32, and of two texts the longer one loses even if its further
+            tokens are nearly certain.
+        batch_tokens: largest number of tokens in one forward pass, padding included.
 
     Raises:
-        ValueError: a tokenizer that cannot say where its tokens stand in the text, or a vocabulary
-            larger than the model's.
+        ValueError: the tokenizer gives no character offsets, or its vocabulary is larger than the
+            model's.
 
     Source: Wang et al. 2023, 2203.11171, section 2, equation 1: the normalised probability.
 
@@ -55,18 +58,18 @@ class LikelihoodScorer(Reader):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: Tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         *,
         separator: str = "\n",
         chat: bool | None = None,
         per_step: bool = True,
-        mean: bool = True,
+        length_normalize: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
         output_layer(model)
-        self.per_step, self.mean = per_step, mean
-        self.text = Text(tokenizer, self.chat)
+        self.per_step, self.length_normalize = per_step, length_normalize
+        self.span_encoder = SpanEncoder(tokenizer, self.chat)
 
     @classmethod
     def from_pretrained(
@@ -76,104 +79,120 @@ class LikelihoodScorer(Reader):
         separator: str = "\n",
         chat: bool | None = None,
         per_step: bool = True,
-        mean: bool = True,
+        length_normalize: bool = True,
         **kwargs: Any,
     ) -> "LikelihoodScorer":
         """Load a model and its tokenizer from a folder or the Hub; no remote code is run.
 
         Args:
             path_or_id: a local folder or a Hub id.
-            separator: what ends a step in a solution.
+            separator: ends a step in a solution.
             chat: whether to use the chat template; ``None``: if there is one.
-            per_step: a score a step, or one for the solution.
-            mean: whether to divide by the number of tokens.
+            per_step: whether each step has a score, or the solution has one.
+            length_normalize: whether to divide by the number of tokens.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
-        model = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
-        tokenizer = load_tokenizer(path_or_id)
-        how: dict[str, Any] = {"separator": separator, "chat": chat, "per_step": per_step}
-        return cls(model, tokenizer, **how, mean=mean)
+        return cls(
+            load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs),
+            load_tokenizer(path_or_id),
+            separator=separator,
+            chat=chat,
+            per_step=per_step,
+            length_normalize=length_normalize,
+        )
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
-        return {**super().settings(), "per_step": self.per_step, "mean": self.mean}
+        own = {"per_step": self.per_step, "length_normalize": self.length_normalize}
+        return {**super().settings(), **own}
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The text as ids; each step is judged from the id before its first on."""
+        """The text as ids; the spans are the steps with their separators, or all of them."""
         text = prompt
         if self.chat:
-            text = self.words.chat([{"role": "user", "content": prompt}], generate=True)
+            message = {"role": "user", "content": prompt}
+            text = self.cached_tokenizer.render_chat([message], generate=True)
         bounds = [len(text)]
         for step in steps:
             text += step + self.splitter.separator
             bounds.append(len(text))
         if not self.per_step:
             bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]
-        return self.text.encode(text, bounds)
+        return self.span_encoder.encode(text, bounds)
 
-    def judge(self, spans: Sequence[Span]) -> Tensor:
-        """``exp(mean(log p))`` of each span's ids, or of the sum."""
+    def score_spans(self, spans: Sequence[Span]) -> Tensor:
+        """``exp`` of the mean, or of the sum, of each span's log-probabilities."""
         logps = token_logps(self.model, spans)
-        return torch.stack([(x.mean() if self.mean else x.sum()).exp() for x in logps])
+        return torch.stack([(x.mean() if self.length_normalize else x.sum()).exp() for x in logps])
 
 
-class Text:
-    """Text as ids, with the places at which stretches of it are judged by their likelihood.
+class SpanEncoder:
+    """Encodes a text so that stretches of it are scored by their tokens' log-probabilities.
 
     Args:
-        tokenizer: one that says where its tokens stand in the text.
-        chat: whether the texts are chats.
+        tokenizer: a tokenizer that gives character offsets.
+        chat: whether the texts are rendered chats, which have their own beginning of sequence.
 
     Raises:
-        ValueError: a tokenizer that does not say so.
+        ValueError: the tokenizer gives no character offsets.
     """
 
-    def __init__(self, tokenizer: Tokenizer, chat: bool) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
                 f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
                 "text; load a fast tokenizer, one with a tokenizer.json"
             )
         self.tokenizer = tokenizer
-        # A chat template writes its own beginning of sequence.
-        self.head: list[int] = [] if chat else list(tokenizer("")["input_ids"])
+        self.special_ids: list[int] = [] if chat else list(tokenizer("")["input_ids"])
 
     def encode(self, text: str, bounds: Sequence[int]) -> EncodedSolution:
-        """The ids of a text; what lies between two bounds that follow each other is judged.
+        """A text as ids; each stretch between two consecutive bounds is a scored span.
+
+        A token belongs to the stretch in which it ends. The probability of a token is predicted at
+        the token before it, so a span begins one token before its stretch and ends one token
+        before its last.
 
         Args:
-            text: all of it, tokenised as one; a token lies where it ends.
-            bounds: places in the text, in characters, ascending.
+            text: the text, encoded as a whole.
+            bounds: offsets in the text, in characters, ascending.
         """
         read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        stops = [stop for _, stop in read["offset_mapping"]]
-        after = [len(self.head) + bisect_right(stops, bound) for bound in bounds]
-        # What comes after a place is judged at it; a step that shares its only token has that.
-        ends = [stop - 2 for stop in after[1:]]
-        starts = [min(a - 1, end) for a, end in zip(after, ends, strict=False)]
+        token_ends = [end for _, end in read["offset_mapping"]]
+        # For each bound the number of tokens that end at or before it.
+        counts = [len(self.special_ids) + bisect_right(token_ends, bound) for bound in bounds]
+        score_positions = [count - 2 for count in counts[1:]]
+        # A stretch in which no token ends is scored by the last token before it.
+        span_starts = [
+            max(0, min(count - 1, last))
+            for count, last in zip(counts, score_positions, strict=False)
+        ]
         return EncodedSolution(
-            [*self.head, *read["input_ids"]], ends, [max(0, start) for start in starts]
+            [*self.special_ids, *read["input_ids"]], score_positions, span_starts
         )
 
 
 def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
-    """Log-probabilities of the ids of each span, float32 (t,) in nats, without logits in memory.
+    """Log-probabilities of the ids after each span's tokens, without a matrix of logits.
 
     Args:
-        model: a causal language model, whose last hidden states the spans hold.
-        spans: hidden states (t, h) and the ids that follow them.
+        model: a causal language model.
+        spans: features are its last hidden states, (t, h).
+
+    Returns:
+        For each span float32 (t,), in nats.
     """
-    # Here, so that whoever scores no likelihoods can do without the kernels' folder on the path.
+    # Imported here, so that other scorers work without the kernels on the path.
     from reason_decode.kernels import linear_token_logprobs
 
-    output = lm_head_of(model)
-    hidden = output.scaled(torch.cat([span.features for span in spans]))
-    ids = [token for span in spans for token in span.following]
+    head = lm_head_of(model)
+    ids = [token for span in spans for token in span.next_ids]
+    hidden = head.scale_hidden(torch.cat([span.features for span in spans]))
     logps = linear_token_logprobs(
         hidden,
-        output.weight,
+        head.weight,
         torch.tensor(ids, device=hidden.device),
-        bias=output.bias,
-        softcap=output.softcap,
+        bias=head.bias,
+        softcap=head.softcap,
     )
-    return list(logps.split([len(span.following) for span in spans]))
+    return list(logps.split([len(span.next_ids) for span in spans]))

@@ -1,74 +1,245 @@
-"""Scorers by name: ``tiny``, a local folder, or a Hub id."""
+"""Scorers by name: ``tiny``, a folder or Hub id, a word, or ``word=folder``."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reason_decode.models.checkpoint import load_config
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
-from reason_decode.scorers.openai import EndpointVerifier
+from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.likelihood import LikelihoodScorer
+from reason_decode.scorers.ngram.ranker import NGramRanker
+from reason_decode.scorers.outcome import OutcomeRewardModel
+from reason_decode.scorers.prm_formats import FORMATS, detect_format
 from reason_decode.scorers.process import ProcessRewardModel
-from reason_decode.scorers.rationale import RationaleScorer
+from reason_decode.scorers.ranking import RankingModel, has_ranking_head
+from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
-__all__ = ["load_rationalyst", "load_scorer", "load_verifier"]
+__all__ = ["LanguageModel", "ScorerKind", "load_rationale_scorer", "load_scorer", "scorer_kind"]
+
+LanguageModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+"""A language model with its tokenizer."""
+
+ScorerKind = Literal["prm", "orm", "ranker", "ngram-ranker", "rationale"]
+"""Kinds of scorers that a checkpoint's files tell apart."""
+
+WORDS = ("likelihood", "rationale", "prm", "orm", "ranker", *FORMATS)
+"""Words that may stand alone or in ``word=folder``."""
+
+_ALONE = ("likelihood", "rationale", "generative")
+_ALLOWED = (
+    "allowed are tiny; a folder or Hub id of a reward model, a ranker or a rationale model; "
+    f"{', '.join(_ALONE)}, which score with the generator; and word=folder with the word one of "
+    f"{', '.join(WORDS)}. A server's model is an EndpointVerifier (--scorer-endpoint)"
+)
 
 
-def load_scorer(name: str) -> ProcessRewardModel | EndpointVerifier:
-    """A process reward model, on a GPU if there is one; or a chat model at a server.
+def load_scorer(
+    spec: str,
+    *,
+    whole_solutions: bool = False,
+    generator: LanguageModel | None = None,
+    likelihood_model: str | None = None,
+    discount: float = 1.0,
+    contrastive: bool = False,
+    length_normalize: bool = True,
+) -> Scorer:
+    """The scorer of a name, on the default device.
+
+    - ``tiny``: the packaged process reward model; for whole solutions with half of its neutral
+      label counted as right.
+    - a folder or a Hub id: the kind is told by its files, see ``scorer_kind``.
+    - ``likelihood``, ``generative`` or ``rationale``: the generator itself scores; without a
+      generator, or with the packaged one, ``rationale`` is the packaged rationale model.
+    - ``word=folder``: a scorer of that kind from a folder, a Hub id or ``tiny``. The words are
+      ``likelihood``, ``rationale``, ``prm``, ``orm``, ``ranker`` and the names of the formats of
+      process reward models, such as ``generative``.
 
     Args:
-        name: ``tiny``, a folder, a Hub id, or ``URL#MODEL``.
+        spec: the name.
+        whole_solutions: whether solutions are scored once they are complete, as by best-of-n and
+            votes, and not step by step; a likelihood is then one number for the solution.
+        generator: the generator and its tokenizer, for the words that stand alone.
+        likelihood_model: of rationale models, the folder or Hub id of the model that measures how
+            likely a step is; ``None``: the one that writes the rationales.
+        discount: of rationale models, see ``RationaleScorer``.
+        contrastive: of rationale models, see ``RationaleScorer``.
+        length_normalize: of rationale models and likelihoods, see ``RationaleScorer``.
 
     Raises:
         OSError: there is no such folder and no such id.
-        ValueError: it is another kind of model, or an address without one.
+        ValueError: the name is none of these, a word needs a generator, the checkpoint is of
+            another kind, or an option does not go with the kind.
+
+    Example:
+        >>> from reason_decode.scorers.loading import load_scorer
+        >>> type(load_scorer("tiny")).__name__, type(load_scorer("orm=tiny")).__name__
+        ('ProcessRewardModel', 'OutcomeRewardModel')
     """
-    if name == "tiny":
-        return ProcessRewardModel.from_pretrained(packaged("prm"))
-    if name.startswith(("http://", "https://")):
-        address, _, model = name.partition("#")
-        if not model:
-            raise ValueError(
-                f"got {name}; write the model's name behind it: http://localhost:8000/v1#MODEL"
-            )
-        return EndpointVerifier(address, model)
-    scorer = ProcessRewardModel.from_pretrained(name, dtype="auto")
-    model: Any = scorer.model
-    model.to(default_device())
-    return scorer
+    word, folder = _parse(spec)
+    kind = word or scorer_kind(folder)
+    if kind == "rationale":
+        return load_rationale_scorer(
+            folder or "tiny",
+            likelihood_model,
+            generator=None if folder else generator,
+            discount=discount,
+            contrastive=contrastive,
+            length_normalize=length_normalize,
+        )
+    if likelihood_model is not None or discount != 1.0 or contrastive:
+        raise ValueError(
+            f"got scorer {spec!r} with options of rationale models (likelihood_model, discount, "
+            "contrastive); leave them out, or name a rationale model: rationale=folder"
+        )
+    if kind == "likelihood":
+        model, tokenizer = _language_model(kind, folder, generator)
+        return LikelihoodScorer(
+            model, tokenizer, per_step=not whole_solutions, length_normalize=length_normalize
+        )
+    if not length_normalize:
+        raise ValueError(
+            f"got scorer {spec!r} with length_normalize=False, which is an option of likelihoods "
+            "and rationale models; leave it out"
+        )
+    if kind == "generative":
+        model, tokenizer = _language_model(kind, folder, generator)
+        return ProcessRewardModel(model, tokenizer, format=kind)
+    return _reward_model(kind, folder, whole_solutions)
 
 
-def load_verifier(name: str) -> ProcessRewardModel | EndpointVerifier:
-    """What ``load_scorer`` loads, to judge whole solutions: of ``tiny`` its ``verifier``."""
-    if name == "tiny":
-        return ProcessRewardModel.from_pretrained(packaged("prm"), neutral="half")
-    return load_scorer(name)
-
-
-def load_rationalyst(
-    name: str,
-    judge: str | None = None,
-    *,
-    discount: float = 1.0,
-    subtract: bool = False,
-    mean: bool = True,
-) -> RationaleScorer:
-    """A rationale model as a scorer of steps, on a GPU if there is one.
+def scorer_kind(path_or_id: str | Path) -> ScorerKind:
+    """The kind of scorer that a checkpoint holds, told by its files.
 
     Args:
-        name: what writes rationales: ``tiny``, a folder (an adapter's will do) or a Hub id.
-        judge: what finds steps likely given a rationale; ``None``: the same model.
+        path_or_id: a folder or a Hub id.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: it is no scorer, or a plain language model, which can be one of several.
+    """
+    if NGramRanker.is_saved_in(path_or_id):
+        return "ngram-ranker"
+    config = load_config(path_or_id)
+    architectures = ", ".join(config.architectures or ["an unnamed architecture"])
+    if "ForSequenceClassification" in architectures:
+        return "orm"
+    if CONFIG_KEY in config.to_dict():
+        return "rationale"
+    if not architectures.endswith(("ForCausalLM", "ForTokenClassification")):
+        if has_ranking_head(path_or_id):
+            return "ranker"
+    try:
+        detect_format(path_or_id, config)
+    except ValueError:
+        raise ValueError(
+            f"got {path_or_id} with {architectures}, which does not say what kind of scorer it is; "
+            f"write word={path_or_id} with the word one of {', '.join(WORDS)}"
+        ) from None
+    return "prm"
+
+
+def load_rationale_scorer(
+    name: str,
+    likelihood_model: str | None = None,
+    *,
+    generator: LanguageModel | None = None,
+    discount: float = 1.0,
+    contrastive: bool = False,
+    length_normalize: bool = True,
+) -> RationaleScorer:
+    """A rationale model as a scorer of steps, on the default device.
+
+    Args:
+        name: the model that writes rationales: ``tiny``, a folder (also of an adapter) or a Hub id.
+        likelihood_model: the folder or Hub id of the model that measures how likely a step is given
+            a rationale; ``None``: the model that writes the rationales.
+        generator: writes the rationales in place of ``tiny``, unless it is the packaged model.
         discount: see ``RationaleScorer``.
-        subtract: see ``RationaleScorer``.
-        mean: see ``RationaleScorer``.
+        contrastive: see ``RationaleScorer``.
+        length_normalize: see ``RationaleScorer``.
 
     Raises:
         OSError: there is no such folder and no such id.
         ValueError: a discount out of range.
     """
-    if name == "tiny":
-        writer = RationaleScorer.from_pretrained(packaged("rationalyst")).writer
-    else:
+    if name != "tiny":
         writer = RationaleWriter(*load_model(name))
-    model, words = (None, None) if judge in (None, name) else load_model(judge)
-    how: dict[str, Any] = {"discount": discount, "subtract": subtract, "mean": mean}
-    return RationaleScorer(writer, model, words, **how)
+    elif generator is not None and not _is_packaged(generator[0]):
+        writer = RationaleWriter(*generator)
+    else:
+        writer = RationaleScorer.from_pretrained(packaged("rationalyst")).writer
+    model, tokenizer = (None, None)
+    if likelihood_model not in (None, name):
+        model, tokenizer = load_model(likelihood_model)
+    return RationaleScorer(
+        writer,
+        model,
+        tokenizer,
+        discount=discount,
+        contrastive=contrastive,
+        length_normalize=length_normalize,
+    )
+
+
+def _parse(spec: str) -> tuple[str | None, str]:
+    """The word of a text, if it has one, and the folder, ``""`` if the word stands alone."""
+    word, _, folder = spec.partition("=")
+    if word in WORDS and (folder or word in _ALONE):
+        return word, folder
+    if word in WORDS:
+        raise ValueError(f"got scorer {spec!r}, which needs a folder or Hub id: {word}=folder")
+    if spec == "tiny":
+        return "prm", spec
+    if not spec or spec.startswith(("http://", "https://")):
+        raise ValueError(f"got scorer {spec!r}; {_ALLOWED}")
+    # A folder may have an equals sign in its name, too.
+    return None, spec
+
+
+def _language_model(
+    word: str, folder: str, generator: LanguageModel | None
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The model of ``word=folder``, or the generator for the word alone."""
+    if folder:
+        return load_model(folder)
+    if generator is None:
+        raise ValueError(
+            f"got scorer {word!r} where there is no generator to score by; name a model: "
+            f"{word}=folder"
+        )
+    return generator
+
+
+def _reward_model(kind: str, folder: str, whole_solutions: bool) -> Scorer:
+    """A reward model or ranker from a folder, a Hub id or ``tiny``."""
+    tiny = folder == "tiny"
+    if kind == "ranker" and NGramRanker.is_saved_in(folder):
+        return NGramRanker.from_pretrained(folder)
+    if kind == "ngram-ranker":
+        return NGramRanker.from_pretrained(folder)
+    if kind == "ranker":
+        scorer = RankingModel.from_pretrained(packaged("ranker") if tiny else folder, dtype="auto")
+    elif kind == "orm":
+        path = packaged("orm") if tiny else folder
+        scorer = OutcomeRewardModel.from_pretrained(path, dtype="auto")
+    else:
+        # The packaged model's middle label says that a step is right but leads nowhere: half a
+        # mistake for a whole solution, a mistake for a search.
+        neutral = "half" if tiny and whole_solutions else None
+        scorer = ProcessRewardModel.from_pretrained(
+            packaged("prm") if tiny else folder,
+            format=None if kind == "prm" else kind,
+            neutral=neutral,
+            dtype="auto",
+        )
+    model: Any = scorer.model  # typed without its method `to`
+    model.to(default_device())
+    return scorer
+
+
+def _is_packaged(model: PreTrainedModel) -> bool:
+    return Path(model.name_or_path or "") == packaged("base")

@@ -1,4 +1,4 @@
-"""A chat model at a server as a verifier: it is asked of each step whether it is right."""
+"""A chat model at a server as a verifier: it is asked of each step whether it is correct."""
 
 import math
 import re
@@ -12,60 +12,62 @@ from torch import Tensor
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.openai_client import Endpoint, Messages, RequestFailed
-from reason_decode.scorers.base import Scorer, ScoreSpace, Session
+from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
 from reason_decode.scorers.checks import check_pairs, to_steps
-from reason_decode.scorers.prm_formats import QUESTION, chat_with_verdicts, questions
+from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
 
-__all__ = ["EndpointVerifier"]
+__all__ = ["EndpointVerifier", "Verdict"]
 
-_WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-# What a server is asked for beside the answer, and that some of them refuse.
+_VERDICT_WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+# Options of a request that some servers refuse.
 _LOGPROB_OPTIONS = {"logprobs": True, "top_logprobs": 20}
 
 
 class Verdict(NamedTuple):
-    """What a server says of a step.
+    """A server's verdict on a step.
 
     Attributes:
-        right: ``P(yes) / (P(yes) + P(no))``.
-        read: tokens of the chat; 0 where the server does not say.
+        prob_correct: ``P(yes) / (P(yes) + P(no))``.
+        tokens_read: tokens of the chat; 0 if the server does not report them.
     """
 
-    right: float
-    read: int
+    prob_correct: float
+    tokens_read: int
 
 
-class _Asked(Endpoint):
+class _VerdictEndpoint(Endpoint):
     def _parse_answer(self, answer: Any) -> Verdict | RequestFailed:
         try:
             choice, usage = answer["choices"][0], answer.get("usage") or {}
-            read = int(usage.get("prompt_tokens") or 0)
-            right = _odds(choice.get("logprobs"))
-            if right is None:
-                said = choice["message"]["content"] or ""
-                found = _WORD.match(said)
-                if found is None:
-                    return RequestFailed(f"no verdict: neither yes nor no but {said[:80]!r}")
-                right = float(found[1].lower() == "yes")
+            tokens_read = int(usage.get("prompt_tokens") or 0)
+            prob_correct = _prob_yes(choice.get("logprobs"))
+            if prob_correct is None:
+                text = choice["message"]["content"] or ""
+                word = _VERDICT_WORD.match(text)
+                if word is None:
+                    return RequestFailed(f"no verdict: neither yes nor no but {text[:80]!r}")
+                prob_correct = float(word[1].lower() == "yes")
         except (AttributeError, IndexError, KeyError, TypeError):
             raise ValueError(f"no chat completion: {str(answer)[:200]}") from None
-        return Verdict(right, read)
+        return Verdict(prob_correct, tokens_read)
 
 
 class EndpointVerifier(Scorer):
-    """Scores a step by ``P(yes) / (P(yes) + P(no))``, as a server's chat model answers.
+    """Scores a step by ``P(yes) / (P(yes) + P(no))`` of a chat model at a server.
 
-    The chat is that of ``ProcessRewardModel``'s format "generative": each step is a user's turn,
-    the problem before the first, and the steps before were answered Yes. A server that tells no
-    log-probabilities is taken at its word, 1 or 0, with a warning. Equal chats of one call are
-    asked once.
+    The chat is that of ``ProcessRewardModel``'s format "generative": each step is a user's message,
+    the problem before the first, and the steps before were answered Yes. If the server returns no
+    log-probabilities, the score is 1 or 0 by the answer's first word, with a warning. Equal chats
+    of one call are asked once.
 
     Args:
         base_url: such as ``http://localhost:8000/v1``.
-        model: the name it is served under.
-        separator: what ends a step in a solution.
-        question: what a step's turn ends with.
-        how: ``Endpoint``'s other arguments, such as ``concurrency`` and ``key``.
+        model: the model's name at the server.
+        separator: ends a step in a solution.
+        question: ends the message of a step.
+        options: further options of every request.
+        max_tokens: length of an answer.
+        endpoint: the other arguments of ``Endpoint``, such as ``concurrency``.
 
     Raises:
         ValueError: an address that is not http or https, or a number that must be positive.
@@ -76,8 +78,8 @@ class EndpointVerifier(Scorer):
     Example:
         >>> from reason_decode import BestOfN, tiny
         >>> from reason_decode.scorers import EndpointVerifier
-        >>> judge = EndpointVerifier("http://localhost:8000/v1", "Qwen/Qwen3-8B", concurrency=32)
-        >>> strategy = BestOfN(judge, tokenizer=tiny.load().tokenizer, n=8)
+        >>> verifier = EndpointVerifier("http://localhost:8000/v1", "Qwen/Qwen3-8B", concurrency=32)
+        >>> strategy = BestOfN(verifier, tokenizer=tiny.load().tokenizer, n=8)
     """
 
     score_space: ScoreSpace = "probability"
@@ -89,37 +91,45 @@ class EndpointVerifier(Scorer):
         *,
         separator: str = "\n",
         question: str = QUESTION,
-        **how: Any,
+        options: dict[str, Any] | None = None,
+        max_tokens: int = 1,
+        **endpoint: Any,
     ) -> None:
-        options = {**_LOGPROB_OPTIONS, **how.pop("options", {})}
-        how = {"max_tokens": 1, **how}
-        self.endpoint = _Asked(base_url, model, options=options, **how)
+        options = {**_LOGPROB_OPTIONS, **(options or {})}
+        self.endpoint = _VerdictEndpoint(
+            base_url, model, options=options, max_tokens=max_tokens, **endpoint
+        )
         self.splitter, self.question = StepSplitter(separator), question
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """Scores of each solution: float32 (s,), one a step.
+        """Scores of each solution, float32 (s,), one a step.
 
         Raises:
             ScoringError: the server answers neither yes nor no, or cannot read one of the chats.
-            ConnectionError: it is down, or refuses.
+            ConnectionError: the server is down, or refuses.
         """
         check_pairs(prompts, solutions)
         steps = to_steps(solutions, self.splitter)
         return [scores for (scores,) in self.start_session(prompts).score([[x] for x in steps])]
 
     def start_session(self, prompts: Sequence[str]) -> Session:
-        """A session over trajectories that begin with the prompts."""
-        return _ServedSession(self, prompts)
+        """A session that asks only about new steps."""
+        return _EndpointSession(self, prompts)
 
     def verdicts(self, chats: Sequence[Messages]) -> list[Verdict]:
-        """What the server says of each chat; raises as ``score`` does."""
+        """The server's verdicts on the last step of each chat.
+
+        Raises:
+            ScoringError: the server answers neither yes nor no, or cannot read one of the chats.
+            ConnectionError: the server is down, or refuses.
+        """
         answers = list(self.endpoint(chats))
-        if any(map(_refused, answers)) and self.endpoint.body.keys() & _LOGPROB_OPTIONS:
+        if any(map(_is_refused, answers)) and self.endpoint.body.keys() & _LOGPROB_OPTIONS:
             warnings.warn(
-                f"{self.endpoint.url} tells no log-probabilities: steps are scored 1 or 0, by its "
-                "word",
+                f"{self.endpoint.url} returns no log-probabilities: steps are scored 1 or 0, by "
+                "the first word of the answer",
                 stacklevel=2,
             )
             for name in _LOGPROB_OPTIONS:
@@ -136,52 +146,50 @@ class EndpointVerifier(Scorer):
 
     def chat(self, prompt: str, steps: Sequence[str]) -> Messages:
         """The chat that asks about the last of the steps."""
-        return chat_with_verdicts(questions(prompt, steps, self.question), "Yes")
+        return chat_with_verdicts(step_questions(prompt, steps, self.question), "Yes")
 
 
-class _ServedSession(Session):
-    """Remembers what each trajectory has said; ``tokens_read`` are those that the server counts."""
+class _EndpointSession(Session):
+    """A session that holds each trajectory's steps; the server counts ``tokens_read``."""
 
     def __init__(self, verifier: EndpointVerifier, prompts: Sequence[str]) -> None:
         super().__init__(prompts)
         self.verifier = verifier
-        self.paths: list[tuple[str, list[str]]] = [(prompt, []) for prompt in prompts]
-        self.candidates: list[list[list[str]]] = []
+        self.steps: list[list[str]] = [[] for _ in self.prompts]
+        self._candidates: list[list[list[str]]] = []
 
-    def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
-    ) -> list[list[Tensor]]:
-        asked = [to_steps(group, self.verifier.splitter) for group in candidates]
-        if keep_cache:
-            self.candidates = asked
+    def score(self, candidates: Candidates, keep_cache: bool = True) -> list[list[Tensor]]:
+        new = [to_steps(group, self.verifier.splitter) for group in candidates]
+        self._candidates = new if keep_cache else []
+        # One chat for each new step, named by the prompt and all steps up to it.
+        asked = [
+            [[(prompt, *before, *steps[: k + 1]) for k in range(len(steps))] for steps in group]
+            for prompt, before, group in zip(self.prompts, self.steps, new, strict=True)
+        ]
         chats = {
-            (prompt, *said, *steps[: k + 1]): self.verifier.chat(prompt, [*said, *steps[: k + 1]])
-            for (prompt, said), group in zip(self.paths, asked, strict=True)
-            for steps in group
-            for k in range(len(steps))
+            key: self.verifier.chat(key[0], key[1:])
+            for group in asked
+            for keys in group
+            for key in keys
         }
         verdicts = dict(zip(chats, self.verifier.verdicts([*chats.values()]), strict=True))
-        self.tokens_read += sum(verdict.read for verdict in verdicts.values())
+        self.tokens_read += sum(verdict.tokens_read for verdict in verdicts.values())
         return [
             [
-                torch.tensor(
-                    [verdicts[prompt, *said, *steps[: k + 1]].right for k in range(len(steps))],
-                    dtype=torch.float32,
-                )
-                for steps in group
+                torch.tensor([verdicts[key].prob_correct for key in keys], dtype=torch.float32)
+                for keys in group
             ]
-            for (prompt, said), group in zip(self.paths, asked, strict=True)
+            for group in asked
         ]
 
     def select(self, choice: Sequence[tuple[int, int]]) -> None:
-        self.paths = [
-            (self.paths[i][0], [*self.paths[i][1], *self.candidates[i][j]]) for i, j in choice
-        ]
-        self.prompts = [prompt for prompt, _ in self.paths]
+        self.steps = [[*self.steps[i], *self._candidates[i][j]] for i, j in choice]
+        self.prompts = [self.prompts[i] for i, _ in choice]
+        self._candidates = []
 
 
-def _odds(logprobs: Any) -> float | None:
-    """``P(yes) / (P(yes) + P(no))`` of an answer's first token; ``None`` where nobody tells."""
+def _prob_yes(logprobs: Any) -> float | None:
+    """``P(yes) / (P(yes) + P(no))`` of an answer's first token; ``None`` if it is not reported."""
     content = (logprobs or {}).get("content")
     if not content:
         return None
@@ -190,9 +198,9 @@ def _odds(logprobs: Any) -> float | None:
         word = one["token"].strip().lower()
         if word in total:
             total[word] += math.exp(one["logprob"])
-    said = sum(total.values())
-    return total["yes"] / said if said else None
+    both = sum(total.values())
+    return total["yes"] / both if both else None
 
 
-def _refused(answer: Verdict | RequestFailed) -> bool:
+def _is_refused(answer: Verdict | RequestFailed) -> bool:
     return isinstance(answer, RequestFailed) and answer.reason.startswith(("HTTP 400", "HTTP 422"))

@@ -1,4 +1,4 @@
-"""Outcome reward models: one number for a whole solution, or for as much of it as there is."""
+"""Outcome reward models: one score for a whole solution, or for its steps so far."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,25 +13,28 @@ from transformers import (
 )
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
-from reason_decode.models.tokenization import check_loaded
-from reason_decode.scorers.cached_session import EncodedSolution, Span
-from reason_decode.scorers.causal import Reader
+from reason_decode.models.tokenization import EncodedSolution, check_loaded
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
+
+__all__ = ["OutcomeRewardModel"]
 
 
-class OutcomeRewardModel(Reader):
+class OutcomeRewardModel(CausalScorer):
     r"""Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
 
-    The text is a chat of the prompt and the solution where the tokenizer has a template for chats,
-    else prompt and steps with a separator behind each. Two labels (wrong, right) give
+    The text is a chat of the prompt and the solution if the tokenizer has a chat template, else
+    prompt and steps with a separator after each. Two labels (wrong, right) give
     ``softmax(score(hidden))[1]``.
 
     Args:
         model: a causal model for sequence classification with one label or two.
-        tokenizer: the model's own; it need not be the generator's, text is the common ground.
-        separator: what ends a step in a solution.
+        tokenizer: the tokenizer of ``model``; the generator may have another one.
+        separator: ends a step in a solution.
         chat: whether to use the chat template; ``None``: if there is one.
-        raw: give the reward as the head gives it, any real number; with one label only.
-        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+        raw: whether scores are the head's outputs (``score_space`` is ``"reward"``) and not their
+            sigmoids; with one label only.
+        batch_tokens: largest number of tokens in one forward pass, padding included.
 
     Raises:
         ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
@@ -46,7 +49,7 @@ class OutcomeRewardModel(Reader):
         >>> t = tiny.load()
         >>> model = AutoModelForSequenceClassification.from_pretrained(
         ...     tiny.WEIGHTS / "base", num_labels=1
-        ... )  # its head is new, and has learnt nothing
+        ... )  # its head is new and has learned nothing
         >>> orm = OutcomeRewardModel(model, t.tokenizer)
         >>> [tuple(x.shape) for x in orm.score(["1 + 2 =\n"] * 2, ["3", "1 + 2 = 4\n4"])]
         [(1,), (1,)]
@@ -89,9 +92,9 @@ class OutcomeRewardModel(Reader):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            separator: what ends a step in a solution.
+            separator: ends a step in a solution.
             chat: whether to use the chat template; ``None``: if there is one.
-            raw: give the reward as the head gives it.
+            raw: whether scores are the head's outputs and not their sigmoids.
             kwargs: passed to ``AutoModelForSequenceClassification.from_pretrained``.
         """
         model = load_checkpoint(AutoModelForSequenceClassification, path_or_id, **kwargs)
@@ -103,18 +106,19 @@ class OutcomeRewardModel(Reader):
         return {**super().settings(), "raw": self.raw}
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The ids of the solution so far, judged at the last of them."""
+        """The ids of the solution so far, scored at the last of them."""
         if self.chat:
-            turns = [{"role": "user", "content": prompt}]
+            messages = [{"role": "user", "content": prompt}]
             solution = self.splitter.separator.join(steps)
-            turns += [{"role": "assistant", "content": solution}] if steps else []
-            ids = list(self.words.whole(self.words.chat(turns, generate=not steps)))
+            messages += [{"role": "assistant", "content": solution}] if steps else []
+            text = self.cached_tokenizer.render_chat(messages, generate=not steps)
+            ids = list(self.cached_tokenizer.encode(text))
         else:
-            ids = self.words.plain(prompt, steps, self.splitter.separator).ids
+            ids = self.cached_tokenizer.encode_plain(prompt, steps, self.splitter.separator).ids
         return EncodedSolution(ids, [len(ids) - 1] if steps else [])
 
-    def judge(self, spans: Sequence[Span]) -> Tensor:
-        """One score a span of one place."""
+    def score_spans(self, spans: Sequence[Span]) -> Tensor:
+        """The score of each solution, (len(spans),)."""
         head: Any = self.model.get_submodule("score")
         logits = head(torch.cat([span.features for span in spans])).float()
         if logits.shape[-1] == 2:

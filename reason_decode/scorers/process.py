@@ -1,4 +1,4 @@
-"""Process reward models: one probability of being right for each step."""
+"""Process reward models: one probability of being correct for each step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +9,24 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_config, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.scorers.base import Scorer, ScoreSpace
-from reason_decode.scorers.cached_session import CachedSession, score_all
-from reason_decode.scorers.prm_formats import by_name, detect
+from reason_decode.models.positions import max_positions
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
+from reason_decode.scorers.prm_formats import detect_format, format_by_name
+
+__all__ = ["ProcessRewardModel"]
 
 
 class ProcessRewardModel(Scorer):
-    r"""Scores each step of a solution: P(right) at the step's end, in [0, 1].
+    r"""Scores each step of a solution: P(correct) at the step's end, in [0, 1].
 
     Args:
-        model: the model, as the format reads it; by default one for token classification.
-        tokenizer: the model's own; it need not be the generator's, text is the common ground.
-        format: how it wants its text: ``token-classification``, ``math-shepherd``, ``rlhflow``,
-            ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; see ``formats.py``.
-        options: ``separator``, what ends a step in a solution (default: the format's);
-            ``batch_tokens``, how many tokens, padding included, go through one forward pass at
-            most; for ``reasoneval``, ``early``; for ``token-classification``, ``neutral``.
+        model: the model that the format reads; by default one for token classification.
+        tokenizer: the tokenizer of ``model``; the generator may have another one.
+        format: the layout of its text: ``token-classification``, ``math-shepherd``, ``rlhflow``,
+            ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; see ``prm_formats``.
+        options: ``separator``, which ends a step in a solution (default: the format's);
+            ``batch_tokens``, the largest number of tokens in one forward pass, padding included;
+            for ``reasoneval``, ``position_shift``; for ``token-classification``, ``neutral``.
 
     Raises:
         TypeError: the format has no such option.
@@ -50,11 +52,10 @@ class ProcessRewardModel(Scorer):
         format: str = "token-classification",
         **options: Any,
     ) -> None:
-        self.name, self.format = format, by_name(format)(model, tokenizer, **options)
+        self.format_name = format
+        self.format = format_by_name(format)(model, tokenizer, **options)
         self.model, self.tokenizer = self.format.model, tokenizer
-        self.splitter = self.format.splitter
-        if format == "token-classification":
-            self.prompt_suffix = self.splitter.separator
+        self.splitter, self.prompt_suffix = self.format.splitter, self.format.prompt_suffix
         self.neutral: str | None = options.get("neutral")
 
     @classmethod
@@ -71,19 +72,18 @@ class ProcessRewardModel(Scorer):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            format: as above; ``None`` to tell it by the architecture, else by the name.
-            separator: what ends a step in a solution; ``None`` for the format's own.
+            format: the layout of its text; ``None``: told by the architecture, else by the name.
+            separator: ends a step in a solution; ``None`` for the format's own.
             neutral: what the middle one of three labels counts as, ``"positive"``, ``"half"`` or
-                ``"negative"``; ``None``: right is what the checkpoint calls so.
+                ``"negative"``; ``None``: the label that the checkpoint calls right counts.
             kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
 
         Raises:
             OSError: there is no such folder and no such id.
             ValueError: the format cannot be told, or the checkpoint holds another kind of model.
         """
-        config = load_config(path_or_id)
-        name = detect(path_or_id, config) if format is None else format
-        model = by_name(name).load(path_or_id, **kwargs)
+        name = detect_format(path_or_id, load_config(path_or_id)) if format is None else format
+        model = format_by_name(name).load(path_or_id, **kwargs)
         tokenizer = load_tokenizer(path_or_id)
         options = {} if neutral is None else {"neutral": neutral}
         return cls(model, tokenizer, format=name, separator=separator, **options)
@@ -92,7 +92,7 @@ class ProcessRewardModel(Scorer):
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {
             "path_or_id": hub_id_or_path(self.model),
-            "format": self.name,
+            "format": self.format_name,
             "separator": self.splitter.separator,
             **({} if self.neutral is None else {"neutral": self.neutral}),
         }
@@ -100,19 +100,19 @@ class ProcessRewardModel(Scorer):
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """P(right) of every step; a prompt with several solutions in a row is read once.
+        """P(correct) of every step; a prompt is read once for several solutions in a row.
 
         Args:
-            prompts: one a solution.
-            solutions: text, split at the separator, or ready lists of steps.
+            prompts: the prompt of each solution.
+            solutions: texts, split at the separator, or lists of steps.
 
         Returns:
-            float32 (s,) a solution; (0,) for one without steps.
+            For each solution float32 (s,); (0,) for one without steps.
 
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        return score_all(self.format, prompts, solutions)
+        return self.format.score(prompts, solutions)
 
     def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
         """Number of leading steps whose scores are read within the model's positions.
@@ -123,11 +123,10 @@ class ProcessRewardModel(Scorer):
             prompt: the prompt.
             steps: the steps, none of them blank.
         """
-        config = self.model.config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None)
-        ends = self.format.encode(prompt, steps).ends
-        return len(steps) if limit is None else sum(end < limit for end in ends)
+        limit = max_positions(self.model)
+        positions = self.format.encode(prompt, steps).score_positions
+        return len(steps) if limit is None else sum(k < limit for k in positions)
 
-    def start_session(self, prompts: Sequence[str]) -> CachedSession:
+    def start_session(self, prompts: Sequence[str]) -> Session:
         """A session that reads each prompt and each step once."""
-        return CachedSession(self.format, prompts)
+        return self.format.start_session(prompts)

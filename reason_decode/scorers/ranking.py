@@ -1,4 +1,4 @@
-"""Rankers: how much a whole solution deserves its vote."""
+"""Rankers: models trained to order whole solutions, whose scores weigh votes."""
 
 import copy
 from collections.abc import Sequence
@@ -13,17 +13,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
-from reason_decode.models.tokenization import check_loaded
+from reason_decode.models.tokenization import EncodedSolution, check_loaded
 from reason_decode.scorers.base import Session
-from reason_decode.scorers.cached_session import EncodedSolution, Span
-from reason_decode.scorers.causal import Reader
-from reason_decode.scorers.checks import check_pairs, to_steps
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
+from reason_decode.scorers.checks import check_finite, check_pairs, to_steps
 from reason_decode.scorers.encoder_session import (
-    EncodingSession,
+    EncoderSession,
     PairEncoder,
-    auto_class,
+    body_auto_class,
     is_bidirectional,
+    score_pairs,
 )
+
+__all__ = ["RankingHead", "RankingModel", "has_ranking_head", "tokenizer_with_window"]
 
 _HEAD = "reward_head."
 
@@ -44,7 +47,7 @@ class RankingHead(nn.Module):
         self.out = nn.Linear(hidden, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the sigmoid is taken of, (...,), of vectors (..., h)."""
+        """Scores before the sigmoid, (...,), of vectors (..., h)."""
         x = elu(self.first(x)) + x
         x = elu(self.second(x)) + x
         return self.out(x).squeeze(-1)
@@ -54,28 +57,31 @@ class RankingHead(nn.Module):
         return self.logits(x).sigmoid()
 
 
-class RankingModel(Reader):
+class RankingModel(CausalScorer):
     r"""Scores a solution by the mean of its hidden states: ``head(mean_t h_t)``, in (0, 1).
 
-    It is trained on pairs of a right and a wrong solution of one problem, and is there to weigh
+    It is trained on pairs of a right and a wrong solution of one problem, and its scores weigh
     votes: ``SelfConsistency(scorer=ranker)`` is adaptive self-consistency. The mean goes over the
-    tokens of the solution. A causal model reads it behind the prompt, an encoder as a pair:
-    ``[cls] prompt [sep] solution [sep]``, of which it reads the ends where both are too long.
+    tokens of the solution. A causal model reads it after the prompt, an encoder as a pair:
+    ``[cls] prompt [sep] solution [sep]``; if both are too long for it, it reads the end of each.
 
     Args:
-        model: a body as of ``AutoModel``: causal, or an encoder such as BERT or T5's. It is given a
-            new head if it has none.
-        tokenizer: the model's own; it need not be the generator's, text is the common ground.
-        separator: what ends a step in a solution.
-        chat: whether the prompt is a user's turn of the tokenizer's chat template; ``None``: if
-            there is one. An encoder knows no turns.
-        window: at most this many tokens of a pair are read by an encoder; ``None``: what its
+        model: a body as ``AutoModel`` loads it: causal, or an encoder such as BERT or T5's. If it
+            has no ranking head, it gets a new one.
+        tokenizer: the tokenizer of ``model``; the generator may have another one.
+        separator: ends a step in a solution.
+        chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
+            there is one. Encoders read no chats.
+        window: largest number of tokens of a pair that an encoder reads; ``None``: what its
             tokenizer and its positions allow.
-        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+        batch_tokens: largest number of tokens in one forward pass, padding included.
+
+    Attributes:
+        is_encoder: whether the model is an encoder.
 
     Raises:
-        ValueError: the model has an output layer or a decoder of its own, its vocabulary is smaller
-            than the tokenizer's, the window has no room, or an encoder is to read a chat.
+        ValueError: the model has an output layer or a decoder, its vocabulary is smaller than the
+            tokenizer's, the window is too small, or ``chat=True`` with an encoder.
 
     Source: Li et al. 2024, 2312.12832, adaptive self-consistency; the head and the mean as in
     Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, which reads with T5's encoder (and leaves out
@@ -86,7 +92,7 @@ class RankingModel(Reader):
         >>> from reason_decode import RankingModel, SelfConsistency, tiny
         >>> t = tiny.load()
         >>> ranker = RankingModel(AutoModel.from_pretrained(tiny.WEIGHTS / "base"), t.tokenizer)
-        >>> (score,) = ranker.score(["1 + 2 =\n"], ["3"])  # its head is new, and has learnt nothing
+        >>> (score,) = ranker.score(["1 + 2 =\n"], ["3"])  # its head is new and has learned nothing
         >>> 0 < float(score) < 1
         True
         >>> vote = SelfConsistency(tokenizer=t.tokenizer, n=16, scorer=ranker)
@@ -108,7 +114,7 @@ class RankingModel(Reader):
         config: Any = getattr(model, "config", None)
         if getattr(config, "is_encoder_decoder", False) and hasattr(model, "decoder"):
             raise ValueError(
-                f"got {type(model).__name__}, with a decoder, which a ranker has no use for; pass "
+                f"got {type(model).__name__}, with a decoder, which a ranker does not use; pass "
                 "the encoder alone, as T5EncoderModel.from_pretrained loads it"
             )
         check_loaded(model, tokenizer)
@@ -119,18 +125,18 @@ class RankingModel(Reader):
             )
         if not hasattr(model, "reward_head"):
             attach_head(model, RankingHead(config.get_text_config().hidden_size))
-        self.encodes = is_bidirectional(model)
-        if self.encodes and chat:
+        self.is_encoder = is_bidirectional(model)
+        if self.is_encoder and chat:
             raise ValueError(
                 f"got chat=True for {type(model).__name__}, an encoder, which reads a pair of "
                 "texts; leave chat out"
             )
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
-        self.window = None
-        if self.encodes:
+        self.window: int | None = None
+        if self.is_encoder:
             self.chat, self.prompt_suffix = False, ""
-            self.pairs = PairEncoder(model, self.words, window)
-            self.window = self.pairs.window
+            self.pair_encoder = PairEncoder(model, self.cached_tokenizer, window)
+            self.window = self.pair_encoder.window
 
     @classmethod
     def from_pretrained(
@@ -146,9 +152,9 @@ class RankingModel(Reader):
 
         Args:
             path_or_id: a folder that ``save_pretrained`` wrote, or a Hub id.
-            separator: what ends a step in a solution.
+            separator: ends a step in a solution.
             chat: whether to use the chat template; ``None``: if there is one.
-            window: of an encoder, see the class.
+            window: largest number of tokens that an encoder reads; ``None``: see the class.
             kwargs: passed to ``from_pretrained`` of the Auto class.
 
         Raises:
@@ -156,15 +162,15 @@ class RankingModel(Reader):
         """
         weights = tensors_under(path_or_id, _HEAD)
         head = RankingHead(len(weights["first.weight"]))
-        auto = auto_class(path_or_id, trust_remote_code=False)
-        model = body_with_head(path_or_id, head, weights, auto, **kwargs)
+        auto = body_auto_class(path_or_id, trust_remote_code=False)
+        model = body_with_head(path_or_id, head, _HEAD, weights, auto, **kwargs)
         tokenizer = load_tokenizer(path_or_id)
         return cls(model, tokenizer, separator=separator, chat=chat, window=window)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write body, head and tokenizer as one checkpoint; an encoder's window is kept."""
         self.model.save_pretrained(folder)
-        with_window(self.tokenizer, self.window).save_pretrained(folder)
+        tokenizer_with_window(self.tokenizer, self.window).save_pretrained(folder)
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
@@ -173,44 +179,49 @@ class RankingModel(Reader):
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """One score (1,) a solution, (0,) of one without steps; see ``Reader.score``.
+        """One score (1,) a solution, (0,) for one without steps; see ``Scorer.score``.
 
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        if not self.encodes:
+        if not self.is_encoder:
             return super().score(prompts, solutions)
         check_pairs(prompts, solutions)
-        steps = to_steps(solutions, self.splitter)
-        alone = EncodingSession(self, prompts).score([[x] for x in steps], keep_cache=False)
-        return [score for (score,) in alone]
+        scores, _ = score_pairs(self, prompts, to_steps(solutions, self.splitter))
+        check_finite(scores, [f"solution {k}" for k in range(len(scores))])
+        return scores
 
     def start_session(self, prompts: Sequence[str]) -> Session:
-        """A session that reads each prompt and each step once; an encoder reads them anew."""
-        return EncodingSession(self, prompts) if self.encodes else super().start_session(prompts)
+        """A session; a causal model reads each token once, an encoder all of them each round."""
+        return EncoderSession(self, prompts) if self.is_encoder else super().start_session(prompts)
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """``prompt (step separator)*``, judged over all that follows the prompt."""
-        if self.encodes:
-            return self.pairs.encode(prompt, self.splitter.separator.join(steps))
+        """``prompt (step separator)*``, scored over all tokens after the prompt."""
+        tokenizer, separator = self.cached_tokenizer, self.splitter.separator
+        if self.is_encoder:
+            return self.pair_encoder.encode(prompt, separator.join(steps))
         if self.chat:
-            prompt = self.words.chat([{"role": "user", "content": prompt}], generate=True)
-            ids = list(self.words.ids(prompt))
+            message = {"role": "user", "content": prompt}
+            ids = list(tokenizer.encode_cached(tokenizer.render_chat([message], generate=True)))
         else:
-            ids = self.words.plain(prompt, (), "").ids
+            ids = tokenizer.encode_plain(prompt, (), separator).ids
         start = len(ids)
         for step in steps:
-            ids += [*self.words.ids(step), *self.words.ids(self.splitter.separator)]
+            ids += [*tokenizer.encode_cached(step), *tokenizer.encode_cached(separator)]
         return EncodedSolution(ids, [len(ids) - 1], [start]) if steps else EncodedSolution(ids, [])
 
-    def judge(self, spans: Sequence[Span]) -> Tensor:
-        """One score a solution."""
+    def score_spans(self, spans: Sequence[Span]) -> Tensor:
+        """The score of each solution, (len(spans),)."""
         means = torch.stack([span.features.float().mean(dim=0) for span in spans])
         return apply_head(self.model, means.to(self.model.dtype))
 
 
-def has_head(path_or_id: str | Path) -> bool:
-    """Whether a checkpoint is a ranker's."""
+def has_ranking_head(path_or_id: str | Path) -> bool:
+    """Whether a checkpoint is that of a ranker.
+
+    Args:
+        path_or_id: a folder or a Hub id.
+    """
     try:
         tensors_under(path_or_id, _HEAD)
     except ValueError:
@@ -218,8 +229,15 @@ def has_head(path_or_id: str | Path) -> bool:
     return True
 
 
-def with_window(tokenizer: PreTrainedTokenizerBase, window: int | None) -> PreTrainedTokenizerBase:
-    """A tokenizer that says how much is read; checkpoints have no other place to say it."""
+def tokenizer_with_window(
+    tokenizer: PreTrainedTokenizerBase, window: int | None
+) -> PreTrainedTokenizerBase:
+    """A tokenizer whose ``model_max_length`` is the window, which no other file of a model holds.
+
+    Args:
+        tokenizer: the tokenizer; it is copied if it must be changed.
+        window: largest number of tokens that an encoder reads; ``None`` changes nothing.
+    """
     if window is None or window == tokenizer.model_max_length:
         return tokenizer
     tokenizer = copy.deepcopy(tokenizer)

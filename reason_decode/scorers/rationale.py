@@ -3,55 +3,57 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.scorers.base import ScoreSpace, Session
-from reason_decode.scorers.cached_session import WINDOW, CachedSession, EncodedSolution, Read, Span
-from reason_decode.scorers.causal import Reader
-from reason_decode.scorers.checks import check_finite, check_pairs, to_steps
-from reason_decode.scorers.likelihood import Text, token_logps
-from reason_decode.scorers.rationale_writer import (
-    Rationale,
-    RationaleWriter,
-    trajectory_text,
-    without_rationales,
-)
+from reason_decode.models.positions import max_positions
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.base import ScoreSpace
+from reason_decode.scorers.cached_session import MAX_SOLUTIONS
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
+from reason_decode.scorers.checks import check_pairs, to_steps
+from reason_decode.scorers.likelihood import SpanEncoder, token_logps
+from reason_decode.scorers.rationale_session import RationaleSession
+from reason_decode.scorers.rationale_writer import RationaleWriter, trajectory_text
+
+__all__ = ["CONFIG_KEY", "RationaleScorer"]
+
+CONFIG_KEY = "reason_decode_rationale_model"
+"""Key in the ``config.json`` of rationale models, by which ``load_scorer`` tells their kind."""
 
 
-class RationaleScorer(Reader):
-    r"""Scores a step by its log-likelihood once a rationale for it has been read.
+class RationaleScorer(CausalScorer):
+    r"""Scores a step by its log-likelihood given a rationale that was written for it.
 
     ``sum_i w_i logp(step_i | prompt, steps before, rationale, step_<i) / sum_i w_i`` in nats a
-    token, ``w_i = discount ** i``, with ``mean=False`` the sum alone; with ``subtract`` less the
-    same without the rationale. Before
-    each step the writer writes one rationale for the trajectory so far, which all candidates share;
-    rationales of earlier steps are gone from what is read.
+    token, with ``w_i = discount ** i``; with ``length_normalize=False`` the sum alone; with
+    ``contrastive`` minus the same without the rationale. Before each step the writer writes one
+    rationale for the trajectory so far, which all candidates share; rationales of earlier steps are
+    not read.
 
     Args:
         writer: writes the rationales.
-        model: finds steps likely, the generator say; ``None``: the writer's model.
-        tokenizer: the model's own.
-        chat: whether trajectory and step are a user's and an assistant's turn; ``None``: if the
+        model: the model that measures likelihood, such as the generator; ``None``: the writer's.
+        tokenizer: the tokenizer of ``model``.
+        chat: whether trajectory and step are a user's and an assistant's message; ``None``: if the
             tokenizer has a chat template.
-        discount: above 0, at most 1; 1 is the mean.
-        subtract: whether to subtract the likelihood without the rationale.
-        mean: whether to divide by the weights of all tokens. The mean forgives a step its few
-            decisive tokens where many follow by themselves; the sum is the step's probability.
-        batch_tokens: at most this many tokens, padding included, go through one forward pass.
+        discount: weight of a token relative to the one before it; above 0, at most 1.
+        contrastive: whether to subtract the log-likelihood without the rationale. The scores are
+            then pointwise mutual information of step and rationale, which may be positive:
+            ``score_space`` is ``"reward"``.
+        length_normalize: whether to divide by the sum of the weights. A mean hides a step's few
+            decisive tokens among many that are nearly certain; the sum is the step's probability.
+        batch_tokens: largest number of tokens in one forward pass, padding included.
 
     Raises:
-        ValueError: a discount out of range, a model without its tokenizer, or a tokenizer that does
-            not say where its tokens stand.
+        ValueError: a discount out of range, a model without its tokenizer, or a tokenizer that
+            gives no character offsets.
 
     Source: Jiang et al. 2024, 2410.01044, section 3.3; the mean: ``inference_no_length.py`` of
     JHU-CLSP/RATIONALYST at be0b1cf; the discount: ``inference.py`` there, and its filter.
@@ -75,8 +77,8 @@ class RationaleScorer(Reader):
         *,
         chat: bool | None = None,
         discount: float = 1.0,
-        subtract: bool = False,
-        mean: bool = True,
+        contrastive: bool = False,
+        length_normalize: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
         if not 0 < discount <= 1:
@@ -87,8 +89,12 @@ class RationaleScorer(Reader):
         super().__init__(
             model or writer.model, tokenizer or writer.tokenizer, separator, chat, batch_tokens
         )
-        self.writer, self.discount, self.subtract, self.mean = writer, discount, subtract, mean
-        self.text = Text(self.tokenizer, self.chat)
+        self.writer, self.discount = writer, discount
+        self.contrastive, self.length_normalize = contrastive, length_normalize
+        if contrastive:
+            # A difference of log-probabilities may be positive.
+            self.score_space = "reward"
+        self.span_encoder = SpanEncoder(self.tokenizer, self.chat)
 
     @classmethod
     def from_pretrained(
@@ -101,41 +107,47 @@ class RationaleScorer(Reader):
         chat: bool | None = None,
         max_new_tokens: int | None = None,
         discount: float = 1.0,
-        subtract: bool = False,
-        mean: bool = True,
+        contrastive: bool = False,
+        length_normalize: bool = True,
         **kwargs: Any,
     ) -> "RationaleScorer":
         """Load the rationale model and its tokenizer from a folder or the Hub; no remote code.
 
         Args:
             path_or_id: a local folder or a Hub id.
-            model: scores the steps, or the folder or Hub id that it and its tokenizer are loaded
-                from; ``None``: the rationale model.
+            model: the model that measures likelihood, or the folder or Hub id that it and its
+                tokenizer are loaded from; ``None``: the rationale model.
             tokenizer: the tokenizer of a loaded ``model``.
-            separator: what ends a step in a solution.
-            chat: whether to use chat templates; ``None``: each model's, if it has one.
-            max_new_tokens: of a rationale; ``None``: see ``RationaleWriter``.
-            discount: above 0, at most 1; 1 is the mean.
-            subtract: whether to subtract the likelihood without the rationale.
-            mean: whether to divide by the weights of all tokens.
+            separator: ends a step in a solution.
+            chat: whether to use chat templates; ``None``: for each model, if it has one.
+            max_new_tokens: length of a rationale; ``None``: see ``RationaleWriter``.
+            discount: weight of a token relative to the one before it; above 0, at most 1.
+            contrastive: whether to subtract the log-likelihood without the rationale.
+            length_normalize: whether to divide by the sum of the weights.
             kwargs: passed to ``AutoModelForCausalLM.from_pretrained``.
         """
         if isinstance(model, str | Path):
-            loaded, tokenizer = load_checkpoint(AutoModelForCausalLM, model), load_tokenizer(model)
+            loaded = load_checkpoint(AutoModelForCausalLM, model, **kwargs), load_tokenizer(model)
         else:
-            loaded = model
-        writes = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
-        # An adapter's folder gives a model that is named after the one below it.
-        writes.name_or_path = str(path_or_id)
+            loaded = model, tokenizer
+        rationale_model = load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
+        # With an adapter's folder transformers names the model after its base.
+        rationale_model.name_or_path = str(path_or_id)
         writer = RationaleWriter(
-            writes,
+            rationale_model,
             load_tokenizer(path_or_id),
             separator=separator,
             chat=chat,
             max_new_tokens=max_new_tokens,
         )
-        how: dict[str, Any] = {"chat": chat, "discount": discount, "subtract": subtract}
-        return cls(writer, loaded, tokenizer, **how, mean=mean)
+        return cls(
+            writer,
+            *loaded,
+            chat=chat,
+            discount=discount,
+            contrastive=contrastive,
+            length_normalize=length_normalize,
+        )
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
@@ -145,66 +157,67 @@ class RationaleScorer(Reader):
             **own,
             "separator": self.splitter.separator,
             "chat": self.chat,
-            "max_new_tokens": self.writer.how.max_new_tokens,
+            "max_new_tokens": self.writer.max_new_tokens,
             "discount": self.discount,
-            "subtract": self.subtract,
-            "mean": self.mean,
+            "contrastive": self.contrastive,
+            "length_normalize": self.length_normalize,
         }
 
     def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
-        """Number of leading steps that fit into the positions of both models, rationales included.
+        """Number of leading steps that fit into the positions of both models, with rationales.
 
         Args:
             prompt: the prompt.
             steps: the steps, none of them blank.
         """
-        limits = [_positions(model) for model in (self.model, self.writer.model)]
+        limits = [max_positions(model) for model in (self.model, self.writer.model)]
         known = [limit for limit in limits if limit is not None]
         if not known:
             return len(steps)
-        room = min(known) - (self.writer.how.max_new_tokens or 0)
+        available = min(known) - self.writer.max_new_tokens
 
         def exceeds(k: int) -> bool:
-            told = [*steps[:k], Rationale(" "), steps[k]]
-            asked = self.writer.encode(prompt, steps[:k]).ids
-            return max(len(self.encode(prompt, told).ids), len(asked)) > room
+            # A rationale of one character stands for one of max_new_tokens.
+            scored = self.encode(prompt, steps[: k + 1], rationale=" ").ids
+            written = self.writer.encode(prompt, steps[:k]).ids
+            return max(len(scored), len(written)) > available
 
         return bisect_left(range(len(steps)), True, key=exceeds)
 
-    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The trajectory, a rationale if one stands at its end or before its last step, the step.
+    def encode(
+        self, prompt: str, steps: Sequence[str], rationale: str | None = None
+    ) -> EncodedSolution:
+        """The steps before the last, the rationale between its tags, and the last step, scored.
 
-        The last step is judged, unless a rationale is last.
+        Args:
+            prompt: the prompt.
+            steps: the steps; without any, nothing is scored.
+            rationale: the rationale of the last step; ``None`` or ``""`` for none.
         """
-        step = "" if not steps or isinstance(steps[-1], Rationale) else steps[-1]
-        before = steps[:-1] if step else steps
-        told = before[-1] if before and isinstance(before[-1], Rationale) else None
-        separator = self.splitter.separator
-        text = trajectory_text(prompt, before, separator)
-        if told:
-            text += self.writer.tags.around(told)
-        if self.chat:
-            text = self.words.chat([{"role": "user", "content": text}], generate=True)
-        whole = text + step + separator if step else text
-        return self.text.encode(whole, [len(text), len(whole)] if step else ())
+        if not steps:
+            return self.encode_context(prompt, (), rationale)
+        text = self._context(prompt, steps[:-1], rationale)
+        whole = text + steps[-1] + self.splitter.separator
+        return self.span_encoder.encode(whole, [len(text), len(whole)])
 
-    def judge(self, spans: Sequence[Span]) -> Tensor:
-        """The weighted mean of each span's log-probabilities, or their sum, in nats."""
-        return torch.stack([self._weighed(logp) for logp in token_logps(self.model, spans)])
+    def encode_context(
+        self, prompt: str, steps: Sequence[str], rationale: str | None
+    ) -> EncodedSolution:
+        """The steps and the rationale of the next one as ids; nothing is scored."""
+        return self.span_encoder.encode(self._context(prompt, steps, rationale), ())
 
-    def _weighed(self, logp: Tensor) -> Tensor:
-        weights = self.discount ** torch.arange(len(logp), device=logp.device)
-        found = (weights * logp).sum()
-        return found / weights.sum() if self.mean else found
+    def score_spans(self, spans: Sequence[Span]) -> Tensor:
+        """The weighted mean, or sum, of each span's log-probabilities, in nats."""
+        return torch.stack([self._weighted(logps) for logps in token_logps(self.model, spans)])
 
-    def start_session(self, prompts: Sequence[str]) -> "RationaleSession":
-        """A session that writes one rationale a trajectory and round."""
+    def start_session(self, prompts: Sequence[str]) -> RationaleSession:
+        """A session that writes one rationale for each trajectory and round."""
         return RationaleSession(self, prompts)
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """The scores of every solution's steps; see ``Scorer.score``.
+        """Scores of the steps of each solution; see ``Scorer.score``.
 
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
@@ -212,157 +225,32 @@ class RationaleScorer(Reader):
         check_pairs(prompts, solutions)
         steps = to_steps(solutions, self.splitter)
         scores: list[Tensor] = []
-        for start in range(0, len(steps), WINDOW):
-            window = slice(start, start + WINDOW)
-            scores += self._score(prompts[window], steps[window])
+        for start in range(0, len(steps), MAX_SOLUTIONS):
+            window = slice(start, start + MAX_SOLUTIONS)
+            scores += self._score_window(prompts[window], steps[window])
         return scores
 
-    def _score(self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]) -> list[Tensor]:
-        """The scores of so many solutions that one session can hold their prompts."""
-        places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        groups: list[list[Sequence[str]]] = [[] for _ in places]
+    def _score_window(
+        self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+    ) -> list[Tensor]:
+        """Scores of solutions few enough for one session to hold their prompts."""
+        groups: dict[str, list[Sequence[str]]] = {prompt: [] for prompt in prompts}
         for prompt, steps in zip(prompts, solutions, strict=True):
-            groups[places[prompt]].append(steps)
-        found = self.start_session(list(places)).score(groups, keep_cache=False)
-        rest = [iter(group) for group in found]
-        return [next(rest[places[prompt]]) for prompt in prompts]
+            groups[prompt].append(steps)
+        found = self.start_session(list(groups)).score(list(groups.values()), keep_cache=False)
+        rest = {prompt: iter(scores) for prompt, scores in zip(groups, found, strict=True)}
+        return [next(rest[prompt]) for prompt in prompts]
 
+    def _context(self, prompt: str, steps: Sequence[str], rationale: str | None) -> str:
+        text = trajectory_text(prompt, steps, self.splitter.separator)
+        if rationale:
+            text += self.writer.tags.around(rationale)
+        if not self.chat:
+            return text
+        message = {"role": "user", "content": text}
+        return self.cached_tokenizer.render_chat([message], generate=True)
 
-def _positions(model: PreTrainedModel) -> int | None:
-    """How many positions a model has, if it says so."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
-
-
-class _Thread(NamedTuple):
-    """A trajectory as both models have read it, and its rationale once there is one."""
-
-    prompt: str
-    read: Read
-    asked: Read
-    rationale: str | None = None
-
-
-class RationaleSession(Session):
-    """Trajectories with a rationale each; see ``Session``.
-
-    Args:
-        scorer: the scorer.
-        prompts: where each trajectory begins.
-    """
-
-    def __init__(self, scorer: RationaleScorer, prompts: Sequence[str]) -> None:
-        super().__init__(prompts)
-        self.scorer = scorer
-        self.reader = CachedSession(scorer, prompts)
-        self.writer = CachedSession(scorer.writer, prompts)
-        self.written = 0
-        self._count_tokens()
-        pairs = zip(self.reader.trajectories, self.writer.trajectories, strict=True)
-        self._threads = [_Thread(p, *pair) for p, pair in zip(prompts, pairs, strict=True)]
-        self._candidates: list[list[_Thread]] = []
-
-    def before_round(self) -> list[str | None]:
-        """The rationale of what comes next in each trajectory; each is written once."""
-        self._threads = self._reasoned(self._threads)
-        self._count_tokens()
-        return [thread.rationale for thread in self._threads]
-
-    def context_to_append(self) -> list[str | None]:
-        """The rationales between their tags; ``None`` for empty ones."""
-        tags = self.scorer.writer.tags
-        return [tags.around(text) if text else None for text in self.before_round()]
-
-    def score(
-        self, candidates: Sequence[Sequence[Sequence[str]]], keep_cache: bool = True
-    ) -> list[list[Tensor]]:
-        """Scores of the new steps of each candidate; see ``Session.score``.
-
-        Raises:
-            ValueError: a blank step, or a score that is not finite.
-        """
-        groups = [to_steps(group, self.scorer.splitter) for group in candidates]
-        places = [(i, j) for i, group in enumerate(groups) for j in range(len(group))]
-        self.before_round()
-        threads = {place: self._threads[place[0]] for place in places}
-        scores: dict[tuple[int, int], list[Tensor]] = {place: [] for place in places}
-        for depth in range(max((len(groups[i][j]) for i, j in places), default=0)):
-            active = [(i, j) for i, j in places if len(groups[i][j]) > depth]
-            # A first step goes on from what its siblings go on from, and is read behind it.
-            if depth:
-                again = self._reasoned([threads[place] for place in active])
-                threads |= zip(active, again, strict=True)
-            steps = [(threads[i, j], groups[i][j][depth]) for i, j in active]
-            last = all(len(groups[i][j]) == depth + 1 for i, j in active)
-            for place, (score, thread) in zip(
-                active, self._judged(steps, keep_cache or not last), strict=True
-            ):
-                scores[place].append(score)
-                threads[place] = thread
-        self._count_tokens()
-        fresh = {place: torch.cat(x) if x else torch.zeros(0) for place, x in scores.items()}
-        check_finite(list(fresh.values()), [f"candidate {j} of trajectory {i}" for i, j in fresh])
-        self._candidates = [
-            [threads[i, j] for j in range(len(group))] for i, group in enumerate(groups)
-        ]
-        return [[fresh[i, j] for j in range(len(group))] for i, group in enumerate(groups)]
-
-    def select(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
-        self._threads = [self._candidates[i][j] for i, j in choice]
-        self.prompts = [thread.prompt for thread in self._threads]
-        self._candidates = []
-
-    def _count_tokens(self) -> None:
-        """Set ``tokens_read``: tokens that either model has read, and those written."""
-        self.tokens_read = self.reader.tokens_read + self.writer.tokens_read + self.written
-
-    def _reasoned(self, threads: Sequence[_Thread]) -> list[_Thread]:
-        """The same with rationales, the new ones written and read."""
-        bare = [thread for thread in threads if thread.rationale is None]
-        if not bare:
-            return list(threads)
-        # What has been kept since the last rationale is read by the writer only now.
-        known = [len(thread.asked.steps) for thread in bare]
-        new = [
-            without_rationales(thread.read.steps)[k:] for thread, k in zip(bare, known, strict=True)
-        ]
-        asked = _go_on(self.writer, bare, [thread.asked for thread in bare], new)
-        rationales, count = self.scorer.writer.write(asked)
-        self.written += count
-        told = [[Rationale(text)] for text in rationales]
-        reads = _go_on(self.reader, bare, [thread.read for thread in bare], told)
-        fresh = (
-            thread._replace(read=read, asked=x, rationale=text)
-            for thread, read, x, text in zip(bare, reads, asked, rationales, strict=True)
-        )
-        return [thread if thread.rationale is not None else next(fresh) for thread in threads]
-
-    def _judged(
-        self, steps: Sequence[tuple[_Thread, str]], keep_cache: bool
-    ) -> list[tuple[Tensor, _Thread]]:
-        """Of each step behind its trajectory, the score (1,) and the trajectory with it."""
-        threads, pasts = [thread for thread, _ in steps], [thread.read for thread, _ in steps]
-        reads = _go_on(self.reader, threads, pasts, [[step] for _, step in steps], keep_cache)
-        scores = [read.scores for read in reads]
-        if self.scorer.subtract:
-            plain = [[Rationale(""), step] for _, step in steps]
-            without = _go_on(self.reader, threads, pasts, plain, keep_cache=False)
-            scores = [x - read.scores for x, read in zip(scores, without, strict=True)]
-        after = (
-            thread._replace(read=read, rationale=None)
-            for thread, read in zip(threads, reads, strict=True)
-        )
-        return list(zip(scores, after, strict=True))
-
-
-def _go_on(
-    session: CachedSession,
-    threads: Sequence[_Thread],
-    pasts: Sequence[Read],
-    new: Sequence[Sequence[str]],
-    keep_cache: bool = True,
-) -> list[Read]:
-    """Read new steps behind trajectories of the caller's choice."""
-    session.prompts = [thread.prompt for thread in threads]
-    session.trajectories = list(pasts)
-    return session.read_behind(list(enumerate(new)), keep_cache)
+    def _weighted(self, logps: Tensor) -> Tensor:
+        weights = self.discount ** torch.arange(len(logps), device=logps.device)
+        total = (weights * logps).sum()
+        return total / weights.sum() if self.length_normalize else total

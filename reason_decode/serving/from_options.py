@@ -40,7 +40,7 @@ def completer_from_options(
         return local_completer(
             model,
             tokenizer,
-            strategy_from_options(options, tokenizer, state_key),
+            strategy_from_options(options, tokenizer, state_key, model),
             max_new_tokens=length,
             temperature=temperature,
             seed=options.seed,

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.options import PLAIN, GenerationOptions, ScorerOptions
-from reason_decode.scorers.loading import load_rationalyst, load_scorer, load_verifier
+from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.rationale_guided import RationaleGuided
@@ -21,6 +22,7 @@ def strategy_from_options(
     options: GenerationOptions,
     tokenizer: PreTrainedTokenizerBase,
     state_key: Callable[[Sequence[str]], Hashable] | None = None,
+    model: PreTrainedModel | None = None,
 ) -> Any:
     """The strategy that the options name, with its scorer loaded; ``None`` for plain ``generate``.
 
@@ -28,6 +30,7 @@ def strategy_from_options(
         options: the strategy, its numbers and its scorer.
         tokenizer: the generator's tokenizer.
         state_key: key of equivalent solutions, see ``StepSearch``; a task has one.
+        model: the generator, for scorers such as ``likelihood``; ``None`` if it is at a server.
 
     Raises:
         OSError: there is no such scorer.
@@ -35,19 +38,20 @@ def strategy_from_options(
     """
     if options.strategy in PLAIN:
         return None
+    generator = None if model is None else (model, tokenizer)
     common: dict[str, Any] = {
         "tokenizer": tokenizer,
         "n": options.n,
         "max_tokens": options.max_tokens,
     }
     if options.strategy == "self-consistency":
-        scorer = _vote_scorer(options)
+        scorer = _vote_scorer(options, generator)
         return SelfConsistency(**common, scorer=scorer, early_stop=options.early_stop)
     if options.strategy == "rationale-guided":
-        scorer = _rationale_scorer(options.scoring)
+        scorer = _rationale_scorer(options.scoring, generator)
         return RationaleGuided(scorer, **common, supervision=options.supervision)
     whole = options.strategy == "best-of-n"
-    scorer = scorer_from_options(options.scoring, whole_solutions=whole)
+    scorer = scorer_from_options(options.scoring, whole_solutions=whole, generator=generator)
     if whole:
         return BestOfN(scorer, **common, reduce=options.reduce)
     if options.reduce is not None:
@@ -79,7 +83,7 @@ def selector_from_options(options: GenerationOptions) -> Selector | None:
     if options.strategy in PLAIN:
         return None
     if options.strategy == "self-consistency":
-        return VoteSelector(_vote_scorer(options))
+        return VoteSelector(_vote_scorer(options, None))
     if options.strategy == "best-of-n":
         return BestOfNSelector(scorer_from_options(options.scoring), reduce=options.reduce)
     raise ValueError(
@@ -88,41 +92,53 @@ def selector_from_options(options: GenerationOptions) -> Selector | None:
     )
 
 
-def scorer_from_options(options: ScorerOptions, *, whole_solutions: bool = True) -> Any:
-    """The scorer that the options name, on a GPU if there is one; ``tiny`` if they name none.
+def scorer_from_options(
+    options: ScorerOptions,
+    *,
+    whole_solutions: bool = True,
+    generator: LanguageModel | None = None,
+) -> Scorer:
+    """The scorer that the options name, on the default device; ``tiny`` if they name none.
 
     Args:
         options: the scorer.
-        whole_solutions: of ``tiny``, the verifier of whole solutions, not the process reward model.
+        whole_solutions: whether solutions are scored once they are complete, see ``load_scorer``.
+        generator: the generator and its tokenizer, for scorers such as ``likelihood``.
 
     Raises:
         OSError: there is no such folder and no such id.
-        ValueError: it is not a scorer.
+        ValueError: it is not a scorer, or an option does not go with it.
     """
     if options.scorer_endpoint is not None:
         return EndpointVerifier(options.scorer_endpoint, str(options.scorer_model))
-    if _word(options) == "rationale":
-        return _rationale_scorer(options)
-    load = load_verifier if whole_solutions else load_scorer
-    return load(options.scorer or "tiny")
-
-
-def _vote_scorer(options: GenerationOptions) -> Any:
-    return scorer_from_options(options.scoring) if options.scoring.is_given else None
-
-
-def _rationale_scorer(options: ScorerOptions) -> Any:
-    name = options.scorer or "tiny"
-    if _word(options) == "rationale":
-        name = name.partition("=")[2] or "tiny"
-    return load_rationalyst(
-        name,
-        options.likelihood_model,
+    return load_scorer(
+        options.scorer or "tiny",
+        whole_solutions=whole_solutions,
+        generator=generator,
+        likelihood_model=options.likelihood_model,
         discount=options.discount,
-        subtract=options.contrastive,
-        mean=options.length_norm,
+        contrastive=options.contrastive,
+        length_normalize=options.length_norm,
     )
 
 
-def _word(options: ScorerOptions) -> str:
-    return (options.scorer or "").partition("=")[0]
+def _vote_scorer(options: GenerationOptions, generator: LanguageModel | None) -> Scorer | None:
+    if not options.scoring.is_given:
+        return None
+    return scorer_from_options(options.scoring, generator=generator)
+
+
+def _rationale_scorer(options: ScorerOptions, generator: LanguageModel | None) -> Any:
+    """The scorer of rationale guidance, where a folder need not be called ``rationale=folder``."""
+    name = options.scorer or "tiny"
+    word, _, folder = name.partition("=")
+    if word != "rationale":
+        folder = name
+    return load_rationale_scorer(
+        folder or "tiny",
+        options.likelihood_model,
+        generator=None if folder else generator,
+        discount=options.discount,
+        contrastive=options.contrastive,
+        length_normalize=options.length_norm,
+    )

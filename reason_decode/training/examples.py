@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.scorers.cached_session import EncodedSolution
+from reason_decode.models.tokenization import EncodedSolution
 from reason_decode.training.labelled import LabelledSolution
 
 __all__ = [
@@ -78,7 +78,7 @@ def step_examples(
             labels = [solution.labels[k] for k in known]
             yield Example(
                 layout.ids,
-                [layout.ends[k] for k in known],
+                [layout.score_positions[k] for k in known],
                 [classes[label] for label in labels if label is not None],
             )
 
@@ -94,7 +94,7 @@ def outcome_examples(solutions: Iterable[LabelledSolution], judge: Judge) -> Ite
         right = is_right(solution)
         if right is not None and solution.steps:
             layout = judge.encode(solution.prompt, solution.steps)
-            yield Example(layout.ids, [layout.ends[-1]], [int(right)])
+            yield Example(layout.ids, [layout.score_positions[-1]], [int(right)])
 
 
 def is_right(solution: LabelledSolution) -> bool | None:

@@ -175,7 +175,11 @@ def solution_examples(
     words = CachedTokenizer(tokenizer, model)
     for solution in solutions:
         before = prompt_ids(words, solution.prompt, separator=separator, chat=chat)
-        said = [k for step in solution.steps for k in (*words.ids(step), *words.ids(separator))]
+        said = [
+            k
+            for step in solution.steps
+            for k in (*words.encode_cached(step), *words.encode_cached(separator))
+        ]
         ids = [*before, *said]
         # The logits at a place are those of the token behind it.
         yield Example(ids, list(range(len(before) - 1, len(ids))), [*said, end])
@@ -191,8 +195,10 @@ def prompt_ids(words: CachedTokenizer, prompt: str, *, separator: str, chat: boo
         chat: see ``solution_examples``.
     """
     if not chat:
-        return words.plain(prompt, (), separator).ids
-    return list(words.whole(words.chat([{"role": "user", "content": prompt}], generate=True)))
+        return words.encode_plain(prompt, (), separator).ids
+    return list(
+        words.encode(words.render_chat([{"role": "user", "content": prompt}], generate=True))
+    )
 
 
 def fit_solutions(

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
-from reason_decode.scorers.prm_formats import by_name
+from reason_decode.scorers.prm_formats import format_by_name
 from reason_decode.training.examples import step_examples
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
@@ -76,9 +76,9 @@ def train_prm(
         )
     set_seed(recipe.seed)
     model, loss = _model(source, head, len(classes))
-    judge = by_name(head)(model, tokenizer, separator=separator)
+    judge = format_by_name(head)(model, tokenizer, separator=separator)
     if head == "math-shepherd":
-        loss = tag_loss([judge.tokens["-"], judge.tokens["+"]])
+        loss = tag_loss([judge.token_ids["-"], judge.token_ids["+"]])
     learner = model.train()
     if lora is not None:
         learner = with_lora(model, lora, head="score" if head == HEADS[0] else None)

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.encoder_session import auto_class
-from reason_decode.scorers.ranking import RankingModel, has_head, with_window
+from reason_decode.scorers.encoder_session import body_auto_class
+from reason_decode.scorers.ranking import RankingModel, has_ranking_head, tokenizer_with_window
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.ranking_batches import (
@@ -103,7 +103,7 @@ def train_ranker(
         learner = with_lora(learner, lora, head="reward_head")
     told = fit(
         learner,
-        with_window(tokenizer, judge.window),
+        tokenizer_with_window(tokenizer, judge.window),
         learnt,
         out,
         loss=ranking_loss(model, compare),
@@ -125,9 +125,9 @@ def starting_ranker(source: str | Path, tokenizer: Tokenizer, **how: Any) -> Ran
         tokenizer: its own.
         how: see ``RankingModel``.
     """
-    if has_head(source):
+    if has_ranking_head(source):
         return RankingModel.from_pretrained(source, **how)
-    model = auto_class(source).from_pretrained(source)
+    model = body_auto_class(source).from_pretrained(source)
     return RankingModel(model, tokenizer, **how)
 
 

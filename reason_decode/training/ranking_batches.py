@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.scorers.cached_session import EncodedSolution
-from reason_decode.scorers.encoder_session import encoded
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.encoder_session import collate_pairs
 from reason_decode.training.examples import Judge
 from reason_decode.training.labelled import LabelledSolution
 
@@ -64,7 +64,7 @@ def contests(
             layout = judge.encode(solution.prompt, solution.steps)
             if len(layout.ids) > max_tokens:
                 too_long += 1
-            elif layout.ends:
+            elif layout.score_positions:
                 sides.setdefault(solution.prompt, ([], []))[side].append(layout)
     found: list[Contest] = []
     for bad, good in sides.values():
@@ -93,7 +93,7 @@ class Told(NamedTuple):
 def gather(examples: Sequence[Contest], pad: int, model: Any) -> dict[str, Tensor]:
     """Contests as one batch of solutions; ``labels`` (p,) has how many each of them has."""
     layouts = [layout for contest in examples for layout in contest.layouts]
-    inputs = {name: x.cpu() for name, x in encoded(layouts, pad, model).items()}
+    inputs = {name: x.cpu() for name, x in collate_pairs(layouts, pad, model).items()}
     judged = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     for row, layout in enumerate(layouts):
         judged[row, layout.spans[0].start : layout.spans[0].stop] = True

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
-from reason_decode.scorers.rationale import RationaleScorer
-from reason_decode.scorers.rationale_writer import Rationale, RationaleWriter
+from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
+from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.training.examples import Example
 from reason_decode.training.lora import load_base, with_lora
 from reason_decode.training.losses import class_loss
@@ -79,6 +79,8 @@ def train_rationalyst(
     recipe = recipe or TrainingConfig()
     set_seed(recipe.seed)
     model = load_base(source)
+    # By this load_scorer tells a rationale model from other language models.
+    model.config.update({CONFIG_KEY: True})
     writer = RationaleWriter(model, tokenizer, separator=separator, chat=chat)
     scorer = RationaleScorer(writer, chat=chat)
     how: dict[str, Any] = {"learn": learn, "bare": bare, "max_tokens": recipe.max_tokens}
@@ -177,8 +179,8 @@ def _turn_end(record: RationaleRow, scorer: RationaleScorer) -> str:
         raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
     asked = {"role": "user", "content": record.preceding}
     answer = {"role": "assistant", "content": record.rationale.strip()}
-    opening = scorer.writer.words.chat([asked], generate=True) + answer["content"]
-    whole = scorer.writer.words.chat([asked, answer], generate=False)
+    opening = scorer.writer.cached_tokenizer.render_chat([asked], generate=True) + answer["content"]
+    whole = scorer.writer.cached_tokenizer.render_chat([asked, answer], generate=False)
     end = whole.removeprefix(opening).rstrip() if whole.startswith(opening) else ""
     return end or eos
 
@@ -190,8 +192,7 @@ def _following(
     step = record.following.removesuffix(scorer.splitter.separator)
     if not step.strip():
         return None
-    told = [] if rationale is None else [Rationale(rationale.strip())]
-    layout = scorer.encode(record.preceding, [*told, step])
+    layout = scorer.encode(record.preceding, [step], rationale and rationale.strip())
     (span,) = layout.spans
     return Example(layout.ids, [*span], [layout.ids[place + 1] for place in span])
 

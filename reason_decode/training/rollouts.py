@@ -12,8 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.generation.batch import Branch
 from reason_decode.generation.cache import crop_row
 from reason_decode.generation.engine import Generation
-from reason_decode.models.tokenization import CachedTokenizer, decode
-from reason_decode.scorers.cached_session import EncodedSolution
+from reason_decode.models.tokenization import CachedTokenizer, EncodedSolution, decode
 from reason_decode.training.examples import says
 from reason_decode.training.labelled import Label, LabelledSolution
 
@@ -96,8 +95,8 @@ def label_by_rollouts(
     solutions = [solution for solution in solutions if solution.steps]
     words = CachedTokenizer(tokenizer, model)
     for number, batch in enumerate(_batches(solutions, max(1, rows // k))):
-        begun = [words.plain(x.prompt, (), separator).ids for x in batch]
-        layouts = [words.plain(x.prompt, x.steps, separator) for x in batch]
+        begun = [words.encode_plain(x.prompt, (), separator).ids for x in batch]
+        layouts = [words.encode_plain(x.prompt, x.steps, separator) for x in batch]
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
             sampled = _sampled(model, tokenizer, begun, layouts, k, max_new_tokens, temperature)
@@ -148,7 +147,9 @@ def _sampled(
         pad_token_id=pad,
     )
     texts = iter(decode(tokenizer, branch.tokens) for branch in found)
-    return [[[next(texts) for _ in range(k)] for _ in layout.ends[:-1]] for layout in layouts]
+    return [
+        [[next(texts) for _ in range(k)] for _ in layout.score_positions[:-1]] for layout in layouts
+    ]
 
 
 def _roll_out(
@@ -183,7 +184,7 @@ def _roll_out(
         places = [
             _cut(branch, end + 1, room)
             for branch, layout in zip(whole, layouts, strict=True)
-            for end in layout.ends[:-1]
+            for end in layout.score_positions[:-1]
         ]
         if places:
             found += generation.sample(generation.resume(places), k)

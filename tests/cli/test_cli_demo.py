@@ -14,7 +14,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: [f"\x1b{LINE}\n{RIGHT}"], votes={"24": 2.0})
     monkeypatch.setattr(demo, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
     scorer = TableScorer(lambda step: 1.0)
-    monkeypatch.setattr(demo, "scorer_from_options", lambda options, whole_solutions: scorer)
+    monkeypatch.setattr(demo, "scorer_from_options", lambda options, **_: scorer)
     monkeypatch.setattr(demo, "BestOfN", lambda scorer, tokenizer, n: plain)
     monkeypatch.setattr(demo, "strategy_from_options", lambda *_: guided)
 

@@ -28,8 +28,7 @@ def say(body: dict[str, Any]) -> str:
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
     monkeypatch.setattr(completers, "load_model", lambda name: pytest.fail("loaded"))
-    for load in ("load_scorer", "load_verifier"):
-        monkeypatch.setattr(strategies, load, lambda name: tiny.prm)
+    monkeypatch.setattr(strategies, "load_scorer", lambda name, **_: tiny.prm)
 
 
 def argv(folder: Path, url: str, *more: str) -> list[str]:

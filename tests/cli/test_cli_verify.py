@@ -7,7 +7,7 @@ import pytest
 from reason_decode import RationaleScorer, tiny
 from reason_decode.cli import main
 from reason_decode.cli import verify as command
-from reason_decode.scorers.loading import load_rationalyst
+from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import from_options
 from tests.fakes import TableScorer
 
@@ -123,15 +123,16 @@ def test_steps_are_scored_by_rationales_beside_the_prm(
     made: list[RationaleScorer] = []
 
     def short(*args: Any, **kwargs: Any) -> RationaleScorer:
-        made.append(load_rationalyst(*args, **kwargs))
-        made[0].writer.how.max_new_tokens = 4
+        scorer: Any = load_scorer(*args, **kwargs)
+        made.append(scorer)
+        made[0].writer.generation_config.max_new_tokens = 4
         return made[0]
 
-    monkeypatch.setattr(from_options, "load_rationalyst", short)
+    monkeypatch.setattr(from_options, "load_scorer", short)
     asked = ["--scorer", f"rationale={base}", "--likelihood-model", "tiny", "--contrastive"]
     assert main([*argv, *asked, "--discount", "0.9"]) == 0
     scorer = made[0]
-    assert (scorer.subtract, scorer.discount) == (True, 0.9)
+    assert (scorer.contrastive, scorer.discount) == (True, 0.9)
     assert scorer.model is not scorer.writer.model
     result = json.loads(out.read_text())
     assert (result["scorer"], result["likelihood_model"]) == (f"rationale={base}", "tiny")

@@ -150,7 +150,7 @@ INVALID: dict[str, tuple[Callable[[Tiny], Any], str]] = {
         lambda t: LikelihoodScorer(t.model.base_model, t.tokenizer),
         "no output layer; pass a causal language model",
     ),
-    "an encoder-decoder": (t5, "scorers read with decoder-only models"),
+    "an encoder-decoder": (t5, "an encoder-decoder; pass a decoder-only model"),
     "a discount that is no number": (
         lambda t: RationaleScorer(RationaleWriter(t.model, t.tokenizer), discount=math.nan),
         "got discount=nan; need more than 0",

@@ -56,7 +56,7 @@ def asked(t: Tiny, orm: Any, template: str | None) -> Any:
 
 
 def written(t: Tiny, orm: Any, template: str | None) -> Any:
-    return RationaleWriter(t.model, words(template), chat=True).score([PROMPT], [SOLUTION])
+    return RationaleWriter(t.model, words(template), chat=True).encode(PROMPT, [SOLUTION])
 
 
 Scored = Callable[[Tiny, Any, str | None], Any]
@@ -152,7 +152,7 @@ def test_prompts_that_cannot_be_padded_are_rejected(tiny: Tiny):
 def test_a_tokenizer_with_more_tokens_than_the_model_is_rejected(tiny: Tiny):
     more = words(None)
     more.add_tokens([f"<new{k}>" for k in range(9)])
-    with pytest.raises(ValueError, match="has 336 tokens, the reward model only 327"):
+    with pytest.raises(ValueError, match="has 336 tokens, the model only 327"):
         LikelihoodScorer(tiny.model, more)
 
 

@@ -60,7 +60,7 @@ def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
     model = _random(kind, tiny).eval()
     scorer = LikelihoodScorer(model, tiny.tokenizer, chat=False)
     whole = LikelihoodScorer(model, tiny.tokenizer, chat=False, per_step=False)
-    summed = LikelihoodScorer(model, tiny.tokenizer, chat=False, mean=False)
+    summed = LikelihoodScorer(model, tiny.tokenizer, chat=False, length_normalize=False)
     for prompt, steps in zip(PAIRS, STEPS, strict=True):
         logps = _plain(model, tiny, prompt, steps)
         found = scorer.score([prompt], [steps])[0]

@@ -1,20 +1,32 @@
 """Models from folders, and a whole command over them with nothing replaced."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModel,
     LlamaForCausalLM,
     LlamaForTokenClassification,
     PreTrainedTokenizerFast,
 )
 
+from reason_decode import (
+    LikelihoodScorer,
+    OutcomeRewardModel,
+    ProcessRewardModel,
+    RankingModel,
+    RationaleScorer,
+)
 from reason_decode.cli import main
 from reason_decode.models.loading import load_model
-from reason_decode.scorers.loading import load_scorer
+from reason_decode.scorers import NGramRanker
+from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.loading import load_scorer, scorer_kind
+from reason_decode.tiny import WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +56,87 @@ def test_a_tokenizer_without_padding_pads_with_its_end(folders: tuple[Path, Path
 
 
 def test_a_generator_is_no_reward_model(folders: tuple[Path, Path]):
-    with pytest.raises(ValueError, match="pass format= one of token-classification"):
+    with pytest.raises(ValueError, match="LlamaForCausalLM, which does not say what kind of sco"):
         load_scorer(str(folders[0]))
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "loaded"),
+    [
+        ("prm", "prm", ProcessRewardModel),
+        ("orm", "orm", OutcomeRewardModel),
+        ("ranker", "ranker", RankingModel),
+        ("rationalyst", "rationale", RationaleScorer),
+    ],
+)
+def test_a_checkpoint_tells_its_kind(folder: str, kind: str, loaded: type[Scorer]):
+    assert scorer_kind(WEIGHTS / folder) == kind
+    assert type(load_scorer(str(WEIGHTS / folder))) is loaded
+
+
+def test_a_folder_of_a_linear_ranker_and_one_with_an_equals_sign(tmp_path: Path):
+    folder = tmp_path / "lr=1e-3"
+    NGramRanker(torch.zeros(8)).save_pretrained(folder)
+    assert scorer_kind(folder) == "ngram-ranker"
+    assert isinstance(load_scorer(str(folder)), NGramRanker)
+    assert isinstance(load_scorer(f"ranker={folder}"), NGramRanker)
+
+
+def test_tiny_is_the_verifier_for_whole_solutions_only():
+    step, whole = load_scorer("tiny"), load_scorer("tiny", whole_solutions=True)
+    assert isinstance(step, ProcessRewardModel) and step.neutral is None
+    assert isinstance(whole, ProcessRewardModel) and whole.neutral == "half"
+
+
+def test_words_score_with_the_generator_or_with_a_folder(folders: tuple[Path, Path]):
+    generator = load_model(str(folders[0]))
+    whole = load_scorer("likelihood", generator=generator, whole_solutions=True)
+    assert isinstance(whole, LikelihoodScorer) and whole.model is generator[0]
+    assert not whole.per_step
+    steps = load_scorer(f"likelihood={folders[0]}", length_normalize=False)
+    assert isinstance(steps, LikelihoodScorer) and steps.per_step and not steps.length_normalize
+    own = load_scorer("rationale", generator=generator, discount=0.9, contrastive=True)
+    assert isinstance(own, RationaleScorer) and own.writer.model is generator[0]
+    assert (own.discount, own.contrastive) == (0.9, True)
+    packaged = load_scorer("rationale", generator=load_model("tiny"))
+    assert isinstance(packaged, RationaleScorer)
+    assert packaged.writer.model.name_or_path == str(WEIGHTS / "rationalyst")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "got scorer ''; allowed are tiny; a folder or Hub id"),
+        ("prm", "got scorer 'prm', which needs a folder or Hub id: prm=folder"),
+        ("likelihood", "no generator to score by; name a model: likelihood=folder"),
+        ("generative", "name a model: generative=folder"),
+    ],
+)
+def test_names_of_no_scorer_are_refused(spec: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        load_scorer(spec)
+
+
+def test_options_of_other_kinds_are_refused():
+    with pytest.raises(ValueError, match="with options of rationale models"):
+        load_scorer("tiny", discount=0.9)
+    with pytest.raises(ValueError, match="length_normalize=False, which is an option of likelih"):
+        load_scorer("tiny", length_normalize=False)
+
+
+def test_a_head_of_its_own_is_loaded_without_a_table_of_unexpected_weights(
+    caplog: pytest.LogCaptureFixture,
+):
+    """transformers has no place for a ranker's head, and reported its weights as unexpected."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addHandler(caplog.handler)
+    try:
+        RankingModel.from_pretrained(WEIGHTS / "ranker")
+        assert "LOAD REPORT" not in caplog.text
+        AutoModel.from_pretrained(WEIGHTS / "ranker")
+        assert "LOAD REPORT" in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("strategy", ["sample", "best-of-n", "step-search", "self-consistency"])

@@ -10,7 +10,7 @@ import torch
 from reason_decode import StepSearch
 from reason_decode.core.errors import ScoringError
 from reason_decode.scorers import EndpointVerifier
-from reason_decode.scorers.prm_formats import QUESTION, Generative
+from reason_decode.scorers.prm_formats.chat import QUESTION, Generative
 from reason_decode.tiny import Tiny
 from tests.server import served
 
@@ -52,7 +52,7 @@ def test_the_chat_is_that_of_the_generative_format():
     assert Generative.question == QUESTION
     judge = EndpointVerifier("http://localhost:1/v1", "m")
     turns = [turn["content"] for turn in judge.chat("p", ["a", "b"]) if turn["role"] == "user"]
-    assert turns == Generative.turns(Generative, "p", ["a", "b"])  # pyright: ignore[reportArgumentType]
+    assert turns == Generative.user_messages(Generative, "p", ["a", "b"])  # pyright: ignore[reportArgumentType]
 
 
 def test_a_session_asks_of_each_new_step_once_and_scores_as_without_one(verifier: Any):
@@ -92,7 +92,7 @@ def test_a_server_without_log_probabilities_is_taken_at_its_word():
 
     with served(behave, choice=say) as (url, got):
         judge = EndpointVerifier(url, "m")
-        with pytest.warns(UserWarning, match="steps are scored 1 or 0, by its word"):
+        with pytest.warns(UserWarning, match="steps are scored 1 or 0, by the first word"):
             first, second = judge.score(PROMPTS, SOLUTIONS)
         assert first.tolist() == [1.0, 0.0] and second.tolist() == [1.0]
         assert "top_logprobs" in got[0] and "top_logprobs" not in got[-1]

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from reason_decode import RankingModel
-from reason_decode.scorers.encoder_session import auto_class
+from reason_decode.scorers.encoder_session import body_auto_class
 from reason_decode.tiny import Tiny
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
@@ -104,7 +104,7 @@ def encoder(pairs: Any) -> RankingModel:
 
 
 def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
-    assert encoder.encodes and encoder.window == 64
+    assert encoder.is_encoder and encoder.window == 64
     score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
     asked, said = (
         pairs(x, add_special_tokens=False)["input_ids"] for x in (PROMPTS[1], SOLUTIONS[1])
@@ -190,4 +190,4 @@ def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
 def test_an_encoder_decoder_that_is_no_t5_is_refused(tmp_path: Path) -> None:
     BartConfig(architectures=["BartModel"]).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="encoder-decoder of type bart; of these only T5"):
-        auto_class(tmp_path)
+        body_auto_class(tmp_path)

@@ -32,7 +32,12 @@ def _logps(tiny: Tiny, before: str, step: str) -> torch.Tensor:
 
 
 def _plain(
-    tiny: Tiny, prompt: str, steps: list[str], discount: float, subtract: bool, mean: bool
+    tiny: Tiny,
+    prompt: str,
+    steps: list[str],
+    discount: float,
+    contrastive: bool,
+    length_normalize: bool,
 ) -> list[float]:
     """As published: write a rationale, read all anew with it in front of the step."""
     words: Any = tiny.tokenizer
@@ -44,25 +49,27 @@ def _plain(
         rationale = words.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
         assert rationale
         logp = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
-        if subtract:
+        if contrastive:
             without = _logps(tiny, text, step)
             assert len(without) == len(logp)
             logp = logp - without
         weights = discount ** torch.arange(len(logp))
-        scores.append(float((weights * logp).sum() / (weights.sum() if mean else 1)))
+        scores.append(float((weights * logp).sum() / (weights.sum() if length_normalize else 1)))
         text += step + "\n"
     return scores
 
 
-@pytest.mark.parametrize("subtract", [False, True])
-@pytest.mark.parametrize(("discount", "mean"), [(1.0, True), (0.9, True), (0.9, False)])
+@pytest.mark.parametrize("contrastive", [False, True])
+@pytest.mark.parametrize(("discount", "length_normalize"), [(1.0, True), (0.9, True), (0.9, False)])
 def test_equals_reading_everything_anew(
-    tiny: Tiny, discount: float, subtract: bool, mean: bool
+    tiny: Tiny, discount: float, contrastive: bool, length_normalize: bool
 ) -> None:
-    scorer = _scorer(tiny, discount=discount, subtract=subtract, mean=mean)
+    scorer = _scorer(
+        tiny, discount=discount, contrastive=contrastive, length_normalize=length_normalize
+    )
     scores = scorer.score(PAIRS, STEPS)
     for prompt, steps, found in zip(PAIRS, STEPS, scores, strict=True):
-        expected = _plain(tiny, prompt, steps, discount, subtract, mean)
+        expected = _plain(tiny, prompt, steps, discount, contrastive, length_normalize)
         assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
@@ -83,7 +90,7 @@ def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
     session = scorer.start_session(PROMPTS[:1])
     written = session.before_round()
-    assert session.written == 12
+    assert session.tokens_written == 12
     before = session.tokens_read
     session.score([[STEPS[0][:1], STEPS[1]]])
     words: Any = tiny.tokenizer

@@ -21,8 +21,11 @@ WHOLE = TableScorer(lambda step: 1.0)
 
 
 def made(monkeypatch: pytest.MonkeyPatch, strategy: Any, **options: Any) -> Any:
-    monkeypatch.setattr(module, "load_scorer", lambda name: STEPS)
-    monkeypatch.setattr(module, "load_verifier", lambda name: WHOLE)
+    monkeypatch.setattr(
+        module,
+        "load_scorer",
+        lambda name, whole_solutions, **_: WHOLE if whole_solutions else STEPS,
+    )
     tokenizer: Any = ByteTokenizer()
     return module.strategy_from_options(GenerationOptions(strategy=strategy, **options), tokenizer)
 
@@ -60,21 +63,23 @@ def test_rationales_guide_as_a_scorer_or_a_strategy(monkeypatch: pytest.MonkeyPa
         asked.append((name, likelihood_model))
         return rationalyst
 
-    monkeypatch.setattr(module, "load_rationalyst", load)
+    monkeypatch.setattr(module, "load_rationale_scorer", load)
     guided = made(monkeypatch, "rationale-guided", supervision="explicit")
     assert isinstance(guided, RationaleGuided)
     assert (guided.n, guided.supervision, guided.rationalyst) == (8, "explicit", rationalyst)
     named = ScorerOptions(scorer="rationale=runs/r", likelihood_model="tiny")
+    made(monkeypatch, "rationale-guided", scoring=named)
+    made(monkeypatch, "rationale-guided", scoring=ScorerOptions(scorer="rationale"))
+    made(monkeypatch, "rationale-guided", scoring=ScorerOptions(scorer="runs/r"))
+    assert asked == [("tiny", None), ("runs/r", "tiny"), ("tiny", None), ("runs/r", None)]
     best = made(monkeypatch, "best-of-n", scoring=named)
-    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (rationalyst, None)
+    assert isinstance(best, BestOfN) and (best.scorer, best.reduce) == (WHOLE, None)
     word = ScorerOptions(scorer="rationale")
     assert made(monkeypatch, "best-of-n", scoring=word, reduce="min").reduce == "min"
-    assert asked == [("tiny", None), ("runs/r", "tiny"), ("tiny", None)]
 
 
 def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
-    for load in ("load_scorer", "load_verifier"):
-        monkeypatch.setattr(module, load, lambda name: pytest.fail(f"loaded {name}"))
+    monkeypatch.setattr(module, "load_scorer", lambda name, **_: pytest.fail(f"loaded {name}"))
     tokenizer: Any = ByteTokenizer()
     options = GenerationOptions(strategy="self-consistency", n=5)
     vote = module.strategy_from_options(options, tokenizer)
@@ -82,7 +87,7 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_options_make_selectors(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "load_verifier", lambda name: WHOLE)
+    monkeypatch.setattr(module, "load_scorer", lambda name, **_: WHOLE)
     best = module.selector_from_options(GenerationOptions(strategy="best-of-n", reduce="min"))
     assert isinstance(best, BestOfNSelector) and (best.scorer, best.reduce) == (WHOLE, "min")
     vote = module.selector_from_options(GenerationOptions(strategy="self-consistency"))

@@ -10,7 +10,6 @@ from examples.tiny.model import model_config
 from reason_decode import RationaleScorer, tiny
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.scorers import RationaleWriter
-from reason_decode.scorers.rationale_writer import Rationale
 from reason_decode.tiny import Tiny
 from reason_decode.training import (
     RationaleRow,
@@ -56,8 +55,8 @@ def test_what_follows_is_laid_out_as_it_is_judged(tiny: Tiny, chat: bool):
     for record in RECORDS:
         step = record.following.rstrip("\n")
         told, bare = rationale_examples([record], judges, learn="following", bare=1.0)[0]
-        for example, said in ((told, [Rationale(record.rationale)]), (bare, [])):
-            layout = judges.encode(record.preceding, [*said, step])
+        for example, said in ((told, record.rationale), (bare, None)):
+            layout = judges.encode(record.preceding, [step], said)
             assert example.ids == layout.ids and example.places == [*layout.spans[0]]
             assert tiny.tokenizer.decode(example.classes) == record.following
 

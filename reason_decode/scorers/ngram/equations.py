@@ -1,8 +1,8 @@
-r"""Equations in LaTeX text, computed: which of a solution's own calculations hold.
+r"""Equations in LaTeX text: which of a solution's own calculations hold.
 
-Numbers are computed as they stand; letters stand for arbitrary numbers, so that a rearrangement
-holds if it does for those. A letter that is said to be a number is that number, and then the
-equations that it stands in hold or fail, too. Nothing is known of the problem::
+Numbers are computed as they stand. Letters stand for arbitrary numbers, so that a rearrangement
+holds if it does for those. If the text gives a letter's number, the equations with that letter are
+checked again with it. Nothing is known of the problem::
 
     $2 + 3 = 6$                         a number that is not
     $(x + 1)^2 = x^2 + 2x + 1 = x^2$    a rearrangement that holds, then one that does not
@@ -15,19 +15,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Link", "links", "value"]
+__all__ = ["Equation", "evaluate_expression", "find_equations"]
 
 
-class Link(NamedTuple):
-    """Two sides of a sign of equality.
+class Equation(NamedTuple):
+    """The two sides of an equals sign, compared.
 
     Attributes:
-        kind: ``"number"``; ``"rearranged"``, with letters, behind another side of its chain;
-            ``"stated"``, with letters, the first of its chain; ``"solved"``, one that was stated,
-            its letters the numbers that the text gives them.
-        holds: whether both sides are the same.
-        near: whether they are within a hundredth of each other.
-        rounded: whether the text says that they are only nearly the same.
+        kind: ``"number"``, without letters; ``"stated"``, with letters, the first of its chain;
+            ``"rearranged"``, with letters, a later one of its chain; ``"solved"``, a stated one
+            whose letters have the numbers that the text gives them.
+        holds: whether both sides are equal.
+        near: whether they differ by at most one percent.
+        rounded: whether the sign is that of an approximation.
     """
 
     kind: str
@@ -36,17 +36,17 @@ class Link(NamedTuple):
     rounded: bool
 
 
-class _Unread(Exception):
-    """What is written cannot be computed."""
+class _NotComputable(Exception):
+    """The text is no expression that can be computed."""
 
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\d+(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d*\.\d+|\d+|[a-zA-Z]|\S")
 _BOUND = re.compile(r"\$\$?|\\[\[\]()]|\\(?:begin|end)\{(?:align|equation|gather)\*?\}")
-# A line of an alignment, or what is said beside another formula.
-_APART = re.compile(
+# Ends a formula before its bound: a new line of an alignment, or text between two formulas.
+_SEPARATOR = re.compile(
     r"\\\\(?:\[[^\]]*\])?|,\s*\\?(?:quad|text)|;|\\implies|\\Rightarrow|\\Longrightarrow|\\to\b"
 )
-_UNSAID = re.compile(
+_IGNORED = re.compile(
     r"\\(?:text|mbox|textbf|mathrm|textit)\{[^{}]*\}|\\(?:boxed|fbox)(?=\{)|&|\\phantom\{[^{}]*\}"
 )
 _RELATION = re.compile(r"(=|\\approx|\\equiv|\\leq?\b|\\geq?\b|<|>|\\neq?\b|\\in\b|\\pmod)")
@@ -54,22 +54,22 @@ _SPACING = frozenset(
     r"\left \right \, \; \! \: \displaystyle \big \Big \bigl \bigr \quad \qquad \limits".split()
 ) | {"\\ "}
 _CLOSING = {"(": ")", "[": ")]", "{": "}", "|": "|", r"\lvert": r"\rvert"}
-# So many tokens has a side at most, so that no text takes long.
-_LONGEST = 120
-_EXACT = 10**15
-_LARGEST_POWER = 64
-_LARGEST_FACTORIAL = 60
+# Largest number of tokens of a side, so that no text takes long.
+_MAX_TOKENS = 120
+_MAX_EXACT = 10**15
+_MAX_POWER = 64
+_MAX_FACTORIAL = 60
 
 
-def links(text: str) -> Iterator[Link]:
-    r"""Every equation of a text of which both sides can be computed, in order; then what is solved.
+def find_equations(text: str) -> Iterator[Equation]:
+    r"""The equations of a text whose sides can both be computed, in order; then the solved ones.
 
     Args:
-        text: a solution, its formulas between dollar signs, ``\[ \]`` or ``\( \)``.
+        text: a solution with its formulas between dollar signs, ``\[ \]`` or ``\( \)``.
 
     Example:
-        >>> from reason_decode.scorers.ngram.equations import links
-        >>> [(x.kind, x.holds) for x in links("$3x = 6$, so $x = 6 / 3 = 3$.")]
+        >>> from reason_decode.scorers.ngram.equations import find_equations
+        >>> [(x.kind, x.holds) for x in find_equations("$3x = 6$, so $x = 6 / 3 = 3$.")]
         [('stated', False), ('stated', False), ('number', False), ('solved', False)]
     """
     stated: list[tuple[str, str]] = []
@@ -81,101 +81,108 @@ def links(text: str) -> Iterator[Link]:
             before = None
             continue
         sides, signs = parts[::2], parts[1::2]
-        # A line of an alignment may go on from the last side of the line above.
-        goes_on = not sides[0] and bool(signs) and before is not None
-        if goes_on:
+        # A line of an alignment may continue the chain of the line above.
+        continues = not sides[0] and bool(signs) and before is not None
+        if continues:
             sides[0] = before or ""
         for k, (left, sign, right) in enumerate(zip(sides, signs, sides[1:], strict=False)):
             if sign not in ("=", r"\approx"):
                 continue
-            link = _compared(left, right, behind=goes_on or k > 0, rounded=sign != "=")
-            if link is None:
+            equation = _compare(left, right, later=continues or k > 0, rounded=sign != "=")
+            if equation is None:
                 continue
-            yield link
-            if link.kind == "stated" and not link.holds:
+            yield equation
+            if equation.kind == "stated" and not equation.holds:
                 stated.append((left, right))
-        for side, number in _given(sides, signs):
+        for side, number in _assigned(sides, signs):
             known.setdefault(side, set()).add(number)
         before = sides[-1] or before
     yield from _solved(stated, {x: min(found) for x, found in known.items() if len(found) == 1})
 
 
-def value(side: str, letters: Mapping[str, float] | int = 0) -> float:
-    r"""The value of an expression.
+def evaluate_expression(side: str, letters: Mapping[str, float] | int = 0) -> float:
+    r"""The value of a LaTeX expression.
 
     Args:
-        side: LaTeX of numbers, letters, ``+ - * / ^ !``, ``\frac``, ``\sqrt``, ``\binom``, ``\pi``.
-        letters: what they are; or a seed, by which each is an arbitrary number.
+        side: numbers, letters, ``+ - * / ^ !``, ``\frac``, ``\sqrt``, ``\binom``, ``\pi``.
+        letters: letter -> number; or a seed, which gives each letter an arbitrary number.
 
     Raises:
         ValueError: it cannot be computed.
 
     Example:
-        >>> from reason_decode.scorers.ngram.equations import value
-        >>> value(r"2^{10} - \frac{1}{2}")
+        >>> from reason_decode.scorers.ngram.equations import evaluate_expression
+        >>> evaluate_expression(r"2^{10} - \frac{1}{2}")
         1023.5
     """
     try:
-        return _Reader(side, letters).whole()
-    except _Unread:
+        return _Parser(side, letters).value()
+    except _NotComputable:
         raise ValueError(f"got {side!r}, which cannot be computed") from None
 
 
 def _formulas(text: str) -> Iterator[str]:
-    # By hand, for a pattern of both bounds would look for the end from every beginning anew.
+    # Not by one pattern of both bounds: it would search for the end again from every beginning.
     opened, start = "", 0
     for bound in _BOUND.finditer(text):
-        if opened and bound[0] == _ends(opened):
-            for formula in _APART.split(text[start : bound.start()]):
-                yield _UNSAID.sub(" ", formula).strip().rstrip(".,;:")
+        if opened and bound[0] == _closing(opened):
+            for formula in _SEPARATOR.split(text[start : bound.start()]):
+                yield _IGNORED.sub(" ", formula).strip().rstrip(".,;:")
             opened = ""
         elif not opened or bound[0] == opened:
             opened, start = bound[0], bound.end()
 
 
-def _ends(opened: str) -> str:
-    """What closes a formula that was opened so."""
+def _closing(opened: str) -> str:
+    """The bound that closes a formula."""
     known = {r"\[": r"\]", r"\(": r"\)"}
     return known.get(opened) or opened.replace(r"\begin", r"\end")
 
 
-def _compared(left: str, right: str, *, behind: bool, rounded: bool) -> Link | None:
-    """A link, its letters two arbitrary numbers each; None if a side cannot be computed."""
+def _compare(left: str, right: str, *, later: bool, rounded: bool) -> Equation | None:
+    """An equation, compared for two choices of its letters; None if a side is not computable.
+
+    Args:
+        left: the left side.
+        right: the right side.
+        later: whether it is not the first of its chain.
+        rounded: whether the sign is that of an approximation.
+    """
     try:
-        pairs = [(_Reader(left, seed), _Reader(right, seed)) for seed in (1, 2)]
-        values = [(a.whole(), b.whole()) for a, b in pairs]
-    except _Unread:
+        pairs = [(_Parser(left, seed), _Parser(right, seed)) for seed in (1, 2)]
+        values = [(a.value(), b.value()) for a, b in pairs]
+    except _NotComputable:
         return None
-    letters = any(reader.met for reader in pairs[0])
-    kind = "number" if not letters else "rearranged" if behind else "stated"
-    return Link(kind, all(_same(*x) for x in values), _near(*values[0]), rounded)
+    letters = any(parser.has_letters for parser in pairs[0])
+    kind = "number" if not letters else "rearranged" if later else "stated"
+    return Equation(kind, all(_equal(*x) for x in values), _near(*values[0]), rounded)
 
 
-def _given(sides: Sequence[str], signs: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """A letter that a chain of equations says is a number."""
+def _assigned(sides: Sequence[str], signs: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """The letter and the number of a chain of equations such as ``x = 6 / 3 = 2``."""
     if len(sides[0]) == 1 and sides[0].isalpha() and set(signs) == {"="}:
         try:
-            reader = _Reader(sides[-1], 0)
-            number = reader.whole()
-        except _Unread:
+            parser = _Parser(sides[-1], 0)
+            number = parser.value()
+        except _NotComputable:
             return
-        if not reader.met:
+        if not parser.has_letters:
             yield sides[0], number
 
 
-def _solved(stated: Sequence[tuple[str, str]], known: Mapping[str, float]) -> Iterator[Link]:
+def _solved(stated: Sequence[tuple[str, str]], known: Mapping[str, float]) -> Iterator[Equation]:
+    """The stated equations, with the numbers that the text gives their letters."""
     for left, right in stated:
         try:
-            readers = _Reader(left, known), _Reader(right, known)
-            a, b = (reader.whole() for reader in readers)
-        except _Unread:
+            a, b = _Parser(left, known).value(), _Parser(right, known).value()
+        except _NotComputable:
             continue
-        # What gives the letter its number would always hold.
+        # The equation that gives a letter its number holds by itself.
         if left not in known:
-            yield Link("solved", _same(a, b), _near(a, b), rounded=False)
+            yield Equation("solved", _equal(a, b), _near(a, b), rounded=False)
 
 
-def _same(a: float, b: float) -> bool:
+def _equal(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-6 * max(1.0, abs(a), abs(b))
 
 
@@ -183,28 +190,31 @@ def _near(a: float, b: float) -> bool:
     return abs(a - b) <= 0.01 * max(abs(a), abs(b))
 
 
-class _Reader:
-    """Reads one side from left to right, computing it; raises ``_Unread``.
+class _Parser:
+    """Computes one side of an equation, by recursive descent; raises ``_NotComputable``.
 
     Args:
-        side: its text.
-        letters: see ``value``.
+        side: the text of the side.
+        letters: see ``evaluate_expression``.
+
+    Attributes:
+        has_letters: whether a letter was read.
     """
 
     def __init__(self, side: str, letters: Mapping[str, float] | int) -> None:
         self.tokens = [x for x in _TOKEN.findall(side) if x not in _SPACING]
-        self.letters, self.at, self.met = letters, 0, False
+        self.letters, self.at, self.has_letters = letters, 0, False
 
-    def whole(self) -> float:
-        """The value of all of it."""
-        if not self.tokens or len(self.tokens) > _LONGEST:
-            raise _Unread
+    def value(self) -> float:
+        """The value of the whole side."""
+        if not self.tokens or len(self.tokens) > _MAX_TOKENS:
+            raise _NotComputable
         try:
             found = self._sum()
         except (ArithmeticError, RecursionError):
-            raise _Unread from None
+            raise _NotComputable from None
         if self.at != len(self.tokens):
-            raise _Unread
+            raise _NotComputable
         return found
 
     def _peek(self) -> str:
@@ -212,15 +222,15 @@ class _Reader:
 
     def _take(self) -> str:
         if self.at == len(self.tokens):
-            raise _Unread
+            raise _NotComputable
         self.at += 1
         return self.tokens[self.at - 1]
 
     def _sum(self) -> float:
         found = self._product()
         while self._peek() in ("+", "-"):
-            # Its sign is read with the product.
-            found = _kept(found + self._product())
+            # The sign is read again as the product's own.
+            found = _exact(found + self._product())
         return found
 
     def _product(self) -> float:
@@ -228,12 +238,12 @@ class _Reader:
         while (token := self._peek()) and token not in ("+", "-", ")", "]", "}", "|", r"\rvert"):
             if token in ("/", r"\div"):
                 self._take()
-                found = _kept(found / self._signed())
+                found = _exact(found / self._signed())
             elif token in (r"\cdot", r"\times", "*"):
                 self._take()
-                found = _kept(found * self._signed())
+                found = _exact(found * self._signed())
             else:
-                found = _kept(found * self._power())
+                found = _exact(found * self._power())
         return found
 
     def _signed(self) -> float:
@@ -247,8 +257,8 @@ class _Reader:
         while (token := self._peek()) in ("^", "!", r"\%", "%"):
             self._take()
             if token == "^":
-                # Whoever writes 2^10 means the tenth power, though LaTeX raises to one digit.
-                found = found if self._degrees() else _raised(found, self._atom())
+                # 2^10 means the tenth power, although LaTeX would raise only the first digit.
+                found = found if self._degrees() else _power(found, self._atom())
             elif token == "!":
                 found = _factorial(found)
             else:
@@ -263,7 +273,7 @@ class _Reader:
         return False
 
     def _argument(self) -> float:
-        """What a command reads: braces, or one digit or letter."""
+        """The argument of a command: braces, or one digit or letter."""
         token = self._peek()
         if token.isdigit() and len(token) > 1:
             self.tokens[self.at : self.at + 1] = list(token)
@@ -273,25 +283,25 @@ class _Reader:
         token = self._take()
         if token[0].isdigit() or token[0] == "." != token:
             written = re.sub(r"[^\d.]", "", token)
-            if len(written) > _LONGEST:
-                raise _Unread
-            return _kept(float(written) if "." in written else int(written))
+            if len(written) > _MAX_TOKENS:
+                raise _NotComputable
+            return _exact(float(written) if "." in written else int(written))
         if token in _CLOSING:
             found = self._sum()
             if self._take() not in _CLOSING[token]:
-                raise _Unread
+                raise _NotComputable
             return abs(found) if token in ("|", r"\lvert") else found
         if token in (r"\frac", r"\dfrac", r"\tfrac"):
-            return _kept(self._argument() / self._argument())
+            return _exact(self._argument() / self._argument())
         if token == r"\sqrt":
             return self._root()
         if token in (r"\binom", r"\dbinom"):
-            return _chosen(self._argument(), self._argument())
+            return _binomial(self._argument(), self._argument())
         if token == r"\pi":
             return math.pi
         if len(token) == 1 and token.isalpha() and self._peek() != "_":
             return self._letter(token)
-        raise _Unread
+        raise _NotComputable
 
     def _root(self) -> float:
         degree = 2.0
@@ -299,50 +309,50 @@ class _Reader:
             self._take()
             degree = self._sum()
             if self._take() != "]":
-                raise _Unread
-        return _raised(self._argument(), 1 / degree)
+                raise _NotComputable
+        return _power(self._argument(), 1 / degree)
 
     def _letter(self, name: str) -> float:
-        self.met = True
+        self.has_letters = True
         if not isinstance(self.letters, int):
             if name not in self.letters:
-                raise _Unread
+                raise _NotComputable
             return self.letters[name]
         return 0.5 + zlib.crc32(f"{name}{self.letters}".encode()) / (1 << 31)
 
 
-def _kept(number: float) -> float:
-    """Whole numbers stay exact as long as they are of a size that one writes."""
-    if abs(number) <= _EXACT:
+def _exact(number: float) -> float:
+    """The number; integers of up to 15 digits stay integers, larger ones become floats."""
+    if abs(number) <= _MAX_EXACT:
         return number
     if not math.isfinite(number):
-        raise _Unread
+        raise _NotComputable
     return float(number)
 
 
-def _whole(number: float) -> int:
+def _integer(number: float) -> int:
     if number != int(number):
-        raise _Unread
+        raise _NotComputable
     return int(number)
 
 
-def _raised(base: float, power: float) -> float:
-    if abs(power) > _LARGEST_POWER:
-        raise _Unread
+def _power(base: float, power: float) -> float:
+    if abs(power) > _MAX_POWER:
+        raise _NotComputable
     if power == int(power):
-        return _kept((base if power >= 0 else float(base)) ** int(power))
+        return _exact((base if power >= 0 else float(base)) ** int(power))
     if base < 0:
-        raise _Unread
-    return _kept(float(base) ** power)
+        raise _NotComputable
+    return _exact(float(base) ** power)
 
 
 def _factorial(number: float) -> float:
-    if not 0 <= number <= _LARGEST_FACTORIAL:
-        raise _Unread
-    return _kept(math.factorial(_whole(number)))
+    if not 0 <= number <= _MAX_FACTORIAL:
+        raise _NotComputable
+    return _exact(math.factorial(_integer(number)))
 
 
-def _chosen(among: float, count: float) -> float:
-    if not 0 <= among <= _EXACT or not 0 <= count <= _LARGEST_FACTORIAL:
-        raise _Unread
-    return _kept(math.comb(_whole(among), _whole(count)))
+def _binomial(among: float, count: float) -> float:
+    if not 0 <= among <= _MAX_EXACT or not 0 <= count <= _MAX_FACTORIAL:
+        raise _NotComputable
+    return _exact(math.comb(_integer(among), _integer(count)))

@@ -1,4 +1,4 @@
-"""A ranker without a network: which words, which form of answer, and which calculations hold."""
+"""A linear ranker of a solution's words, its answer's form, and which of its equations hold."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from reason_decode.core.steps import StepSplitter
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.checks import check_pairs, to_steps
-from reason_decode.scorers.ngram.equations import links
+from reason_decode.scorers.ngram.equations import find_equations
 
 __all__ = ["BUCKETS", "NGramRanker", "features"]
 
@@ -26,27 +26,27 @@ BUCKETS = 1 << 18
 _FILE = "ngrams.safetensors"
 _WORD = re.compile(r"\\[a-zA-Z]+|[a-zA-Z]+|\d+|[^\sa-zA-Z\d]")
 _FRACTION = re.compile(r"-?\\?[dt]?frac\{?-?\d+\}?\{?\d+\}?|-?\d+/\d+")
-_CALCULATED = 1.0
+_EQUATION_VALUE = 1.0
 _Features = tuple[list[int], list[float]]
 
 
 class NGramRanker(Scorer):
     """Scores a solution by ``sigmoid(w . x)``, x its words, its answer's form and its equations.
 
-    A linear ranker learns in two minutes on one core what a small encoder takes hours for; it has
-    no tokenizer. ``SelfConsistency(scorer=ranker)`` is adaptive self-consistency.
+    It is trained in two minutes on one core, a small encoder in hours; it has no tokenizer.
+    ``SelfConsistency(scorer=ranker)`` is adaptive self-consistency.
 
     Args:
-        weights: (b,) float32, one a bucket that features are hashed into.
-        separator: what ends a step in a solution.
+        weights: float32 (b,), one weight for each bucket that features are hashed into.
+        separator: ends a step in a solution.
 
     Raises:
-        ValueError: the weights are no vector of numbers, or not finite.
+        ValueError: the weights are no vector of finite numbers.
 
     Example:
         >>> import torch
         >>> from reason_decode.scorers import NGramRanker
-        >>> ranker = NGramRanker(torch.zeros(16))  # it has learnt nothing
+        >>> ranker = NGramRanker(torch.zeros(16))  # it has learned nothing
         >>> ranker.score(["1 + 2 ="], ["The answer is 3."])
         [tensor([0.5000])]
     """
@@ -68,7 +68,7 @@ class NGramRanker(Scorer):
 
         Args:
             path: the folder.
-            separator: what ends a step.
+            separator: ends a step in a solution.
 
         Raises:
             OSError: there is no such file.
@@ -82,8 +82,13 @@ class NGramRanker(Scorer):
         ranker.source = str(path)
         return ranker
 
+    @staticmethod
+    def is_saved_in(folder: str | Path) -> bool:
+        """Whether ``save_pretrained`` has written a ranker to this folder."""
+        return (Path(folder) / _FILE).is_file()
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the weights."""
+        """Write the weights to a folder, which is made if it is not there."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         save_file({"weights": self.weights.contiguous()}, Path(folder) / _FILE)
         self.source = str(folder)
@@ -101,7 +106,7 @@ class NGramRanker(Scorer):
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """One score (1,) a solution, (0,) of one without steps.
+        """One score (1,) a solution, (0,) for one without steps.
 
         Raises:
             ValueError: unequal numbers, or a blank step in a list.
@@ -115,42 +120,45 @@ class NGramRanker(Scorer):
     def _score(self, prompt: str, steps: Sequence[str]) -> Tensor:
         if not steps:
             return torch.zeros(0)
-        at, values = features(
-            prompt, self.splitter.separator.join(steps), buckets=len(self.weights)
-        )
-        return (self.weights[at] @ torch.tensor(values)).sigmoid()[None]
+        text = self.splitter.separator.join(steps)
+        buckets, values = features(prompt, text, buckets=len(self.weights))
+        return (self.weights[buckets] @ torch.tensor(values)).sigmoid()[None]
 
 
 def features(prompt: str, solution: str, *, buckets: int = BUCKETS) -> _Features:
-    """Buckets and values of a solution's features, of three kinds.
+    """The features of a solution: for each its bucket and its value.
 
-    Which runs of one to three words the solution has, how many words, lines and equal signs; in all
-    of length 1. The form of its answer (a whole number and which, a fraction, the pattern of its
-    digits, its sign, whether the problem has it), by itself and beside each word of the problem
-    and each two; of length 1 as well. And how many of its own equations of each kind hold and how
-    many do not (``equations.py``), each with a value of its own.
+    There are three kinds:
+
+    - the solution's runs of one to three words, and its numbers of words, lines and equal signs;
+      together a vector of length 1;
+    - the form of its answer (a whole number and which, a fraction, the pattern of its digits, its
+      sign, whether the problem contains it), alone and paired with each word and each two adjacent
+      words of the problem; also of length 1;
+    - the number of its own equations of each kind that hold, and that do not, see ``equations.py``;
+      each of value 1.
 
     Args:
         prompt: the problem.
-        solution: its text.
-        buckets: features are hashed into so many.
+        solution: the solution's text.
+        buckets: number of buckets that features are hashed into.
     """
     at: list[int] = []
     values: list[float] = []
-    for found in (set(_said(solution)), set(_answered(prompt, extract_answer(solution)))):
+    for found in (set(_word_runs(solution)), set(_answer_forms(prompt, extract_answer(solution)))):
         at += sorted(zlib.crc32(x.encode(errors="replace")) % buckets for x in found)
         values += [len(found) ** -0.5] * len(found)
-    calculated = sorted(set(_calculated(solution)))
-    at += [zlib.crc32(x.encode()) % buckets for x in calculated]
-    return at, values + [_CALCULATED] * len(calculated)
+    equations = sorted(set(_equation_counts(solution)))
+    at += [zlib.crc32(x.encode()) % buckets for x in equations]
+    return at, values + [_EQUATION_VALUE] * len(equations)
 
 
-def _calculated(solution: str) -> Iterator[str]:
+def _equation_counts(solution: str) -> Iterator[str]:
     counts: Counter[str] = Counter()
     last = "none"
-    for link in links(solution):
-        how = "holds" if link.holds else "nearly" if link.near else "fails"
-        last = f"{link.kind} {how}{' rounded' * link.rounded}"
+    for equation in find_equations(solution):
+        outcome = "holds" if equation.holds else "nearly" if equation.near else "fails"
+        last = f"{equation.kind} {outcome}{' rounded' * equation.rounded}"
         counts[last] += 1
     for name, count in counts.items():
         for least in (1, 2, 3, 5, 9):
@@ -159,7 +167,7 @@ def _calculated(solution: str) -> Iterator[str]:
     yield f"calculated\x1flast {last}"
 
 
-def _said(solution: str) -> Iterator[str]:
+def _word_runs(solution: str) -> Iterator[str]:
     words = ["#" if x.isdigit() and len(x) > 2 else x for x in _WORD.findall(solution)]
     for n in (1, 2, 3):
         for k in range(len(words) - n + 1):
@@ -169,7 +177,7 @@ def _said(solution: str) -> Iterator[str]:
     yield f"equal\x1f{min(words.count('='), 20)}"
 
 
-def _answered(prompt: str, answer: str | None) -> Iterator[str]:
+def _answer_forms(prompt: str, answer: str | None) -> Iterator[str]:
     words = _WORD.findall(prompt)
     asked = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
     for form in _forms(answer):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reason_decode.scorers.ngram.equations import Link, links, value
+from reason_decode.scorers.ngram.equations import Equation, evaluate_expression, find_equations
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from reason_decode.scorers.ngram.equations import Link, links, value
     ],
 )
 def test_what_is_written_is_computed_as_it_is_read(side: str, found: float) -> None:
-    assert value(side) == pytest.approx(found)
+    assert evaluate_expression(side) == pytest.approx(found)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_what_is_written_is_computed_as_it_is_read(side: str, found: float) -> N
 )
 def test_what_cannot_be_computed_is_refused_at_once(side: str) -> None:
     with pytest.raises(ValueError, match="cannot be computed"):
-        value(side)
+        evaluate_expression(side)
 
 
 def test_letters_are_what_one_says_or_anything() -> None:
-    assert value("2x + y", {"x": 3, "y": 1}) == 7
-    assert value("x", 1) == value("x", 1) != value("x", 2)
+    assert evaluate_expression("2x + y", {"x": 3, "y": 1}) == 7
+    assert evaluate_expression("x", 1) == evaluate_expression("x", 1) != evaluate_expression("x", 2)
     with pytest.raises(ValueError, match="cannot be computed"):
-        value("2x", {"y": 1})
+        evaluate_expression("2x", {"y": 1})
 
 
 def told(text: str) -> list[tuple[str, bool]]:
-    return [(x.kind, x.holds) for x in links(text)]
+    return [(x.kind, x.holds) for x in find_equations(text)]
 
 
 def test_numbers_hold_or_fail() -> None:
@@ -65,8 +65,8 @@ def test_numbers_hold_or_fail() -> None:
         ("number", False),
         ("number", True),
     ]
-    (rounded,) = links("$\\frac{22}{7} \\approx 3.14$")
-    assert rounded == Link("number", holds=False, near=True, rounded=True)
+    (rounded,) = find_equations("$\\frac{22}{7} \\approx 3.14$")
+    assert rounded == Equation("number", holds=False, near=True, rounded=True)
 
 
 def test_a_rearrangement_holds_for_any_letters_also_line_by_line() -> None:
@@ -95,11 +95,11 @@ def test_sums_of_whole_numbers_hold_and_no_others(a: int, b: int, sign: str) -> 
 
 @given(st.text(alphabet="$x1()^{}/\\frac=&! ", max_size=60))
 def test_any_text_is_read(text: str) -> None:
-    for link in links(text):
-        assert isinstance(link, Link)
+    for equation in find_equations(text):
+        assert isinstance(equation, Equation)
 
 
 @pytest.mark.parametrize("part", ["\\[", "\\begin{align}", "$", "$2 = ", "\\text{", "{", "$$1=1"])
 def test_long_texts_are_read_once(part: str) -> None:
     """What looks for every formula's end from each beginning takes hours for these."""
-    assert all(isinstance(link, Link) for link in links(part * 50_000))
+    assert all(isinstance(equation, Equation) for equation in find_equations(part * 50_000))

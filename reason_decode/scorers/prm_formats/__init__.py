@@ -1,0 +1,71 @@
+"""The layouts of published process reward models: where each reads its scores.
+
+A format encodes a solution as token ids, with one token at which each step is scored, and turns the
+model's features there into P(correct). Each class names its source.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from reason_decode.scorers.prm_formats.base import PRMFormat
+from reason_decode.scorers.prm_formats.chat import Generative, QwenMath, RLHFlow
+from reason_decode.scorers.prm_formats.plain_text import MathShepherd, ReasonEval, Skywork
+from reason_decode.scorers.prm_formats.token_classification import TokenClassification
+
+__all__ = ["FORMATS", "PRMFormat", "detect_format", "format_by_name"]
+
+FORMATS: dict[str, type[PRMFormat]] = {
+    "token-classification": TokenClassification,
+    "math-shepherd": MathShepherd,
+    "rlhflow": RLHFlow,
+    "qwen-math": QwenMath,
+    "skywork": Skywork,
+    "reasoneval": ReasonEval,
+    "generative": Generative,
+}
+# Published causal language models, whose configs do not say what they were trained for.
+_BY_NAME = (
+    ("shepherd", "math-shepherd"),
+    ("skywork", "skywork"),
+    ("rlhflow", "rlhflow"),
+    ("-prm-deepseek-data", "rlhflow"),
+    ("-prm-mistral-data", "rlhflow"),
+)
+
+
+def format_by_name(name: str) -> type[PRMFormat]:
+    """The format class of a name in ``FORMATS``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"got format={name!r}; allowed are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def detect_format(path_or_id: str | Path, config: Any) -> str:
+    """The name of a checkpoint's format: by its architecture, else by the checkpoint's name.
+
+    Args:
+        path_or_id: the checkpoint's folder or Hub id.
+        config: its config.
+
+    Raises:
+        ValueError: neither tells the format.
+    """
+    kinds = ", ".join(config.architectures or ["an unnamed architecture"])
+    if "TokenClassification" in kinds:
+        return "token-classification"
+    if "ForProcessRewardModel" in kinds:
+        return "qwen-math"
+    if "ReasonEval" in kinds:
+        return "reasoneval"
+    name = str(path_or_id).lower()
+    for part, format_name in _BY_NAME:
+        if part in name:
+            return format_name
+    raise ValueError(
+        f"got {kinds} in {path_or_id}, which does not say how it reads steps; pass format= one of "
+        f"{', '.join(FORMATS)}"
+    )

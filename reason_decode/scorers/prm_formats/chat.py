@@ -1,0 +1,157 @@
+"""Process reward models that read a chat: RLHFlow's, Qwen's, and chat models that are asked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from reason_decode.models.heads import apply_head, body_with_head, tensors_under
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.prm_formats.base import PRMFormat, prob_of_first
+
+__all__ = ["QUESTION", "Generative", "QwenMath", "RLHFlow", "chat_with_verdicts", "step_questions"]
+
+QUESTION = "Is this step correct (Yes/No)?"
+
+
+class RLHFlow(PRMFormat):
+    """A chat in which every step is a user's message and ``+`` the assistant's answer.
+
+    The first message is the question, a space and the first step. P(+) against P(-) is read where
+    the answer is predicted; steps before were answered ``+``.
+
+    Source: RLHFlow/RLHF-Reward-Modeling, math-rm/prm_evaluate.py.
+    """
+
+    separator = "\n\n"
+    required_tokens = ("+", "-")
+    """The two verdicts, the good one first."""
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """The chat up to where the last verdict is predicted, encoded message by message."""
+        if not steps:
+            opening = self._render([prompt], generate=False)
+            # What the template appends to the message is not there once a step has been added;
+            # and templates may trim a message.
+            end = opening.rindex(prompt.strip()) + len(prompt.strip())
+            return EncodedSolution(list(self.cached_tokenizer.encode_cached(opening[:end])), [])
+        messages, good = self.user_messages(prompt, steps), self.required_tokens[0]
+        ids: list[int] = []
+        score_positions: list[int] = []
+        encoded = ""
+        for k in range(1, len(messages) + 1):
+            if k > 1:
+                ids.append(self.token_ids[good])
+                encoded += good
+            text = self._render(messages[:k], generate=True)
+            if not text.startswith(encoded):
+                raise ValueError(
+                    "the chat template rewrites earlier turns when later ones are added; pass the "
+                    "tokenizer that belongs to the reward model"
+                )
+            ids.extend(self.cached_tokenizer.encode_cached(text[len(encoded) :]))
+            score_positions.append(len(ids) - 1)
+            encoded = text
+        return EncodedSolution(ids, score_positions)
+
+    def user_messages(self, prompt: str, steps: Sequence[str]) -> list[str]:
+        """The user's message for each step; the first begins with the prompt."""
+        return [f"{prompt} {steps[0]}", *steps[1:]]
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``softmax(logits[good, bad])[0]``."""
+        verdicts = [self.token_ids[verdict] for verdict in self.required_tokens]
+        return prob_of_first(self.model, features, verdicts)
+
+    def _render(self, messages: Sequence[str], generate: bool) -> str:
+        chat = chat_with_verdicts(messages, self.required_tokens[0])
+        return self.cached_tokenizer.render_chat(chat, generate)
+
+
+class Generative(RLHFlow):
+    """Any chat model as a verifier: it is shown each step and asked whether it is correct.
+
+    ``P(Yes) / (P(Yes) + P(No))`` where the answer is predicted; steps before were answered Yes.
+
+    Source: GenRM (Zhang et al. 2024, 2408.15240), whose direct verifier is asked "Is the answer
+    correct (Yes/No)?" of whole solutions; here of each step.
+    """
+
+    separator = "\n"
+    required_tokens = ("Yes", "No")
+    question = QUESTION
+
+    def user_messages(self, prompt: str, steps: Sequence[str]) -> list[str]:
+        """A message for each step, with the question; the problem before the first."""
+        return step_questions(prompt, steps, self.question)
+
+
+class QwenMath(PRMFormat):
+    """Qwen's chat, the answer being the steps with ``<extra_0>`` after each.
+
+    P(correct) is the second of the two labels that a head of two layers gives at each
+    ``<extra_0>``.
+
+    Source: Zhang et al. 2025, 2501.07301; Qwen/Qwen2.5-Math-PRM-7B, model card and
+    modeling_qwen2_rm.py.
+    """
+
+    separator = "\n\n"
+    required_tokens = ("<extra_0>",)
+    system = "Please reason step by step, and put your final answer within \\boxed{}."
+
+    @classmethod
+    def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
+        """The body and the checkpoint's ``score`` layers; see ``PRMFormat.load``."""
+        weights = tensors_under(path_or_id, "score.")
+        wide, narrow = weights["0.weight"], weights["2.weight"]
+        layers = nn.Sequential(
+            nn.Linear(wide.shape[1], wide.shape[0]),
+            nn.ReLU(),
+            nn.Linear(narrow.shape[1], narrow.shape[0]),
+        )
+        return body_with_head(path_or_id, layers, "score.", weights, **kwargs)
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """The chat up to the last ``<extra_0>``."""
+        messages = [
+            {"role": "system", "content": self.system},
+            {"role": "user", "content": prompt},
+        ]
+        if steps:
+            answer = "".join(f"{step}<extra_0>" for step in steps)
+            messages.append({"role": "assistant", "content": answer})
+        text = self.cached_tokenizer.render_chat(messages, generate=not steps)
+        return self._at_tags(self.cached_tokenizer.encode(text), "<extra_0>", steps)
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``softmax(head(hidden))[1]``."""
+        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1]
+
+
+def chat_with_verdicts(messages: Sequence[str], good: str) -> list[dict[str, str]]:
+    """The chat that waits for the answer to the last message; those before were answered ``good``.
+
+    Args:
+        messages: what the user says, in order.
+        good: what the assistant has answered.
+    """
+    chat: list[dict[str, str]] = []
+    for message in messages:
+        chat.append({"role": "user", "content": message})
+        chat.append({"role": "assistant", "content": good})
+    return chat[:-1]
+
+
+def step_questions(prompt: str, steps: Sequence[str], question: str = QUESTION) -> list[str]:
+    """The user's message for each step: the step and the question; the problem before the first.
+
+    Args:
+        prompt: the problem.
+        steps: at least one.
+        question: asks whether the step is right.
+    """
+    first, *rest = [f"{step}\n\n{question}" for step in steps]
+    return [f"{prompt}\n\n{first}", *rest]

@@ -1,0 +1,131 @@
+"""Process reward models that read plain text: Math-Shepherd, Skywork, ReasonEval."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reason_decode.models.heads import apply_head, body_with_head, tensors_under
+from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.scorers.prm_formats.base import PRMFormat, prob_of_first
+
+__all__ = ["MathShepherd", "ReasonEval", "Skywork"]
+
+
+class MathShepherd(PRMFormat):
+    r"""``"question Step 1: ... ки\nStep 2: ... ки"``; P(+) against P(-) at each ``ки``.
+
+    The logits are those at the tag itself, where training had put the verdict in the tag's place.
+    A step that does not begin with "Step k:" is given it.
+
+    Source: Wang et al. 2023, 2312.08935; peiyi9979/math-shepherd-mistral-7b-prm as openr's
+    prm/infer_fns.py reads it.
+    """
+
+    required_tokens = ("ки", "+", "-")
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """The whole text encoded at once, up to the last tag."""
+        numbered = [
+            step if re.match(r"Step \d+:", step) else f"Step {k}: {step}"
+            for k, step in enumerate(steps, 1)
+        ]
+        lines = "\n".join(f"{step} ки" for step in numbered)
+        text = f"{prompt} {lines}" if steps else prompt
+        return self._at_tags(self.tokenizer(text)["input_ids"], "ки", steps)
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``softmax(logits[+, -])[0]``."""
+        return prob_of_first(self.model, features, [self.token_ids["+"], self.token_ids["-"]])
+
+
+class Skywork(PRMFormat):
+    r"""``[bos] problem \n`` and each step with its own newline; a value head, through a sigmoid.
+
+    Each piece is encoded alone. Blank lines of a solution are no steps here; upstream scores them
+    too.
+
+    Source: SkyworkAI/skywork-o1-prm-inference, model_utils/.
+    """
+
+    required_tokens = ("\n",)
+
+    @classmethod
+    def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
+        """The body and the checkpoint's value head; see ``PRMFormat.load``."""
+        weights = tensors_under(path_or_id, "v_head.summary.")
+        head = nn.Linear(weights["weight"].shape[1], 1)
+        return body_with_head(path_or_id, head, "v_head.", weights, **kwargs)
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """``bos + problem + newline``, then each step and a newline."""
+        bos = self.tokenizer.bos_token or ""
+        ids = list(self.tokenizer(f"{bos}{prompt}\n")["input_ids"])
+        score_positions: list[int] = []
+        for step in steps:
+            ids += [*self.cached_tokenizer.encode_cached(step), self.token_ids["\n"]]
+            score_positions.append(len(ids) - 1)
+        return EncodedSolution(ids, score_positions)
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``sigmoid(v_head(hidden))``."""
+        return apply_head(self.model, features).float().sigmoid()[:, 0]
+
+
+class ReasonEval(PRMFormat):
+    """A question and its steps, scored at each step's last token; labels wrong, neutral, right.
+
+    Args:
+        model: the model with its score head.
+        tokenizer: the tokenizer of ``model``.
+        position_shift: tokens before a step's last at which its score is read. The published script
+            for the Mistral model, and its printed scores, read one token earlier; ``None``: 1 for
+            Mistral, else 0.
+        options: see ``PRMFormat``.
+
+    Source: Xia et al. 2024, 2404.05692; GAIR-NLP/ReasonEval, codes/examples.py.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        position_shift: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, tokenizer, **options)
+        mistral = int(model.config.model_type == "mistral")
+        self.position_shift = mistral if position_shift is None else position_shift
+
+    @classmethod
+    def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
+        """The body and the checkpoint's ``score_head``; see ``PRMFormat.load``."""
+        weights = tensors_under(path_or_id, "score_head.")
+        shape = weights["weight"].shape
+        head = nn.Linear(shape[1], shape[0], bias="bias" in weights)
+        return body_with_head(path_or_id, head, "score_head.", weights, **kwargs)
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """The text, encoded with a padding token before each step that is then taken out."""
+        tag = self.tokenizer.pad_token
+        text = f"Question:\n{prompt}\nAnswer:\nLet's think step by step.\n"
+        pieces = "".join(f"{tag}{step}" for step in steps)
+        ids = list(self.tokenizer(text + pieces + (str(tag) if steps else ""))["input_ids"])
+        # If the padding token is also the beginning of sequence, the first id is no tag.
+        bos_is_pad = self.tokenizer.bos_token_id == ids[0] == self.tokenizer.pad_token_id
+        kept: list[int] = []
+        step_ends: list[int] = []
+        for k, token in enumerate(ids):
+            if token != self.tokenizer.pad_token_id or (bos_is_pad and k == 0):
+                kept.append(token)
+            else:
+                step_ends.append(len(kept) - 1 - self.position_shift)
+        return EncodedSolution(kept, step_ends[1:])
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """Validity: P(neutral) + P(right)."""
+        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
