@@ -104,11 +104,12 @@ def check_shapes(
     found = scorer.score(prompts, solutions)
     if len(found) != len(solutions):
         raise LawBroken(f"{law}: got {len(found)} tensors for {len(solutions)} solutions")
-    whole = all(x.shape == (1,) for x in found)
-    for k, (scores, steps) in enumerate(zip(found, solutions, strict=True)):
+    for k, scores in enumerate(found):
         if not isinstance(scores, Tensor) or scores.dtype != torch.float32:
             kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
             raise LawBroken(f"{law}: got {kind} for solution {k}")
+    whole = all(x.shape == (1,) for x in found)
+    for k, (scores, steps) in enumerate(zip(found, solutions, strict=True)):
         if not whole and scores.shape != (len(steps),):
             raise LawBroken(
                 f"{law}: got shape {tuple(scores.shape)} for the {len(steps)} steps of solution {k}"

@@ -52,7 +52,7 @@ def changed(change: Callable[..., Any]) -> Scorer:
 BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
     "one too few": (lambda found, *_: found[1:], "got 3 tensors for 4 solutions"),
     "doubles": (lambda found, *_: [x.double() for x in found], "got torch.float64 for solution 0"),
-    "lists": (lambda found, *_: [x.tolist() for x in found], "or one in all"),
+    "lists": (lambda found, *_: [x.tolist() for x in found], "got list for solution 0"),
     "two scores": (lambda found, *_: [torch.zeros(2) for _ in found], r"shape \(2,\) for the 3"),
     "nan": (lambda found, *_: [x * torch.nan for x in found], r"got \[nan, nan, nan\] for solut"),
     "positive": (lambda found, *_: [-x for x in found], "scores are what score_space says"),
@@ -70,7 +70,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "texts": (
         lambda found, _, solutions: [
-            x - isinstance(text, str) for x, text in zip(found, solutions, strict=True)
+            x - float(isinstance(text, str)) for x, text in zip(found, solutions, strict=True)
         ],
         "a text scores as the list of its steps",
     ),

@@ -56,7 +56,7 @@ def asked(t: Tiny, orm: Any, template: str | None) -> Any:
 
 
 def written(t: Tiny, orm: Any, template: str | None) -> Any:
-    return RationaleWriter(t.model, words(template), chat=True).encode(PROMPT, [SOLUTION])
+    return RationaleWriter(t.model, words(template), chat=True).encode(PROMPT, [])
 
 
 Scored = Callable[[Tiny, Any, str | None], Any]
