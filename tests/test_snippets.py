@@ -10,18 +10,23 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("", ".strategies", ".scorers", ".processors")
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "docs").rglob("*.md")
+    if "```python" in path.read_text()
+)
 
 
-def run(text: str, least: int) -> dict[str, Any]:
+def run(text: str, least: int, from_tiny: bool = True) -> dict[str, Any]:
     """Names that the snippets of a text leave behind.
 
     Args:
-        text: Markdown. What comes before ``tiny.load()``, or names "you/", needs a model of the
-            reader's own.
+        text: Markdown. What names "you/" needs a model of the reader's own and is not run.
         least: at least so many snippets must be there to run.
+        from_tiny: whether what comes before ``tiny.load()`` needs a model of the reader's own, too.
     """
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    first = next(k for k, block in enumerate(blocks) if "tiny.load()" in block)
+    first = next(k for k, block in enumerate(blocks) if "tiny.load()" in block or not from_tiny)
     shown = [block for block in blocks[first:] if "you/" not in block]
     assert len(shown) >= least
     torch.manual_seed(0)
@@ -47,6 +52,12 @@ def test_the_snippets_of_the_quick_start_run() -> None:
     scores = run((ROOT / "docs" / "guides" / "quickstart.md").read_text(), 3)["scores"]
     assert [len(x) for x in scores] == [1, 1]
     assert scores[0] > scores[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_snippets_of_every_page_run(page: str) -> None:
+    assert run((ROOT / page).read_text(), 1, from_tiny=False)
 
 
 @pytest.mark.filterwarnings("ignore")
