@@ -101,7 +101,7 @@ def _role_sequences(most: int, last: str) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Skeleton:
-    """What a template writes around the contents of a sequence of roles.
+    """The text that a template puts around the contents of a sequence of roles.
 
     Attributes:
         literals: the text before, between and after the contents, one more than there are.
@@ -228,7 +228,7 @@ class _Template:
         return self.normal(str(self.tokenizer.decode(ids)))
 
     def _skeleton(self, roles: tuple[str, ...], kwargs: Mapping[str, Any]) -> _Skeleton | None:
-        """What the template writes around contents of these roles, rendered once."""
+        """The text that the template puts around contents of these roles; cached."""
         key = roles, tuple(kwargs.items())
         if key not in self._skeletons:
             self._skeletons[key] = self._new_skeleton(roles, kwargs)

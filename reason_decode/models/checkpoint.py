@@ -1,4 +1,4 @@
-"""Models and tokenizers from a folder or the Hub: safetensors only, whole or not at all."""
+"""Loading models and tokenizers from a folder or the Hub: safetensors only, and complete ones."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def load_checkpoint(
     known_unexpected: Sequence[str] = (),
     **kwargs: Any,
 ) -> Any:
-    """``kind.from_pretrained(path_or_id)`` without remote code, pickles or made-up weights.
+    """``kind.from_pretrained(path_or_id)`` without remote code, pickles or random weights.
 
     transformers reads pickles if there is nothing else, and fills what a checkpoint lacks with
     random numbers: a reward model without its head would give scores without meaning.
@@ -92,7 +92,7 @@ class _LoadReport(logging.Filter):
         self.thread, self.held = threading.get_ident(), list[logging.LogRecord]()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is printed now."""
+        """True if a record is printed now."""
         if record.thread != self.thread or "LOAD REPORT" not in record.getMessage():
             return True
         self.held.append(record)
@@ -128,7 +128,8 @@ def load_config(path_or_id: str | Path) -> Any:
     if (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
         raise ValueError(
             f"{folder} holds a LoRA adapter of {_base_of(folder)!r}; a whole model is needed here: "
-            "fold it in (peft's merge_and_unload, then save_pretrained) and pass that folder"
+            "merge it into its base (peft's merge_and_unload, then save_pretrained) and pass that "
+            "folder"
         )
     with checkpoint_errors(path_or_id):
         return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
@@ -158,7 +159,10 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
 
 @contextmanager
 def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
-    """Within, what goes wrong in reading a checkpoint is said with its name and what to do.
+    """Context in which errors of reading a checkpoint name the checkpoint and the remedy.
+
+    Args:
+        path_or_id: a local folder or a Hub id.
 
     Raises:
         OSError: there is no such folder and no such id.
@@ -191,11 +195,13 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         raise ValueError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
     except StrictDataclassError as error:
         why = " ".join(str(error).split())
-        raise ValueError(f"config.json in {path_or_id} is of no possible model: {why}") from error
+        raise ValueError(
+            f"config.json in {path_or_id} describes no possible model: {why}"
+        ) from error
 
 
 def _check_place(path_or_id: str | Path) -> None:
-    """Raise unless this is a folder, or could be a Hub id."""
+    """Raise unless this is a folder with a model or an adapter, or could be a Hub id."""
     path = Path(path_or_id)
     if path.is_file():
         raise ValueError(f"got the file {path}; pass the folder that holds it, with config.json")
@@ -219,12 +225,12 @@ def _check_weights(folder: Path) -> None:
     if pickled and not any(name.endswith(".safetensors") for name in names):
         raise ValueError(
             f"got no safetensors in {folder}; pickled weights ({pickled[0]}) are not read, for "
-            "they can run code: convert them with save_pretrained where you trust them"
+            "they can run code: if you trust them, convert them with save_pretrained"
         )
 
 
 def _base_of(folder: Path) -> str | None:
-    """What an adapter was trained on, if its config can be read and says so."""
+    """Name of the model that an adapter was trained on, if its config can be read and has it."""
     try:
         config = json.loads((folder / _ADAPTER).read_text())
     except ValueError:

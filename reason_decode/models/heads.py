@@ -114,7 +114,9 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
 
 
 class LMHead(NamedTuple):
-    """How a language model computes logits: ``cap(scale * hidden @ weight.T + bias)``.
+    """The last layer of a language model, from hidden states to logits.
+
+    ``cap(scale * hidden @ weight.T + bias)``.
 
     Attributes:
         weight: (v, h).

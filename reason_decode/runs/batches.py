@@ -115,7 +115,7 @@ def print_failures(batches: Batches[Any], name: Callable[[int], str]) -> None:
 
 
 def _is_of_an_item(error: Exception) -> bool:
-    """Whether a single item caused the error, so that the others of its batch can be done."""
+    """True if a single item caused the error, so that the others of its batch can be done."""
     return isinstance(error, ScoringError | ItemError) or (
         isinstance(error, RuntimeError) and BAD_PROBABILITIES in str(error)
     )

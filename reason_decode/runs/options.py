@@ -55,7 +55,7 @@ SINGLE_SHARD = Shard(1, 1)
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How the items of a run are divided among processes, and whether the run starts over.
+    """Options of a run: its shard, its processes, and whether it starts over.
 
     Args:
         shard: the batches that this process runs. A run of the single shard joins the results of

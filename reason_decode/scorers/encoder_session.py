@@ -149,7 +149,7 @@ def truncate_pair(
 
 @torch.no_grad()
 def is_bidirectional(model: PreTrainedModel) -> bool:
-    """Whether a token's features depend on the tokens after it, as in an encoder.
+    """True if a token's features depend on the tokens after it, as in an encoder.
 
     This is found by a forward pass over four tokens: no field of a config says so for every model.
     """

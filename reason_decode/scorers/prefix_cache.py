@@ -161,7 +161,7 @@ class PrefixReader:
             )
 
     def _fits(self, extensions: Sequence[_Extension]) -> bool:
-        """Whether a batch, the longest first, stays within ``batch_tokens`` with its padding."""
+        """True if a batch, the longest first, stays within ``batch_tokens`` with its padding."""
         width = max(x.start for x in extensions) + len(extensions[0].new_ids)
         return len(extensions) * width <= self.reader.batch_tokens
 
@@ -193,7 +193,7 @@ class PrefixReader:
 
 
 def _extend(state: PrefixState, encoded: EncodedSolution) -> _Extension:
-    """What is left to read of a text, given a state that shares its beginning."""
+    """The part of a text that is to be read, given a state that shares its beginning."""
     shared = _shared_length(state.encoded.ids, encoded.ids)
     known, spans = 0, encoded.spans
     for old, new in zip(state.encoded.spans, spans, strict=False):

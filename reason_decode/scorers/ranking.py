@@ -217,7 +217,7 @@ class RankingModel(CausalScorer):
 
 
 def has_ranking_head(path_or_id: str | Path) -> bool:
-    """Whether a checkpoint is that of a ranker.
+    """True if a checkpoint is that of a ranker.
 
     Args:
         path_or_id: a folder or a Hub id.

@@ -1,4 +1,4 @@
-"""How the scores of a solution's steps become one number, and the weight of a vote."""
+"""Reduction of the scores of a solution's steps to one number, and to the weight of a vote."""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -78,7 +78,7 @@ def check_reduce(reduce: str | None, scorer: Scorer) -> None:
 
 
 def resolve_vote_weighting(vote_weighting: VoteWeighting | None, scorer: Scorer) -> VoteWeighting:
-    """How a scorer's totals become weights of votes, each at least 0.
+    """The vote weighting that turns a scorer's totals into weights of at least 0.
 
     Args:
         vote_weighting: what the caller asks for; ``None``: what the scorer says, else what its

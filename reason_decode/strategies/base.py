@@ -160,7 +160,7 @@ class TokenBudget:
         self.left = [math.inf if max_tokens is None else max_tokens] * num_prompts
 
     def allows(self, prompt: int, candidates: int) -> bool:
-        """Whether this number of candidates can have a token each."""
+        """True if this number of candidates can have a token each."""
         return self.left[prompt] >= candidates
 
     def limit(self, rows: DecodeBatch, owners: Sequence[int], n: int = 1) -> None:

@@ -41,12 +41,12 @@ class Trajectory:
 
     @property
     def ended(self) -> bool:
-        """Whether it cannot be continued: finished, or cut off by a limit."""
+        """True if it cannot be continued: finished, or cut off by a limit."""
         return self.branch is not None and self.branch.stopped
 
     @property
     def finished(self) -> bool:
-        """Whether it ended by itself."""
+        """True if it ended by itself."""
         return self.branch is not None and self.branch.finished
 
     @property

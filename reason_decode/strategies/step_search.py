@@ -220,7 +220,7 @@ class SearchLoop:
         return self.generation.resume(branches)
 
     def _branches(self) -> list[Branch]:
-        """Where the active trajectories continue, each with all tokens that are left for it."""
+        """The branches of the active trajectories, each with all tokens that are left for it."""
         branches: list[Branch] = []
         for p, k in self.active:
             path = self.beams[p][k]

@@ -58,7 +58,7 @@ def lines(path: Path) -> list[Any]:
 
 
 def records(out: Path) -> list[tuple[Any, ...]]:
-    """What identifies each record and what was found, rounded, for batches differ in the bits."""
+    """Id and numbers of each record, rounded, since batches differ in the last bits."""
     rows = lines(out / "rationales.jsonl") + lines(out / "dropped.jsonl")
     names = ("source", "id", "index", "stage", "reason", "rationale", "following")
     told = [(*(row.get(name) for name in names), round(row.get("delta") or 0.0, 3)) for row in rows]

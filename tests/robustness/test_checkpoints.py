@@ -131,7 +131,12 @@ FOLDERS: dict[str, tuple[Any, str, Change, str]] = {
     ),
     "a config that is no JSON": (PRM, "prm", write("config.json", "{"), "not a valid JSON file"),
     "a config that is a list": (LIKELY, "base", write("config.json", "[]"), "Unrecognized model"),
-    "seven heads": (PRM, "prm", config(num_attention_heads=7), "is of no possible model: .*heads"),
+    "seven heads": (
+        PRM,
+        "prm",
+        config(num_attention_heads=7),
+        "describes no possible model: .*heads",
+    ),
     "layers below 0": (LIKELY, "base", config(num_hidden_layers=-1), "a config.json without any"),
     "four labels": (PRM, "prm", config(id2label=FOUR), r"score.bias is \(3,\) there and \(4,\)"),
     "another width": (LIKELY, "base", config(hidden_size=64), "do not fit its config.json: .*such"),
@@ -242,7 +247,7 @@ def test_broken_adapters_are_rejected(adapter: Path, tiny: Tiny, case: str):
         ("--scorer", cut("model.safetensors", 5000), "are damaged"),
         ("--model", config(hidden_size=64), "do not fit its config.json"),
         ("--model", write("tokenizer.json", "{}"), "has no tokenizer that can be read"),
-        ("--scorer", config(num_attention_heads=7), "is of no possible model"),
+        ("--scorer", config(num_attention_heads=7), "describes no possible model"),
     ],
     ids=["cut off", "another width", "no tokenizer", "seven heads"],
 )

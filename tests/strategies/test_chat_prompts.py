@@ -1,4 +1,4 @@
-"""What a scorer is asked where the prompt was a chat.
+"""The prompts that a scorer gets if the generator's prompt was a chat.
 
 Regression: the scorer's "question" was the rendered chat without its special tokens,
 ``system You are... user What is 2 + 3? assistant``, and reward models put that into their own user

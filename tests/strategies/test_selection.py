@@ -23,7 +23,7 @@ def by_length() -> TableScorer:
 
 @pytest.mark.parametrize("name", ["best of n", "vote", "plain vote"])
 def test_given_candidates_are_chosen_as_sampled_ones(tiny: Tiny, name: str) -> None:
-    """What a strategy sampled, given back as texts, has the same scores and the same choice."""
+    """A strategy's samples, given back as texts, has the same scores and the same choice."""
     tokenizer = tiny.tokenizer
     strategy: Any
     if name == "best of n":

@@ -84,7 +84,7 @@ class NGramRanker(Scorer):
 
     @staticmethod
     def is_saved_in(folder: str | Path) -> bool:
-        """Whether ``save_pretrained`` has written a ranker to this folder."""
+        """True if ``save_pretrained`` has written a ranker to this folder."""
         return (Path(folder) / _FILE).is_file()
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -19,7 +19,7 @@ __all__ = ["PRMFormat", "prob_of_first"]
 
 
 class PRMFormat(CausalScorer):
-    """How a published process reward model reads its text, and where its scores are.
+    """The layout of the text that a published process reward model reads, and of its scores.
 
     Each step is scored at one token. Subclasses write ``encode`` and ``prob_correct``.
 

@@ -101,5 +101,5 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["\\[", "\\begin{align}", "$", "$2 = ", "\\text{", "{", "$$1=1"])
 def test_long_texts_are_read_once(part: str) -> None:
-    """What looks for every formula's end from each beginning takes hours for these."""
+    """A search for the end of a formula from each beginning would take hours for these."""
     assert all(isinstance(equation, Equation) for equation in find_equations(part * 50_000))
