@@ -31,7 +31,7 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_ids
 from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstrap
-from reason_decode.evaluation.rerank import Sampled, read_samples
+from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Scorer, ScoreSpace
@@ -210,7 +210,7 @@ def _check_picks(
 ) -> None:
     """Raise if a curve's end is not what ``rerank`` picks; where equals tie, their mean is."""
     given = [
-        Sampled(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
+        SampledProblem(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
         for k, pool in enumerate(pools)
     ]
     weigh = [way.name for way in ways if way.votes]

@@ -15,19 +15,19 @@ from reason_decode.scorers.reduction import Reduce
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task
 
-__all__ = ["Sampled", "normal_text", "read_samples", "rerank"]
+__all__ = ["SampledProblem", "normalize_solution", "read_samples", "rerank"]
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """One problem with solutions.
+class SampledProblem:
+    """A problem with sampled and graded solutions.
 
     Args:
-        row: its line in the file, from 1.
-        id: its ``rank`` or ``id`` where the row has one, else its line.
-        prompt: what the scorer reads before a solution.
-        texts: the solutions, normalised.
-        correct: whether each is right.
+        row: line number of the problem in its file, from 1.
+        id: ``rank`` or ``id`` of the row, or its line number if it has neither.
+        prompt: text that the scorer reads before a solution.
+        texts: the solutions, see ``normalize_solution``.
+        correct: whether each solution is right.
     """
 
     row: int
@@ -37,26 +37,26 @@ class Sampled:
     correct: tuple[bool, ...]
 
 
-def read_samples(path: str | Path, task: Task) -> tuple[list[Sampled], list[Reject]]:
-    """The problems of a samples file, graded, and the lines that hold none.
+def read_samples(path: str | Path, task: Task) -> tuple[list[SampledProblem], list[Reject]]:
+    """Problems of a file of samples, graded, and the lines that hold none.
 
-    A row has ``samples`` (texts) and ``puzzle`` (the problem as the task writes it) or ``prompt``
-    (read as it stands), optionally ``correct`` (one truth value a sample; without it the task
-    grades) and ``rank`` or ``id``.
+    A row has ``samples`` (texts) and either ``puzzle`` (the problem in the form of the task) or
+    ``prompt`` (the text itself); optionally ``correct`` (one truth value per sample; without it the
+    task grades) and ``rank`` or ``id``.
 
     Args:
-        path: JSON Lines, gzipped where the name ends in ``.gz``.
-        task: tells the prompt of a puzzle; grades.
+        path: JSON Lines, gzipped if the name ends in ``.gz``.
+        task: makes the prompt of a puzzle, and grades.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: no line holds a problem.
+        ValueError: no line holds a problem with samples.
     """
     rows, rejected = read_jsonl(path)
-    problems: list[Sampled] = []
+    problems: list[SampledProblem] = []
     for number, row in rows:
         try:
-            problems.append(_sampled(number, row, task))
+            problems.append(_sampled_problem(number, row, task))
         except ValueError as error:
             rejected.append(Reject(number, str(error)))
     if not problems:
@@ -66,7 +66,7 @@ def read_samples(path: str | Path, task: Task) -> tuple[list[Sampled], list[Reje
 
 
 def rerank(
-    problems: Sequence[Sampled],
+    problems: Sequence[SampledProblem],
     scorer: Scorer,
     *,
     reduce: Reduce | None = None,
@@ -75,14 +75,14 @@ def rerank(
     """Choose one solution per problem by best-of-n and by weighted vote, and grade the choices.
 
     ``best_of_n = argmax_i total_i`` and ``weighted_vote = argmax_a sum_i w_i [answer_i = a]``,
-    where ``total_i`` reduces the step scores of solution i and w_i is made of it. Equal solutions
-    of a problem are scored once. See ``BestOfNSelector`` and ``VoteSelector``.
+    where ``total_i`` reduces the step scores of solution i and w_i is its vote weight. Equal
+    solutions of a problem are scored once. See ``BestOfNSelector`` and ``VoteSelector``.
 
     Args:
         problems: from ``read_samples``.
         scorer: scores the solutions; called once per problem.
         reduce: how step scores become one total; ``None``: the default of the scorer's score space.
-        rejected: rows that were set aside, to be reported with the rest.
+        rejected: malformed rows, which the result lists.
 
     Returns:
         ``problems, samples, problems_with_a_right_sample, single_sample`` (mean share of right
@@ -99,7 +99,7 @@ def rerank(
     vote = VoteSelector(scorer, reduce=reduce)
     rows: list[dict[str, Any]] = []
     for problem in tqdm(problems, desc="rerank", unit="problem", disable=None):
-        candidates = _scored(problem, best)
+        candidates = _score(problem, best)
         rows.append(
             {
                 "id": problem.id,
@@ -112,13 +112,18 @@ def rerank(
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
 
 
-def normal_text(text: str) -> str:
-    """A solution without blank lines, space around its lines and a first line ``Steps:``."""
+def normalize_solution(text: str) -> str:
+    r"""A solution without blank lines, spaces around its lines and a first line ``Steps:``.
+
+    Example:
+        >>> normalize_solution("Steps:\n 1 + 2 = 3\n\n3 * 4 = 12 ")
+        '1 + 2 = 3\n3 * 4 = 12'
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "\n".join(lines[1:] if lines and lines[0].lower() == "steps:" else lines)
 
 
-def _sampled(number: int, row: Mapping[str, Any], task: Task) -> Sampled:
+def _sampled_problem(number: int, row: Mapping[str, Any], task: Task) -> SampledProblem:
     samples = row.get("samples")
     if not isinstance(samples, list) or not samples:
         raise ValueError("`samples` is no list of texts, or an empty one")
@@ -126,26 +131,26 @@ def _sampled(number: int, row: Mapping[str, Any], task: Task) -> Sampled:
         raise ValueError("`samples` holds something that is no text")
     for k, sample in enumerate(samples):
         check_text(sample, f"sample {k}")
-    texts = tuple(normal_text(sample) for sample in samples)
+    texts = tuple(normalize_solution(sample) for sample in samples)
     correct = row.get("correct")
-    literal = row.get("prompt") if "puzzle" not in row else None
-    if correct is None or literal is None:
+    own_prompt = row.get("prompt") if "puzzle" not in row else None
+    if correct is None or own_prompt is None:
         item = task.row_to_item(row)
-        prompt = item.prompt if literal is None else literal
+        prompt = item.prompt if own_prompt is None else own_prompt
         graded = tuple(task.grade(item, text) for text in texts) if correct is None else correct
     else:
-        prompt, graded = literal, correct
+        prompt, graded = own_prompt, correct
     if not isinstance(prompt, str) or not prompt:
-        raise ValueError(f"got the prompt {prompt!r}; need a text, or a `puzzle` in its place")
-    listed = isinstance(graded, list | tuple) and len(graded) == len(texts)
-    if not listed or not all(x in (0, 1) for x in graded):
-        raise ValueError(f"`correct` is no list of {len(texts)} truth values, one a sample")
+        raise ValueError(f"got the prompt {prompt!r}; need a text, or a `puzzle` instead")
+    is_list = isinstance(graded, list | tuple) and len(graded) == len(texts)
+    if not is_list or not all(x in (0, 1) for x in graded):
+        raise ValueError(f"`correct` is no list of {len(texts)} truth values, one per sample")
     name = row.get("rank", row.get("id"))
     id = name if isinstance(name, int | str) else number
-    return Sampled(number, id, prompt, texts, tuple(bool(x) for x in graded))
+    return SampledProblem(number, id, prompt, texts, tuple(bool(x) for x in graded))
 
 
-def _scored(problem: Sampled, selector: Selector) -> list[Candidate]:
+def _score(problem: SampledProblem, selector: Selector) -> list[Candidate]:
     """The solutions of a problem with their scores; an error names the problem's line."""
     candidates = [selector.candidate(text) for text in problem.texts]
     try:
@@ -156,7 +161,7 @@ def _scored(problem: Sampled, selector: Selector) -> list[Candidate]:
 
 
 def _choice(
-    problem: Sampled, selector: Selector, candidates: Sequence[Candidate]
+    problem: SampledProblem, selector: Selector, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
     """Index, score and grade of the solution that a selector chooses."""
     (index,) = selector.choose(problem.prompt, candidates).chosen
@@ -166,8 +171,8 @@ def _choice(
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     solvable = sum(row["right_samples"] > 0 for row in rows)
 
-    def graded(way: str) -> dict[str, Any]:
-        right = sum(row[way]["right"] for row in rows)
+    def graded(method: str) -> dict[str, Any]:
+        right = sum(row[method]["right"] for row in rows)
         share = right / solvable if solvable else None
         return {"right": right, "of_solvable": share, "accuracy": right / len(rows)}
 

@@ -1,40 +1,49 @@
-"""A client of OpenAI-compatible servers (vLLM, SGLang, ...) that completes chats and texts."""
+"""Client of OpenAI-compatible servers (vLLM, SGLang, llama.cpp): chat and text completions."""
 
 import json
 import os
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib import error, request
 
-__all__ = ["Completion", "Endpoint", "Messages", "RequestFailed", "TextEndpoint"]
+__all__ = [
+    "ChatEndpoint",
+    "Completion",
+    "CompletionEndpoint",
+    "Endpoint",
+    "Messages",
+    "RequestFailed",
+]
 
 Messages = list[dict[str, str]]
 
-# HTTP statuses that may be over at the next attempt; every other error is one of the request.
-TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
-# HTTP statuses that every request would get, with advice.
-REFUSALS = {
+# HTTP statuses of temporary failures, which are retried; the other ones from 400 on reject the
+# request itself.
+RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
+# HTTP statuses by which the server would refuse every request, and what the user can do.
+FATAL_STATUSES = {
     401: "set the environment variable {key} to a valid key",
     403: "set the environment variable {key} to a key that may use this model",
     404: "check the model's name against its /models, and that the address ends in /v1",
     405: "check that the address ends in /v1",
 }
-MAX_ANSWER_BYTES = 16 * 2**20
+MAX_RESPONSE = 16 * 2**20  # bytes
 
 
 class RequestFailed(NamedTuple):
-    """A request without an answer.
+    """A request that the server did not answer, or whose answer cannot be used.
 
     Attributes:
-        reason: the reason; the part before its first colon is the kind of reason.
-        retryable: True if the next run should ask again.
+        reason: the reason; the text before its first colon is the kind of reason.
+        retryable: True if the next run should send the request again.
 
     Example:
         >>> from reason_decode.mining import RequestFailed
@@ -47,13 +56,13 @@ class RequestFailed(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """A server's continuation of a text.
+    """A server's completion of a text.
 
     Attributes:
-        text: the continuation.
-        finished: True if it ended by itself, not by the token budget.
-        prompt_tokens: number of tokens of the prompt; 0 if the server does not report it.
-        completion_tokens: number of tokens of the continuation; 0 if the server does not report it.
+        text: the completion, without the prompt.
+        finished: True if it ended by itself, not by ``max_tokens``.
+        prompt_tokens: tokens of the prompt; 0 if the server does not report them.
+        completion_tokens: tokens of the completion; 0 if the server does not report them.
     """
 
     text: str
@@ -62,39 +71,33 @@ class Completion(NamedTuple):
     completion_tokens: int
 
 
-class Endpoint:
-    """Completes chats by ``POST {base_url}/chat/completions``, several at once, answers in order.
+class Endpoint(ABC):
+    """Sends requests to one address, several at a time; answers come in the order of the requests.
 
-    A request that fails for a reason that may pass (dropped connections, timeouts, 429, 5xx) is
-    retried after ``uniform(0.5, 1) * min(60, 2**attempt / 2)`` seconds, or after the seconds that
-    ``Retry-After`` asks for; after a 429 the other threads wait as well. A chat whose attempts all
-    fail is left to the next run. After ``give_up`` such chats in a row, ``ConnectionError`` is
-    raised.
+    Temporary failures (dropped connections, timeouts, statuses 429 and 5xx) are retried after
+    ``uniform(0.5, 1) * min(60, 2**attempt / 2)`` seconds, or after the time of ``Retry-After``. A
+    429 delays the requests of all threads. A request that fails in all attempts is left to the next
+    run; after ``max_failures`` such requests in a row no more are sent.
 
     Args:
         base_url: address of the server, such as ``http://localhost:8000/v1``.
         model: name of the model at the server.
-        api_key_env: environment variable that holds the API key; if it is unset, none is sent.
-        concurrency: number of requests at a time.
-        requests_per_minute: rate limit; ``None`` for none.
-        attempts: number of requests for a chat before it fails.
-        timeout: seconds without data from the server before a request fails.
-        max_tokens: longest answer in tokens; a longer one is a ``RequestFailed``.
-        give_up: number of failed chats in a row after which the server counts as down.
-        options: further fields of every request, such as ``seed``; ``model``, ``messages``,
-            ``max_tokens`` and ``temperature=0`` are sent anyway.
-        sleep: waits for a number of seconds; for tests.
+        api_key_env: environment variable that holds the API key; if it is not set, none is sent.
+        concurrency: requests at a time.
+        requests_per_minute: requests per minute, at most; ``None`` for no limit.
+        attempts: attempts at one request.
+        timeout: seconds without a byte from the server after which an attempt fails.
+        max_tokens: tokens of an answer, at most.
+        max_failures: failed requests in a row after which no more are sent.
+        extra_body: fields to add to every request, beside ``model``, ``max_tokens`` and
+            ``temperature=0``, such as ``seed``.
+        sleep: function that waits for a number of seconds; for tests.
 
     Raises:
-        ValueError: the address is not http or https, or a number is not positive.
-
-    Example:
-        >>> from reason_decode.mining import Endpoint
-        >>> Endpoint("http://localhost:8000/v1", "qwen", concurrency=32).url
-        'http://localhost:8000/v1/chat/completions'
+        ValueError: the address is not one of http or https, or a number is not positive.
     """
 
-    path = "/chat/completions"
+    path: ClassVar[str]
 
     def __init__(
         self,
@@ -107,8 +110,8 @@ class Endpoint:
         attempts: int = 6,
         timeout: float = 600.0,
         max_tokens: int = 4096,
-        give_up: int = 10,
-        options: dict[str, Any] | None = None,
+        max_failures: int = 10,
+        extra_body: Mapping[str, Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
@@ -116,42 +119,66 @@ class Endpoint:
                 f"got the address {base_url!r}; it must begin with http:// or https://, such as "
                 "http://localhost:8000/v1"
             )
-        numbers = {"concurrency": concurrency, "attempts": attempts, "timeout": timeout}
-        numbers |= {"max_tokens": max_tokens, "give_up": give_up}
-        numbers |= {"requests_per_minute": requests_per_minute or 1}
+        numbers = {
+            "concurrency": concurrency,
+            "requests_per_minute": 1 if requests_per_minute is None else requests_per_minute,
+            "attempts": attempts,
+            "timeout": timeout,
+            "max_tokens": max_tokens,
+            "max_failures": max_failures,
+        }
         for name, value in numbers.items():
             if not value > 0:
                 raise ValueError(f"got {name}={value}; it must be positive")
         self.url = base_url.rstrip("/") + self.path
         self.api_key_env, self.concurrency, self.attempts = api_key_env, concurrency, attempts
-        self.timeout, self.give_up, self.sleep = timeout, give_up, sleep
-        self.body = {"model": model, "max_tokens": max_tokens, "temperature": 0} | (options or {})
-        self.rate_limit = _RateLimit(
-            60 / requests_per_minute if requests_per_minute else 0.0, sleep
-        )
+        self.timeout, self.max_failures, self.sleep = timeout, max_failures, sleep
+        self.body = {"model": model, "max_tokens": max_tokens, "temperature": 0}
+        self.body |= extra_body or {}
+        interval = 60 / requests_per_minute if requests_per_minute else 0.0
+        self.rate_limit = _RateLimit(interval, sleep)
         self.opener = request.build_opener(_NoRedirect)
 
-    def __call__(self, chats: Iterable[Any]) -> Iterator[Any]:
-        """The answers, in order; later chats are sent while an earlier one is waited for."""
+    @abstractmethod
+    def _request_fields(self, item: Any) -> dict[str, Any]:
+        """Fields of the request for an item, beside those of every request."""
+
+    @abstractmethod
+    def _parse_answer(self, response: Any) -> Any:
+        """The answer in the JSON of a response.
+
+        Raises:
+            ValueError: the response does not have the form of such an endpoint.
+        """
+
+    def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The answers to the items, in order; ``RequestFailed`` for those without one.
+
+        Requests are sent ahead of the answer that is due, so that a slow one does not hold up the
+        others.
+
+        Raises:
+            ConnectionError: the server would refuse every request, or too many failed in a row.
+        """
         waiting: deque[Future[Any]] = deque()
         failures = 0
         pool = ThreadPoolExecutor(self.concurrency)
         refused = threading.Event()
 
-        def ask(chat: Any) -> Any:
-            # An earlier chat was refused, which ends the run: this answer will not be read.
+        def ask(item: Any) -> Any:
+            # A request before this one was refused: its error ends the run, so none is sent.
             if refused.is_set():
                 return None
             try:
-                return self.ask(chat)
+                return self.ask(item)
             except ConnectionError:
                 refused.set()
                 raise
 
         try:
-            for chat in chats:
-                waiting.append(pool.submit(ask, chat))
-                # Bounds the number of answers that wait for a slow one before them.
+            for item in items:
+                waiting.append(pool.submit(ask, item))
+                # At most 4 * concurrency answers are under way or wait for a slow one before them.
                 while len(waiting) >= 4 * self.concurrency or (waiting and waiting[0].done()):
                     yield (answer := waiting.popleft().result())
                     failures = self._count_failures(failures, answer)
@@ -161,60 +188,44 @@ class Endpoint:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _request_fields(self, chat: Any) -> dict[str, Any]:
-        """The fields of a request that depend on the chat."""
-        return {"messages": chat}
-
-    def _parse_answer(self, answer: Any) -> Any:
-        """The result of a request, from the JSON of the server's answer.
-
-        Raises:
-            ValueError: the answer does not have the API's form.
-        """
-        return _content(answer)
-
     def _count_failures(self, before: int, answer: Any) -> int:
-        """Number of chats in a row that failed because of the server.
-
-        Raises:
-            ConnectionError: there are ``give_up`` of them.
-        """
+        """Number of requests in a row, up to this one, that the server failed to answer."""
         if not (isinstance(answer, RequestFailed) and answer.retryable):
             return 0
-        if before + 1 >= self.give_up:
+        if before + 1 >= self.max_failures:
             raise ConnectionError(
-                f"{self.url} has failed for {before + 1} requests in a row ({answer.reason}); "
-                "the results so far are kept: run the same command again when it is up"
+                f"{self.url} has failed for {before + 1} requests in a row ({answer.reason}); the "
+                "results so far are kept: give the same command again when the server is up"
             )
         return before + 1
 
-    def ask(self, chat: Any) -> Any:
-        """The answer to one chat.
+    def ask(self, item: Any) -> Any:
+        """The answer to one item, or ``RequestFailed``.
 
         Raises:
-            ConnectionError: the server would refuse every chat in the same way.
+            ConnectionError: the server would refuse every request.
         """
         reason = ""
         for attempt in range(self.attempts):
             self.rate_limit.wait()
-            pause: float | None = None
+            retry_after: float | None = None
             try:
-                return self._parse_answer(self._post({**self.body, **self._request_fields(chat)}))
+                return self._parse_answer(self._post({**self.body, **self._request_fields(item)}))
             except error.HTTPError as failure:
                 with failure:
                     detail = failure.read(300).decode(errors="replace").strip()
-                    pause = _seconds(failure.headers.get("Retry-After"))
+                    retry_after = _seconds(failure.headers.get("Retry-After"))
                 reason = f"HTTP {failure.code}: {detail or failure.reason}"
-                self._stop_if_refused(failure.code, reason)
-                if failure.code not in TRANSIENT:
+                self._raise_if_fatal(failure.code, reason)
+                if failure.code not in RETRIED_STATUSES:
                     return RequestFailed(reason)
-                if failure.code == 429 and pause:
-                    self.rate_limit.hold(pause)
+                if failure.code == 429 and retry_after:
+                    self.rate_limit.hold(retry_after)
             except (OSError, HTTPException, ValueError) as failure:
                 reason = f"no answer: {type(failure).__name__}: {failure}"
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
-                self.sleep(backoff if pause is None else max(pause, backoff / 10))
+                self.sleep(backoff if retry_after is None else max(retry_after, backoff / 10))
         return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=True)
 
     def _post(self, body: dict[str, Any]) -> Any:
@@ -222,67 +233,80 @@ class Endpoint:
         if key := os.environ.get(self.api_key_env):
             headers["Authorization"] = f"Bearer {key}"
         sent = request.Request(self.url, json.dumps(body).encode(), headers)
-        with self.opener.open(sent, timeout=self.timeout) as answer:
-            data = answer.read(MAX_ANSWER_BYTES + 1)
-        if len(data) > MAX_ANSWER_BYTES:
-            raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+        with self.opener.open(sent, timeout=self.timeout) as response:
+            data = response.read(MAX_RESPONSE + 1)
+        if len(data) > MAX_RESPONSE:
+            raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
         return json.loads(data)
 
-    def _stop_if_refused(self, status: int, reason: str) -> None:
-        advice = REFUSALS.get(status)
+    def _raise_if_fatal(self, status: int, reason: str) -> None:
+        advice = FATAL_STATUSES.get(status)
         if 300 <= status < 400:
             advice = (
-                "pass the address it points to: redirects are not followed, to keep the key safe"
+                "give the address that it points to: redirects are not followed, because they "
+                "would get the API key"
             )
         if advice:
             advice = advice.format(key=self.api_key_env)
             raise ConnectionError(f"{self.url} refuses ({reason}); {advice}")
 
 
-class TextEndpoint(Endpoint):
+class ChatEndpoint(Endpoint):
+    """Answers chats by ``POST {base_url}/chat/completions``; see ``Endpoint`` for the arguments.
+
+    An item is a list of messages, an answer its text. An answer that was cut off at ``max_tokens``
+    is ``RequestFailed``.
+
+    Example:
+        >>> from reason_decode.mining import ChatEndpoint
+        >>> ChatEndpoint("http://localhost:8000/v1", "qwen", concurrency=32).url
+        'http://localhost:8000/v1/chat/completions'
+    """
+
+    path = "/chat/completions"
+
+    def _request_fields(self, item: Messages) -> dict[str, Any]:
+        return {"messages": item}
+
+    def _parse_answer(self, response: Any) -> str | RequestFailed:
+        try:
+            choice = response["choices"][0]
+            text, end = choice["message"]["content"], choice.get("finish_reason")
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise ValueError(f"no chat completion: {str(response)[:200]}") from None
+        if end == "length":
+            return RequestFailed("cut off: the answer has more than max_tokens")
+        if not isinstance(text, str):
+            return RequestFailed(f"no text in the answer: {end}")
+        return text
+
+
+class CompletionEndpoint(Endpoint):
     """Continues texts by ``POST {base_url}/completions``; see ``Endpoint`` for the arguments.
 
-    It is called with pairs of a text and the seed of its continuation. A continuation that the
-    server cut off at ``max_tokens`` is returned with ``finished=False``.
+    An item is a text and the seed of its sampling, ``(text, seed)``, an answer its ``Completion``,
+    which may have been cut off at ``max_tokens``.
     """
 
     path = "/completions"
 
-    def _request_fields(self, chat: tuple[str, int]) -> dict[str, Any]:
-        return {"prompt": chat[0], "seed": chat[1]}
+    def _request_fields(self, item: tuple[str, int]) -> dict[str, Any]:
+        return {"prompt": item[0], "seed": item[1]}
 
-    def _parse_answer(self, answer: Any) -> Completion:
+    def _parse_answer(self, response: Any) -> Completion:
         try:
-            choice, usage = answer["choices"][0], answer.get("usage") or {}
+            choice, usage = response["choices"][0], response.get("usage") or {}
             text, end = choice["text"], choice.get("finish_reason")
             counts = [int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion")]
         except (AttributeError, IndexError, KeyError, TypeError):
-            raise ValueError(f"no text completion: {str(answer)[:200]}") from None
+            raise ValueError(f"no text completion: {str(response)[:200]}") from None
         if not isinstance(text, str):
-            raise ValueError(f"no text in the answer: {str(answer)[:200]}")
+            raise ValueError(f"no text in the answer: {str(response)[:200]}")
         return Completion(text, end != "length", *counts)
 
 
-def _content(answer: Any) -> str | RequestFailed:
-    """The text of a complete answer.
-
-    Raises:
-        ValueError: the answer does not have the API's form.
-    """
-    try:
-        choice = answer["choices"][0]
-        text, end = choice["message"]["content"], choice.get("finish_reason")
-    except (AttributeError, IndexError, KeyError, TypeError):
-        raise ValueError(f"no chat completion: {str(answer)[:200]}") from None
-    if end == "length":
-        return RequestFailed("cut off: the answer has more than max_tokens")
-    if not isinstance(text, str):
-        return RequestFailed(f"no text in the answer: {end}")
-    return text
-
-
 def _seconds(after: str | None) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header (seconds or a date), at most ten minutes."""
+    """Seconds of a ``Retry-After`` header, which is a number or a date; ten minutes at most."""
     if not after:
         return None
     try:
@@ -296,14 +320,19 @@ def _seconds(after: str | None) -> float | None:
 
 
 class _RateLimit:
-    """Times at which requests may be sent, at a fixed interval; shared by threads."""
+    """Times at which requests may be sent; shared by the threads.
+
+    Args:
+        interval: seconds between two requests, at least.
+        sleep: function that waits for a number of seconds.
+    """
 
     def __init__(self, interval: float, sleep: Callable[[float], None]) -> None:
         self.interval, self.sleep = interval, sleep
         self.lock, self.next = threading.Lock(), 0.0
 
     def wait(self) -> None:
-        """Reserve the next time, and wait for it."""
+        """Wait until the next request may be sent."""
         with self.lock:
             now = time.monotonic()
             turn = max(now, self.next)
@@ -318,7 +347,7 @@ class _RateLimit:
 
 
 class _NoRedirect(request.HTTPRedirectHandler):
-    """Refuses redirects, since urllib would send the key to the new address."""
+    """Treats redirects as errors: urllib would send the API key to the new address."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Return nothing, which makes the redirect an error."""
+        """None: the redirect becomes an HTTPError."""

@@ -51,7 +51,7 @@ from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from reason_decode.io.jsonl import ReadReport
-    from reason_decode.io.openai_client import Endpoint, RequestFailed
+    from reason_decode.io.openai_client import ChatEndpoint, RequestFailed
     from reason_decode.mining.calibration import CalibratedThreshold, calibrate_threshold
     from reason_decode.mining.chat_model import ChatModel
     from reason_decode.mining.config import MiningConfig
@@ -87,10 +87,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AnnotatedDocument",
     "CalibratedThreshold",
+    "ChatEndpoint",
     "ChatModel",
     "Document",
     "Dropped",
-    "Endpoint",
     "MiningConfig",
     "MiningJournal",
     "MiningReport",
@@ -126,7 +126,7 @@ __getattr__, __dir__ = lazy_imports(
     __name__,
     {
         "reason_decode.io.jsonl": ("ReadReport",),
-        "reason_decode.io.openai_client": ("Endpoint", "RequestFailed"),
+        "reason_decode.io.openai_client": ("ChatEndpoint", "RequestFailed"),
         "reason_decode.mining.calibration": ("CalibratedThreshold", "calibrate_threshold"),
         "reason_decode.mining.chat_model": ("ChatModel",),
         "reason_decode.mining.config": ("MiningConfig",),

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from reason_decode.io.jsonl import ReadReport
-from reason_decode.io.openai_client import Endpoint
+from reason_decode.io.openai_client import ChatEndpoint
 from reason_decode.mining.chat_model import ChatModel
 from reason_decode.mining.config import TAGGED, MiningConfig
 from reason_decode.mining.deduplication import decontaminate, dedup
@@ -166,7 +166,7 @@ def _embedder(config: MiningConfig) -> Embed:
 
 def _writer(config: MiningConfig) -> Complete:
     if config.endpoint:
-        return Endpoint(
+        return ChatEndpoint(
             config.endpoint,
             config.writer,
             api_key_env=config.api_key_env,

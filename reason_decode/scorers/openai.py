@@ -3,7 +3,7 @@
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
-from reason_decode.io.openai_client import Endpoint, Messages, RequestFailed
+from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
 from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
@@ -35,10 +35,10 @@ class Verdict(NamedTuple):
     tokens_read: int
 
 
-class _VerdictEndpoint(Endpoint):
-    def _parse_answer(self, answer: Any) -> Verdict | RequestFailed:
+class _VerdictEndpoint(ChatEndpoint):
+    def _parse_answer(self, response: Any) -> Verdict | RequestFailed:
         try:
-            choice, usage = answer["choices"][0], answer.get("usage") or {}
+            choice, usage = response["choices"][0], response.get("usage") or {}
             tokens_read = int(usage.get("prompt_tokens") or 0)
             prob_correct = _prob_yes(choice.get("logprobs"))
             if prob_correct is None:
@@ -48,7 +48,7 @@ class _VerdictEndpoint(Endpoint):
                     return RequestFailed(f"no verdict: neither yes nor no but {text[:80]!r}")
                 prob_correct = float(word[1].lower() == "yes")
         except (AttributeError, IndexError, KeyError, TypeError):
-            raise ValueError(f"no chat completion: {str(answer)[:200]}") from None
+            raise ValueError(f"no chat completion: {str(response)[:200]}") from None
         return Verdict(prob_correct, tokens_read)
 
 
@@ -65,9 +65,9 @@ class EndpointVerifier(Scorer):
         model: the model's name at the server.
         separator: ends a step in a solution.
         question: ends the message of a step.
-        options: further options of every request.
+        extra_body: fields to add to every request.
         max_tokens: length of an answer.
-        endpoint: the other arguments of ``Endpoint``, such as ``concurrency``.
+        endpoint: the other arguments of ``ChatEndpoint``, such as ``concurrency``.
 
     Raises:
         ValueError: an address that is not http or https, or a number that must be positive.
@@ -91,13 +91,16 @@ class EndpointVerifier(Scorer):
         *,
         separator: str = "\n",
         question: str = QUESTION,
-        options: dict[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         max_tokens: int = 1,
         **endpoint: Any,
     ) -> None:
-        options = {**_LOGPROB_OPTIONS, **(options or {})}
         self.endpoint = _VerdictEndpoint(
-            base_url, model, options=options, max_tokens=max_tokens, **endpoint
+            base_url,
+            model,
+            extra_body={**_LOGPROB_OPTIONS, **(extra_body or {})},
+            max_tokens=max_tokens,
+            **endpoint,
         )
         self.splitter, self.question = StepSplitter(separator), question
 

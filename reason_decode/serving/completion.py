@@ -6,14 +6,14 @@ from hashlib import sha256
 from reason_decode.core.errors import ItemError
 from reason_decode.core.records import Cost
 from reason_decode.evaluation.complete import Completer, Completions
-from reason_decode.io.openai_client import Completion, RequestFailed, TextEndpoint
+from reason_decode.io.openai_client import Completion, CompletionEndpoint, RequestFailed
 from reason_decode.strategies.selection import Selector
 
 __all__ = ["endpoint_completer"]
 
 
 def endpoint_completer(
-    endpoint: TextEndpoint, selector: Selector | None = None, *, n: int = 1, seed: int = 0
+    endpoint: CompletionEndpoint, selector: Selector | None = None, *, n: int = 1, seed: int = 0
 ) -> Completer:
     """A ``Completer`` that samples n completions of each prompt at a server and chooses one here.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from reason_decode.core.options import EndpointOptions, GenerationOptions
 from reason_decode.evaluation.complete import Completer, local_completer
-from reason_decode.io.openai_client import TextEndpoint
+from reason_decode.io.openai_client import CompletionEndpoint
 from reason_decode.models.loading import load_model
 from reason_decode.serving.completion import endpoint_completer
 from reason_decode.strategies.from_options import selector_from_options, strategy_from_options
@@ -46,14 +46,14 @@ def completer_from_options(
             seed=options.seed,
         )
     endpoint.check_strategy(options)
-    server = TextEndpoint(
+    server = CompletionEndpoint(
         endpoint.endpoint,
         options.model,
         api_key_env=endpoint.api_key_env,
         concurrency=endpoint.concurrency,
         attempts=endpoint.attempts,
         max_tokens=length,
-        options={"temperature": temperature, **endpoint.extra_body},
+        extra_body={"temperature": temperature, **endpoint.extra_body},
     )
     n = options.n if options.compares_candidates else 1
     return endpoint_completer(server, selector_from_options(options), n=n, seed=options.seed)

@@ -19,7 +19,7 @@ from reason_decode.evaluation.curves import (
     vote_curve,
 )
 from reason_decode.evaluation.metrics import bootstrap, paired_bootstrap
-from reason_decode.evaluation.rerank import Sampled, rerank
+from reason_decode.evaluation.rerank import SampledProblem, rerank
 from tests.fakes import TableScorer
 
 ALL = [1, 2, 3, 4, 5, 6]
@@ -110,11 +110,11 @@ def test_the_whole_pool_chooses_as_rerank_does():
     dice = random.Random(0)
     marks = {f"sample {i}": dice.random() for i in range(30)}
     problems: list[SamplePool] = []
-    given: list[Sampled] = []
+    given: list[SampledProblem] = []
     for k in range(10):
         texts = tuple(f"{name}\nThe answer is {dice.choice([1, 2, 3])}." for name in marks)
         correct = tuple(text.endswith("2.") for text in texts)
-        given.append(Sampled(k, k, "p", texts, correct))
+        given.append(SampledProblem(k, k, "p", texts, correct))
         answers = answer_ids([text.split()[-1] for text in texts])
         problems.append(SamplePool(correct, answers, {"prm": list(marks.values())}))
     result = rerank(given, TableScorer(lambda step: marks.get(step, 1.0)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.evaluation.rerank import Sampled, normal_text, read_samples, rerank
+from reason_decode.evaluation.rerank import SampledProblem, normalize_solution, read_samples, rerank
 from reason_decode.io.jsonl import Reject
 from reason_decode.tasks import TASKS
 from tests.fakes import TableScorer
@@ -19,22 +19,22 @@ def written(path: Path, *rows: Any) -> Path:
     return path
 
 
-def test_text_is_normalised_only_around_its_lines():
-    assert normal_text("\n STEPS: \n a  b \r\n\n c\t\n") == "a  b\nc"
-    assert normal_text("a\nSteps:\nb") == "a\nSteps:\nb"
-    assert normal_text(" \n") == ""
+def test_normalize_solution_changes_only_space_around_lines():
+    assert normalize_solution("\n STEPS: \n a  b \r\n\n c\t\n") == "a  b\nc"
+    assert normalize_solution("a\nSteps:\nb") == "a\nSteps:\nb"
+    assert normalize_solution(" \n") == ""
 
 
-def test_a_puzzle_is_graded_by_the_task_or_by_its_own_grades(tmp_path: Path):
+def test_a_puzzle_is_graded_by_the_task_or_by_the_file(tmp_path: Path):
     row = {"rank": 901, "puzzle": "4 5 6 10", "samples": [RIGHT, WRONG]}
     path = written(tmp_path / "s.jsonl", row, {**row, "correct": [0, 1]})
-    (ours, theirs), rejected = read_samples(path, GAME24)
-    assert ours.prompt == "Make 24 from 4 5 6 10.\n" and (ours.id, ours.row) == (901, 1)
-    assert ours.texts[0] == normal_text(RIGHT)
-    assert (ours.correct, theirs.correct) == ((True, False), (False, True)) and rejected == []
+    (by_task, by_file), rejected = read_samples(path, GAME24)
+    assert by_task.prompt == "Make 24 from 4 5 6 10.\n" and (by_task.id, by_task.row) == (901, 1)
+    assert by_task.texts[0] == normalize_solution(RIGHT)
+    assert (by_task.correct, by_file.correct) == ((True, False), (False, True)) and rejected == []
 
 
-def test_a_prompt_is_read_as_it_stands(tmp_path: Path):
+def test_a_prompt_is_read_verbatim(tmp_path: Path):
     rows = [
         {"prompt": "Q: anything\nA:", "samples": ["x"], "correct": [True]},
         {"prompt": "1 + 1 =\n", "samples": ["So the answer is 2.", "Steps"]},
@@ -44,7 +44,7 @@ def test_a_prompt_is_read_as_it_stands(tmp_path: Path):
     assert (second.prompt, second.correct) == ("1 + 1 =\n", (True, False))
 
 
-def test_malformed_rows_are_set_aside_with_reasons(tmp_path: Path):
+def test_malformed_rows_are_rejected_with_reasons(tmp_path: Path):
     good = {"puzzle": "4 5 6 10", "samples": [RIGHT]}
     bad = [
         {"puzzle": "4 5 6", "samples": [RIGHT]},
@@ -66,15 +66,15 @@ def test_malformed_rows_are_set_aside_with_reasons(tmp_path: Path):
         read_samples(written(tmp_path / "s", bad[0]), GAME24)
 
 
-def problem(*texts: str, correct: tuple[bool, ...], row: int = 1) -> Sampled:
-    return Sampled(row, row, "p", texts, correct)
+def problem(*texts: str, correct: tuple[bool, ...], row: int = 1) -> SampledProblem:
+    return SampledProblem(row, row, "p", texts, correct)
 
 
 def by_mark(step: str) -> float:
     return float(step.split()[-1])
 
 
-def test_best_of_n_and_the_vote_pick_by_products_of_step_scores():
+def test_best_of_n_and_the_vote_use_products_of_step_scores():
     first = problem(
         "mark 0.9\nanswer: 1",
         "mark 0.8\nanswer: 2",
@@ -125,7 +125,7 @@ def test_a_score_that_is_not_finite_is_named(mark: str):
         rerank([problem("a 0.5", f"b {mark}", correct=(True, True), row=7)], TableScorer(by_mark))
 
 
-def test_gpt4s_samples_are_read_whole(shared_data: Path):
+def test_reads_all_samples_of_gpt4(shared_data: Path):
     problems, rejected = read_samples(shared_data / "game24" / "gpt4_cot_samples.jsonl.gz", GAME24)
     assert (len(problems), rejected) == (50, [])
     perfect = TableScorer(lambda step: 1.0 if step.startswith("Answer:") else 0.5)

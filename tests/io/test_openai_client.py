@@ -1,0 +1,100 @@
+import time
+from typing import Any
+
+import pytest
+
+from reason_decode.io.openai_client import ChatEndpoint, RequestFailed
+from tests.server import served
+
+
+def chats(count: int) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": str(k)}] for k in range(count)]
+
+
+def test_answers_come_in_the_order_of_the_chats(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret")
+    running, most = [0], [0]
+
+    def slow(chat: str, _: int) -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.03 if int(chat) % 3 == 0 else 0.001)
+        running[0] -= 1
+
+    with served(slow) as (url, got):
+        complete = ChatEndpoint(
+            url + "/", "m", api_key_env="MY_KEY", concurrency=4, extra_body={"seed": 3}
+        )
+        assert list(complete(chats(20))) == [f"re: {k}" for k in range(20)]
+    assert 1 < most[0] <= 4
+    assert {x["path"] for x in got} == {"/v1/chat/completions"}
+    assert {(x["key"], x["model"], x["seed"]) for x in got} == {("Bearer secret", "m", 3)}
+
+
+@pytest.mark.parametrize("fault", [(500, {}, ""), (429, {}, ""), "drop", "rubbish", "short"])
+def test_temporary_failures_are_retried_after_growing_pauses(fault):
+    slept: list[float] = []
+    with served(lambda chat, count: fault if count < 4 else None) as (url, got):
+        complete = ChatEndpoint(url, "m", concurrency=1, sleep=slept.append)
+        assert list(complete(chats(1))) == ["re: 0"]
+    assert len(got) == 4 and len(slept) == 3
+    assert all(0.25 * 2**k <= pause <= 0.5 * 2**k for k, pause in enumerate(slept))
+
+
+def test_retry_after_is_read_in_both_forms_and_delays_all_requests():
+    soon = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
+    for value, low, high in (("7", 7, 7), (soon, 27, 31)):
+        slept: list[float] = []
+        fault = (429, {"Retry-After": value}, "")
+        with served(lambda chat, count, fault=fault: fault if count == 1 else None) as (url, _):
+            complete = ChatEndpoint(url, "m", concurrency=1, sleep=slept.append)
+            assert list(complete(chats(1))) == ["re: 0"]
+        # The pause of this request, and the time before which no request is sent.
+        assert len(slept) == 2 and all(low - 0.5 <= pause <= high for pause in slept)
+
+
+def test_requests_keep_the_rate_limit():
+    slept: list[float] = []
+    with served(lambda *_: None) as (url, _):
+        complete = ChatEndpoint(url, "m", concurrency=1, requests_per_minute=60, sleep=slept.append)
+        assert len(list(complete(chats(4)))) == 4
+    assert len(slept) == 3 and all(k < pause <= k + 1 for k, pause in enumerate(slept))
+
+
+def test_a_rejected_chat_does_not_affect_the_others():
+    def behave(chat: str, _: int) -> Any:
+        faults = {"1": (400, {}, ""), "2": (200, {}, "length"), "3": (503, {}, "")}
+        return faults.get(chat)
+
+    with served(behave) as (url, got):
+        complete = ChatEndpoint(url, "m", attempts=2, sleep=lambda _: None)
+        found = list(complete(chats(5)))
+    assert found[0] == "re: 0" and found[4] == "re: 4"
+    bad, cut, down = found[1:4]
+    assert (
+        isinstance(bad, RequestFailed) and bad.reason.startswith("HTTP 400: ") and not bad.retryable
+    )
+    assert (
+        isinstance(cut, RequestFailed) and cut.reason.startswith("cut off: ") and not cut.retryable
+    )
+    assert isinstance(down, RequestFailed) and "(2 attempts)" in down.reason and down.retryable
+    assert len(got) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "variable MY_KEY"), (404, "/models"), (307, "redirects")]
+)
+def test_a_refusal_of_every_request_ends_the_run_with_advice(status, advice):
+    # The story: on a busy machine requests that were sent ahead went out after the refused one.
+    headers = {"Location": "http://127.0.0.1:1/"} if status == 307 else {}
+    with served(lambda *_: (status, headers, "")) as (url, got):
+        with pytest.raises(ConnectionError, match=advice):
+            list(ChatEndpoint(url, "m", api_key_env="MY_KEY", concurrency=1)(chats(50)))
+    assert len(got) == 1
+
+
+def test_rejects_invalid_arguments():
+    with pytest.raises(ValueError, match="must begin with http"):
+        ChatEndpoint("localhost:8000", "m")
+    with pytest.raises(ValueError, match="concurrency=0; it must be positive"):
+        ChatEndpoint("http://localhost", "m", concurrency=0)
