@@ -32,5 +32,5 @@ def with_negative(model: Any, dtype: torch.dtype | None = None, **options: Any) 
 def with_nat(model: Any, dtype: torch.dtype | None = None, **options: Any) -> Any:
     """A copy with both adapters, neither of them zero."""
     both = with_negative(model, dtype)
-    add_nat(both, **{"rank": 2, "dim": 6, **options})
+    add_nat(both, **{"rank": 2, "gate_dim": 6, **options})
     return filled(both, "nat", 2).eval()

@@ -18,7 +18,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -33,14 +33,14 @@ from reason_decode.core.voting import VoteWeighting, vote_weights, weighted_vote
 from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
 from reason_decode.training import (
-    Compare,
     LabelledSolution,
+    RankerConfig,
+    RankingLoss,
     TrainingConfig,
     read_labelled,
     train_ngram_ranker,
     train_ranker,
 )
-from reason_decode.training.ranker import RECIPE, WINDOW
 
 WEIGHTINGS: tuple[VoteWeighting, ...] = ("s", "1+s", "1+2s")
 
@@ -112,19 +112,22 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--measure", type=int, help="number of folds to measure (default: all)")
     parser.add_argument("--limit", type=int, help="only the first so many problems of each file")
     parser.add_argument(
-        "--compare",
-        choices=get_args(Compare),
+        "--loss",
+        choices=get_args(RankingLoss),
         default="cubic",
         help="the ranker's loss (default: cubic)",
     )
     parser.add_argument(
-        "--window", type=int, default=WINDOW, help="see train_ranker (default: %(default)s)"
+        "--window",
+        type=int,
+        default=RankerConfig().window,
+        help="see RankerConfig (default: %(default)s)",
     )
     parser.add_argument(
         "--bootstrap", type=int, default=2000, help="resamples of an interval (default: 2000)"
     )
     for field in fields(TrainingConfig):
-        value = getattr(RECIPE, field.name)
+        value = getattr(RankerConfig(), field.name)
         if not isinstance(value, bool):
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}", type=type(value), default=value
@@ -165,7 +168,7 @@ def _ranker(args: argparse.Namespace, problems: Iterable[GradedProblem], out: Pa
         return NGramRanker.from_pretrained(out)
     if not (out / "model.safetensors").exists():
         names = [x.name for x in fields(TrainingConfig) if hasattr(args, x.name)]
-        mixed = [x for x in problems if x.mixed or args.compare == "pointwise"]
+        mixed = [x for x in problems if x.mixed or args.loss == "pointwise"]
         right, wrong = ([x for p in mixed for x in p.side(side)] for side in (True, False))
         result = train_ranker(
             args.model,
@@ -173,9 +176,11 @@ def _ranker(args: argparse.Namespace, problems: Iterable[GradedProblem], out: Pa
             right,
             wrong,
             out,
-            compare=args.compare,
-            window=args.window,
-            recipe=replace(RECIPE, **{name: getattr(args, name) for name in names}),
+            RankerConfig(
+                loss=args.loss,
+                window=args.window,
+                **{name: getattr(args, name) for name in names},
+            ),
         )
         print(result)
     return RankingModel.from_pretrained(out)

@@ -3,8 +3,8 @@ r"""Turning dust into gold, on the tiny model: NAT and NCE beside all that they 
     python -m benchmarks.papers.dust --samples runs/dust/samples --out runs/dust \
         --data ../shared/data/game24/24.csv --bbh ../shared/data/bbh/multistep_arithmetic_two.json
 
-Every method learns LoRA matrices (or NAT's) of the packaged base from the same samples, with as
-many updates of as many right samples each; then greedy decoding is tested. Accuracy is the mean
+Every method learns LoRA matrices (or NAT's) of the packaged base from the same samples, in as many
+optimizer steps of as many right samples each; then greedy decoding is tested. Accuracy is the mean
 over seeds and problems, its interval is over both (others drawn of both); the gain is over cot-kd,
 problem by problem, and a second table has the gains over the controls. Then how far the right
 answers of two models are the same (IoU, intersection over union): those of the positive and of the
@@ -40,22 +40,26 @@ from benchmarks.papers.dust_samples import DEVICE, KINDS, SEPARATOR, Samples, dr
 from benchmarks.papers.dust_table import accuracy_rows, gain_rows, overlap_rows
 from examples.tiny import export
 from reason_decode import tiny
-from reason_decode.adapters import load_adapted, sum_adapters
+from reason_decode.adapters import load_adapter, sum_adapters
 from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import Reject, stream_rows
 from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.tasks import TASKS, Item
 from reason_decode.training import (
+    BaselineConfig,
+    CalibrationLevel,
     LabelledSolution,
-    TrainingConfig,
+    NATConfig,
+    NCEConfig,
+    NegativeConfig,
+    SamplingConfig,
     augment,
     train_baseline,
     train_nat,
     train_nce,
     train_negative,
 )
-from reason_decode.training.nce import CalibrationLevel
 
 BASE = tiny.WEIGHTS / "base"
 BASELINES: dict[str, dict[str, Any]] = {
@@ -65,8 +69,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "mix": {"method": "mix"},
     "cl": {"method": "cl"},
     "nt": {"method": "nt"},
-    "ul-token": {"method": "ul", "form": "token"},
-    "ul-sequence": {"method": "ul", "form": "sequence"},
+    "ul-token": {"method": "ul", "unlikelihood_level": "token"},
+    "ul-sequence": {"method": "ul", "unlikelihood_level": "sequence"},
     "cot-kd-as-large": {"method": "cot-kd"},
 }
 METHODS = (
@@ -90,8 +94,8 @@ METHODS = (
 # What is added to the seed of cot-kd's second run: the control of what two runs share.
 SECOND = 1000
 EXTRA = ("nce-token", "cot-kd-augmented", "nce-augmented")
-# How a student listens to NAT.
-WEIGHS: dict[str, CalibrationLevel] = {"kd": "none", "nce-token": "token"}
+# By what the distillation of a student is weighted, if not by sequence.
+CALIBRATE_BY: dict[str, CalibrationLevel] = {"kd": "none", "nce-token": "token"}
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,17 @@ class Run:
         """Where its adapter is."""
         return self.args.out / f"{method}-{seed}"
 
-    def recipe(self, count: int, seed: int, steps: int | None = None) -> TrainingConfig:
-        """As many updates for every method, however many examples there are."""
+    def settings(self, count: int, seed: int, steps: int | None = None) -> dict[str, Any]:
+        """Settings of a trainer: the same number of steps, however many examples there are."""
         a = self.args
-        epochs = (steps or a.steps) * a.batch / count
-        how: dict[str, Any] = {"learning_rate": a.learning_rate, "save_steps": 10**6}
-        return TrainingConfig(epochs=epochs, batch=a.batch, seed=seed, **how)
+        return {
+            "num_train_epochs": (steps or a.steps) * a.batch_size / count,
+            "batch_size": a.batch_size,
+            "learning_rate": a.learning_rate,
+            "save_steps": 10**6,
+            "seed": seed,
+            "lora_rank": a.lora_rank,
+        }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,13 +180,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--draw", type=int, nargs=2, metavar=("K", "OF"), help="only the K-th part of the samples")
     add("--per-problem", type=int, default=2, help="right ones learnt from, and wrong ones")
     add("--wrong", type=int, help="wrong ones, if not as many")
-    add("--steps", type=int, default=100, help="updates (default: 100)")
+    add("--steps", type=int, default=100, help="optimizer steps (default: 100)")
     add("--negative-steps", type=int, help="of the negative adapter, if not as many")
-    add("--batch", type=int, default=16)
+    add("--batch-size", type=int, default=16)
     add("--learning-rate", type=float, default=1e-3)
-    add("--lora", type=int, default=8, help="rank")
-    add("--targets", nargs="+", default=["all-linear"], help="layers; the paper's: q_proj v_proj")
-    add("--unit", type=int, default=16, help="width of NAT's unit")
+    add("--lora-rank", type=int, default=8)
+    add("--target-modules", nargs="*", default=[], help="layers; the paper's: q_proj v_proj")
+    add("--gate-dim", type=int, default=16, help="width of NAT's gate")
     add("--augment", type=int, default=256, help="problems sampled anew, for EXTRA")
     add("--eval-batch", type=int, default=32)
     add("--threads", type=int, help="of the CPU")
@@ -196,7 +205,8 @@ def _begin(
     args: argparse.Namespace, tests: dict[str, list[Item]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """What --out has of these settings; raises where it has results of others."""
-    names = ("steps", "negative_steps", "batch", "learning_rate", "lora", "targets", "unit")
+    names = ("steps", "negative_steps", "batch_size", "learning_rate", "lora_rank")
+    names += ("target_modules", "gate_dim")
     names += ("per_problem", "wrong", "augment")
     settings: dict[str, Any] = {name: getattr(args, name) for name in names}
     settings["samples"] = str(args.samples.resolve())
@@ -248,11 +258,15 @@ def need(run: Run, method: str, seed: int) -> Path:
         return folder
     before = set(run.rows)
     start = time.perf_counter()
-    told = {"trained": 0, "updates": 0} if method == "base" else train(run, method, seed, folder)
+    told = (
+        {"trainable_parameters": 0, "steps": 0}
+        if method == "base"
+        else train(run, method, seed, folder)
+    )
     # Of what it builds on, the seconds are in rows of their own.
     others = sum(run.rows[key]["seconds"] for key in set(run.rows) - before)
     trained = time.perf_counter() - start - others
-    model = base() if method == "base" else load_adapted(base(), folder)
+    model = base() if method == "base" else load_adapter(base(), folder)
     row: dict[str, Any] = {"method": method, "seed": seed, **told, "training_seconds": trained}
     row["correct"] = {}
     for name, items in run.tests.items():
@@ -268,46 +282,47 @@ def need(run: Run, method: str, seed: int) -> Path:
 
 
 def train(run: Run, method: str, seed: int, out: Path) -> dict[str, Any]:
-    """Train a method and what it builds on; what ``fit`` tells."""
+    """Train a method and what it builds on; the counts and losses of the trainer."""
     words, (reference, right, wrong, _) = load_padded_tokenizer(str(BASE)), run.samples
-    how: dict[str, Any] = {"lora": run.args.lora, "recipe": run.recipe(len(right), seed)}
-    listed = run.args.targets
-    targets = listed[0] if listed == ["all-linear"] else listed
+    settings = run.settings(len(right), seed)
+    targets = {"target_modules": tuple(run.args.target_modules)}
     if method in BASELINES:
         options = BASELINES[method]
         learnt = reference if method == "ft" else right
         count = len(right) + len(wrong) if method == "mix" else len(learnt)
-        how["recipe"] = run.recipe(count, seed + SECOND * (method == "second"))
+        settings = run.settings(count, seed + SECOND * (method == "second"))
         if method == "cot-kd-as-large":
-            how["lora"] = _matching_rank(run, seed)
-        return train_baseline(BASE, words, learnt, wrong, out, targets=targets, **options, **how)
+            settings["lora_rank"] = _matching_rank(run, seed)
+        config = BaselineConfig(**options, **targets, **settings)
+        return train_baseline(BASE, words, learnt, wrong, out, config)
     if method == "negative":
-        how["recipe"] = run.recipe(len(wrong), seed, run.args.negative_steps)
-        return train_negative(BASE, words, wrong, out, targets=targets, **how)
+        settings = run.settings(len(wrong), seed, run.args.negative_steps)
+        return train_negative(BASE, words, wrong, out, NegativeConfig(**targets, **settings))
     if method == "2pos-neg":
         return _sum(run, seed, out)
     if method in ("nat", "nat-two-positives"):
         beside = need(run, "negative" if method == "nat" else "second", seed)
-        return train_nat(BASE, words, right, out, negative=beside, unit=run.args.unit, **how)
+        config = NATConfig(negative=str(beside), gate_dim=run.args.gate_dim, **settings)
+        return train_nat(BASE, words, right, out, config)
     if method == "cot-kd-augmented":
         right = _augmented(run, need(run, "cot-kd", seed), seed)
-        how["recipe"] = run.recipe(len(right), seed)
-        how["targets"] = targets
-        return train_baseline(BASE, words, right, (), out, method="cot-kd", **how)
+        config = BaselineConfig(method="cot-kd", **targets, **run.settings(len(right), seed))
+        return train_baseline(BASE, words, right, (), out, config)
     nat = need(run, "nat", seed)
     if method == "nce-augmented":
         right = _augmented(run, nat, seed)
-        how["recipe"] = run.recipe(len(right), seed)
-    weigh = WEIGHS.get(method, "sequence")
-    return train_nce(BASE, words, right, out, nat=nat, weigh=weigh, **how)
+        settings = run.settings(len(right), seed)
+    calibrate_by = CALIBRATE_BY.get(method, "sequence")
+    config = NCEConfig(nat=str(nat), calibrate_by=calibrate_by, **settings)
+    return train_nce(BASE, words, right, out, config)
 
 
 def _matching_rank(run: Run, seed: int) -> int:
     """Of LoRA matrices that are as many parameters as NAT trains."""
     need(run, "nat", seed)
     need(run, "cot-kd", seed)
-    each = run.rows["cot-kd", seed]["trained"] / run.args.lora
-    return round(run.rows["nat", seed]["trained"] / each)
+    each = run.rows["cot-kd", seed]["trainable_parameters"] / run.args.lora_rank
+    return round(run.rows["nat", seed]["trainable_parameters"] / each)
 
 
 def _sum(run: Run, seed: int, out: Path) -> dict[str, Any]:
@@ -315,17 +330,18 @@ def _sum(run: Run, seed: int, out: Path) -> dict[str, Any]:
     parts = need(run, "cot-kd", seed), need(run, "negative", seed)
     sum_adapters(base(), dict(zip(parts, (2.0, -1.0), strict=True))).save_pretrained(out)
     rows = [run.rows[name, seed] for name in ("cot-kd", "negative")]
-    return {"trained": sum(row["trained"] for row in rows), "updates": 0}
+    parameters = sum(row["trainable_parameters"] for row in rows)
+    return {"trainable_parameters": parameters, "steps": 0}
 
 
 def _augmented(run: Run, folder: Path, seed: int) -> list[LabelledSolution]:
     """The right samples and new ones of an adapter, by the same check."""
-    model = load_adapted(base(), folder)
+    model = load_adapter(base(), folder)
     problems = run.samples.reference[:: max(1, len(run.samples.reference) // run.args.augment)]
     tokens = max(kind.tokens for kind in KINDS.values())
-    how: dict[str, Any] = {"n": run.args.n, "max_new_tokens": tokens, "separator": SEPARATOR}
+    config = SamplingConfig(n=run.args.n, max_new_tokens=tokens, separator=SEPARATOR, seed=seed)
     words = load_padded_tokenizer(str(BASE))
-    return augment(model, words, run.samples.right, problems, judge=is_right, seed=seed, **how)
+    return augment(model, words, run.samples.right, problems, config, is_right=is_right)
 
 
 if __name__ == "__main__":

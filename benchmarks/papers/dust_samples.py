@@ -20,8 +20,9 @@ from reason_decode import tiny
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import TASKS, Item, arithmetic, arithmetic_item, countdown, countdown_item
 from reason_decode.training import (
-    Counts,
+    GradeCounts,
     LabelledSolution,
+    SamplingConfig,
     grade_samples,
     read_labelled,
     sample_solutions,
@@ -49,7 +50,7 @@ class Samples(NamedTuple):
     reference: list[LabelledSolution]
     right: list[LabelledSolution]
     wrong: list[LabelledSolution]
-    counts: Counts
+    counts: GradeCounts
 
 
 def draw_countdown(rng: random.Random) -> tuple[str, Sequence[str]]:
@@ -123,8 +124,10 @@ def draw(
         write_rows(folder / f"reference-{name}-{k:03}.jsonl", _rows(made))
         t = t or tiny.load()
         model = t.model.to(DEVICE)
-        how: dict[str, Any] = {"n": n, "max_new_tokens": KINDS[name].tokens, "seed": k}
-        found = sample_solutions(model, t.tokenizer, made, judge=is_right, rows=ROWS, **how)
+        config = SamplingConfig(
+            n=n, max_new_tokens=KINDS[name].tokens, batch_rows=ROWS, separator=SEPARATOR, seed=k
+        )
+        found = sample_solutions(model, t.tokenizer, made, config, is_right=is_right)
         write_rows(path, _rows(found))
 
 

@@ -41,7 +41,7 @@ def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
             found = crossed_bootstrap([row["correct"][task] for row in runs.values()])
             line[task] = _shown(found)
             line[f"gain, {task}"] = _gain(rows, method, task)
-        line["trained"] = f"{next(iter(runs.values()))['trained']:,}"
+        line["trained"] = f"{next(iter(runs.values()))['trainable_parameters']:,}"
         line["s"] = f"{mean(row['seconds'] for row in runs.values()):.0f}"
         lines.append(line)
     return lines

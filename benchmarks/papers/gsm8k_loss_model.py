@@ -27,7 +27,7 @@ from reason_decode.core.tags import TAGS
 from reason_decode.training import Example, TrainingConfig
 from reason_decode.training.examples import IGNORE, collate
 from reason_decode.training.losses import class_loss
-from reason_decode.training.trainer import fit
+from reason_decode.training.trainer import train as train_model
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", TAGS.opening, TAGS.closing, "\n", "<unk>")
 _WORD = re.compile(r"[A-Za-z]+|\d[\d.,]*")
@@ -86,15 +86,19 @@ def train(
     }
     start = time.perf_counter()
     configs = {
-        "short": TrainingConfig(batch=32, learning_rate=2e-3, weight_decay=0.1),
+        "short": TrainingConfig(batch_size=32, learning_rate=2e-3, weight_decay=0.1),
         "whole": TrainingConfig(
-            batch=4, accumulate=2, learning_rate=2e-3, weight_decay=0.1, epochs=epochs / draws
+            batch_size=4,
+            gradient_accumulation_steps=2,
+            learning_rate=2e-3,
+            weight_decay=0.1,
+            num_train_epochs=epochs / draws,
         ),
     }
     for name, config in configs.items():
         folder = out if name == "whole" else out / name
-        result = fit(
-            model, tokenizer, parts[name], folder, loss=class_loss, recipe=config, batch=_collate
+        result = train_model(
+            model, tokenizer, parts[name], folder, config, loss=class_loss, collate=_collate
         )
         minutes = (time.perf_counter() - start) / 60
         print(json.dumps({"part": name, **result, "minutes": round(minutes, 1)}))

@@ -37,7 +37,7 @@ from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.mining import calibrate_threshold, score_rationales
 from reason_decode.tasks import TASKS
-from reason_decode.training import RationaleRow, TrainingConfig, read_rationales, train_rationalyst
+from reason_decode.training import RationaleRow, RationalystConfig, read_rationales, train_rationalyst
 
 # Share of general text in the mixed sets.
 GENERAL = 1 / 3
@@ -59,11 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, rows in sets.items():
         model = args.output / name.replace(", ", "-").replace(" ", "_")
         if not (model / "config.json").exists():
-            config = TrainingConfig(
-                batch=16, accumulate=4, learning_rate=1e-3, bfloat16=True, epochs=args.epochs
+            config = RationalystConfig(
+                loss_on="both",
+                batch_size=16,
+                gradient_accumulation_steps=4,
+                learning_rate=1e-3,
+                bf16=True,
+                num_train_epochs=args.epochs,
             )
             chosen = random.Random(0).sample(rows, least)
-            train_rationalyst(reader, tokenizer, chosen, model, learn="both", recipe=config)
+            train_rationalyst(reader, tokenizer, chosen, model, config)
         tokens = tiny.load().rationalyst.writer.max_new_tokens
         scorer = RationaleScorer.from_pretrained(model, max_new_tokens=tokens)
         guided = RationaleGuided(scorer, tokenizer=tiny.load().tokenizer, n=args.n)

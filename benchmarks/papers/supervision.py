@@ -51,7 +51,8 @@ from reason_decode.scorers.reduction import reduce_scores
 from reason_decode.tasks import TASKS, arithmetic, countdown
 from reason_decode.training import (
     LabelledSolution,
-    TrainingConfig,
+    ORMConfig,
+    PRMConfig,
     active_learning,
     label_by_checker,
     label_by_scorer,
@@ -63,8 +64,8 @@ BASE = tiny.WEIGHTS / "base"
 SEPARATOR = "\n"
 # Of a solution at most: one of countdown has about sixty, one of a sum about two hundred.
 _TOKENS = {"countdown": 100, "arithmetic": 256}
-# Solutions of an update; of a forward pass on a CPU fewer, each of like lengths.
-_UPDATE = 32
+# Solutions of an optimizer step; of a forward pass on a CPU fewer, each of like lengths.
+_STEP_SIZE = 32
 TEACHERS = ("PRM from PRM_large", "ORM from PRM_large", "ORM from answers")
 Pools = list[list[LabelledSolution]]
 
@@ -130,7 +131,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--wrong-share", type=float, nargs="+", default=[0.8], help="active: of chosen solutions"
     )
     parser.add_argument(
-        "--selector", type=int, default=0, help="active: updates of a first one, of answers"
+        "--selector", type=int, default=0, help="active: optimizer steps of a first one, of answers"
     )
     parser.add_argument(
         "--neutral",
@@ -141,7 +142,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=float, default=4.0)
-    parser.add_argument("--min-updates", type=int, default=400, help=f"of {_UPDATE} solutions")
+    parser.add_argument("--min-steps", type=int, default=400, help=f"of {_STEP_SIZE} solutions")
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--device", type=torch.device, help="default: a GPU, if there is one")
     parser.add_argument("--at-once", type=int, help="solutions sampled side by side")
@@ -152,17 +153,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _recipe(args: argparse.Namespace, seed: int) -> TrainingConfig:
-    batch = _UPDATE if args.device.type == "cuda" else _UPDATE // 4
-    return TrainingConfig(
-        epochs=args.epochs,
-        min_steps=args.min_updates,
-        batch=batch,
-        accumulate=_UPDATE // batch,
-        learning_rate=args.learning_rate,
-        seed=seed,
-        save_steps=10**6,
-    )
+def _settings(args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    batch_size = _STEP_SIZE if args.device.type == "cuda" else _STEP_SIZE // 4
+    return {
+        "num_train_epochs": args.epochs,
+        "min_steps": args.min_steps,
+        "batch_size": batch_size,
+        "gradient_accumulation_steps": _STEP_SIZE // batch_size,
+        "learning_rate": args.learning_rate,
+        "seed": seed,
+        "save_steps": 10**6,
+    }
 
 
 def _pools(args: argparse.Namespace, seed: int | None) -> Pools:
@@ -279,10 +280,12 @@ def _learnt(
 ) -> Any:
     """What so many of a teacher's labels make of the base, in that folder."""
     kind = ProcessRewardModel if name.startswith("PRM") else OutcomeRewardModel
-    train = train_prm if kind is ProcessRewardModel else train_orm
     if not (folder / "config.json").exists():
-        words = load_padded_tokenizer(str(BASE))
-        train(str(BASE), words, teacher()[:size], folder, recipe=_recipe(args, seed))
+        words, settings = load_padded_tokenizer(str(BASE)), _settings(args, seed)
+        if kind is ProcessRewardModel:
+            train_prm(str(BASE), words, teacher()[:size], folder, PRMConfig(**settings))
+        else:
+            train_orm(str(BASE), words, teacher()[:size], folder, ORMConfig(**settings))
     return _loaded(kind, folder, args)
 
 
@@ -313,12 +316,12 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
             words,
             pool,
             folder,
+            PRMConfig(**_settings(args, seed)),
             rounds=rounds,
             per_problem=count,
             uniform=share is None,
             selector=by,
             **({} if share is None else {"wrong_share": share}),
-            recipe=_recipe(args, seed),
         )
         chosen: list[int] = []
         for row in told:
@@ -347,9 +350,9 @@ def _answered(args: argparse.Namespace, seed: int, pool: Sequence[LabelledSoluti
             replace(x, labels=(1 if x.correct else -1,) * len(x.steps)) for x in dict.fromkeys(pool)
         ]
         random.Random(seed).shuffle(told)
-        recipe = replace(_recipe(args, seed), epochs=1, min_steps=args.selector)
-        words = load_padded_tokenizer(str(BASE))
-        train_prm(str(BASE), words, told[: args.selector * _UPDATE], folder, recipe=recipe)
+        settings = _settings(args, seed) | {"num_train_epochs": 1, "min_steps": args.selector}
+        config, words = PRMConfig(**settings), load_padded_tokenizer(str(BASE))
+        train_prm(str(BASE), words, told[: args.selector * _STEP_SIZE], folder, config)
     return folder
 
 

@@ -26,11 +26,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.speed.kernel_table import DTYPES, peak_memory, seconds_of
 from reason_decode.adapters import add_nat, nat_layer
-from reason_decode.adapters.nat_unit import Branch, Unit
+from reason_decode.adapters.nat_gate import GateWeights, LoraBranch
 from reason_decode.io.console import table
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
-from reason_decode.training.nce import distilled_loss, teach
+from reason_decode.training.nce import distillation_loss, teacher_outputs
 
 
 class Shape(NamedTuple):
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for preset in args.preset:
         for targets in args.targets:
             shape = PRESETS[preset]
-            names: Any = targets if targets == "all-linear" else targets.split(",")
+            names = () if targets == "all-linear" else tuple(targets.split(","))
             torch.manual_seed(0)
             model = _model(shape, names, args)
             ids = torch.randint(3, shape.vocabulary, (shape.rows, shape.tokens)).to(args.device)
@@ -85,7 +85,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="layers with adapters, one table each (default: those of the paper, and all)",
     )
     parser.add_argument("--rank", type=int, default=8, help="rank of the adapters (default: 8)")
-    parser.add_argument("--unit", type=int, default=128, help="width of NAT's unit (default: 128)")
+    parser.add_argument(
+        "--gate-dim", type=int, default=128, help="width of NAT's gate (default: 128)"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
     # Not MPS: the layers are checked in float64, which it lacks.
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -110,10 +112,12 @@ def _model(shape: Shape, targets: Any, args: argparse.Namespace) -> Any:
     # Any, since transformers' annotation of `to` accepts no device.
     base: Any = LlamaForCausalLM(config)
     base = base.to(args.device, DTYPES[args.dtype]).eval()
-    model = get_peft_model(base, lora_config(args.rank, targets=targets), adapter_name="negative")
-    model.add_adapter("second", lora_config(args.rank, targets=targets))
-    add_nat(model, rank=args.rank, dim=args.unit)
-    model.add_adapter("student", lora_config(args.rank, targets=targets))
+    model = get_peft_model(
+        base, lora_config(args.rank, target_modules=targets), adapter_name="negative"
+    )
+    model.add_adapter("second", lora_config(args.rank, target_modules=targets))
+    add_nat(model, rank=args.rank, gate_dim=args.gate_dim)
+    model.add_adapter("student", lora_config(args.rank, target_modules=targets))
     with torch.no_grad():
         for name, x in model.named_parameters():
             if "lora_" in name:
@@ -121,8 +125,8 @@ def _model(shape: Shape, targets: Any, args: argparse.Namespace) -> Any:
     return model.eval()
 
 
-def integrate_closed_form(
-    base: Tensor, x: Tensor, positive: Branch, negative: Branch, unit: Unit
+def closed_form_output(
+    base: Tensor, x: Tensor, positive: LoraBranch, negative: LoraBranch, gate: GateWeights
 ) -> Tensor:
     """The output of NAT's layer as the paper writes it.
 
@@ -131,13 +135,13 @@ def integrate_closed_form(
         x: input of the layer.
         positive: the positive LoRA branch.
         negative: the negative LoRA branch.
-        unit: weights of the unit that mixes both.
+        gate: weights of the gate that mixes both.
     """
     h = torch.stack([base + each.low @ each.up.T for each in (positive, negative)], dim=-2)
-    h = h.to(unit.query.dtype)
-    logits = (F.linear(h, unit.key) @ F.linear(x, unit.query)[..., None])[..., 0]
-    weight = 2 * unit.beta * logits.softmax(dim=-1)[..., 1:] - unit.beta
-    values = F.linear(F.gelu(F.linear(h, unit.inner)), unit.outer)
+    h = h.to(gate.query.dtype)
+    logits = (F.linear(h, gate.key) @ F.linear(x, gate.query)[..., None])[..., 0]
+    weight = 2 * gate.beta * logits.softmax(dim=-1)[..., 1:] - gate.beta
+    values = F.linear(F.gelu(F.linear(h, gate.inner)), gate.outer)
     return base + (1 - weight) * values[..., 0, :] + weight * values[..., 1, :]
 
 
@@ -146,23 +150,23 @@ def _check_layers(model: Any) -> None:
     for name, layer in model.named_modules():
         if not hasattr(layer, "lora_nat_q"):
             continue
-        unit = Unit(
+        gate = GateWeights(
             *(
                 getattr(layer, f"lora_nat_{x}")["nat"].weight.double()
                 for x in ("q", "k", "v1", "v2")
             )
         )
-        x = torch.randn(5, layer.in_features, device=unit.query.device, dtype=torch.float64)
+        x = torch.randn(5, layer.in_features, device=gate.query.device, dtype=torch.float64)
         weight = layer.base_layer.weight.double()
         positive, negative = (
-            Branch(
+            LoraBranch(
                 x @ layer.lora_A[each].weight.double().T * layer.scaling[each],
                 layer.lora_B[each].weight.double(),
             )
             for each in ("nat", "negative")
         )
-        expected = integrate_closed_form(x @ weight.T, x, positive, negative, unit)
-        found = nat_layer.integrate(x @ weight.T, x, positive, negative, unit)
+        expected = closed_form_output(x @ weight.T, x, positive, negative, gate)
+        found = nat_layer.gated_output(x @ weight.T, x, positive, negative, gate)
         if not torch.allclose(found, expected, atol=1e-9, rtol=1e-9):
             raise AssertionError(f"{name}: not the closed form by {(found - expected).abs().max()}")
         break
@@ -180,7 +184,7 @@ def _times(model: Any, ids: Tensor, args: argparse.Namespace) -> list[dict[str, 
             return forward()
 
     def closed_form() -> Tensor:
-        with patch.object(nat_layer, "integrate", integrate_closed_form):
+        with patch.object(nat_layer, "gated_output", closed_form_output):
             return forward()
 
     methods: dict[str, tuple[list[str], Callable[[], Any]]] = {
@@ -237,10 +241,11 @@ Step = tuple[float, list[Tensor]]
 """The loss and the gradients of a training step."""
 
 
-def _step(model: Any, batch: dict[str, Tensor], weigh: Any) -> Step:
-    teacher = teach(model, batch, weigh=weigh)
+def _step(model: Any, batch: dict[str, Tensor], calibrate_by: Any) -> Step:
+    teachers = teacher_outputs(model, batch, calibrate_by=calibrate_by)
     inputs = {name: x for name, x in batch.items() if name != "labels"}
-    return _backward(model, distilled_loss(model(**inputs), batch["labels"], told=teacher))
+    loss = distillation_loss(model(**inputs), batch["labels"], side_inputs=teachers)
+    return _backward(model, loss)
 
 
 def _reference_step(model: Any, batch: dict[str, Tensor], calibrated: bool) -> Step:

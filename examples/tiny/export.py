@@ -11,7 +11,7 @@ from torch import nn
 from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
 
 from examples.tiny.batch import VERDICTS
-from reason_decode.adapters.active import need_peft
+from reason_decode.adapters.active import require_peft
 from reason_decode.scorers.rationale import CONFIG_KEY
 
 _ADAPTER_WEIGHTS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -90,8 +90,8 @@ def adapters(out: Path, folders: Mapping[str, Path]) -> None:
     Raises:
         ModuleNotFoundError: peft is not installed.
     """
-    need_peft()
-    from reason_decode.adapters.nat_layer import digest
+    require_peft()
+    from reason_decode.adapters.nat_layer import sha256_of
 
     digests: dict[str, str] = {}
     for name, folder in folders.items():
@@ -99,7 +99,7 @@ def adapters(out: Path, folders: Mapping[str, Path]) -> None:
         (out / name).mkdir(parents=True, exist_ok=True)
         save_file(tensors, out / name / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
         (out / name / _ADAPTER_WEIGHTS).chmod(0o644)
-        digests[name] = digest(tensors)
+        digests[name] = sha256_of(tensors)
     for name, folder in folders.items():
         config = json.loads((folder / _ADAPTER_CONFIG).read_text())
         if "nat" in config:

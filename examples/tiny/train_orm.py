@@ -27,7 +27,7 @@ from examples.tiny.surface_variation import vary_surface
 from reason_decode.io.jsonl import write_rows
 from reason_decode.models.loading import packaged
 from reason_decode.tasks import countdown
-from reason_decode.training import LabelledSolution, TrainingConfig, train_orm
+from reason_decode.training import LabelledSolution, ORMConfig, train_orm
 
 # Share of the generated solutions that are rewritten in another model's style.
 _SURFACE_VARIATION = 0.4
@@ -74,7 +74,7 @@ def _labelled(prompt: str, steps: Sequence[str], right: bool) -> LabelledSolutio
 
 
 def run(
-    out: Path, base: Path, start: Path, *, batches: int, generated: int, config: TrainingConfig
+    out: Path, base: Path, start: Path, *, batches: int, generated: int, config: ORMConfig
 ) -> None:
     """Sample and grade solutions, unless that is done; train; write ``out/model``.
 
@@ -94,7 +94,7 @@ def run(
     rows = [json.loads(line) for line in samples.read_text().splitlines()]
     solutions = [_labelled(row["prompt"], row["steps"], row["right"]) for row in rows]
     solutions += generate_solutions(config.seed, generated)
-    train_orm(start, tokenizer, solutions, out / "trained", recipe=config)
+    train_orm(start, tokenizer, solutions, out / "trained", config)
     model = AutoModelForSequenceClassification.from_pretrained(out / "trained")
     export.orm(out, out / "trained", model)
 
@@ -125,8 +125,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=1.0, help="(default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     args = parser.parse_args()
-    config = TrainingConfig(
-        epochs=args.epochs, seed=args.seed, batch=16, accumulate=4, learning_rate=5e-4
+    config = ORMConfig(
+        num_train_epochs=args.epochs,
+        seed=args.seed,
+        batch_size=16,
+        gradient_accumulation_steps=4,
+        learning_rate=5e-4,
     )
     options = {"batches": args.batches, "generated": args.generated}
     run(args.out, args.base, args.start, **options, config=config)

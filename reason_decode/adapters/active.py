@@ -1,4 +1,4 @@
-"""Wearing one adapter of a model for a while, and then again what was worn before."""
+"""A context in which one adapter of a model is active."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["active_adapter", "need_peft"]
+__all__ = ["active_adapter", "require_peft"]
 
 
-def need_peft() -> None:
-    """Raise, with what to do, if peft is not installed.
+def require_peft() -> None:
+    """Raise an error that names the package to install if peft is missing.
 
     Raises:
-        ModuleNotFoundError: it is not.
+        ModuleNotFoundError: peft is not installed.
     """
     try:
         import peft  # noqa: F401
@@ -25,15 +25,15 @@ def need_peft() -> None:
 
 @contextmanager
 def active_adapter(model: nn.Module, adapter: str) -> Iterator[None]:
-    """Within, the model is what one LoRA adapter makes of its base; afterwards as it was before.
+    """Context in which one LoRA adapter of a model is active; on exit the old state is restored.
 
-    Nothing is copied, and nothing learns that did not: ``requires_grad`` is restored. Not for
-    between the forward and the backward pass of another adapter where activations are recomputed
-    (gradient checkpointing), which would be with the wrong one.
+    Nothing is copied, and ``requires_grad`` is restored, too. With gradient checkpointing, do not
+    enter it between the forward and the backward pass of another adapter: activations would be
+    recomputed with the wrong one.
 
     Args:
-        model: peft's around a transformers model, or a transformers model with adapters.
-        adapter: its name, ``"negative"`` say.
+        model: a peft model, or a transformers model with adapters.
+        adapter: name of the adapter, such as ``"negative"``.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -49,13 +49,13 @@ def active_adapter(model: nn.Module, adapter: str) -> Iterator[None]:
         ...     layer.disable_adapters
         False
     """
-    need_peft()
+    require_peft()
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [x for x in model.modules() if isinstance(x, BaseTunerLayer)]
     _check(layers, adapter)
     before = [(layer, layer.active_adapters, layer.disable_adapters) for layer in layers]
-    learnt = {id(x) for x in model.parameters() if x.requires_grad}
+    trainable = {id(x) for x in model.parameters() if x.requires_grad}
     try:
         for layer, _, disabled in before:
             if disabled:
@@ -68,9 +68,9 @@ def active_adapter(model: nn.Module, adapter: str) -> Iterator[None]:
             if disabled:
                 layer.enable_adapters(False)
         for x in model.parameters():
-            # Of a tensor without gradients (quantised weights) even asking for none may fail.
-            if x.requires_grad != (id(x) in learnt):
-                x.requires_grad_(id(x) in learnt)
+            # Set it only where it differs: quantized weights refuse even requires_grad_(False).
+            if x.requires_grad != (id(x) in trainable):
+                x.requires_grad_(id(x) in trainable)
 
 
 def _check(layers: list[Any], adapter: str) -> None:
@@ -82,6 +82,6 @@ def _check(layers: list[Any], adapter: str) -> None:
         )
     if merged := {name for layer in layers for name in layer.merged_adapters}:
         raise ValueError(
-            f"the adapter {', '.join(sorted(merged))} is merged into the base, which no other "
-            "adapter can be put on; call model.unmerge_adapter() first"
+            f"the adapter {', '.join(sorted(merged))} is merged into the base, so no other adapter "
+            "can be active; call model.unmerge_adapter() first"
         )

@@ -1,4 +1,4 @@
-"""NAT: a negative LoRA, a positive one, and a learned unit that weighs them, on one base model."""
+"""NAT adapters: a negative LoRA, a positive LoRA, and a learned gate that mixes both per token."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from reason_decode.adapters.active import need_peft
+from reason_decode.adapters.active import require_peft
 
 __all__ = ["NAT", "NEGATIVE", "add_nat", "load_nat"]
 
@@ -18,35 +18,37 @@ def add_nat(
     model: Any,
     *,
     rank: int = 8,
-    dim: int = 128,
+    gate_dim: int = 128,
     beta: float = 0.5,
     dropout: float = 0.0,
     negative: str = NEGATIVE,
     name: str = NAT,
 ) -> None:
-    """Put a NAT adapter on a model that has a negative one, make it active and alone trainable.
+    """Add a NAT adapter to a model that has a negative adapter, and make it active and trainable.
 
     ``y = base + w_pos v(h_pos) + w_neg v(h_neg)`` in each layer that has the negative adapter; see
-    ``integrate``. At first ``y = base``. ``model.save_pretrained(folder)`` writes both adapters,
-    each in a folder of its name, for ``load_nat``.
+    ``gated_output``. Before training ``y = base``. All other weights are frozen.
+    ``model.save_pretrained(folder)`` writes both adapters, each in a folder of its name, for
+    ``load_nat``.
 
     Args:
-        model: peft's, around a model whose linear layers have a plain LoRA adapter.
-        rank: of the positive LoRA matrices; their scale is 2.
-        dim: width of the unit's queries, keys and values.
-        beta: the negative branch weighs at most this much, the positive ``1 - that`` at least.
-        dropout: share of the positive branch's input that is dropped in training.
-        negative: name of the adapter that was trained on wrong samples; it stays as it is.
-        name: of the new adapter.
+        model: a peft model whose linear layers have a plain LoRA adapter.
+        rank: rank of the positive LoRA matrices; their scale is 2.
+        gate_dim: width of the queries, keys and values of the gate.
+        beta: upper bound of the weight of the negative branch; the positive branch weighs at least
+            ``1 - beta``.
+        dropout: share of the input of the positive branch that is dropped in training.
+        negative: name of the adapter that was trained on wrong samples.
+        name: name of the new adapter.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
-        ValueError: an argument out of range, a name that is taken, or no plain LoRA adapter of
-            linear layers under the name of the negative one.
+        ValueError: an argument out of range, a name that is taken, or a negative adapter that does
+            not exist or is not plain LoRA on linear layers.
 
     Source: Li et al. 2024, 2312.12832, equations 4 and 5; Yiwei98/TDG at ca86f56,
-    code/peft_NAT/tuners/lora.py, whose unit is 128 wide and beta 0.5. Not as there: the negative is
-    without dropout here, and the unit fits layers of any shape.
+    code/peft_NAT/tuners/lora.py, whose gate is 128 wide with a beta of 0.5. Differences: no dropout
+    in the negative branch, and a gate for layers of any shape.
 
     Example:
         >>> import tempfile
@@ -55,33 +57,33 @@ def add_nat(
         >>> from reason_decode.adapters import add_nat
         >>> lora = LoraConfig(target_modules=["v_proj"])
         >>> model = get_peft_model(tiny.load().model, lora, adapter_name="negative")
-        >>> add_nat(model, rank=4, dim=16)
+        >>> add_nat(model, rank=4, gate_dim=16)
         >>> model.active_adapter
         'nat'
     """
-    need_peft()
-    if rank < 1 or dim < 1 or not 0 <= dropout < 1 or not 0 < beta <= 1:
+    require_peft()
+    if rank < 1 or gate_dim < 1 or not 0 <= dropout < 1 or not 0 < beta <= 1:
         raise ValueError(
-            f"got rank={rank}, dim={dim}, dropout={dropout}, beta={beta}; rank and dim are at "
-            "least 1, the dropout is in [0, 1), beta in (0, 1]"
+            f"got rank={rank}, gate_dim={gate_dim}, dropout={dropout}, beta={beta}; rank and "
+            "gate_dim are at least 1, the dropout is in [0, 1), beta in (0, 1]"
         )
     _check_negative(model, negative, name)
     from peft import get_peft_model_state_dict
 
-    from reason_decode.adapters.nat_layer import NatConfig, digest
+    from reason_decode.adapters.nat_layer import NatLoraConfig, sha256_of
 
-    unit = {
-        "dim": dim,
+    gate = {
+        "dim": gate_dim,
         "beta": beta,
         "negative": negative,
-        "negative_sha256": digest(get_peft_model_state_dict(model, adapter_name=negative)),
+        "negative_sha256": sha256_of(get_peft_model_state_dict(model, adapter_name=negative)),
     }
-    config = NatConfig(
+    config = NatLoraConfig(
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=dropout,
         base_model_name_or_path=model.get_base_model().name_or_path,
-        nat=unit,
+        nat=gate,
     )
     _add(model, name, config)
 
@@ -89,55 +91,55 @@ def add_nat(
 def load_nat(
     model: Any, folder: str | Path, *, negative: str | Path | None = None, trainable: bool = False
 ) -> Any:
-    """A model with the NAT adapter of a folder, and the negative one that belongs to it.
+    """Load a NAT adapter and its negative adapter onto a model.
 
     Args:
-        model: the transformers model that both were trained on.
-        folder: has ``nat`` and ``negative``, as ``train_nat`` and ``save_pretrained`` write them.
-        negative: where the negative adapter is, if not there.
-        trainable: whether the NAT adapter can learn on.
+        model: the transformers model that both adapters were trained on.
+        folder: folder with ``nat`` and ``negative``, as ``train_nat`` writes it.
+        negative: folder of the negative adapter, if it is elsewhere.
+        trainable: keep the NAT adapter trainable.
 
     Returns:
-        peft's model with the NAT adapter active.
+        A peft model with the NAT adapter active.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
         FileNotFoundError: an adapter is missing.
-        ValueError: no NAT adapter, another negative one than the one it was trained with, or
-            weights that do not belong to the unit.
+        ValueError: the folder holds no NAT adapter, the negative adapter is not the one that it was
+            trained with, or the weights do not fit the model.
     """
-    need_peft()
+    require_peft()
     from peft import PeftModel, set_peft_model_state_dict
 
-    from reason_decode.adapters.nat_layer import NatConfig
+    from reason_decode.adapters.nat_layer import NatLoraConfig
 
     saved = _read_config(Path(folder) / NAT)
     saved.pop("peft_type")
-    unit = saved["nat"]
-    beside = Path(folder) / unit["negative"] if negative is None else Path(negative)
-    _check_saved_negative(beside, unit)
+    gate = saved["nat"]
+    negative = Path(folder) / gate["negative"] if negative is None else Path(negative)
+    _check_saved_negative(negative, gate)
     tensors = load_file(Path(folder) / NAT / _WEIGHTS)
-    whole = PeftModel.from_pretrained(model, str(beside), adapter_name=unit["negative"])
-    _check_negative(whole, unit["negative"], NAT)
-    _add(whole, NAT, NatConfig(**saved))
-    told = set_peft_model_state_dict(whole, tensors, adapter_name=NAT)
-    lost = [key for key in told.missing_keys if f".{NAT}." in key]
-    if lost or told.unexpected_keys:
+    loaded = PeftModel.from_pretrained(model, str(negative), adapter_name=gate["negative"])
+    _check_negative(loaded, gate["negative"], NAT)
+    _add(loaded, NAT, NatLoraConfig(**saved))
+    keys = set_peft_model_state_dict(loaded, tensors, adapter_name=NAT)
+    missing = [key for key in keys.missing_keys if f".{NAT}." in key]
+    if missing or keys.unexpected_keys:
         raise ValueError(
-            f"{Path(folder) / NAT} lacks {lost[:3]} and has {told.unexpected_keys[:3]}; it is of "
-            "another model or damaged: pass the base that it was trained on"
+            f"{Path(folder) / NAT} lacks {missing[:3]} and has {keys.unexpected_keys[:3]}; it is "
+            "of another model or damaged: pass the base that it was trained on"
         )
     if not trainable:
-        whole.set_adapter(NAT, inference_mode=True)
-    return whole.train(trainable)
+        loaded.set_adapter(NAT, inference_mode=True)
+    return loaded.train(trainable)
 
 
 def _add(model: Any, name: str, config: Any) -> None:
-    """Add the adapter to just the layers that have the negative one."""
+    """Add the adapter to exactly the layers that have the negative one."""
     from reason_decode.adapters.nat_layer import layers_with, make_nat_layers
 
     negative, base = config.nat["negative"], model.get_base_model()
-    # By their whole names: just the layers that the negative has, whatever chose them.
+    # Full names, since a pattern that chose the negative's layers may match others, too.
     config.target_modules = set(layers_with(base, negative))
     make_nat_layers(base, negative)
     model.add_adapter(name, config)
@@ -145,7 +147,7 @@ def _add(model: Any, name: str, config: Any) -> None:
 
 
 def _check_negative(model: Any, negative: str, name: str) -> None:
-    """Raise unless the negative adapter is plain LoRA on linear layers, and the name is free."""
+    """Raise if the negative adapter is not plain LoRA on linear layers, or the name is taken."""
     from peft import LoraConfig
 
     adapters = getattr(model, "peft_config", {})
@@ -159,7 +161,7 @@ def _check_negative(model: Any, negative: str, name: str) -> None:
         raise ValueError(f"the model has an adapter {name!r} already; choose another name")
     config = adapters[negative]
     layers = _layers(model, negative)
-    odd = [
+    unsupported = [
         option
         for option in ("modules_to_save", "trainable_token_indices", "lora_bias", "use_dora")
         if getattr(config, option, None)
@@ -167,12 +169,13 @@ def _check_negative(model: Any, negative: str, name: str) -> None:
     if any(
         negative in layer.lora_variant or negative in layer.lora_embedding_A for layer in layers
     ):
-        odd.append("a variant, or embeddings")
-    if not isinstance(config, LoraConfig) or odd or getattr(config, "bias", "none") != "none":
+        unsupported.append("a variant, or embeddings")
+    biases = getattr(config, "bias", "none") != "none"
+    if not isinstance(config, LoraConfig) or unsupported or biases:
         raise ValueError(
             f"the negative adapter {negative!r} is {type(config).__name__} with "
-            f"{', '.join(odd) or 'biases'}; NAT needs plain LoRA on linear layers: train it with "
-            "reason-decode train negative"
+            f"{', '.join(unsupported) or 'biases'}; NAT needs plain LoRA on linear layers: train "
+            "it with reason-decode train negative"
         )
 
 
@@ -183,7 +186,7 @@ def _layers(model: Any, adapter: str) -> list[Any]:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    from reason_decode.adapters.nat_layer import KIND
+    from reason_decode.adapters.nat_layer import PEFT_TYPE
 
     path = folder / "adapter_config.json"
     if not path.is_file() or not (folder / _WEIGHTS).is_file():
@@ -192,26 +195,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{NAT}/{_WEIGHTS} and {NAT}/{path.name}"
         )
     saved = json.loads(path.read_text())
-    if saved.get("peft_type") != KIND:
+    if saved.get("peft_type") != PEFT_TYPE:
         raise ValueError(
-            f"{path} is of a {saved.get('peft_type')} adapter, not of NAT; load it with "
+            f"{path} is the config of a {saved.get('peft_type')} adapter, not of NAT; load it with "
             "peft.PeftModel.from_pretrained"
         )
     return saved
 
 
-def _check_saved_negative(folder: Path, unit: dict[str, Any]) -> None:
-    """Raise unless a folder has the very negative adapter that the unit was trained with."""
-    from reason_decode.adapters.nat_layer import digest
+def _check_saved_negative(folder: Path, gate: dict[str, Any]) -> None:
+    """Raise if a folder does not hold the negative adapter that the gate was trained with."""
+    from reason_decode.adapters.nat_layer import sha256_of
 
     if not (folder / _WEIGHTS).is_file():
         raise FileNotFoundError(
-            f"no negative adapter in {folder}, without which NAT is nothing; pass "
-            "load_nat(..., negative=FOLDER) with the one that it was trained with"
+            f"no negative adapter in {folder}, which NAT needs; pass the folder of the one that it "
+            "was trained with: load_nat(..., negative=FOLDER)"
         )
-    found = digest(load_file(folder / _WEIGHTS))
-    if found != unit["negative_sha256"]:
+    found = sha256_of(load_file(folder / _WEIGHTS))
+    if found != gate["negative_sha256"]:
         raise ValueError(
             f"the negative adapter in {folder} has SHA-256 {found[:12]}..., NAT was trained with "
-            f"{unit['negative_sha256'][:12]}...; pass that one as negative="
+            f"{gate['negative_sha256'][:12]}...; pass that one as negative="
         )

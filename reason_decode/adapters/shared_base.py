@@ -1,4 +1,4 @@
-"""Several roles of one base model: generator, rationale model, scorer, each with its adapter."""
+"""Several models on the weights of one: a generator, a rationale model, a scorer, by adapters."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TypeVar
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from reason_decode.adapters.active import need_peft
+from reason_decode.adapters.active import require_peft
 
 __all__ = ["with_adapter"]
 
@@ -15,16 +15,16 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def with_adapter(model: Model, path_or_id: str | Path) -> Model:
-    """A model that a LoRA adapter is added to, on the very weights of another.
+    """A second model with a LoRA adapter that shares the weights of a model.
 
-    The layers are new objects, the weights in them are not: what is held twice is the adapter
-    alone. The model given stays without, and both may be used by turns or at the same time, each
-    with caches of its own.
+    Its layers are new objects around the same weights, so only the adapter takes memory. The given
+    model stays without the adapter; both may be used in turn or at the same time, each with its own
+    caches.
 
     Args:
-        model: what the adapter was trained on.
+        model: the model that the adapter was trained on.
         path_or_id: a folder or a Hub id with ``adapter_config.json``, such as ``reason-decode train
-            rationalyst --lora 8 --adapter`` writes.
+            rationalyst --lora-rank 8 --no-merge-lora`` writes.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -43,26 +43,26 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
         >>> adapted.get_input_embeddings().weight is model.get_input_embeddings().weight
         True
     """
-    need_peft()
+    require_peft()
     _check_folder(Path(path_or_id))
     if hasattr(model, "peft_config"):
         raise ValueError(
             "got a model that has an adapter; pass the model that both adapters were trained on"
         )
-    # What deepcopy is told that it has copied already, it leaves as it is.
+    # A memo of tensors mapped to themselves makes deepcopy share them.
     shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
     adapted = deepcopy(model, shared)
     _load(adapted, path_or_id)
-    # It is from here that both are loaded again.
+    # The adapter names its base, so both are loaded again from this name.
     adapted.name_or_path = str(path_or_id)
     return adapted.eval()
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise if a folder holds no adapter, or one whose weights are pickled.
+    """Raise if a folder has no adapter, or one with pickled weights.
 
     Raises:
-        FileNotFoundError: it is not there, or holds none.
+        FileNotFoundError: the folder has no adapter.
         ValueError: its weights are pickled.
     """
     if folder.is_dir() and not (folder / "adapter_config.json").is_file():
@@ -80,7 +80,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _load(model: PreTrainedModel, path_or_id: str | Path) -> None:
-    """Have transformers read an adapter, and say which one if it cannot."""
+    """Load an adapter by transformers; errors name it."""
     try:
         model.load_adapter(str(path_or_id))
     except OSError as error:

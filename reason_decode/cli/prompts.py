@@ -42,13 +42,13 @@ def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[LabelledS
     """All solutions of all files; what became of each file's rows is printed.
 
     Args:
-        args: has ``data``, ``format``, ``separator`` and ``prompt_suffix``.
+        args: has ``input``, ``format``, ``separator`` and ``prompt_suffix``.
         one_text: see ``suffix_for``.
         settings: passed to ``read_labelled``.
     """
     found: list[LabelledSolution] = []
     suffix = suffix_for(one_text, args.separator, args.prompt_suffix)
-    for path in args.data:
+    for path in args.input:
         report = ReadReport()
         rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
         found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]

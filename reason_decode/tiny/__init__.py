@@ -86,7 +86,7 @@ class Tiny:
             FileNotFoundError: the package was built without its weights.
         """
         samples = "runs/dust/samples/samples-*"
-        command = f"reason-decode train ranker --model {WEIGHTS / 'orm'} --data {samples}"
+        command = f"reason-decode train ranker --model {WEIGHTS / 'orm'} --input {samples}"
         _require("ranker", command)
         return RankingModel.from_pretrained(WEIGHTS / "ranker")
 
@@ -100,7 +100,7 @@ class Tiny:
             ModuleNotFoundError: peft is not installed.
             FileNotFoundError: the package was built without its weights.
         """
-        return _load_adapted("negative")
+        return _load_adapter("negative")
 
     @cached_property
     def nat(self) -> Any:
@@ -112,7 +112,7 @@ class Tiny:
             ModuleNotFoundError: peft is not installed.
             FileNotFoundError: the package was built without its weights.
         """
-        return _load_adapted("nat")
+        return _load_adapter("nat")
 
     @cached_property
     def nce(self) -> Any:
@@ -124,7 +124,7 @@ class Tiny:
             ModuleNotFoundError: peft is not installed.
             FileNotFoundError: the package was built without its weights.
         """
-        return _load_adapted("nce")
+        return _load_adapter("nce")
 
 
 def load() -> Tiny:
@@ -140,15 +140,15 @@ def load() -> Tiny:
     return Tiny(model, tokenizer, ProcessRewardModel.from_pretrained(WEIGHTS / "prm"))
 
 
-def _load_adapted(name: str) -> Any:
+def _load_adapter(name: str) -> Any:
     folder = WEIGHTS / "adapters"
     command = f"python -m benchmarks.papers.dust --export {folder}"
     _require_file(folder / name / "adapter_model.safetensors", command)
-    from reason_decode.adapters import load_adapted
+    from reason_decode.adapters import load_adapter
 
     base = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
     # A NAT adapter is loaded from the folder that also has its negative adapter.
-    return load_adapted(base, folder if name == "nat" else folder / name)
+    return load_adapter(base, folder if name == "nat" else folder / name)
 
 
 def _require(name: str, command: str) -> None:

@@ -1,126 +1,167 @@
-r"""Training what scores and what guides: labelled solutions, losses, trainers.
+r"""Training reward models, rationale models and adapters, and labelling their data.
 
-`pip install 'reason-decode[training]'`. The loop is transformers' Trainer (checkpoints, resume,
-accumulation, bfloat16, several GPUs as accelerate has them); the losses are ours, and text is laid
-out by the object that will score it.
+`pip install 'reason-decode[training]'`
 
-## A verifier of your own
+```python
+from transformers import AutoTokenizer
+from reason_decode.training import PRMConfig, hold_out, read_labelled, train_prm
 
-Labelled solutions are read as they were published: PRM800K (both phases, ratings of -1, 0 and +1),
+name = "Qwen/Qwen2.5-0.5B"
+solutions, held_out = hold_out(read_labelled("phase2_train.jsonl"), share=0.05)
+config = PRMConfig(lora_rank=16, num_train_epochs=2, bf16=True)
+tokenizer = AutoTokenizer.from_pretrained(name)
+train_prm(name, tokenizer, solutions, "runs/prm", config, held_out=held_out)
+```
+
+The same as a command:
+
+```
+reason-decode train prm --model Qwen/Qwen2.5-0.5B --input phase2_train.jsonl --output runs/prm \
+    --lora-rank 16 --num-train-epochs 2 --bf16
+```
+
+`ProcessRewardModel.from_pretrained("runs/prm")` then loads the result, and so does plain
+transformers. A run that was stopped resumes from its last checkpoint. The training loop is
+transformers' `Trainer` (gradient accumulation, bfloat16, several GPUs by accelerate) with losses of
+our own. Solutions are encoded by the object that will score them.
+
+| train | learns from | config | result loads in |
+|---|---|---|---|
+| `train_prm` | labelled steps | `PRMConfig` | `ProcessRewardModel` |
+| `train_orm` | right and wrong answers | `ORMConfig` | `OutcomeRewardModel` |
+| `active_learning` | steps that it asks to be labelled | `PRMConfig` | `ProcessRewardModel` |
+| `train_ranker` | right and wrong samples of a problem | `RankerConfig` | `RankingModel` |
+| `train_ngram_ranker` | the same, without a network | `NGramRankerConfig` | `NGramRanker` |
+| `train_rationalyst` | mined rationales | `RationalystConfig` | `RationaleScorer` |
+| `train_negative` | wrong samples | `NegativeConfig` | peft |
+| `train_nat` | right samples, and the negative adapter | `NATConfig` | `adapters.load_nat` |
+| `train_nce` | right samples, and the NAT adapter | `NCEConfig` | peft |
+| `train_baseline` | right and wrong samples | `BaselineConfig` | peft |
+
+## Data
+
+`read_labelled` reads the published layouts of labelled solutions: PRM800K (both phases),
 Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
-BIG-Bench-Mistake, or plain `{"prompt", "solution", "answer"}`. Files stream; a malformed row is
-counted and named, and loses no other.
-
-```
-reason-decode train prm --model your/model --data phase2_train.jsonl --out runs/prm
-reason-decode train orm --model your/model --data graded.jsonl --out runs/orm --lora 16
-reason-decode train active --model your/model --data pool.jsonl --out runs/active --rounds 3
-```
-
-What comes out loads in `ProcessRewardModel` or `OutcomeRewardModel`, and in plain transformers.
-`active` labels in rounds what the last round's model finds most convincing, four in five of it with
-a wrong answer.
+BIG-Bench-Mistake, plain `{"prompt", "solution", "answer"}`, and samples
+`{"prompt", "samples", "answer"}`. Files are read row by row; malformed rows are counted and
+skipped. `grade_samples` sorts samples into right and wrong ones by `same_answer`.
 
 ## Labels without people
 
-`reason-decode label --input solutions.jsonl --output labelled.jsonl`, with `--model M` (rollouts: the
-model continues from every step eight times, and a step is right if any continuation comes out
-right) or with `--scorer S` (a larger reward model judges). `train` reads the file that it writes; a
-run that was interrupted resumes, and `--shard`, `--workers` and `--executor` divide it, as for
-`generate`. In Python these are `label_file`, `label_by_rollouts` and `label_by_scorer`;
-`label_by_checker` takes an exact checker of your own.
+`reason-decode label --input solutions.jsonl --output labelled.jsonl` labels steps with
+`--model M` (a step is right if one of eight continuations from it reaches the answer) or with
+`--scorer P` (a larger reward model); the output is a file that `train` reads, and a run that was
+stopped resumes. In Python: `label_file`, `label_by_rollouts`, `label_by_scorer`, and
+`label_by_checker` for an exact checker of your own. `active_learning` labels in rounds what the
+last reward model finds most convincing, four in five with a wrong answer.
 
-## Learn from wrong samples
+## Learning from wrong samples
 
-Samples with wrong answers come for free. `negative` learns LoRA matrices from them; `nat` learns a
-second pair from the right ones, and a unit that decides for every token how much to add of the one
-and to subtract of the other; `nce` distils both into one plain LoRA, which peft and transformers
-load and merge like any, and which learns most where the negative model would disagree.
-
-```
-reason-decode train negative --model your/model --data samples.jsonl --out runs/negative
-reason-decode train nat --model your/model --data samples.jsonl --negative runs/negative \
-    --out runs/nat
-reason-decode train nce --model your/model --data samples.jsonl --nat runs/nat --out runs/student
-```
-
-What they are compared with is `train baseline --method {ft,cot-kd,mix,cl,nt,ul}`; plain
-distillation is `train nce --weigh none`. A ranker, of an encoder or a causal model, learns from the
-same rows which of two solutions is right, and weighs votes (`SelfConsistency(scorer=ranker)`):
+Samples with wrong answers are free. A negative adapter learns them; NAT adds a positive adapter and
+a gate that decides for every token how much of each to add; NCE distills both into one plain LoRA
+adapter, most where the negative model disagrees (Turning Dust into Gold, 2312.12832):
 
 ```
-reason-decode train ranker --model your/encoder --data samples.jsonl --out runs/ranker
-reason-decode train ranker --model ngrams --data samples.jsonl --out runs/linear
+reason-decode train negative --model your/model --input samples.jsonl --output runs/negative
+reason-decode train nat --model your/model --input samples.jsonl --negative runs/negative \
+    --output runs/nat
+reason-decode train nce --model your/model --input samples.jsonl --nat runs/nat --output runs/nce
 ```
 
-The second is linear (`NGramRanker`), and needs no encoder, no GPU and a minute or two.
+The baselines of the paper are `train baseline --method {ft,cot-kd,mix,cl,nt,ul}`; plain
+distillation is `train nce --calibrate-by none`. A ranker weighs votes:
+`SelfConsistency(scorer=ranker)`.
 
-Rows are `{"prompt", "samples": [...], "answer"}`, the published `{"question", "generated_answer",
-"answer"}`, or any layout above. Right and wrong are told apart by `same_answer`; duplicates,
-samples without an answer and problems without a known one are left out and counted.
+## Rationale models
 
-## A rationale model
-
-`rationalyst` learns from mined rationales (`reason_decode.mining`), rows of `{"id", "source",
-"preceding", "rationale", "following", "delta"}`: the loss is on the rationale and its end,
-documents are on one side of the split, long texts lose their beginning and are counted. With
-`--learn both` it learns what follows, too, so that a model which has never met rationales can be
-its own judge.
-
-```
-reason-decode train rationalyst --model your/model --data rationales.jsonl --out runs/rationalyst \
-    --lora 16 --adapter
-reason-decode eval --task game24 --data 24.csv --strategy rationale-guided \
-    --rationalyst runs/rationalyst --n 3
-reason-decode verify --scorer rationale --rationalyst runs/rationalyst --data traces.jsonl
-```
+`train rationalyst` learns from the rationales that `reason_decode.mining` writes. With
+`--loss-on both` the model also learns the text after each rationale, so that a model that never
+read rationales can score steps by them.
 """
 
-from reason_decode.training.active import active_learning, select
-from reason_decode.training.augment import augment, sample_solutions
-from reason_decode.training.baselines import Form, Method, train_baseline
-from reason_decode.training.data import read_labelled
-from reason_decode.training.examples import (
-    Example,
-    hold_out,
-    is_right,
-    outcome_examples,
-    step_examples,
-)
-from reason_decode.training.grading import Counts, Graded, grade_samples, solution_examples
-from reason_decode.training.label_config import LabelConfig
-from reason_decode.training.label_run import LabelRun, label_file
-from reason_decode.training.labelled import LabelledSolution
-from reason_decode.training.labels import label_by_checker, label_by_scorer
-from reason_decode.training.nat import train_nat, train_negative
-from reason_decode.training.nce import CalibrationLevel, train_nce
-from reason_decode.training.ngram_ranker import train_ngram_ranker
-from reason_decode.training.orm import train_orm
-from reason_decode.training.prm import train_prm
-from reason_decode.training.ranker import train_ranker
-from reason_decode.training.ranking_batches import Compare, contest_loss
-from reason_decode.training.rationale_rows import RationaleRow, read_rationales, split_documents
-from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
-from reason_decode.training.rollouts import Rolled, label_by_rollouts
-from reason_decode.training.trainer import TrainingConfig
+from typing import TYPE_CHECKING
+
+from reason_decode.core.lazy import lazy_imports
+
+if TYPE_CHECKING:
+    from reason_decode.training.active import active_learning, select
+    from reason_decode.training.adapter_config import (
+        BaselineConfig,
+        BaselineMethod,
+        CalibrationLevel,
+        NATConfig,
+        NCEConfig,
+        NegativeConfig,
+        SamplingConfig,
+        UnlikelihoodLevel,
+    )
+    from reason_decode.training.augmentation import augment, sample_solutions
+    from reason_decode.training.baselines import train_baseline
+    from reason_decode.training.config import (
+        LossOn,
+        NGramRankerConfig,
+        ORMConfig,
+        PRMConfig,
+        RankerConfig,
+        RankingLoss,
+        RationalystConfig,
+        TrainingConfig,
+    )
+    from reason_decode.training.data import read_labelled
+    from reason_decode.training.examples import (
+        Example,
+        outcome_examples,
+        solution_examples,
+        step_examples,
+    )
+    from reason_decode.training.grading import GradeCounts, Graded, grade_samples, is_right
+    from reason_decode.training.holdout import hold_out
+    from reason_decode.training.label_config import LabelConfig
+    from reason_decode.training.label_run import LabelRun, label_file
+    from reason_decode.training.labelled import LabelledSolution
+    from reason_decode.training.labels import label_by_checker, label_by_scorer
+    from reason_decode.training.nat import train_nat, train_negative
+    from reason_decode.training.nce import train_nce
+    from reason_decode.training.ngram_ranker import train_ngram_ranker
+    from reason_decode.training.orm import train_orm
+    from reason_decode.training.prm import train_prm
+    from reason_decode.training.ranker import train_ranker
+    from reason_decode.training.ranking_batches import ranking_loss
+    from reason_decode.training.rationale_rows import (
+        RationaleRow,
+        read_rationales,
+        split_documents,
+    )
+    from reason_decode.training.rationalyst import rationale_examples, train_rationalyst
+    from reason_decode.training.rollouts import RolloutLabels, label_by_rollouts
 
 __all__ = [
+    "BaselineConfig",
+    "BaselineMethod",
     "CalibrationLevel",
-    "Compare",
-    "Counts",
     "Example",
-    "Form",
+    "GradeCounts",
     "Graded",
     "LabelConfig",
     "LabelRun",
     "LabelledSolution",
-    "Method",
+    "LossOn",
+    "NATConfig",
+    "NCEConfig",
+    "NGramRankerConfig",
+    "NegativeConfig",
+    "ORMConfig",
+    "PRMConfig",
+    "RankerConfig",
+    "RankingLoss",
     "RationaleRow",
-    "Rolled",
+    "RationalystConfig",
+    "RolloutLabels",
+    "SamplingConfig",
     "TrainingConfig",
+    "UnlikelihoodLevel",
     "active_learning",
     "augment",
-    "contest_loss",
     "grade_samples",
     "hold_out",
     "is_right",
@@ -129,6 +170,7 @@ __all__ = [
     "label_by_scorer",
     "label_file",
     "outcome_examples",
+    "ranking_loss",
     "rationale_examples",
     "read_labelled",
     "read_rationales",
@@ -147,3 +189,59 @@ __all__ = [
     "train_ranker",
     "train_rationalyst",
 ]
+
+__getattr__, __dir__ = lazy_imports(
+    __name__,
+    {
+        "reason_decode.training.active": ("active_learning", "select"),
+        "reason_decode.training.adapter_config": (
+            "BaselineConfig",
+            "BaselineMethod",
+            "CalibrationLevel",
+            "NATConfig",
+            "NCEConfig",
+            "NegativeConfig",
+            "SamplingConfig",
+            "UnlikelihoodLevel",
+        ),
+        "reason_decode.training.augmentation": ("augment", "sample_solutions"),
+        "reason_decode.training.baselines": ("train_baseline",),
+        "reason_decode.training.config": (
+            "LossOn",
+            "NGramRankerConfig",
+            "ORMConfig",
+            "PRMConfig",
+            "RankerConfig",
+            "RankingLoss",
+            "RationalystConfig",
+            "TrainingConfig",
+        ),
+        "reason_decode.training.data": ("read_labelled",),
+        "reason_decode.training.examples": (
+            "Example",
+            "outcome_examples",
+            "solution_examples",
+            "step_examples",
+        ),
+        "reason_decode.training.grading": ("GradeCounts", "Graded", "grade_samples", "is_right"),
+        "reason_decode.training.holdout": ("hold_out",),
+        "reason_decode.training.label_config": ("LabelConfig",),
+        "reason_decode.training.label_run": ("LabelRun", "label_file"),
+        "reason_decode.training.labelled": ("LabelledSolution",),
+        "reason_decode.training.labels": ("label_by_checker", "label_by_scorer"),
+        "reason_decode.training.nat": ("train_nat", "train_negative"),
+        "reason_decode.training.nce": ("train_nce",),
+        "reason_decode.training.ngram_ranker": ("train_ngram_ranker",),
+        "reason_decode.training.orm": ("train_orm",),
+        "reason_decode.training.prm": ("train_prm",),
+        "reason_decode.training.ranker": ("train_ranker",),
+        "reason_decode.training.ranking_batches": ("ranking_loss",),
+        "reason_decode.training.rationale_rows": (
+            "RationaleRow",
+            "read_rationales",
+            "split_documents",
+        ),
+        "reason_decode.training.rationalyst": ("rationale_examples", "train_rationalyst"),
+        "reason_decode.training.rollouts": ("RolloutLabels", "label_by_rollouts"),
+    },
+)

@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.models.devices import default_device
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.reduction import Reduce, reduce_scores
-from reason_decode.training.examples import is_right
+from reason_decode.training.config import PRMConfig
+from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm
-from reason_decode.training.trainer import TrainingConfig
 
 __all__ = ["active_learning", "select"]
 
@@ -60,10 +60,11 @@ def select(
 
 
 def active_learning(
-    source: str | Path,
+    model: str | Path,
     tokenizer: PreTrainedTokenizerBase,
     pool: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: PRMConfig | None = None,
     *,
     rounds: int = 3,
     per_problem: int = 2,
@@ -71,22 +72,22 @@ def active_learning(
     uniform: bool = False,
     selector: str | Path | None = None,
     reduce: Reduce = "prod",
-    recipe: TrainingConfig | None = None,
     label: Callable[[Sequence[LabelledSolution]], Sequence[LabelledSolution]] | None = None,
-    **options: Any,
+    held_out: Sequence[LabelledSolution] = (),
 ) -> list[dict[str, Any]]:
     """Label in rounds what the last round's reward model finds most convincing; train; repeat.
 
     The first round takes one solution of each problem at random, or what a selector finds most
     convincing: one that learnt final answers, say, which take no labels. Each round trains from
-    ``source`` on all that was labelled so far, into ``out/round-K``; a run that was stopped skips
+    ``model`` on all that was labelled so far, into ``output/round-K``; a run that was stopped skips
     the rounds that are whole. Equal solutions of a problem are labelled once.
 
     Args:
-        source: the model that every round begins with.
-        tokenizer: its own.
+        model: the model that every round starts from, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
         pool: solutions of many problems, several each, of known answers: see ``is_right``.
-        out: a folder; ``rounds.jsonl`` there says what each round chose and how it trained.
+        output: a folder; ``rounds.jsonl`` there says what each round chose and how it trained.
+        config: the settings of each round's training; the seed also draws solutions at random.
         rounds: after the first.
         per_problem: solutions to label, of each problem and in each round.
         wrong_share: see ``select``; of all that a round chooses, if not of each problem's.
@@ -94,9 +95,8 @@ def active_learning(
         selector: a process reward model, of the same format, that chooses in the first round,
             ``per_problem`` of each problem.
         reduce: step scores as one number.
-        recipe: how each round trains; its seed draws too.
         label: labels what was chosen, as people or a larger model do; ``None``: it has labels.
-        options: passed to ``train_prm``.
+        held_out: labelled solutions whose loss is measured after every epoch.
 
     Returns:
         A row a round: ``round``, ``solutions``, ``labels`` (steps), and what ``train_prm`` returns.
@@ -107,7 +107,7 @@ def active_learning(
 
     Source: Lightman et al. 2023, 2305.20050, section 4.2, which retrains its selector once.
     """
-    recipe, out = recipe or TrainingConfig(), Path(out)
+    config, out = config or PRMConfig(), Path(output)
     if uniform and selector is not None:
         raise ValueError(
             f"got uniform=True and selector={str(selector)!r}; what is chosen at random is chosen "
@@ -127,13 +127,13 @@ def active_learning(
         last = out / f"round-{turn - 1}" if turn else selector
         judge = None if uniform else last
         if judge is None:
-            random.Random(f"{recipe.seed}/{turn}").shuffle(order)
+            random.Random(f"{config.seed}/{turn}").shuffle(order)
         problems = _open(pool, order, chosen)
         if judge is None:
             count = 1 if turn == 0 else per_problem
             new = [place for each in problems.values() for place in each[:count]]
         else:
-            scores = _scores(judge, pool, problems, reduce, options)
+            scores = _scores(judge, pool, problems, reduce, config)
             new, due = [], wrong_share * per_problem
             for count, (prompt, places) in enumerate(problems.items()):
                 right = [bool(verdicts[x]) for x in places]
@@ -144,9 +144,10 @@ def active_learning(
         chosen.update(new)
         taken = [pool[x] for x in sorted(chosen)]
         taken = list(taken if label is None else label(taken))
-        seeded = replace(recipe, seed=recipe.seed + turn)
-        told = train_prm(source, tokenizer, taken, out / f"round-{turn}", recipe=seeded, **options)
-        done.append({"round": turn, "solutions": len(taken), **told, "chosen": sorted(new)})
+        seeded = replace(config, seed=config.seed + turn)
+        folder = out / f"round-{turn}"
+        result = train_prm(model, tokenizer, taken, folder, seeded, held_out=held_out)
+        done.append({"round": turn, "solutions": len(taken), **result, "chosen": sorted(new)})
         with (out / "rounds.jsonl").open("a") as log:
             log.write(json.dumps(done[-1]) + "\n")
     return done
@@ -172,13 +173,10 @@ def _scores(
     pool: Sequence[LabelledSolution],
     problems: dict[str, list[int]],
     reduce: Reduce,
-    options: dict[str, Any],
+    config: PRMConfig,
 ) -> dict[str, list[float]]:
     """What a reward model thinks of the solutions that are still open, by problem."""
-    format = options.get("head")
-    prm = ProcessRewardModel.from_pretrained(
-        folder, format=format, separator=options.get("separator")
-    )
+    prm = ProcessRewardModel.from_pretrained(folder, format=config.head, separator=config.separator)
     model: Any = prm.model  # transformers types .to() so that it takes no device
     model.to(default_device())  # where it was trained
     places = [place for each in problems.values() for place in each]

@@ -1,4 +1,4 @@
-"""Files of labelled solutions, in whichever published layout, one row at a time."""
+"""Labelled solutions from files in any of the published layouts, read row by row."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.jsonl import ReadReport
-from reason_decode.training import labelled as supervision
 from reason_decode.training.fields import Row
-from reason_decode.training.labelled import LabelledSolution, Neutral
+from reason_decode.training.labelled import (
+    LabelledSolution,
+    Neutral,
+    dedupe_shared_steps,
+    resolve_neutral,
+)
+from reason_decode.training.labelled import until_first_error as labels_until_first_error
 from reason_decode.training.layouts import (
     bigbench_mistake,
     math_shepherd,
@@ -22,15 +27,15 @@ from reason_decode.training.layouts import (
 )
 from reason_decode.training.prm800k import CHECKS, LeftOut, prm800k
 
-__all__ = ["LAYOUTS", "Layout", "detect", "read_labelled"]
+__all__ = ["LAYOUTS", "Layout", "detect_layout", "read_labelled"]
 
 
 class Layout(NamedTuple):
-    """How a published layout is known and read.
+    """A published layout of rows.
 
-    Args:
-        keys: what every row has.
-        read: the solutions of a row; raises ``ValueError`` where it is malformed.
+    Attributes:
+        keys: keys that every row has, by which the layout is detected.
+        read: row -> its solutions; raises ``ValueError`` if the row is malformed.
 
     Example:
         >>> LAYOUTS["stepwise"].keys
@@ -53,17 +58,17 @@ LAYOUTS = {
 }
 
 
-def detect(row: Row) -> str:
-    """The name of the layout that a row has the keys of.
+def detect_layout(row: Row) -> str:
+    """The name of the first layout whose keys a row has.
 
     Args:
-        row: the row.
+        row: a row of a file.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the row has the keys of no layout.
 
     Example:
-        >>> detect({"id": "7", "prompt": "1 + 2 =", "solution": "3", "answer": "3"})
+        >>> detect_layout({"id": "7", "prompt": "1 + 2 =", "solution": "3", "answer": "3"})
         'plain'
     """
     for name, layout in LAYOUTS.items():
@@ -82,30 +87,32 @@ def read_labelled(
     neutral: Neutral = "positive",
     until_first_error: bool = True,
     repeat: bool = False,
-    keep: Collection[str] = (),
+    include: Collection[str] = (),
     separator: str = "\n",
     report: ReadReport | None = None,
 ) -> Iterator[LabelledSolution]:
-    r"""The labelled solutions of a file, in its order, one row in memory at a time.
+    r"""Read the labelled solutions of a file, in order, with one row in memory at a time.
 
-    A malformed row is set aside and counted in the report; where there are any, the end of the file
-    logs a warning too. The rows behind it are read.
+    Malformed rows are set aside and counted in the report; if there are any, a warning is logged at
+    the end of the file.
 
     Args:
-        path: a JSON Lines file, gzipped where the name ends in ``.gz``; or a small JSON list.
-        format: a name of ``LAYOUTS``; ``"auto"`` for that of the first well-formed row.
-        neutral: what a rating of 0 becomes; see ``binary``.
-        until_first_error: whether labels end with the first wrong step; see the function of that
-            name. ``neutral`` is settled before.
-        repeat: whether a step's label is given in each of a row's solutions that hold the step, as
-            a benchmark wants it; else in the first only, as training does; see ``once``.
-        keep: PRM800K's rows that would be left out: names of ``prm800k.CHECKS``.
-        separator: what ends a step of the plain layout's solutions.
+        path: a JSON Lines file, gzipped if the name ends in ``.gz``; or a small JSON list.
+        format: name of the layout, one of ``LAYOUTS``; ``"auto"`` detects it at the first
+            well-formed row.
+        neutral: label of neutral steps: ``"positive"``, ``"negative"``, or ``"keep"`` for a class
+            of their own; applied before ``until_first_error``.
+        until_first_error: drop the labels after the first wrong step.
+        repeat: keep the label of a step in every solution of a row that has the step, as for a
+            benchmark; by default only in the first, as for training.
+        include: kinds of PRM800K rows to read although they are usually left out: names of
+            ``prm800k.CHECKS``.
+        separator: text that ends a step of the plain and samples layouts.
         report: counts of the rows, filled while the file is read; a new one for each file.
 
     Raises:
-        ValueError: an argument is not allowed, or, at its end, the file had no solution.
-        OSError: when the first is asked for: the file cannot be read.
+        ValueError: an argument is not allowed; or, at the end of the file, it had no solution.
+        OSError: on the first row: the file cannot be read.
 
     Example:
         >>> import tempfile
@@ -121,24 +128,25 @@ def read_labelled(
     """
     if format != "auto" and format not in LAYOUTS:
         raise ValueError(f"got format={format!r}; allowed are 'auto', {', '.join(LAYOUTS)}")
-    if isinstance(keep, str) or not set(keep) <= set(CHECKS):
-        raise ValueError(f"got keep={keep!r}; allowed is a list of {', '.join(CHECKS)}")
-    supervision.binary((), neutral)
+    if isinstance(include, str) or not set(include) <= set(CHECKS):
+        raise ValueError(f"got include={include!r}; allowed is a list of {', '.join(CHECKS)}")
+    # Raise for a wrong argument now, not on the first row.
+    resolve_neutral((), neutral)
     StepSplitter(separator)
-    readers = _readers(separator, frozenset(keep))
+    readers = _readers(separator, frozenset(include))
     name = Path(path).name
 
-    def learnt(solution: LabelledSolution, number: int) -> LabelledSolution:
-        labels = supervision.binary(solution.labels, neutral)
+    def relabel(solution: LabelledSolution, number: int) -> LabelledSolution:
+        labels = resolve_neutral(solution.labels, neutral)
         if until_first_error:
-            labels = supervision.until_first_error(labels)
+            labels = labels_until_first_error(labels)
         return replace(solution, labels=labels, source=solution.source or f"{name}:{number}")
 
     def read(report: ReadReport) -> Iterator[LabelledSolution]:
         report.format = None if format == "auto" else format
         for number, fields in report.rows_of(path):
             try:
-                layout = report.format or detect(fields)
+                layout = report.format or detect_layout(fields)
                 found = readers[layout](fields)
             except (ValueError, RecursionError) as error:
                 report.reject(number, str(error))
@@ -146,9 +154,10 @@ def read_labelled(
             report.format = layout
             before = [item for item in found if isinstance(item, LabelledSolution)]
             report.left_out.update(item.reason for item in found if isinstance(item, LeftOut))
-            after = [learnt(item, number) for item in before]
-            for old, new in zip(before, after if repeat else supervision.once(after), strict=True):
-                if _labelled(old) and not _labelled(new):
+            after = [relabel(item, number) for item in before]
+            after = after if repeat else dedupe_shared_steps(after)
+            for old, new in zip(before, after, strict=True):
+                if _has_label(old) and not _has_label(new):
                     report.left_out["solution without a label of its own"] += 1
                 else:
                     report.items += 1
@@ -161,15 +170,15 @@ def read_labelled(
     return read(ReadReport() if report is None else report)
 
 
-def _readers(separator: str, keep: frozenset[str]) -> dict[str, Any]:
-    """What reads a row of each layout."""
+def _readers(separator: str, include: frozenset[str]) -> dict[str, Any]:
+    """The function that reads a row, by layout."""
     return {name: layout.read for name, layout in LAYOUTS.items()} | {
-        "prm800k": partial(prm800k, keep=keep),
+        "prm800k": partial(prm800k, include=include),
         "plain": partial(plain, separator=separator),
         "samples": partial(samples, separator=separator),
         "math-samples": partial(samples, separator=separator),
     }
 
 
-def _labelled(solution: LabelledSolution) -> bool:
+def _has_label(solution: LabelledSolution) -> bool:
     return any(label is not None for label in solution.labels)

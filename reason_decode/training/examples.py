@@ -1,66 +1,66 @@
-"""Labelled solutions as token ids, laid out by the very object that will score with them."""
+"""Solutions as token ids with labels, encoded by the object that will score them."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.padding import pad_rows
+from reason_decode.models.tokenization import CachedTokenizer, EncodedSolution
+from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
 
 __all__ = [
     "IGNORE",
     "Example",
+    "SolutionEncoder",
     "collate",
-    "hold_out",
-    "is_right",
+    "encode_prompt",
     "outcome_examples",
-    "says",
-    "split_by",
+    "solution_examples",
     "step_examples",
 ]
 
 IGNORE = -100
-Item = TypeVar("Item")
+"""Label of a position without one, which losses ignore."""
 
 
-class Judge(Protocol):
-    """What lays text out: a format of a process reward model, or an outcome reward model."""
+class SolutionEncoder(Protocol):
+    """A scorer, or the format of one, that encodes solutions."""
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The ids, and where each step is judged."""
+        """The token ids, and the positions at which each step is scored."""
         ...
 
 
 class Example(NamedTuple):
-    """One text to learn from.
+    """Token ids with labels at some positions.
 
     Attributes:
-        ids: its tokens.
-        places: which of them are learnt at, ascending.
-        classes: the right class at each place.
-        wrong: texts that go with it in a batch and are learnt from in another way.
+        ids: the tokens.
+        positions: indices of the tokens that have a label, ascending.
+        labels: the label of each position: a class, or for a language model the next token.
+        wrong: wrong solutions that share a batch with this one; the loss of the batch reads their
+            labels apart.
     """
 
     ids: list[int]
-    places: list[int]
-    classes: list[int]
+    positions: list[int]
+    labels: list[int]
     wrong: tuple["Example", ...] = ()
 
 
 def step_examples(
-    solutions: Iterable[LabelledSolution], judge: Judge, classes: dict[int, int]
+    solutions: Iterable[LabelledSolution], encoder: SolutionEncoder, classes: Mapping[int, int]
 ) -> Iterator[Example]:
-    """Each solution with a class at the end of every labelled step.
+    """Encode each solution with a class at the end of every labelled step.
 
-    Steps behind the last labelled one are not read.
+    Steps after the last labelled one are cut off; solutions without labels are left out.
 
     Args:
-        solutions: labels are keys of ``classes`` or ``None``.
-        judge: the format that will score.
+        solutions: solutions whose labels are keys of ``classes`` or ``None``.
+        encoder: the format that will score.
         classes: label -> class.
 
     Example:
@@ -68,111 +68,129 @@ def step_examples(
         >>> from reason_decode.training import LabelledSolution, step_examples
         >>> solution = LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
         >>> (example,) = step_examples([solution], tiny.load().prm.format, {-1: 0, 1: 1})
-        >>> example.classes
+        >>> example.labels
         [1, 0]
     """
     for solution in solutions:
         known = [k for k, label in enumerate(solution.labels) if label is not None]
         if known:
-            layout = judge.encode(solution.prompt, solution.steps[: known[-1] + 1])
+            encoded = encoder.encode(solution.prompt, solution.steps[: known[-1] + 1])
             labels = [solution.labels[k] for k in known]
             yield Example(
-                layout.ids,
-                [layout.score_positions[k] for k in known],
+                encoded.ids,
+                [encoded.score_positions[k] for k in known],
                 [classes[label] for label in labels if label is not None],
             )
 
 
-def outcome_examples(solutions: Iterable[LabelledSolution], judge: Judge) -> Iterator[Example]:
-    """Each solution whose answer is known to be right or wrong, with that class at its last token.
+def outcome_examples(
+    solutions: Iterable[LabelledSolution], encoder: SolutionEncoder
+) -> Iterator[Example]:
+    """Encode each solution whose answer is known to be right or wrong, with that class at its end.
 
     Args:
-        solutions: those of which ``is_right`` cannot tell are left out.
-        judge: the outcome reward model that will score.
+        solutions: any number; those for which ``is_right`` is ``None`` are left out.
+        encoder: the outcome reward model that will score.
+
+    Example:
+        >>> from reason_decode import tiny
+        >>> from reason_decode.training import LabelledSolution, outcome_examples
+        >>> solution = LabelledSolution("1 + 2 =", ("1 + 2 = 4",), (None,), answer="3")
+        >>> (example,) = outcome_examples([solution], tiny.load().orm)
+        >>> example.labels
+        [0]
     """
     for solution in solutions:
         right = is_right(solution)
         if right is not None and solution.steps:
-            layout = judge.encode(solution.prompt, solution.steps)
-            yield Example(layout.ids, [layout.score_positions[-1]], [int(right)])
+            encoded = encoder.encode(solution.prompt, solution.steps)
+            yield Example(encoded.ids, [encoded.score_positions[-1]], [int(right)])
 
 
-def is_right(solution: LabelledSolution) -> bool | None:
-    """Whether a solution's answer is right: as it is labelled, else by the reference answer.
+def solution_examples(
+    solutions: Iterable[LabelledSolution],
+    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    *,
+    separator: str = "\n",
+    chat: bool = False,
+) -> Iterator[Example]:
+    r"""Encode each solution for a language model: labels at its own tokens and the end of sequence.
 
-    Example:
-        >>> from reason_decode.training import LabelledSolution, is_right
-        >>> is_right(LabelledSolution("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
-        False
-    """
-    if solution.correct is not None or solution.answer is None:
-        return solution.correct
-    return says("\n".join(solution.steps), solution.answer)
-
-
-def says(text: str, answer: str) -> bool:
-    """Whether a text states an answer, and it is this one."""
-    said = extract_answer(text)
-    return said is not None and same_answer(said, answer)
-
-
-def hold_out(
-    solutions: Iterable[LabelledSolution], share: float
-) -> tuple[list[LabelledSolution], list[LabelledSolution]]:
-    """Solutions to learn from and to measure on; those of one prompt are on one side.
+    ``[bos] prompt (step separator)* eos``, as generation continues a prompt; each piece is
+    tokenized by itself, so that the tokens of a prompt do not depend on the solution.
 
     Args:
         solutions: any number.
-        share: of the prompts, held out; in [0, 1).
+        tokenizer: the tokenizer of ``model``.
+        model: the model that learns, whose vocabulary the tokenizer must fit.
+        separator: text that ends a step.
+        chat: format the prompt as a user turn of the tokenizer's chat template.
 
     Raises:
-        ValueError: a share out of range.
+        ValueError: the tokenizer has no end of sequence, or a larger vocabulary than the model.
+
+    Source: unlike Yiwei98/TDG, code/dataset.py, which also learns prompts and padding.
+
+    Example:
+        >>> from reason_decode import tiny
+        >>> from reason_decode.training import LabelledSolution
+        >>> t = tiny.load()
+        >>> sums = [LabelledSolution("1 + 2 =\n", ("1 + 2 = 3",), (None,))]
+        >>> (example,) = solution_examples(sums, t.tokenizer, t.model)
+        >>> t.tokenizer.decode(example.labels)
+        '1 + 2 = 3\n<eos>'
     """
-    return split_by(lambda solution: solution.prompt, solutions, share)
+    eos = tokenizer.eos_token_id
+    if not isinstance(eos, int):
+        raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
+    cached = CachedTokenizer(tokenizer, model)
+    for solution in solutions:
+        prompt = encode_prompt(cached, solution.prompt, separator=separator, chat=chat)
+        tokens = [
+            token
+            for step in solution.steps
+            for token in (*cached.encode_cached(step), *cached.encode_cached(separator))
+        ]
+        ids = [*prompt, *tokens]
+        # The logits at a position predict the token after it.
+        yield Example(ids, list(range(len(prompt) - 1, len(ids))), [*tokens, eos])
 
 
-def split_by(
-    name: Callable[[Item], str], items: Iterable[Item], share: float
-) -> tuple[list[Item], list[Item]]:
-    """Items to learn from and to measure on; those of one name are on one side.
-
-    The name decides, so that the split is the same in every run and for every seed.
+def encode_prompt(
+    tokenizer: CachedTokenizer, prompt: str, *, separator: str, chat: bool
+) -> list[int]:
+    """The token ids before a solution, the same in training and in sampling.
 
     Args:
-        name: of an item.
-        items: any number.
-        share: of the names, held out; in [0, 1).
-
-    Raises:
-        ValueError: a share out of range.
+        tokenizer: the tokenizer.
+        prompt: the problem.
+        separator: text that ends a step.
+        chat: format the prompt as a user turn of the tokenizer's chat template.
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
-    kept: list[Item] = []
-    held: list[Item] = []
-    for item in items:
-        digest = hashlib.sha256(name(item).encode()).digest()
-        chance = int.from_bytes(digest[:8], "big") / 2**64
-        (held if chance < share else kept).append(item)
-    return kept, held
+    if not chat:
+        return tokenizer.encode_plain(prompt, (), separator).ids
+    turns = [{"role": "user", "content": prompt}]
+    return list(tokenizer.encode(tokenizer.render_chat(turns, generate=True)))
 
 
 def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
-    """Examples as a batch padded on the right, each followed by the wrong ones that go with it.
+    """Examples as a batch padded on the right, each followed by its wrong solutions.
+
+    Args:
+        examples: at least one.
+        pad: id of the padding token.
 
     Returns:
-        ``input_ids``, ``attention_mask`` and ``labels``, (b, t) int64; labels are ``IGNORE`` where
-        nothing is learnt. ``wrong``, only if there are any: the labels of wrong examples, in whose
-        rows ``labels`` has none; so it has none in the others.
+        ``input_ids``, ``attention_mask`` and ``labels``, (b, t) int64; labels are ``IGNORE`` at
+        positions without one and in the rows of wrong solutions. If there are wrong solutions also
+        ``wrong``, (b, t) int64, their labels, ``IGNORE`` in all other rows.
     """
     rows = [(row, row is not example) for example in examples for row in (example, *example.wrong)]
-    shape = (len(rows), max(len(row.ids) for row, _ in rows))
-    ids = torch.full(shape, pad)
-    mask = torch.zeros(shape, dtype=torch.long)
-    labels, wrong = torch.full(shape, IGNORE), torch.full(shape, IGNORE)
+    ids, mask = pad_rows([row.ids for row, _ in rows], side="right", value=pad)
+    labels = ids.new_full(ids.shape, IGNORE)
+    wrong = labels.clone()
     for k, (row, is_wrong) in enumerate(rows):
-        ids[k, : len(row.ids)] = torch.tensor(row.ids)
-        mask[k, : len(row.ids)] = 1
-        (wrong if is_wrong else labels)[k, row.places] = torch.tensor(row.classes)
+        (wrong if is_wrong else labels)[k, row.positions] = ids.new_tensor(row.labels)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     return {**batch, "wrong": wrong} if len(rows) > len(examples) else batch

@@ -1,4 +1,4 @@
-"""Fields of a row that must be of a kind: what we got, what is allowed."""
+"""Typed access to the fields of a row, with errors that name the field and what it needs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ def text(row: Row, name: str) -> str:
     """The text of a field that must hold some.
 
     Raises:
-        ValueError: it is no text, blank, or holds half a character, which no tokenizer can read.
+        ValueError: it is not text, is blank, or has a lone surrogate, which no tokenizer reads.
 
     Example:
         >>> text({"prompt": "1 + 2 ="}, "prompt")
@@ -28,7 +28,7 @@ def optional_text(row: Row, name: str) -> str | None:
     """The text of a field that may be null or missing.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it is something else.
 
     Example:
         >>> optional_text({}, "answer") is None
@@ -44,7 +44,7 @@ def items(row: Row, name: str) -> list[Any]:
     """The list of a field.
 
     Raises:
-        ValueError: it is no list.
+        ValueError: it is not a list.
 
     Example:
         >>> items({"labels": [True, False]}, "labels")
@@ -57,10 +57,10 @@ def items(row: Row, name: str) -> list[Any]:
 
 
 def texts(row: Row, name: str) -> tuple[str, ...]:
-    """The texts of a list that must not be empty; single ones may be blank, for places count.
+    """The texts of a list that must not be empty; texts may be blank, so that indices stay valid.
 
     Raises:
-        ValueError: it is no list, is empty, or holds something else than text.
+        ValueError: it is not a list, is empty, or has an item that is not text.
 
     Example:
         >>> texts({"steps": ["1 + 2 = 3", ""]}, "steps")
@@ -71,7 +71,7 @@ def texts(row: Row, name: str) -> tuple[str, ...]:
         if not isinstance(value, str):
             raise ValueError(f"got {_short(value)} in `{name}`; need text")
     if not values:
-        raise ValueError(f"got no item in `{name}`; need one a step")
+        raise ValueError(f"got no item in `{name}`; need one per step")
     return tuple(_whole(value) for value in values)
 
 
@@ -79,7 +79,7 @@ def mapping(row: Row, name: str) -> dict[str, Any]:
     """The object of a field.
 
     Raises:
-        ValueError: it is no object.
+        ValueError: it is not an object.
 
     Example:
         >>> mapping({"question": {"problem": "p"}}, "question")
@@ -92,10 +92,10 @@ def mapping(row: Row, name: str) -> dict[str, Any]:
 
 
 def boolean(row: Row, name: str) -> bool | None:
-    """The truth of a field that may be null or missing.
+    """The boolean of a field that may be null or missing.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it is something else.
 
     Example:
         >>> boolean({"correct": True}, "correct")
@@ -108,10 +108,10 @@ def boolean(row: Row, name: str) -> bool | None:
 
 
 def index(row: Row, name: str, count: int) -> int:
-    """A place from 0 in a list of ``count``.
+    """An index from 0 into a list of ``count`` items.
 
     Raises:
-        ValueError: it is no whole number or no place in the list.
+        ValueError: it is not a whole number, or out of range.
 
     Example:
         >>> index({"mistake_index": 2}, "mistake_index", count=3)
@@ -120,7 +120,7 @@ def index(row: Row, name: str, count: int) -> int:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
         raise ValueError(
-            f"got {_short(value)} as `{name}`; need a place from 0 in a list of {count}"
+            f"got {_short(value)} as `{name}`; need an index from 0 into a list of {count}"
         )
     return value
 

@@ -1,44 +1,32 @@
-"""Samples sorted by their answers: right ones to learn, wrong ones to learn what not to do."""
+"""Solutions graded by their answers: right samples, wrong samples, and the counts of both."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from typing import NamedTuple
 
 from reason_decode.core.answers import extract_answer, same_answer
-from reason_decode.models.tokenization import CachedTokenizer
-from reason_decode.training.examples import Example
 from reason_decode.training.labelled import LabelledSolution
-from reason_decode.training.trainer import fit
 
-__all__ = [
-    "Counts",
-    "Graded",
-    "fit_solutions",
-    "grade_samples",
-    "prompt_ids",
-    "solution_examples",
-]
+__all__ = ["GradeCounts", "Graded", "grade_samples", "is_right", "states_answer"]
 
 
 @dataclass
-class Counts:
-    """What became of samples that were graded.
+class GradeCounts:
+    """Counts of graded samples.
 
     Args:
         problems: different prompts.
-        samples: how many there were.
-        right: whose answer is the reference's.
-        wrong: whose answer is another.
-        duplicates: left out: the same text was there already, for the same prompt.
-        unanswered: those that state no answer, and were left out or taken for wrong.
-        ungraded: left out: nobody knows the right answer.
-        mixed: problems with right and wrong samples.
+        samples: all samples.
+        right: samples whose answer is the reference answer.
+        wrong: samples with another answer.
+        duplicates: samples left out because the prompt had the same text before.
+        unanswered: samples that state no answer; left out, or counted as wrong.
+        ungraded: samples left out because the reference answer is unknown.
+        mixed: problems with both right and wrong samples.
 
     Example:
-        >>> print(Counts(problems=2, samples=4, right=1, wrong=1, duplicates=1, unanswered=1))
+        >>> from reason_decode.training import GradeCounts
+        >>> print(GradeCounts(problems=2, samples=4, right=1, wrong=1, duplicates=1, unanswered=1))
         4 samples of 2 problems: 1 right, 1 wrong, 1 duplicates, 1 unanswered, 0 ungraded; 0 mixed
     """
 
@@ -52,37 +40,39 @@ class Counts:
     mixed: int = 0
 
     def __str__(self) -> str:
-        told = ("right", "wrong", "duplicates", "unanswered", "ungraded")
-        counts = ", ".join(f"{getattr(self, name)} {name}" for name in told)
-        return f"{self.samples} samples of {self.problems} problems: {counts}; {self.mixed} mixed"
+        return (
+            f"{self.samples} samples of {self.problems} problems: {self.right} right, {self.wrong} "
+            f"wrong, {self.duplicates} duplicates, {self.unanswered} unanswered, {self.ungraded} "
+            f"ungraded; {self.mixed} mixed"
+        )
 
 
 class Graded(NamedTuple):
-    """Samples with right answers, those with wrong ones, and how many of each there were."""
+    """Samples with right answers, samples with wrong answers, and the counts."""
 
     right: list[LabelledSolution]
     wrong: list[LabelledSolution]
-    counts: Counts
+    counts: GradeCounts
 
 
 def grade_samples(
     solutions: Iterable[LabelledSolution], *, unanswered_wrong: bool = False
 ) -> Graded:
-    r"""Sort samples into D_pos and D_neg, each different text of a prompt once.
+    r"""Sort samples into right ones (D_pos) and wrong ones (D_neg), without duplicates.
 
-    Right where ``same_answer(extract_answer(sample), answer)``, not where two strings are equal:
-    of the paper's published GPT-4 samples that took 2,777 right answers for wrong ones.
+    A sample is right if ``same_answer(extract_answer(sample), answer)``. Comparing strings instead
+    would take 2,777 right answers of the paper's published GPT-4 samples for wrong ones.
 
     Args:
-        solutions: ``correct`` decides where it is known, else ``answer``.
-        unanswered_wrong: whether a sample that states no answer is wrong, as in the paper's code.
-            Else it is left out: it may have been cut off before its answer.
+        solutions: samples with ``correct``, or else with ``answer``.
+        unanswered_wrong: count samples that state no answer as wrong, as the paper's code does; by
+            default they are left out, for they may have been cut off before their answer.
 
     Raises:
         ImportError: answers hold LaTeX that needs math-verify, and it is not installed.
 
     Source: Li et al. 2024, 2312.12832, section 3.1; Yiwei98/TDG at ca86f56, code/dataset.py, lines
-    112 to 158, which compares normalised strings of boxes.
+    112 to 158, which compares normalized strings of boxes.
 
     Example:
         >>> from reason_decode.training import LabelledSolution, grade_samples
@@ -94,9 +84,9 @@ def grade_samples(
     """
     right: list[LabelledSolution] = []
     wrong: list[LabelledSolution] = []
-    counts = Counts()
+    counts = GradeCounts()
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    known: dict[tuple[str, str], bool] = {}
+    compared: dict[tuple[str, str], bool] = {}
     prompts: set[str] = set()
     for solution in solutions:
         counts.samples += 1
@@ -106,7 +96,7 @@ def grade_samples(
             counts.duplicates += 1
             continue
         seen.add(text)
-        verdict = _verdict(solution, known)
+        verdict = _verdict(solution, compared)
         if verdict == "ungraded":
             counts.ungraded += 1
             continue
@@ -120,112 +110,46 @@ def grade_samples(
     return Graded(right, wrong, counts)
 
 
-def _verdict(solution: LabelledSolution, known: dict[tuple[str, str], bool]) -> str:
+def _verdict(solution: LabelledSolution, compared: dict[tuple[str, str], bool]) -> str:
     if solution.correct is not None:
         return "right" if solution.correct else "wrong"
     if solution.answer is None:
         return "ungraded"
-    said = extract_answer("\n".join(solution.steps))
-    if said is None:
+    stated = extract_answer("\n".join(solution.steps))
+    if stated is None:
         return "unanswered"
-    # Samples of a problem agree often, and LaTeX is compared in another process.
-    pair = (said, solution.answer)
-    if pair not in known:
-        known[pair] = same_answer(*pair)
-    return "right" if known[pair] else "wrong"
+    # Samples of a problem often agree, and comparing LaTeX takes another process.
+    pair = (stated, solution.answer)
+    if pair not in compared:
+        compared[pair] = same_answer(*pair)
+    return "right" if compared[pair] else "wrong"
 
 
-def solution_examples(
-    solutions: Iterable[LabelledSolution],
-    tokenizer: Tokenizer,
-    model: Any,
-    *,
-    separator: str = "\n",
-    chat: bool = False,
-) -> Iterator[Example]:
-    r"""Each solution with its tokens and the end of sequence to be learnt, its prompt to be read.
-
-    ``[bos] prompt (step separator)* eos``, as generation goes on from a prompt; each piece is
-    tokenised by itself, so that a prompt's tokens do not depend on what follows.
+def is_right(solution: LabelledSolution) -> bool | None:
+    """True if a solution's answer is right: by ``correct``, else by the reference answer.
 
     Args:
-        solutions: any number.
-        tokenizer: of the model.
-        model: whose vocabulary it must fit.
-        separator: what ends a step.
-        chat: whether the prompt is a user's turn of the tokenizer's chat template.
+        solution: a solution.
 
-    Raises:
-        ValueError: a tokenizer without an end of sequence, or of a larger vocabulary.
-
-    Source: not as in Yiwei98/TDG, code/dataset.py, which learns prompts and padding too.
+    Returns:
+        ``None`` if the solution has neither ``correct`` nor a reference answer.
 
     Example:
-        >>> from reason_decode import tiny
-        >>> from reason_decode.training import LabelledSolution
-        >>> t = tiny.load()
-        >>> sums = [LabelledSolution("1 + 2 =\n", ("1 + 2 = 3",), (None,))]
-        >>> (example,) = solution_examples(sums, t.tokenizer, t.model)
-        >>> t.tokenizer.decode(example.classes)
-        '1 + 2 = 3\n<eos>'
+        >>> from reason_decode.training import LabelledSolution, is_right
+        >>> is_right(LabelledSolution("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
+        False
     """
-    end = tokenizer.eos_token_id
-    if not isinstance(end, int):
-        raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
-    words = CachedTokenizer(tokenizer, model)
-    for solution in solutions:
-        before = prompt_ids(words, solution.prompt, separator=separator, chat=chat)
-        said = [
-            k
-            for step in solution.steps
-            for k in (*words.encode_cached(step), *words.encode_cached(separator))
-        ]
-        ids = [*before, *said]
-        # The logits at a place are those of the token behind it.
-        yield Example(ids, list(range(len(before) - 1, len(ids))), [*said, end])
+    if solution.correct is not None or solution.answer is None:
+        return solution.correct
+    return states_answer("\n".join(solution.steps), solution.answer)
 
 
-def prompt_ids(words: CachedTokenizer, prompt: str, *, separator: str, chat: bool) -> list[int]:
-    """What stands before a solution, when it is learnt and when it is sampled.
+def states_answer(text: str, answer: str) -> bool:
+    """True if a text states a final answer that equals ``answer``.
 
     Args:
-        words: a tokenizer.
-        prompt: the problem.
-        separator: what ends a step.
-        chat: see ``solution_examples``.
+        text: a solution.
+        answer: the reference answer.
     """
-    if not chat:
-        return words.encode_plain(prompt, (), separator).ids
-    return list(
-        words.encode(words.render_chat([{"role": "user", "content": prompt}], generate=True))
-    )
-
-
-def fit_solutions(
-    model: Any,
-    tokenizer: Tokenizer,
-    solutions: Iterable[LabelledSolution],
-    held_out: Iterable[LabelledSolution],
-    out: str | Path,
-    *,
-    separator: str,
-    chat: bool,
-    **options: Any,
-) -> dict[str, Any]:
-    """``fit`` on the tokens of solutions.
-
-    Args:
-        model: what learns.
-        tokenizer: its own.
-        solutions: see ``solution_examples``, like ``separator`` and ``chat``.
-        held_out: measured after every epoch.
-        out: as for ``fit``, like ``options``.
-        separator: what ends a step.
-        chat: whether prompts are put in the tokenizer's chat template.
-        options: the others.
-    """
-    learnt, measured = (
-        list(solution_examples(x, tokenizer, model, separator=separator, chat=chat))
-        for x in (solutions, held_out)
-    )
-    return fit(model, tokenizer, learnt, out, held_out=measured, **options)
+    stated = extract_answer(text)
+    return stated is not None and same_answer(stated, answer)

@@ -153,7 +153,7 @@ def _make_labeller(config: LabelConfig, solutions: Sequence[LabelledSolution]) -
                 model,
                 tokenizer,
                 [solutions[k] for k in batch],
-                k=config.rollouts,
+                rollouts=config.rollouts,
                 threshold=config.resolved_threshold,
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
@@ -162,8 +162,10 @@ def _make_labeller(config: LabelConfig, solutions: Sequence[LabelledSolution]) -
                 seed=config.seed + batch[0],
             )
         )
-        rows = _rows(batch, [rolled.solution for rolled in found])
-        return [{**row, "shares": rolled.shares} for row, rolled in zip(rows, found, strict=True)]
+        rows = _rows(batch, [labelled.solution for labelled in found])
+        return [
+            {**row, "shares": labelled.shares} for row, labelled in zip(rows, found, strict=True)
+        ]
 
     return by_rollouts
 

@@ -1,35 +1,44 @@
-"""Labelled solutions, and which of their labels are learnt from."""
+"""Labelled solutions, and the choice of the labels to learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["Label", "LabelledSolution", "Neutral", "binary", "once", "until_first_error"]
+__all__ = [
+    "AnswerCheck",
+    "Label",
+    "LabelledSolution",
+    "Neutral",
+    "dedupe_shared_steps",
+    "resolve_neutral",
+    "until_first_error",
+]
 
 Label = int | None
-"""-1 wrong, 0 neutral (not wrong, but no progress), +1 right; ``None`` where nobody said."""
+"""Verdict on a step: -1 wrong, 0 neutral (correct, but no progress), +1 right; ``None`` unknown."""
 
 Neutral = Literal["positive", "negative", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledSolution:
-    """A solution, or the beginning of one, and what is known of its steps and of its answer.
+    """A solution, or the first steps of one, with verdicts on its steps and its answer.
 
     Args:
         prompt: the problem.
-        steps: the steps in order.
-        labels: one a step, see ``Label``.
-        answer: the reference answer; ``None`` where the data hold none.
-        correct: whether the solution's own final answer is right; ``None`` where nobody said.
-        source: the data's own id of the row, else ``file:line``. What was read from one row has one
-            source, so a split by source (or by prompt) keeps branches of a solution together.
+        steps: the steps, in order.
+        labels: the verdict on each step; see ``Label``.
+        answer: the reference answer; ``None`` if the data has none.
+        correct: whether the solution's own final answer is right; ``None`` if unknown.
+        source: id of the row in the data, or ``file:line``. All solutions from one row have the
+            same source, so a split by source (or by prompt) keeps branches of a solution together.
 
     Raises:
-        ValueError: there is not one label a step.
+        ValueError: the number of labels is not the number of steps.
 
     Example:
-        >>> LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1), answer="6").labels
+        >>> steps = ("1 + 2 = 3", "3 + 3 = 7")
+        >>> LabelledSolution("1 + 2 + 3 =", steps, labels=(1, -1), answer="6").labels
         (1, -1)
     """
 
@@ -43,44 +52,48 @@ class LabelledSolution:
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.steps):
             raise ValueError(
-                f"got {len(self.labels)} labels for {len(self.steps)} steps; need one a step, None "
-                "where there is no verdict"
+                f"got {len(self.labels)} labels for {len(self.steps)} steps; need one per step, "
+                "None where there is no verdict"
             )
 
 
-def binary(labels: Sequence[Label], neutral: Neutral) -> tuple[Label, ...]:
-    """Labels with neutral ones taken for right or for wrong, or left.
+AnswerCheck = Callable[[LabelledSolution, str], bool]
+"""``(problem, text) -> bool``: whether the answer of a whole solution of the problem is right."""
+
+
+def resolve_neutral(labels: Sequence[Label], neutral: Neutral) -> tuple[Label, ...]:
+    """Labels with neutral ones turned into right or wrong ones, or kept.
 
     Args:
-        labels: one a step.
-        neutral: ``"positive"`` or ``"negative"``; ``"keep"`` leaves three classes.
+        labels: the verdict on each step.
+        neutral: ``"positive"`` or ``"negative"``; ``"keep"`` keeps three classes.
 
     Raises:
-        ValueError: ``neutral`` is none of these.
+        ValueError: ``neutral`` has another value.
 
     Source: Lightman et al. 2023, 2305.20050, where neutral counts as right when solutions are
         compared; TRL's copy of PRM800K counts it as wrong.
 
     Example:
-        >>> binary([1, 0, None, -1], "positive"), binary([1, 0, None, -1], "negative")
-        ((1, 1, None, -1), (1, -1, None, -1))
+        >>> resolve_neutral([1, 0, None, -1], "positive"), resolve_neutral([1, 0, None], "negative")
+        ((1, 1, None, -1), (1, -1, None))
     """
     if neutral == "keep":
         return tuple(labels)
     if neutral not in ("positive", "negative"):
         raise ValueError(f"got neutral={neutral!r}; allowed are 'positive', 'negative', 'keep'")
-    side = 1 if neutral == "positive" else -1
-    return tuple([side if label == 0 else label for label in labels])
+    resolved = 1 if neutral == "positive" else -1
+    return tuple([resolved if label == 0 else label for label in labels])
 
 
 def until_first_error(labels: Sequence[Label]) -> tuple[Label, ...]:
-    """Labels with those behind the first wrong step taken away.
+    """Labels up to the first wrong step; those after it become ``None``.
 
-    What follows an error is neither right nor wrong in a way that people agree on. The steps stay,
-    for a benchmark wants them read; a trainer may cut what is unlabelled at the end.
+    People do not agree on whether a step after an error is right. The steps themselves stay, for a
+    benchmark wants them read.
 
     Args:
-        labels: one a step; apply ``binary`` before where neutral counts as wrong.
+        labels: the verdict on each step; call ``resolve_neutral`` before if neutral is wrong.
 
     Source: Lightman et al. 2023, 2305.20050, section 2.6.
 
@@ -94,25 +107,26 @@ def until_first_error(labels: Sequence[Label]) -> tuple[Label, ...]:
     return (*labels[:end], *[None] * (len(labels) - end))
 
 
-def once(solutions: Sequence[LabelledSolution]) -> list[LabelledSolution]:
-    """Branches of one problem with each step's label left in the first of them that holds it.
+def dedupe_shared_steps(solutions: Sequence[LabelledSolution]) -> list[LabelledSolution]:
+    """Branches of one problem in which each shared step has its label only once.
 
-    A step is the same where everything before it is the same. Without this, a step that has ten
-    alternatives behind it would be learnt eleven times.
+    Two steps are the same if all steps before them are the same, too. Without this, a step that has
+    ten alternatives after it would be learned eleven times.
 
     Args:
-        solutions: the solutions, whole ones before the branches that leave them.
+        solutions: the solutions, each whole one before the branches that leave it; the first one
+            with a step keeps its label.
 
     Example:
         >>> chosen = LabelledSolution("p", ("a", "b"), (1, 1))
         >>> other = LabelledSolution("p", ("a", "c"), (1, -1))
-        >>> [solution.labels for solution in once([chosen, other])]
+        >>> [solution.labels for solution in dedupe_shared_steps([chosen, other])]
         [(1, 1), (None, -1)]
     """
     if len(solutions) < 2:
         return list(solutions)
     seen: set[tuple[str, ...]] = set()
-    kept = []
+    deduped = []
     for solution in solutions:
         labels = list(solution.labels)
         for k, label in enumerate(labels):
@@ -121,5 +135,5 @@ def once(solutions: Sequence[LabelledSolution]) -> list[LabelledSolution]:
                 labels[k] = None
             elif label is not None:
                 seen.add(step)
-        kept.append(replace(solution, labels=tuple(labels)))
-    return kept
+        deduped.append(replace(solution, labels=tuple(labels)))
+    return deduped

@@ -1,4 +1,4 @@
-"""Labels without people: an exact checker's, and those of a larger reward model."""
+"""Step labels without people: by an exact checker, or by a larger reward model."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,20 +11,20 @@ from reason_decode.training.labelled import Label, LabelledSolution, until_first
 __all__ = ["Checker", "label_by_checker", "label_by_scorer"]
 
 Checker = Callable[[str, Sequence[str]], Sequence[bool]]
-"""Of a prompt and its steps, whether each is right; it may end at the first that is not."""
+"""``(prompt, steps) -> verdicts``: whether each step is right, up to the first wrong one or on."""
 
 
 def label_by_checker(
     solutions: Iterable[LabelledSolution], check: Checker
 ) -> Iterator[LabelledSolution]:
-    """Each solution with the verdicts of an exact checker, up to the first wrong step.
+    """Label solutions by an exact checker, up to the first wrong step.
 
     Args:
-        solutions: whose labels are replaced.
+        solutions: solutions, whose labels are replaced.
         check: such as ``tasks.arithmetic.grade_steps``.
 
     Raises:
-        ValueError: the checker says more than one thing a step.
+        ValueError: the checker returns more verdicts than there are steps.
 
     Example:
         >>> from reason_decode.tasks.arithmetic import grade_steps
@@ -35,14 +35,14 @@ def label_by_checker(
         [(1, -1)]
     """
     for solution in solutions:
-        said = list(check(solution.prompt, solution.steps))
-        if len(said) > len(solution.steps):
+        verdicts = list(check(solution.prompt, solution.steps))
+        if len(verdicts) > len(solution.steps):
             raise ValueError(
-                f"the checker said {len(said)} things of the {len(solution.steps)} steps of "
-                f"{solution.prompt!r}; need at most one a step"
+                f"got {len(verdicts)} verdicts on the {len(solution.steps)} steps of "
+                f"{solution.prompt!r}; the checker must return at most one per step"
             )
-        labels: list[Label] = [1 if right else -1 for right in said]
-        labels += [None] * (len(solution.steps) - len(said))
+        labels: list[Label] = [1 if right else -1 for right in verdicts]
+        labels += [None] * (len(solution.steps) - len(verdicts))
         yield replace(solution, labels=until_first_error(labels))
 
 
@@ -53,23 +53,24 @@ def label_by_scorer(
     threshold: float = 0.5,
     batch_size: int = 64,
 ) -> Iterator[LabelledSolution]:
-    """Each solution with the verdicts of a reward model: right where ``score >= threshold``.
+    """Label solutions by a scorer of steps: a step is right if ``score >= threshold``.
 
-    Labels end at the first wrong step, and ``correct`` says that there is none: what a larger
-    process reward model thinks of a whole solution is what an outcome reward model learns from it.
+    Labels end at the first wrong step, and ``correct`` is True if there is none: from these labels
+    an outcome reward model learns what a larger process reward model thinks of whole solutions.
 
     Args:
-        solutions: whose labels, and ``correct``, are replaced.
-        scorer: of steps, ``ProcessRewardModel`` say; P(right) in [0, 1].
-        threshold: in the scorer's unit.
-        batch_size: how many solutions the scorer is given at a time.
+        solutions: solutions, whose ``labels`` and ``correct`` are replaced.
+        scorer: a scorer of steps, such as a ``ProcessRewardModel``.
+        threshold: the lowest score of a right step, in the scorer's unit: for a
+            ``ProcessRewardModel`` a probability.
+        batch_size: solutions per call of the scorer.
 
     Raises:
-        ValueError: the threshold is not finite, a batch size below 1, or the scorer does not give
-            one finite number a step.
+        ValueError: the threshold is not finite, the batch size is below 1, or the scorer does not
+            return one finite score per step.
 
     Source: Lightman et al. 2023, 2305.20050, section 4.1: PRM_large supervises smaller reward
-    models, a solution being right if no step of it is judged wrong.
+    models, and a solution is right if none of its steps is labelled wrong.
     """
     if not math.isfinite(threshold) or batch_size < 1:
         raise ValueError(
@@ -84,7 +85,7 @@ def label_by_scorer(
             if len(row) != len(solution.steps):
                 raise ValueError(
                     f"got {len(row)} scores for the {len(solution.steps)} steps of "
-                    f"{solution.prompt!r}; need a scorer of steps"
+                    f"{solution.prompt!r}; need one per step, as of a ProcessRewardModel"
                 )
             right = [x >= threshold for x in row.tolist()]
             labels: list[Label] = [1 if x else -1 for x in right]

@@ -1,7 +1,7 @@
-r"""Published layouts of labelled solutions: a row as it was published -> the solutions in it.
+r"""Readers of published layouts of labelled solutions: row -> the solutions in it.
 
-Each reader is a function of a row alone and raises ``ValueError`` with the reason where the row is
-malformed. PRM800K, whose rows are trees, has a file of its own.
+Each reader raises ``ValueError`` with the reason if the row is malformed. PRM800K, whose rows are
+trees, has its own file.
 """
 
 import re
@@ -16,16 +16,17 @@ from reason_decode.training.prm800k import LeftOut
 __all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
 
 MAX_SHORT = 100
-"""Characters of an answer that stands by itself; longer text without a final answer has none."""
+"""Characters up to which a text is an answer by itself, not a solution without a final answer."""
 
 
 def stepwise(row: Row) -> list[LabelledSolution]:
-    """A row of ``{"prompt", "completions", "labels"}``, perhaps with ``answer`` and ``correct``.
+    """Read a row ``{"prompt", "completions", "labels"}``.
 
-    A label is true or 1, false or 0 (wrong, not neutral), or null.
+    ``answer`` and ``correct`` are optional. A label is true or 1 (right), false or 0 (wrong, not
+    neutral), or null.
 
     Args:
-        row: the row.
+        row: a row of the file.
 
     Raises:
         ValueError: the row is malformed.
@@ -51,8 +52,8 @@ def stepwise(row: Row) -> list[LabelledSolution]:
 def _verdict(label: object) -> Label:
     if label is None:
         return None
-    # True == 1 == 1.0, which data sets of floats hold. -1 is refused because 0 beside it would mean
-    # neutral, and here it means wrong.
+    # Some data sets have 1.0 and 0.0. -1 is refused: beside it 0 would mean neutral, here it means
+    # wrong.
     if not isinstance(label, int | float) or label not in (0, 1):
         raise ValueError(
             f"got the label {label!r}; allowed are true, false, 1, 0 (wrong) and null. Ratings of "
@@ -65,15 +66,16 @@ _FIRST_STEP = re.compile(r"\bstep 1\s*:", re.IGNORECASE)
 
 
 def math_shepherd(row: Row) -> list[LabelledSolution]:
-    """A row of ``{"input", "label", "task"}``: the same text twice, tags against verdicts.
+    """Read a row ``{"input", "label", "task"}``: the same text with tags and with verdicts.
 
     ``input`` has the tag "ки" where ``label`` has ``+`` or ``-``. The prompt ends at the last
-    "Step 1:" before a tag; a tag inside the prompt, which some rows have, is no step's. Without any
-    "Step 1:" the prompt ends at its only question mark. What follows the last tag is an unlabelled
-    step. The last verdict says whether the answer is right: nothing is left to be rolled out there.
+    "Step 1:" before a tag; tags inside the prompt, which some rows have, belong to no step. Without
+    any "Step 1:" the prompt ends at its only question mark. Text after the last tag is an
+    unlabelled step. The last verdict says whether the answer is right, since rollouts from there
+    have nothing left to sample.
 
     Args:
-        row: the row.
+        row: a row of the file.
 
     Raises:
         ValueError: the row is malformed: the two texts differ, or the prompt's end is unclear.
@@ -81,14 +83,14 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
     Source: Wang et al. 2023, 2312.08935; peiyi9979/Math-Shepherd.
 
     Example:
-        >>> said = "1 + 2 + 3? Step 1: 1 + 2 = 3 {} Step 2: The answer is: 7 {}"
-        >>> row = {"input": said.format("ки", "ки"), "label": said.format("+", "-")}
+        >>> text = "1 + 2 + 3? Step 1: 1 + 2 = 3 {} Step 2: The answer is: 7 {}"
+        >>> row = {"input": text.format("ки", "ки"), "label": text.format("+", "-")}
         >>> math_shepherd(row)[0].steps, math_shepherd(row)[0].labels
         (('Step 1: 1 + 2 = 3', 'Step 2: The answer is: 7'), (1, -1))
     """
     *pieces, rest = text(row, "input").split("ки")
     if not pieces:
-        raise ValueError("got no tag ки in `input`; need one behind each step")
+        raise ValueError("got no tag ки in `input`; need one after each step")
     verdicts = text(row, "label")
     labels: list[Label] = []
     at = 0
@@ -97,7 +99,7 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
         at += len(piece)
         if not same or verdicts[at : at + 1] not in ("+", "-"):
             raise ValueError(
-                f"`label` is not `input` with + or - for every ки: they part before tag "
+                f"`label` is not `input` with + or - for every ки: they differ before tag "
                 f"{len(labels) + 1}"
             )
         labels.append(1 if verdicts[at] == "+" else -1)
@@ -105,9 +107,9 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
     correct = labels[-1] == 1 if not rest.strip() else None
     if rest.strip():
         pieces, labels = [*pieces, rest], [*labels, None]
-    first, place = _prompt_end(pieces)
-    prompt = "".join([*pieces[:first], pieces[first][:place]]).strip()
-    steps = [pieces[first][place:], *pieces[first + 1 :]]
+    first, end = _prompt_end(pieces)
+    prompt = "".join([*pieces[:first], pieces[first][:end]]).strip()
+    steps = [pieces[first][end:], *pieces[first + 1 :]]
     return [
         LabelledSolution(
             text({"input": prompt}, "input"),
@@ -119,22 +121,22 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
 
 
 def _prompt_end(pieces: Sequence[str]) -> tuple[int, int]:
-    """The piece of the text in which the first step begins, and where."""
+    """The index of the piece in which the prompt ends, and the position of its end there."""
     for k, piece in enumerate(pieces):
         if starts := [match.start() for match in _FIRST_STEP.finditer(piece)]:
             return k, starts[-1]
     if pieces[0].count("?") == 1:
         return 0, pieces[0].index("?") + 1
-    raise ValueError("neither 'Step 1:' nor a single '?' tells where the prompt ends")
+    raise ValueError("the end of the prompt is unclear: no 'Step 1:' and not exactly one '?'")
 
 
 def processbench(row: Row) -> list[LabelledSolution]:
-    """A row of ``{"id", "generator", "problem", "steps", "final_answer_correct", "label"}``.
+    """Read a row ``{"id", "generator", "problem", "steps", "final_answer_correct", "label"}``.
 
-    ``label`` is the first wrong step from 0, or -1 where all are right.
+    ``label`` is the index of the first wrong step, or -1 if all are right.
 
     Args:
-        row: the row.
+        row: a row of the file.
 
     Raises:
         ValueError: the row is malformed.
@@ -153,7 +155,7 @@ def processbench(row: Row) -> list[LabelledSolution]:
         LabelledSolution(
             text(row, "problem"),
             steps,
-            _located(len(steps), None if right else index(row, "label", len(steps))),
+            _labels(len(steps), None if right else index(row, "label", len(steps))),
             correct=boolean(row, "final_answer_correct"),
             source=optional_text(row, "id") or "",
         )
@@ -161,14 +163,14 @@ def processbench(row: Row) -> list[LabelledSolution]:
 
 
 def bigbench_mistake(row: Row) -> list[LabelledSolution]:
-    """A row of ``{"input", "steps", "answer", "target", "mistake_index"}``.
+    """Read a row ``{"input", "steps", "answer", "target", "mistake_index"}``.
 
-    ``mistake_index`` is the first wrong step from 0, or null where all are right. The answer is
-    right where it is the target, white space around it and a final period aside; no answer is
-    wrong.
+    ``mistake_index`` is the index of the first wrong step, or null if all are right. The answer is
+    right if it equals the target up to surrounding white space and a final period; a missing answer
+    is wrong.
 
     Args:
-        row: the row.
+        row: a row of the file.
 
     Raises:
         ValueError: the row is malformed.
@@ -182,7 +184,7 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
         ((1, -1), False)
     """
     if "mistake_index" not in row:
-        raise ValueError("got no `mistake_index`; need null or the first wrong step from 0")
+        raise ValueError("got no `mistake_index`; need null or the index of the first wrong step")
     steps, target = texts(row, "steps"), text(row, "target")
     right = row["mistake_index"] is None
     given = (optional_text(row, "answer") or "").strip()
@@ -190,7 +192,7 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
         LabelledSolution(
             text(row, "input"),
             steps,
-            _located(len(steps), None if right else index(row, "mistake_index", len(steps))),
+            _labels(len(steps), None if right else index(row, "mistake_index", len(steps))),
             target,
             target.strip() in (given, given.removesuffix(".")),
         )
@@ -198,11 +200,11 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
 
 
 def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
-    r"""A row of ``{"prompt", "solution", "answer"}``, perhaps with ``correct``; no labels.
+    r"""Read a row ``{"prompt", "solution", "answer"}``, optionally with ``correct``; no labels.
 
     Args:
-        row: the row.
-        separator: what ends a step of the solution.
+        row: a row of the file.
+        separator: text that ends a step of the solution.
 
     Raises:
         ValueError: the row is malformed.
@@ -225,25 +227,25 @@ def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
 
 
 def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftOut]:
-    r"""A row of ``{"prompt", "samples", "answer"}``: several solutions of a problem; no labels.
+    r"""Read a row ``{"prompt", "samples", "answer"}``: several solutions of a problem; no labels.
 
-    Or, as Turning Dust into Gold published them, ``{"question", "generated_answer", "answer"}``.
-    The answer may be a whole reference solution, of which the final answer is taken.
+    Also ``{"question", "generated_answer", "answer"}``, as Turning Dust into Gold published them.
+    The answer may be a whole reference solution, whose final answer is extracted.
 
     Args:
-        row: the row.
-        separator: what ends a step of a sample.
+        row: a row of the file.
+        separator: text that ends a step of a sample.
 
     Raises:
-        ValueError: the row is malformed. A sample that is no text, or blank, is only left out.
+        ValueError: the row is malformed. A sample that is blank or not text is only left out.
 
     Source: Yiwei98/TDG at ca86f56, GPT3.5-turbo-MATH and GPT4-MATH.
 
     Example:
         >>> row = {"prompt": "1 + 2 =", "samples": ["3", "1 + 1 = 2\nThe answer is 2."],
         ...     "answer": "So it is \\boxed{3}."}
-        >>> [(found.steps, found.answer) for found in samples(row) if isinstance(found, LabelledSolution)]
-        [(('3',), '3'), (('1 + 1 = 2', 'The answer is 2.'), '3')]
+        >>> [getattr(solution, "steps") for solution in samples(row)]
+        [('3',), ('1 + 1 = 2', 'The answer is 2.')]
     """
     published = "generated_answer" in row
     prompt = text(row, "question" if published else "prompt")
@@ -251,9 +253,9 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
     answer = given and (extract_answer(given) or _short_answer(given))
     splitter = StepSplitter(separator)
     found: list[LabelledSolution | LeftOut] = []
-    for said in items(row, "generated_answer" if published else "samples"):
+    for sample in items(row, "generated_answer" if published else "samples"):
         try:
-            steps = tuple(splitter.split(text({"sample": said}, "sample")))
+            steps = tuple(splitter.split(text({"sample": sample}, "sample")))
         except ValueError:
             found.append(LeftOut("sample without text"))
             continue
@@ -265,15 +267,15 @@ _BRACELESS = re.compile(r"\\boxed\s+(\w+)")
 
 
 def _short_answer(given: str) -> str | None:
-    """An answer that is nothing else, or a box without braces, as MATH has two of."""
+    """A short text as the answer, or the content of a box without braces, which MATH has twice."""
     boxes = _BRACELESS.findall(given)
     if boxes:
         return boxes[-1]
     return given.strip() if len(given) <= MAX_SHORT else None
 
 
-def _located(count: int, wrong: int | None) -> tuple[Label, ...]:
-    """Labels of so many steps of which the first wrong one is known; nobody judged what follows."""
+def _labels(count: int, wrong: int | None) -> tuple[Label, ...]:
+    """Labels of ``count`` steps by the index of the first wrong one; those after it are unknown."""
     if wrong is None:
         return (1,) * count
     return (*[1] * wrong, -1, *[None] * (count - wrong - 1))

@@ -1,4 +1,4 @@
-"""Learning few weights beside the frozen ones, and folding them in."""
+"""LoRA matrices: adding them to a model, and merging them into its weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, set_seed
 
-from reason_decode.adapters.active import need_peft
+from reason_decode.adapters.active import require_peft
 from reason_decode.models.checkpoint import load_checkpoint
 
-__all__ = ["begin_lora", "load_base", "lora_config", "merged", "with_lora"]
+__all__ = ["load_base", "load_with_lora", "lora_config", "merge_and_unload", "with_lora"]
 
 
 def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
-    """A model in which only LoRA matrices on every linear layer, and the head, are learnt.
+    """A peft model in which only LoRA matrices on all linear layers, and a new head, are trainable.
 
     Args:
         model: a transformers model.
-        rank: of the matrices; their scale is 2.
-        head: name of a new head that is learnt whole.
+        rank: rank of the matrices; their scale is 2.
+        head: name of a new head, all of whose weights are trained and saved.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -26,22 +26,29 @@ def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
 
     Source: Hu et al. 2021, 2106.09685.
     """
-    config = lora_config(rank, exclude_modules=head, modules_to_save=[head] if head else None)
+    config = lora_config(rank, head=head)
     from peft import get_peft_model
 
     return get_peft_model(model, config)
 
 
 def lora_config(
-    rank: int, *, targets: str | Sequence[str] = "all-linear", dropout: float = 0.0, **options: Any
+    rank: int,
+    *,
+    target_modules: Sequence[str] = (),
+    dropout: float = 0.0,
+    head: str | None = None,
+    task_type: str | None = None,
 ) -> Any:
-    """A description, for peft, of LoRA matrices, whose scale is 2.
+    """A ``LoraConfig`` of peft, for matrices with scale 2.
 
     Args:
-        rank: of the matrices.
-        targets: names of the layers that get them; ``"all-linear"``: all but the output layer.
+        rank: rank of the matrices.
+        target_modules: names of the layers that get them; empty for all linear layers but the
+            output layer.
         dropout: share of their input that is dropped in training, in [0, 1).
-        options: of peft's ``LoraConfig``.
+        head: name of a layer that is trained and saved whole instead.
+        task_type: peft's task type, such as ``"CAUSAL_LM"``.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -53,43 +60,56 @@ def lora_config(
         raise ValueError(f"got a LoRA rank of {rank}; it must be positive, or leave LoRA out")
     if not 0 <= dropout < 1:
         raise ValueError(f"got dropout={dropout}; it must be at least 0 and below 1")
-    need_peft()
+    require_peft()
     from peft import LoraConfig
 
     return LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        **options,
+        target_modules=list(target_modules) or "all-linear",
+        exclude_modules=head,
+        modules_to_save=[head] if head else None,
+        task_type=task_type,
     )
 
 
-def begin_lora(
-    source: str | Path, rank: int, *, targets: str | Sequence[str], dropout: float, seed: int
+def load_with_lora(
+    model: str | Path, rank: int, *, target_modules: Sequence[str], dropout: float, seed: int
 ) -> Any:
-    """A language model in which only new LoRA matrices are learnt; they are drawn by the seed.
+    """Load a causal language model and add new LoRA matrices, which alone are trainable.
 
     Args:
-        source: the model, a folder or a Hub id.
-        rank: see ``lora_config``, like ``targets`` and ``dropout``, and what is raised.
-        targets: names of layers.
-        dropout: of the matrices' input.
-        seed: of torch's, numpy's and Python's random state, which is set.
+        model: the model to start from, a folder or a Hub id.
+        rank: rank of the matrices.
+        target_modules: names of the layers that get them; empty for all linear layers but the
+            output layer.
+        dropout: share of their input that is dropped in training, in [0, 1).
+        seed: seed of the new matrices; sets torch's, numpy's and Python's random state.
+
+    Raises:
+        ModuleNotFoundError: peft is not installed.
+        ValueError: a rank or dropout out of range.
     """
-    config = lora_config(rank, targets=targets, dropout=dropout, task_type="CAUSAL_LM")
+    config = lora_config(
+        rank, target_modules=target_modules, dropout=dropout, task_type="CAUSAL_LM"
+    )
     from peft import get_peft_model
 
     set_seed(seed)
-    return get_peft_model(load_base(source).train(), config)
+    return get_peft_model(load_base(model).train(), config)
 
 
-def merged(model: Any) -> Any:
-    """The plain model with its LoRA matrices added to its weights; one without comes back as is."""
+def merge_and_unload(model: Any) -> Any:
+    """The model with its LoRA matrices merged into its weights; a model without any as it is."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def load_base(source: str | Path) -> Any:
-    """The model that adapters are trained on, known by its whole path: they name it in turn."""
-    whole = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
-    return load_checkpoint(AutoModelForCausalLM, whole)
+def load_base(model: str | Path) -> Any:
+    """Load a causal language model by its absolute path, which saved adapters then name.
+
+    Args:
+        model: a folder or a Hub id.
+    """
+    name = str(Path(model).resolve()) if Path(model).is_dir() else str(model)
+    return load_checkpoint(AutoModelForCausalLM, name)

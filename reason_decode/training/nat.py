@@ -1,136 +1,143 @@
-"""Training on wrong samples: a negative LoRA, then NAT, which weighs it against a positive one."""
+"""Training on wrong samples: a negative LoRA adapter, then NAT, which gates it per token."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
-from reason_decode.adapters.active import need_peft
+from reason_decode.adapters.active import require_peft
 from reason_decode.adapters.nat import NAT, NEGATIVE, add_nat
-from reason_decode.training.grading import fit_solutions
+from reason_decode.training.adapter_config import NATConfig, NegativeConfig
+from reason_decode.training.examples import solution_examples
 from reason_decode.training.labelled import LabelledSolution
-from reason_decode.training.lora import begin_lora, load_base
+from reason_decode.training.lora import load_base, load_with_lora
 from reason_decode.training.losses import token_loss
-from reason_decode.training.trainer import TrainingConfig
+from reason_decode.training.trainer import train
 
 __all__ = ["train_nat", "train_negative"]
 
 
 def train_negative(
-    source: str | Path,
+    model: str | Path,
     tokenizer: Tokenizer,
     wrong: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: NegativeConfig | None = None,
     *,
-    lora: int = 8,
-    targets: str | Sequence[str] = "all-linear",
-    dropout: float = 0.05,
-    separator: str = "\n",
-    chat: bool = False,
-    recipe: TrainingConfig | None = None,
     held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
-    r"""Train LoRA matrices on wrong samples; peft loads them, ``train_nat`` builds on them.
+    r"""Train LoRA matrices on wrong samples; peft loads them, and ``train_nat`` builds on them.
 
-    Minimises the mean of ``-log p(token | prompt, all before it)`` over D_neg.
+    Minimizes the mean of ``-log p(token | prompt, tokens before it)`` over D_neg.
 
     Args:
-        source: the model to begin with, a folder or a Hub id.
-        tokenizer: its own.
-        wrong: samples with wrong answers, see ``grade_samples``.
-        out: a folder; checkpoints, the log and its plot go there too.
-        lora: rank of the matrices.
-        targets: names of the layers that get them; the paper's are ``("q_proj", "v_proj")``.
-        dropout: of the matrices' input.
-        separator: what ends a step.
-        chat: whether prompts are put in the tokenizer's chat template.
-        recipe: how long and how fast.
-        held_out: measured after every epoch.
+        model: the model to start from, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
+        wrong: D_neg, samples with wrong answers; see ``grade_samples``.
+        output: folder of the adapter, with checkpoints, log and loss plot.
+        config: the settings; the defaults of ``NegativeConfig`` if left out.
+        held_out: wrong samples whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses, see ``fit``.
+        Counts and losses; see ``trainer.train``.
 
     Raises:
         ModuleNotFoundError: peft or accelerate is not installed.
-        ValueError: no sample, or an argument out of range.
+        ValueError: no sample.
 
     Source: Li et al. 2024, 2312.12832, equation 3; rank and dropout of Yiwei98/TDG,
-    code/finetune.py.
+    code/finetune.py. The paper's target modules are ``("q_proj", "v_proj")``.
     """
-    recipe = recipe or TrainingConfig()
-    model = begin_lora(source, lora, targets=targets, dropout=dropout, seed=recipe.seed)
-    how: dict[str, Any] = {"separator": separator, "chat": chat}
-    return fit_solutions(
-        model, tokenizer, wrong, held_out, out, **how, loss=token_loss, recipe=recipe, fold=False
+    config = config or NegativeConfig()
+    learner = load_with_lora(
+        model,
+        config.lora_rank,
+        target_modules=config.target_modules,
+        dropout=config.lora_dropout,
+        seed=config.seed,
+    )
+    encode = partial(
+        solution_examples,
+        tokenizer=tokenizer,
+        model=learner,
+        separator=config.separator,
+        chat=config.chat,
+    )
+    return train(
+        learner,
+        tokenizer,
+        list(encode(wrong)),
+        output,
+        config,
+        loss=token_loss,
+        held_out=list(encode(held_out)),
+        merge_lora=False,
     )
 
 
 def train_nat(
-    source: str | Path,
+    model: str | Path,
     tokenizer: Tokenizer,
     right: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: NATConfig,
     *,
-    negative: str | Path,
-    lora: int = 8,
-    unit: int = 128,
-    beta: float = 0.5,
-    dropout: float = 0.05,
-    separator: str = "\n",
-    chat: bool = False,
-    recipe: TrainingConfig | None = None,
     held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
-    r"""Train a positive LoRA and the unit that integrates a negative one; see ``load_nat``.
+    r"""Train a positive LoRA adapter and the gate that mixes it with a negative one.
 
-    Minimises the mean of ``-log p(token | prompt, all before it)`` over D_pos; base and negative
-    stay as they are.
+    Minimizes the mean of ``-log p(token | prompt, tokens before it)`` over D_pos; the model and the
+    negative adapter are frozen. ``load_nat`` loads the result.
 
     Args:
-        source: the model that the negative adapter was trained on.
-        tokenizer: its own.
-        right: samples with right answers, see ``grade_samples``.
-        out: a folder, with both adapters in folders of their own at the end.
-        negative: the folder of the negative adapter, or a Hub id.
-        lora: rank of the positive LoRA matrices.
-        unit: width of the unit; see ``add_nat``, and ``beta`` and ``dropout`` there.
-        beta: bound of the negative branch's weight.
-        dropout: of the positive branch.
-        separator: what ends a step.
-        chat: whether prompts are put in the tokenizer's chat template.
-        recipe: how long and how fast.
-        held_out: measured after every epoch.
+        model: the model that the negative adapter was trained on, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
+        right: D_pos, samples with right answers; see ``grade_samples``.
+        output: folder that gets both adapters, in folders of their own.
+        config: the settings, with the folder of the negative adapter.
+        held_out: right samples whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses, see ``fit``.
+        Counts and losses; see ``trainer.train``.
 
     Raises:
         ModuleNotFoundError: peft or accelerate is not installed.
-        ValueError: no sample, an argument out of range, or a negative adapter that is not LoRA.
+        ValueError: no sample, or a negative adapter that is not plain LoRA.
 
     Source: Li et al. 2024, 2312.12832, section 3.2, equations 4 and 5; Yiwei98/TDG,
     code/finetune.py.
     """
-    recipe = recipe or TrainingConfig()
-    need_peft()
+    require_peft()
     from peft import PeftModel
 
-    set_seed(recipe.seed)
-    base = load_base(source)
-    model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
-    add_nat(model, rank=lora, dim=unit, beta=beta, dropout=dropout)
-    how: dict[str, Any] = {"separator": separator, "chat": chat}
-    return fit_solutions(
-        model.train(),
+    set_seed(config.seed)
+    base = load_base(model)
+    learner = PeftModel.from_pretrained(base, str(config.negative), adapter_name=NEGATIVE)
+    add_nat(
+        learner,
+        rank=config.lora_rank,
+        gate_dim=config.gate_dim,
+        beta=config.beta,
+        dropout=config.lora_dropout,
+    )
+    encode = partial(
+        solution_examples,
+        tokenizer=tokenizer,
+        model=learner,
+        separator=config.separator,
+        chat=config.chat,
+    )
+    return train(
+        learner.train(),
         tokenizer,
-        right,
-        held_out,
-        out,
-        **how,
+        list(encode(right)),
+        output,
+        config,
         loss=token_loss,
-        recipe=recipe,
-        fold=False,
+        held_out=list(encode(held_out)),
+        merge_lora=False,
         adapters=[NEGATIVE, NAT],
     )

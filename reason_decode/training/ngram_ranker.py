@@ -1,4 +1,4 @@
-"""Training a ranker without a network: pairs of solutions, by L-BFGS."""
+"""Training of a linear ranker over n-grams and equations, by L-BFGS."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,111 +9,121 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reason_decode.scorers.ngram.ranker import BUCKETS, NGramRanker, features
+from reason_decode.training.config import NGramRankerConfig
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.ranker import pair_accuracy
 
 __all__ = ["train_ngram_ranker"]
 
+Problem = tuple[list[LabelledSolution], list[LabelledSolution]]
+"""The right and the wrong solutions of a problem."""
 
-class _Rows:
-    """A sparse matrix (n, b) as entries; products with it and with its transpose."""
 
-    def __init__(self, texts: Sequence[LabelledSolution], separator: str, rarest: int) -> None:
-        found = [features(x.prompt, separator.join(x.steps)) for x in texts]
-        sizes = torch.tensor([len(at) for at, _ in found])
+class _FeatureMatrix:
+    """A sparse matrix (n, b) of the features of n solutions, as lists of its entries."""
+
+    def __init__(
+        self, solutions: Sequence[LabelledSolution], separator: str, min_count: int
+    ) -> None:
+        found = [features(x.prompt, separator.join(x.steps)) for x in solutions]
+        sizes = torch.tensor([len(columns) for columns, _ in found])
         self.row = torch.arange(len(found)).repeat_interleave(sizes)
-        self.at = torch.cat([torch.tensor(at) for at, _ in found])
+        self.column = torch.cat([torch.tensor(columns) for columns, _ in found])
         self.value = torch.cat([torch.tensor(values) for _, values in found])
-        often = torch.bincount(self.at, minlength=BUCKETS)[self.at] >= rarest
-        self.row, self.at, self.value = self.row[often], self.at[often], self.value[often]
+        counts = torch.bincount(self.column, minlength=BUCKETS)
+        keep = counts[self.column] >= min_count
+        self.row, self.column, self.value = self.row[keep], self.column[keep], self.value[keep]
         self.shape = (len(found), BUCKETS)
 
     def times(self, weights: Tensor) -> Tensor:
-        """(b,) -> (n,)."""
-        return torch.zeros(self.shape[0]).index_add_(0, self.row, weights[self.at] * self.value)
+        """The product with a vector, (b,) -> (n,)."""
+        products = weights[self.column] * self.value
+        return torch.zeros(self.shape[0]).index_add_(0, self.row, products)
 
-    def back(self, grad: Tensor) -> Tensor:
-        """(n,) -> (b,)."""
-        return torch.zeros(self.shape[1]).index_add_(0, self.at, grad[self.row] * self.value)
+    def transposed_times(self, gradient: Tensor) -> Tensor:
+        """The product of the transpose with a vector, (n,) -> (b,)."""
+        products = gradient[self.row] * self.value
+        return torch.zeros(self.shape[1]).index_add_(0, self.column, products)
 
 
 def train_ngram_ranker(
     right: Sequence[LabelledSolution],
     wrong: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: NGramRankerConfig | None = None,
     *,
-    decay: float = 4e-4,
-    updates: int = 60,
-    rarest: int = 8,
-    separator: str = "\n",
     held_out: tuple[Sequence[LabelledSolution], Sequence[LabelledSolution]] = ((), ()),
 ) -> dict[str, Any]:
-    """Train a linear ranker; ``NGramRanker.from_pretrained(out)`` then loads it.
+    """Train a linear ranker; ``NGramRanker.from_pretrained(output)`` loads it.
 
-    Minimises ``mean_problems mean_pairs -log sigmoid(z_pos - z_neg) + decay / 2 |w|^2`` over all
-    pairs of a right and a wrong solution of one row of the data: samples of another row are of
-    another model, whose manner would be learnt and not what is right.
+    Minimizes ``mean_problems mean_pairs -log sigmoid(z_pos - z_neg) + weight_decay / 2 |w|^2`` over
+    the pairs of a right and a wrong solution that come from the same row of the data. Solutions of
+    different rows may be by different models, and the ranker would learn to tell their styles.
 
     Args:
-        right: D_pos, see ``grade_samples``.
-        wrong: D_neg.
-        out: a folder.
-        decay: of the weights.
-        updates: steps of L-BFGS.
-        rarest: features that fewer solutions have are not learnt.
-        separator: what ends a step.
+        right: D_pos, samples with right answers; see ``grade_samples``.
+        wrong: D_neg, samples with wrong answers.
+        output: folder of the ranker.
+        config: the settings; the defaults of ``NGramRankerConfig`` if left out.
         held_out: right and wrong samples of other problems.
 
     Returns:
-        ``examples`` (problems) and ``labels`` (solutions) that were learnt from, ``updates``,
-        ``loss`` in nats a problem, without the decay, and ``pair_accuracy`` of what was held out.
+        ``examples`` (problems), ``labels`` (solutions), ``steps`` (iterations of L-BFGS), ``loss``
+        in nats per problem without the penalty, and ``pair_accuracy`` on the held-out samples.
 
     Raises:
         ValueError: no problem with right and wrong samples.
 
     Source: Bradley and Terry 1952, the loss.
     """
-    rows: dict[tuple[str, str], tuple[list[LabelledSolution], list[LabelledSolution]]] = {}
-    for side, solutions in enumerate((wrong, right)):
+    config = config or NGramRankerConfig()
+    rows: dict[tuple[str, str], Problem] = {}
+    for side, solutions in enumerate((right, wrong)):
         for x in solutions:
             if x.steps:
                 rows.setdefault((x.prompt, x.source), ([], []))[side].append(x)
-    mixed = [(good, bad) for bad, good in rows.values() if good and bad]
-    if not mixed:
+    problems = [(good, bad) for good, bad in rows.values() if good and bad]
+    if not problems:
         raise ValueError(
             f"got {len(right)} right and {len(wrong)} wrong samples, and no problem with both; "
             "sample more of each problem, at a higher temperature"
         )
-    texts = [x for good, bad in mixed for x in (*good, *bad)]
-    matrix = _Rows(texts, separator, rarest)
-    weights, loss, steps = _minimised(matrix, _pairs(mixed), decay, updates)
-    ranker = NGramRanker(weights, separator=separator)
-    ranker.save_pretrained(out)
-    counts = {"examples": len(mixed), "labels": len(texts), "updates": steps, "loss": loss}
-    return {**counts, "pair_accuracy": pair_accuracy(ranker, *held_out)}
+    solutions = [x for good, bad in problems for x in (*good, *bad)]
+    matrix = _FeatureMatrix(solutions, config.separator, config.min_count)
+    weights, loss, steps = _minimize(matrix, _pairs(problems), config)
+    ranker = NGramRanker(weights, separator=config.separator)
+    ranker.save_pretrained(output)
+    return {
+        "examples": len(problems),
+        "labels": len(solutions),
+        "steps": steps,
+        "loss": loss,
+        "pair_accuracy": pair_accuracy(ranker, *held_out),
+    }
 
 
-def _pairs(mixed: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each pair the rows of the right and of the wrong solution, and its share of the loss."""
+def _pairs(problems: Sequence[Problem]) -> tuple[Tensor, Tensor, Tensor]:
+    """For each pair the row of its right solution, that of its wrong one, and its loss weight."""
     found: list[tuple[int, int, float]] = []
     start = 0
-    for good, bad in mixed:
+    for good, bad in problems:
         middle, end = start + len(good), start + len(good) + len(bad)
-        share = 1 / (len(good) * len(bad) * len(mixed))
-        found += [(i, j, share) for i in range(start, middle) for j in range(middle, end)]
+        weight = 1 / (len(good) * len(bad) * len(problems))
+        found += [(i, j, weight) for i in range(start, middle) for j in range(middle, end)]
         start = end
-    first, second, shares = zip(*found, strict=True)
-    return torch.tensor(first), torch.tensor(second), torch.tensor(shares)
+    first, second, weights = zip(*found, strict=True)
+    return torch.tensor(first), torch.tensor(second), torch.tensor(weights)
 
 
-def _minimised(
-    matrix: _Rows, pairs: tuple[Tensor, Tensor, Tensor], decay: float, updates: int
+def _minimize(
+    matrix: _FeatureMatrix, pairs: tuple[Tensor, Tensor, Tensor], config: NGramRankerConfig
 ) -> tuple[Tensor, float, int]:
-    first, second, shares = pairs
+    """The weights (b,) of the least loss, that loss without the penalty, and the iterations."""
+    first, second, pair_weights = pairs
     weights = torch.zeros(matrix.shape[1])
     weights.grad = torch.zeros_like(weights)
     solver = torch.optim.LBFGS(
-        [weights], max_iter=updates, history_size=10, line_search_fn="strong_wolfe"
+        [weights], max_iter=config.max_steps, history_size=10, line_search_fn="strong_wolfe"
     )
     last = 0.0
 
@@ -121,14 +131,14 @@ def _minimised(
         nonlocal last
         z = matrix.times(weights)
         z.requires_grad_()
-        # Its gradient by hand from here on: of entries there are ten million.
-        loss = (F.softplus(z[second] - z[first]) * shares).sum()
+        loss = (F.softplus(z[second] - z[first]) * pair_weights).sum()
         loss.backward()
+        # The gradient by hand from z on: autograd would keep tensors of all ten million entries.
         assert z.grad is not None and weights.grad is not None
-        weights.grad.copy_(matrix.back(z.grad) + decay * weights)
+        weights.grad.copy_(matrix.transposed_times(z.grad) + config.weight_decay * weights)
         last = loss.item()
-        return last + decay / 2 * float(weights @ weights)
+        return last + config.weight_decay / 2 * float(weights @ weights)
 
     with torch.enable_grad():
-        solver.step(closure)  # pyright: ignore[reportArgumentType] - a number will do
+        solver.step(closure)  # pyright: ignore[reportArgumentType] - a float works too
     return weights, last, int(solver.state[weights]["n_iter"])

@@ -1,4 +1,4 @@
-"""Training outcome reward models: whether a whole solution's answer is right."""
+"""Training of outcome reward models: whether the answer of a whole solution is right."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,69 +9,65 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.outcome import OutcomeRewardModel
+from reason_decode.training.config import ORMConfig
 from reason_decode.training.examples import outcome_examples
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
-from reason_decode.training.trainer import TrainingConfig, fit
+from reason_decode.training.trainer import train
 
 __all__ = ["train_orm"]
 
 
 def train_orm(
-    source: str | Path,
+    model: str | Path,
     tokenizer: Tokenizer,
     solutions: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: ORMConfig | None = None,
     *,
-    separator: str = "\n",
-    chat: bool | None = None,
-    lora: int | None = None,
-    recipe: TrainingConfig | None = None,
     held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
-    r"""Train an outcome reward model; ``OutcomeRewardModel.from_pretrained(out)`` then loads it.
+    r"""Train an outcome reward model; ``OutcomeRewardModel.from_pretrained(output)`` loads it.
 
-    Minimises the mean of ``-log p(right or wrong)`` at each solution's last token.
+    Minimizes the mean of ``-log p(right or wrong)`` at the last token of each solution.
 
     Args:
-        source: the model to begin with, a folder or a Hub id.
-        tokenizer: its own.
-        solutions: whose ``correct`` is known; others are left out.
-        out: a folder; checkpoints, the log and its plot go there too.
-        separator: what ends a step.
-        chat: whether to use the tokenizer's chat template; ``None``: if there is one.
-        lora: rank of LoRA matrices, which are folded in at the end; ``None`` trains every weight.
-        recipe: how long and how fast.
-        held_out: measured after every epoch.
+        model: the model to start from, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
+        solutions: solutions whose answer is known to be right or wrong; others are left out.
+        output: folder of the model, with checkpoints, log and loss plot.
+        config: the settings; the defaults of ``ORMConfig`` if left out.
+        held_out: solutions whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses; see ``fit``.
+        Counts and losses; see ``trainer.train``.
 
     Raises:
+        ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
         ValueError: no solution whose answer is known to be right or wrong.
 
     Source: Cobbe et al. 2021, 2110.14168; Lightman et al. 2023, 2305.20050, section 2.5.
     """
-    recipe = recipe or TrainingConfig()
-    set_seed(recipe.seed)
-    model = load_checkpoint(
+    config = config or ORMConfig()
+    set_seed(config.seed)
+    loaded = load_checkpoint(
         AutoModelForSequenceClassification,
-        source,
+        model,
         new_head=True,
         num_labels=2,
         pad_token_id=tokenizer.pad_token_id,
     )
-    judge = OutcomeRewardModel(model, tokenizer, separator=separator, chat=chat)
-    learner: Any = model.train()
-    if lora is not None:
-        learner = with_lora(model, lora, head="score")
-    return fit(
+    orm = OutcomeRewardModel(loaded, tokenizer, separator=config.separator, chat=config.chat)
+    learner: Any = loaded.train()
+    if config.lora_rank is not None:
+        learner = with_lora(loaded, config.lora_rank, head="score")
+    return train(
         learner,
         tokenizer,
-        list(outcome_examples(solutions, judge)),
-        out,
+        list(outcome_examples(solutions, orm)),
+        output,
+        config,
         loss=outcome_loss,
-        recipe=recipe,
-        held_out=list(outcome_examples(held_out, judge)),
+        held_out=list(outcome_examples(held_out, orm)),
     )

@@ -1,4 +1,4 @@
-"""Training process reward models: a class for every step, up to the first wrong one."""
+"""Training of process reward models: a class for every step, up to the first wrong one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,103 +9,90 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.prm_formats import format_by_name
+from reason_decode.training.config import PRMConfig
 from reason_decode.training.examples import step_examples
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss
-from reason_decode.training.trainer import TrainingConfig, fit
+from reason_decode.training.trainer import train
 
-__all__ = ["HEADS", "train_prm"]
+__all__ = ["train_prm"]
 
-HEADS = ("token-classification", "math-shepherd")
-_BINARY = {-1: 0, 1: 1}
-_RATINGS = {-1: 0, 0: 1, 1: 2}
+_CLASSES = {2: {-1: 0, 1: 1}, 3: {-1: 0, 0: 1, 1: 2}}
+"""Number of labels of the head -> label of a step -> class."""
+# ProcessRewardModel counts the class named "right"; of three it counts all but the first.
+_NAMES = {2: ("wrong", "right"), 3: ("negative", "neutral", "positive")}
 
 
 def train_prm(
-    source: str | Path,
+    model: str | Path,
     tokenizer: Tokenizer,
     solutions: Sequence[LabelledSolution],
-    out: str | Path,
+    output: str | Path,
+    config: PRMConfig | None = None,
     *,
-    head: str = "token-classification",
-    separator: str = "\n",
-    ratings: bool = False,
-    lora: int | None = None,
-    recipe: TrainingConfig | None = None,
     held_out: Sequence[LabelledSolution] = (),
 ) -> dict[str, Any]:
-    r"""Train a process reward model; ``ProcessRewardModel.from_pretrained(out)`` then loads it.
+    r"""Train a process reward model; ``ProcessRewardModel.from_pretrained(output)`` loads it.
 
-    Minimises the mean of ``-log p(label of step)`` over all labelled steps. Text is laid out by the
-    format that will score it, so what was learnt at a token is what is read there.
+    Minimizes the mean of ``-log p(label of step)`` over all labelled steps. Solutions are encoded
+    by the format that will score, so scores are read at the tokens that were trained.
 
     Args:
-        source: the model to begin with, a folder or a Hub id.
-        tokenizer: its own.
-        solutions: with labels; see ``read_labelled``.
-        out: a folder; checkpoints, the log and its plot go there too.
-        head: ``"token-classification"``, a new head unless the model has one of as many classes; or
-            ``"math-shepherd"``, tokens ``+`` and ``-`` at a tag ``ки``, of which the tokenizer must
-            have all three.
-        separator: what ends a step.
-        ratings: three classes (wrong, neutral, right) instead of two; only with a head.
-        lora: rank of LoRA matrices, which are folded in at the end; ``None`` trains every weight.
-        recipe: how long and how fast.
-        held_out: measured after every epoch.
+        model: the model to start from, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
+        solutions: labelled solutions; see ``read_labelled``.
+        output: folder of the model, with checkpoints, log and loss plot.
+        config: the settings; the defaults of ``PRMConfig`` if left out.
+        held_out: labelled solutions whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses; see ``fit``.
+        Counts and losses; see ``trainer.train``.
 
     Raises:
-        ValueError: a head that does not exist, a label without a class, or no labelled step.
+        ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
+        ValueError: a label that has no class, or no labelled step.
 
     Source: Lightman et al. 2023, 2305.20050, sections 2.4 and 2.6; PRM800K's three ratings.
     """
-    if head not in HEADS:
-        raise ValueError(f"got head={head!r}; allowed are {', '.join(HEADS)}")
-    if ratings and head != "token-classification":
-        raise ValueError(f"got ratings=True with head={head!r}; it has the tokens of two classes")
-    recipe = recipe or TrainingConfig()
-    classes = _RATINGS if ratings else _BINARY
-    odd = {x for s in solutions for x in s.labels if x is not None and x not in classes}
-    if odd:
+    config = config or PRMConfig()
+    classes = _CLASSES[config.num_labels]
+    unknown = {x for s in solutions for x in s.labels if x is not None and x not in classes}
+    if unknown:
         raise ValueError(
-            f"got labels {sorted(odd)}; allowed are {sorted(classes)} and None: settle neutral "
-            "steps with read_labelled(neutral=...), or pass ratings=True"
+            f"got labels {sorted(unknown)}; allowed are {sorted(classes)} and None: resolve "
+            "neutral steps by read_labelled(neutral=...), or set num_labels=3"
         )
-    set_seed(recipe.seed)
-    model, loss = _model(source, head, len(classes))
-    judge = format_by_name(head)(model, tokenizer, separator=separator)
-    if head == "math-shepherd":
-        loss = tag_loss([judge.token_ids["-"], judge.token_ids["+"]])
-    learner = model.train()
-    if lora is not None:
-        learner = with_lora(model, lora, head="score" if head == HEADS[0] else None)
-    return fit(
+    set_seed(config.seed)
+    is_classifier = config.head == "token-classification"
+    loaded = _load_classifier(model, config) if is_classifier else _load_language_model(model)
+    format = format_by_name(config.head)(loaded, tokenizer, separator=config.separator)
+    learner: Any = loaded.train()
+    if config.lora_rank is not None:
+        learner = with_lora(loaded, config.lora_rank, head="score" if is_classifier else None)
+    return train(
         learner,
         tokenizer,
-        list(step_examples(solutions, judge, classes)),
-        out,
-        loss=loss,
-        recipe=recipe,
-        held_out=list(step_examples(held_out, judge, classes)),
+        list(step_examples(solutions, format, classes)),
+        output,
+        config,
+        loss=class_loss if is_classifier else tag_loss([format.token_ids[x] for x in ("-", "+")]),
+        held_out=list(step_examples(held_out, format, classes)),
     )
 
 
-def _model(source: str | Path, head: str, classes: int) -> tuple[Any, Any]:
-    """The model with its head, and the loss on what it gives."""
-    if head == "math-shepherd":
-        return load_checkpoint(AutoModelForCausalLM, source), None
-    # "right" names the one class that a score counts; of three ratings all but the first do.
-    names = ["wrong", "right"] if classes == 2 else ["negative", "neutral", "positive"]
-    model = load_checkpoint(
+def _load_language_model(model: str | Path) -> Any:
+    return load_checkpoint(AutoModelForCausalLM, model)
+
+
+def _load_classifier(model: str | Path, config: PRMConfig) -> Any:
+    names = _NAMES[config.num_labels]
+    return load_checkpoint(
         AutoModelForTokenClassification,
-        source,
-        num_labels=classes,
+        model,
+        num_labels=config.num_labels,
         id2label=dict(enumerate(names)),
         label2id={name: k for k, name in enumerate(names)},
-        # A head of other classes is no beginning for these.
+        # A head with another number of labels is replaced by a new one.
         new_head=True,
     )
-    return model, class_loss

@@ -1,21 +1,22 @@
-"""PRM800K's layout: a row is a solution and, at each step, the alternatives that people rated."""
+"""PRM800K's layout: a row is a solution and, at each step, the rated alternatives."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from reason_decode.training.fields import Row, boolean, index, items, mapping, optional_text, text
+from reason_decode.training.fields import Row, boolean, index, items, mapping, optional_text
+from reason_decode.training.fields import text as text_of
 from reason_decode.training.labelled import Label, LabelledSolution
 
 __all__ = ["CHECKS", "LeftOut", "prm800k"]
 
 CHECKS = ("screening", "quality_control", "bad_problem")
-"""Reasons for which whole rows are left out: the first two kinds went to every labeler."""
+"""Kinds of rows that are left out: the first two were shown to every labeler as a test."""
 
 FINISHES = ("solution", "found_error", "give_up", "bad_problem")
 
 
 class LeftOut(NamedTuple):
-    """Something well-formed that is not read, and why.
+    """The reason why a well-formed row, or a part of one, is left out.
 
     Example:
         >>> LeftOut("flagged completion").reason
@@ -25,22 +26,22 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | LeftOut]:
-    """The path that was chosen, the alternatives that leave it, and what was left out.
+def prm800k(row: Row, *, include: Collection[str] = ()) -> list[LabelledSolution | LeftOut]:
+    """The chosen path, the alternatives that branch off it, and the reasons of what is left out.
 
-    - The path takes ``completions[chosen_completion]`` of each step, or the ``human_completion``
-      where none was chosen, which is rated +1. Where there is neither, it ends with the step's
-      first completion: in phase 2, that of the solution under judgement.
-    - Every other rated completion is a solution of its own: the path up to it, and it. Its labels
-      are those of the path too; see ``once``.
-    - A completion that is flagged has no label. On the path it stays as an unlabelled step;
-      elsewhere it is left out, as is one without a rating.
-    - ``finish_reason``: at ``solution`` the path's answer is right; at ``give_up`` what was rated
-      before counts; at ``bad_problem`` nothing does.
+    - The path takes ``completions[chosen_completion]`` of each step; if none was chosen, the
+      ``human_completion``, which is rated +1. Without either it ends with the first completion of
+      the step: in phase 2, that of the solution that was labelled.
+    - Every other rated completion makes a solution of its own: the path up to it, then the
+      completion. It also has the labels of the path; ``dedupe_shared_steps`` removes them.
+    - A flagged completion has no label. On the path it stays as an unlabelled step; elsewhere it is
+      left out, as is a completion without a rating.
+    - ``finish_reason``: with ``solution`` the answer of the path is right; with ``give_up`` the
+      ratings given before count; with ``bad_problem`` none do.
 
     Args:
-        row: a line of either phase's file.
-        keep: which rows to read that would be left out: names of ``CHECKS``.
+        row: a row of either phase's file.
+        include: kinds of rows to read although they are usually left out: names of ``CHECKS``.
 
     Raises:
         ValueError: the row is malformed.
@@ -58,13 +59,13 @@ def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | 
         [(('3',), (1,), True), (('4',), (-1,), None)]
     """
     question, label = mapping(row, "question"), mapping(row, "label")
-    problem, answer = text(question, "problem"), optional_text(question, "ground_truth_answer")
+    problem, answer = text_of(question, "problem"), optional_text(question, "ground_truth_answer")
     finish = label.get("finish_reason")
     if finish not in FINISHES:
         raise ValueError(f"got finish_reason {finish!r}; allowed are {', '.join(FINISHES)}")
-    tree = [_step(step, place) for place, step in enumerate(items(label, "steps"), start=1)]
+    tree = [_step(step, number) for number, step in enumerate(items(label, "steps"), start=1)]
     for check in _checks(row, finish):
-        if check not in keep:
+        if check not in include:
             return [LeftOut(check)]
 
     path: list[tuple[str, Label]] = []
@@ -73,7 +74,7 @@ def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | 
     whole = True
     for step in tree:
         if not whole:
-            left_out.append(LeftOut("step behind one of which nothing was chosen"))
+            left_out.append(LeftOut("step after one without a chosen completion"))
             continue
         left_out += step.left_out
         others = step.others
@@ -84,8 +85,8 @@ def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | 
             path.append(chosen)
 
     def solution(steps: list[tuple[str, Label]], correct: bool | None) -> LabelledSolution:
-        said, labels = zip(*steps, strict=True)
-        return LabelledSolution(problem, said, labels, answer, correct)
+        texts, labels = zip(*steps, strict=True)
+        return LabelledSolution(problem, texts, labels, answer, correct)
 
     read: list[LabelledSolution | LeftOut] = []
     if any(label is not None for _, label in path):
@@ -95,7 +96,7 @@ def prm800k(row: Row, *, keep: Collection[str] = ()) -> list[LabelledSolution | 
 
 
 def _checks(row: Row, finish: str) -> list[str]:
-    """Which of ``CHECKS`` a row is."""
+    """The names of ``CHECKS`` that hold for a row."""
     found = [
         boolean(row, "is_initial_screening_question"),
         boolean(row, "is_quality_control_question"),
@@ -105,60 +106,60 @@ def _checks(row: Row, finish: str) -> list[str]:
 
 
 class _Step(NamedTuple):
-    """What a step's completions come to: texts with their labels."""
+    """The completions of a step, as texts with labels."""
 
     chosen: tuple[str, Label] | None
     others: list[tuple[str, Label]]
     left_out: list[LeftOut]
 
 
-def _step(step: Any, place: int) -> _Step:
+def _step(step: Any, number: int) -> _Step:
     try:
         if not isinstance(step, dict):
             raise ValueError(f"got a JSON {type(step).__name__}; need an object")
         return _choice(step)
     except ValueError as error:
-        raise ValueError(f"step {place}: {error}") from error
+        raise ValueError(f"step {number}: {error}") from error
 
 
 def _choice(step: dict[str, Any]) -> _Step:
-    # Both are null in some rows that were given up.
+    # Completions and the choice are null in some rows with finish_reason give_up.
     completions = [] if step.get("completions") is None else items(step, "completions")
     ratings = [_rated(completion) for completion in completions]
-    taken = None
+    chosen_index = None
     if step.get("chosen_completion") is not None:
-        taken = index(step, "chosen_completion", len(ratings))
+        chosen_index = index(step, "chosen_completion", len(ratings))
     human = step.get("human_completion")
     if human is not None:
-        # In the files an object whose rating is null, in the README a text.
+        # An object without a rating in the files; a text according to the README.
         human = {"text": human} if isinstance(human, str) else human
-        said, rating, flagged = _rated(human)
-        if taken is None:
-            taken = len(ratings)
-        ratings.append((said, 1 if rating is None else rating, flagged))
+        text, rating, flagged = _rated(human)
+        if chosen_index is None:
+            chosen_index = len(ratings)
+        ratings.append((text, 1 if rating is None else rating, flagged))
 
     chosen, others, left_out = None, [], []
-    for place, (said, rating, flagged) in enumerate(ratings):
+    for k, (text, rating, flagged) in enumerate(ratings):
         if flagged:
             left_out.append(LeftOut("flagged completion"))
-        if place == taken:
-            chosen = (said, None if flagged else rating)
+        if k == chosen_index:
+            chosen = (text, None if flagged else rating)
         elif rating is not None and not flagged:
-            others.append((said, rating))
+            others.append((text, rating))
         elif not flagged:
             left_out.append(LeftOut("completion without a rating"))
     return _Step(chosen, others, left_out)
 
 
 def _rated(completion: Any) -> tuple[str, Label, bool]:
-    """A completion's text, its rating, and whether the labeler did not know how to rate it."""
+    """A completion's text, its rating, and whether it is flagged: the labeler could not rate it."""
     if not isinstance(completion, dict):
         raise ValueError(f"got a completion {completion!r:.60}; need an object")
-    said = completion.get("text")
-    if not isinstance(said, str):
-        raise ValueError(f"got {said!r:.60} as a completion's `text`; need text")
-    said.encode()
+    text = completion.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f"got {text!r:.60} as a completion's `text`; need text")
+    text.encode()  # a lone surrogate, which no tokenizer reads, raises a ValueError
     rating = completion.get("rating")
     if isinstance(rating, bool) or rating not in (-1, 0, 1, None):
         raise ValueError(f"got the rating {rating!r:.60}; allowed are -1, 0, 1 and null")
-    return said, None if rating is None else int(rating), bool(boolean(completion, "flagged"))
+    return text, None if rating is None else int(rating), bool(boolean(completion, "flagged"))

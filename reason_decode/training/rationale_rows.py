@@ -1,4 +1,4 @@
-"""Mined rationales as rows of a file: what stands before each, the rationale, what it helped."""
+"""Mined rationales from files: each with the text before and after it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.io.jsonl import ReadReport
-from reason_decode.training.examples import split_by
+from reason_decode.training.holdout import split_by_hash
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]
 
@@ -16,15 +16,16 @@ class RationaleRow:
     """A rationale and the text around it.
 
     Args:
-        id: of the document; rationales of one document share it.
-        source: the collection that the document is from.
+        id: id of the document, the same for all its rationales.
+        source: name of the collection that the document is from.
         preceding: all text before the rationale, without earlier rationales.
-        rationale: itself, without tags.
-        following: the piece of text behind it, which it helps to predict; ``""`` if not known.
-        delta: by how many nats it does; ``None`` if not measured.
+        rationale: the rationale without tags.
+        following: the piece of text after it, which it helps to predict; ``""`` if unknown.
+        delta: decrease of the loss of ``following`` by the rationale, in nats; ``None`` if it was
+            not measured.
 
     Raises:
-        ValueError: nothing stands before it, or there is no rationale.
+        ValueError: ``preceding`` is empty, or ``rationale`` is blank.
 
     Example:
         >>> RationaleRow("1", "web", "2 + 3", "Add them.", " is 5.").rationale
@@ -46,26 +47,26 @@ class RationaleRow:
 
 
 def read_rationales(path: str | Path, report: ReadReport | None = None) -> list[RationaleRow]:
-    """The rationales of a JSON Lines file; malformed rows are set aside.
+    """Read the rationales of a JSON Lines file; malformed rows are set aside.
 
-    A row is ``{"id", "source", "preceding", "rationale", "following", "delta"}``, of which
-    ``preceding`` and ``rationale`` are needed; or a whole document, ``{"id", "source", "texts",
-    "rationales"}``, the i-th rationale standing before ``texts[i + 1]``, as in ``mining.AnnotatedDocument``.
-    A row without an id is a document of its own.
+    A row is ``{"id", "source", "preceding", "rationale", "following", "delta"}``, of which only
+    ``preceding`` and ``rationale`` are required; or a whole document, ``{"id", "source", "texts",
+    "rationales"}``, whose i-th rationale is for ``texts[i + 1]``, as in
+    ``mining.AnnotatedDocument``. A row without an id is a document of its own.
 
     Args:
-        path: UTF-8 text, gzipped where the name ends in ``.gz``.
+        path: UTF-8 text, gzipped if the name ends in ``.gz``.
         report: counts of the rows, filled while the file is read; a new one for each file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: no row holds a rationale.
+        ValueError: no row has a rationale.
     """
     report = ReadReport() if report is None else report
     found: list[RationaleRow] = []
     for number, fields in report.rows_of(path):
         try:
-            found += _mined(fields, f"{Path(path).name}:{number}")
+            found += _rationales(fields, f"{Path(path).name}:{number}")
         except ValueError as error:
             report.reject(number, str(error))
     report.items = len(found)
@@ -74,8 +75,8 @@ def read_rationales(path: str | Path, report: ReadReport | None = None) -> list[
     return found
 
 
-def _mined(row: Mapping[str, Any], place: str) -> Iterator[RationaleRow]:
-    id, source = str(row.get("id", place)), str(row.get("source", ""))
+def _rationales(row: Mapping[str, Any], line: str) -> Iterator[RationaleRow]:
+    id, source = str(row.get("id", line)), str(row.get("source", ""))
     if "texts" not in row:
         delta = row.get("delta")
         if not isinstance(delta, int | float | None):
@@ -86,7 +87,7 @@ def _mined(row: Mapping[str, Any], place: str) -> Iterator[RationaleRow]:
     texts, rationales = row["texts"], row.get("rationales")
     for name, listed in (("texts", texts), ("rationales", rationales)):
         if not isinstance(listed, list) or not all(isinstance(x, str) for x in listed):
-            raise ValueError(f"`{name}` is no list of texts")
+            raise ValueError(f"got `{name}` {listed!r:.40}; need a list of texts")
     if len(texts) != len(rationales or ()) + 1:
         raise ValueError("`texts` must have one piece more than there are `rationales`")
     for k, rationale in enumerate(rationales or ()):
@@ -104,16 +105,16 @@ def _text(row: Mapping[str, Any], name: str, missing: str | None = None) -> str:
 def split_documents(
     records: Iterable[RationaleRow], share: float
 ) -> tuple[list[RationaleRow], list[RationaleRow]]:
-    """Rationales to learn from and to measure on; those of one document are on one side.
+    """Rationales to train on and rationales to hold out, split by document.
 
     Args:
         records: any number.
-        share: of the documents, held out; in [0, 1).
+        share: share of the documents that is held out, in [0, 1).
 
     Raises:
         ValueError: a share out of range.
 
-    Source: RATIONALYST's own split is by rationale, which puts a document on both sides
+    Source: RATIONALYST splits by rationale, which puts a document on both sides
     (``filter_rationales`` of JHU-CLSP/RATIONALYST at be0b1cf).
     """
-    return split_by(lambda record: f"{record.source}\n{record.id}", records, share)
+    return split_by_hash(records, lambda record: f"{record.source}\n{record.id}", share)

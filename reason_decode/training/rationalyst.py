@@ -1,126 +1,116 @@
-"""Training rationale models: the text so far -> the rationale of what comes next."""
+"""Training of rationale models: the text so far -> the rationale of what comes next."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
 from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
+from reason_decode.training.config import LossOn, RationalystConfig
 from reason_decode.training.examples import Example
 from reason_decode.training.lora import load_base, with_lora
 from reason_decode.training.losses import class_loss
 from reason_decode.training.rationale_rows import RationaleRow
-from reason_decode.training.trainer import TrainingConfig, fit
+from reason_decode.training.trainer import train
 
-__all__ = ["Learn", "rationale_examples", "train_rationalyst"]
+__all__ = ["rationale_examples", "train_rationalyst"]
 
-Learn = Literal["rationale", "following", "both"]
-_ENOUGH_CUTS = 8
+_MAX_CUTS = 8
 
 
 def train_rationalyst(
-    source: str | Path,
+    model: str | Path,
     tokenizer: Tokenizer,
     records: Sequence[RationaleRow],
-    out: str | Path,
+    output: str | Path,
+    config: RationalystConfig | None = None,
     *,
-    learn: Learn = "rationale",
-    bare: float = 0.25,
-    separator: str = "\n",
-    chat: bool | None = None,
-    lora: int | None = None,
-    fold: bool = True,
-    recipe: TrainingConfig | None = None,
     held_out: Sequence[RationaleRow] = (),
 ) -> dict[str, Any]:
-    r"""Train a rationale model; ``RationaleScorer.from_pretrained(out)`` then loads it.
+    r"""Train a rationale model; ``RationaleScorer.from_pretrained(output)`` loads it.
 
-    Minimises ``-log p(rationale, its end | text before it)``, the mean over those tokens, laid out
-    as ``RationaleScorer`` asks for a rationale. Our extension: ``learn`` has it learn also (or
-    only) what follows, given the text before and the rationale, laid out as ``RationaleScorer``
-    judges a step; and, for what it is compared with, the same without the rationale. A model that
-    has never read rationales, as a small one trained from scratch, finds nothing likelier by them.
+    Minimizes the mean of ``-log p(token | text before it)`` over the tokens of each rationale and
+    its end, encoded as ``RationaleScorer`` asks for a rationale. Our extension, ``loss_on``, also
+    (or only) learns the following text given the rationale, encoded as ``RationaleScorer`` scores a
+    step, and for comparison the same without the rationale. A model that never read rationales,
+    such as a small one trained from scratch, does not find a step more likely because of one.
 
     Args:
-        source: the model to begin with, a folder or a Hub id.
-        tokenizer: its own.
+        model: the model to start from, a folder or a Hub id.
+        tokenizer: the tokenizer of ``model``.
         records: rationales with the text around them.
-        out: a folder; checkpoints, the log and its plot go there too.
-        learn: "rationale", "following" or "both".
-        bare: of which share of the records what follows is learnt without the rationale, too.
-        separator: what ends a step; ``following`` is read as one, which this ends.
-        chat: whether the text is a user's turn of the chat template, which is applied once;
-            ``None``: if there is one.
-        lora: rank of LoRA matrices; ``None`` trains every weight.
-        fold: whether the matrices are added to the weights at the end; else the folder holds the
-            adapter alone, which names the model that it belongs to.
-        recipe: how long and how fast. Of examples that exceed its ``max_tokens`` the text before
-            the rationale is cut from the left.
-        held_out: measured after every epoch.
+        output: folder of the model or adapter, with checkpoints, log and loss plot.
+        config: the settings; the defaults of ``RationalystConfig`` if left out. Examples longer
+            than ``max_length`` lose text before the rationale, from the left.
+        held_out: records whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses, see ``fit``; and ``cut``, how many examples lost some of the text.
+        Counts and losses, see ``trainer.train``; and ``cut``, the examples that lost text.
 
     Raises:
-        ValueError: ``learn`` is none of these, there is nothing to learn, an adapter without LoRA,
-            or a tokenizer that does not say where its tokens stand.
+        ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
+        ValueError: no example, or a tokenizer that does not map its tokens to characters.
 
     Source: Jiang et al. 2024, 2410.01044, section 3.2; ``train.py`` of JHU-CLSP/RATIONALYST at
-    be0b1cf, which applies the template twice and cuts rationales off behind long texts.
+    be0b1cf, which applies the chat template twice and cuts rationales off after long texts.
     """
-    if learn not in get_args(Learn):
-        raise ValueError(f"got learn={learn!r}; allowed are {', '.join(get_args(Learn))}")
-    if not fold and lora is None:
-        raise ValueError("got fold=False without LoRA matrices; pass lora=RANK too")
-    recipe = recipe or TrainingConfig()
-    set_seed(recipe.seed)
-    model = load_base(source)
-    # By this load_scorer tells a rationale model from other language models.
-    model.config.update({CONFIG_KEY: True})
-    writer = RationaleWriter(model, tokenizer, separator=separator, chat=chat)
-    scorer = RationaleScorer(writer, chat=chat)
-    how: dict[str, Any] = {"learn": learn, "bare": bare, "max_tokens": recipe.max_tokens}
-    examples, cut = rationale_examples(records, scorer, **how)
-    measured, _ = rationale_examples(held_out, scorer, **how)
-    learner: Any = model.train()
-    if lora is not None:
-        learner = with_lora(model, lora)
-    told = fit(
+    config = config or RationalystConfig()
+    set_seed(config.seed)
+    base = load_base(model)
+    # load_scorer tells a rationale model from other language models by this key.
+    base.config.update({CONFIG_KEY: True})
+    writer = RationaleWriter(base, tokenizer, separator=config.separator, chat=config.chat)
+    encode = partial(
+        rationale_examples,
+        scorer=RationaleScorer(writer, chat=config.chat),
+        loss_on=config.loss_on,
+        share_without_rationale=config.share_without_rationale,
+        max_length=config.max_length,
+    )
+    examples, cut = encode(records)
+    measured, _ = encode(held_out)
+    learner: Any = base.train()
+    if config.lora_rank is not None:
+        learner = with_lora(base, config.lora_rank)
+    result = train(
         learner,
         tokenizer,
         examples,
-        out,
+        output,
+        config,
         loss=class_loss,
-        recipe=recipe,
         held_out=measured,
-        fold=fold,
+        merge_lora=config.merge_lora,
     )
-    return {**told, "cut": cut}
+    return {**result, "cut": cut}
 
 
 def rationale_examples(
     records: Iterable[RationaleRow],
     scorer: RationaleScorer,
     *,
-    learn: Learn = "rationale",
-    bare: float = 0.0,
-    max_tokens: int | None = None,
+    loss_on: LossOn = "rationale",
+    share_without_rationale: float = 0.0,
+    max_length: int | None = None,
 ) -> tuple[list[Example], int]:
-    """Records as token ids, laid out by the very object that will write and score with them.
+    """Encode records by the object that will write and score with them.
 
     Args:
         records: rationales with the text around them.
-        scorer: writes rationales and judges steps.
-        learn: what is learnt of each.
-        bare: of which share of them what follows is learnt without the rationale, too; in [0, 1].
-        max_tokens: of an example; longer ones lose text before the rationale, from the left.
+        scorer: the scorer that will write rationales and score steps.
+        loss_on: text that is learned; see ``RationalystConfig``.
+        share_without_rationale: share of the records whose following text is learned without the
+            rationale, too, in [0, 1].
+        max_length: maximum number of tokens; longer examples lose text before the rationale, from
+            the left.
 
     Returns:
-        The examples, up to three a record, and how many of them were cut.
+        The examples, up to three per record, and the number of examples that lost text.
 
     Raises:
         ValueError: a share out of range.
@@ -130,99 +120,106 @@ def rationale_examples(
         >>> scorer = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", chat=False)
         >>> record = RationaleRow("1", "sums", "1 + 2 =", "Add.", "1 + 2 = 3")
         >>> (example,), cut = rationale_examples([record], scorer)
-        >>> scorer.tokenizer.decode(example.classes), cut
+        >>> scorer.tokenizer.decode(example.labels), cut
         ('Add.<EOT>', 0)
     """
-    if not 0 <= bare <= 1:
-        raise ValueError(f"got bare={bare}; need a share of the records, from 0 to 1")
+    share = share_without_rationale
+    if not 0 <= share <= 1:
+        raise ValueError(f"got share_without_rationale={share}; it must be from 0 to 1")
     examples: list[Example] = []
     cut = 0
     for k, record in enumerate(records):
-        # The k-th record's turn, so that shares of shares are as even.
-        without = int((k + 1) * bare) > int(k * bare)
-        made = _examples(record, scorer, learn, without)
-        if max_tokens is not None and any(len(x.ids) > max_tokens for x in made):
-            shorter = _shortened(record, scorer, learn, max_tokens)
+        # Spread evenly over the records: every fourth one for a share of 0.25.
+        without = int((k + 1) * share) > int(k * share)
+        encoded = _examples(record, scorer, loss_on, without)
+        if max_length is not None and any(len(x.ids) > max_length for x in encoded):
+            shorter = _shorten(record, scorer, loss_on, max_length)
             if shorter is not None:
-                made = _examples(shorter, scorer, learn, without)
-                cut += len(made)
-        examples += made
+                encoded = _examples(shorter, scorer, loss_on, without)
+                cut += len(encoded)
+        examples += encoded
     return examples, cut
 
 
 def _examples(
-    record: RationaleRow, scorer: RationaleScorer, learn: Learn, without: bool = False
+    record: RationaleRow, scorer: RationaleScorer, loss_on: LossOn, without: bool = False
 ) -> list[Example]:
-    told = [_rationale(record, scorer)] if learn != "following" else []
-    behind = _following(record, scorer, record.rationale) if learn != "rationale" else None
-    if behind is None:
-        return told
-    bare = _following(record, scorer, None) if without else None
-    return [*_joined([*told, behind]), *([] if bare is None else [bare])]
+    """The examples of a record; ``without`` adds the following text without the rationale."""
+    rationale = [_rationale_example(record, scorer)] if loss_on != "following" else []
+    if loss_on == "rationale":
+        return rationale
+    following = _following_example(record, scorer, record.rationale)
+    if following is None:
+        return rationale
+    bare = _following_example(record, scorer, None) if without else None
+    return [*_join([*rationale, following]), *([] if bare is None else [bare])]
 
 
-def _rationale(record: RationaleRow, scorer: RationaleScorer) -> Example:
-    """The text as the writer asks for a rationale behind it, and that rationale up to its end."""
+def _rationale_example(record: RationaleRow, scorer: RationaleScorer) -> Example:
+    """The text as the writer asks for a rationale after it, then the rationale and its end."""
     writer = scorer.writer
     before = writer.encode(record.preceding, ()).ids
     rationale = record.rationale.strip()
     text = rationale + (_turn_end(record, scorer) if writer.chat else writer.tags.closing)
     ids = list(writer.tokenizer(text, add_special_tokens=False)["input_ids"])
-    places = range(len(before) - 1, len(before) + len(ids) - 1)
-    return Example([*before, *ids], [*places], ids)
+    positions = range(len(before) - 1, len(before) + len(ids) - 1)
+    return Example([*before, *ids], [*positions], ids)
 
 
 def _turn_end(record: RationaleRow, scorer: RationaleScorer) -> str:
-    """What the chat template puts behind an answer, up to where generation ends."""
+    """The text that the chat template puts after an answer, at which generation ends."""
     eos = scorer.writer.tokenizer.eos_token
     if not isinstance(eos, str):
         raise ValueError("got a tokenizer without an end of sequence; set tokenizer.eos_token")
-    asked = {"role": "user", "content": record.preceding}
+    user = {"role": "user", "content": record.preceding}
     answer = {"role": "assistant", "content": record.rationale.strip()}
-    opening = scorer.writer.cached_tokenizer.render_chat([asked], generate=True) + answer["content"]
-    whole = scorer.writer.cached_tokenizer.render_chat([asked, answer], generate=False)
+    render = scorer.writer.cached_tokenizer.render_chat
+    opening = render([user], generate=True) + answer["content"]
+    whole = render([user, answer], generate=False)
     end = whole.removeprefix(opening).rstrip() if whole.startswith(opening) else ""
     return end or eos
 
 
-def _following(
+def _following_example(
     record: RationaleRow, scorer: RationaleScorer, rationale: str | None
 ) -> Example | None:
-    """The text, the rationale if there is one, and what follows, as a step is judged."""
+    """The text, the rationale if there is one, and the following text, as a step is scored."""
     step = record.following.removesuffix(scorer.splitter.separator)
     if not step.strip():
         return None
-    layout = scorer.encode(record.preceding, [step], rationale and rationale.strip())
-    (span,) = layout.spans
-    return Example(layout.ids, [*span], [layout.ids[place + 1] for place in span])
+    encoded = scorer.encode(record.preceding, [step], rationale and rationale.strip())
+    (span,) = encoded.spans
+    return Example(encoded.ids, [*span], [encoded.ids[position + 1] for position in span])
 
 
-def _joined(examples: Sequence[Example]) -> list[Example]:
-    """One example of two if the second goes on where the first ends, as plain text does."""
+def _join(examples: Sequence[Example]) -> list[Example]:
+    """Two examples as one if the second continues the first, as it does in plain text."""
     if len(examples) < 2:
         return list(examples)
     first, second = examples
-    if second.ids[: len(first.ids)] != first.ids or second.places[0] <= first.places[-1]:
+    continues = second.ids[: len(first.ids)] == first.ids
+    if not continues or second.positions[0] <= first.positions[-1]:
         return [first, second]
-    return [
-        Example(second.ids, first.places + second.places, first.classes + second.classes),
-    ]
+    positions, labels = first.positions + second.positions, first.labels + second.labels
+    return [Example(second.ids, positions, labels)]
 
 
-def _shortened(
-    record: RationaleRow, scorer: RationaleScorer, learn: Learn, max_tokens: int
+def _shorten(
+    record: RationaleRow, scorer: RationaleScorer, loss_on: LossOn, max_length: int
 ) -> RationaleRow | None:
-    """The record with as much of its text as fits; ``None`` if even without it does not fit."""
-    for _ in range(_ENOUGH_CUTS):
-        excess = max(len(x.ids) for x in _examples(record, scorer, learn)) - max_tokens
+    """The record without the beginning of its text, so that its examples fit; ``None`` if none do.
+
+    A cut text may be tokenized into a few tokens more than it had, so it is measured again.
+    """
+    for _ in range(_MAX_CUTS):
+        excess = max(len(x.ids) for x in _examples(record, scorer, loss_on)) - max_length
         if excess <= 0:
             return record
-        read = scorer.tokenizer(
+        encoded = scorer.tokenizer(
             record.preceding, add_special_tokens=False, return_offsets_mapping=True
         )
-        starts = [start for start, _ in read["offset_mapping"]]
+        starts = [start for start, _ in encoded["offset_mapping"]]
         if excess >= len(starts):
             return None
-        # Cut text may be tokenised anew into a few tokens more, so it is looked at again.
         record = replace(record, preceding=record.preceding[starts[excess] :])
     return None

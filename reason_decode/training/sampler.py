@@ -1,4 +1,4 @@
-"""The order of examples: updates drawn at random, by the seed and the epoch alone."""
+"""The order of training examples: random batches, the longest example of each batch first."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,37 +9,37 @@ __all__ = ["LengthSortedSampler"]
 
 
 class LengthSortedSampler(Sampler[int]):
-    """Every example once an epoch; those of an update at random, then the longest first.
+    """Every example once per epoch: random groups of one optimizer step, sorted by length within.
 
-    The forward passes of an update are then of like lengths, and a long solution does not make
-    short ones pay for its padding; but no update is of one length alone. A solution that is read up
-    to its first wrong step is the shorter the earlier that is: sorted farther, an update holds
-    nothing but mistakes, the next one none, and what one teaches the other undoes.
+    The forward passes of an optimizer step then have examples of similar lengths, and long
+    solutions do not pad short ones. The groups themselves are random on purpose: a solution that
+    is read up to its first wrong step is the shorter the earlier the step is, so groups of one
+    length would hold either only mistakes or none, and each step would undo the one before.
 
-    transformers' own samplers draw from torch's global state, which dropout moves on: a run that
-    goes on in its second epoch would not see the order that it began with.
+    transformers' own samplers draw from torch's global random state, which dropout advances: a run
+    that resumes in its second epoch would not see the order that it started with.
 
     Args:
-        lengths: of the examples, in tokens.
-        update: examples of an update.
-        seed: of the order.
+        lengths: length of each example, in tokens.
+        step_size: examples per optimizer step.
+        seed: seed of the order.
     """
 
-    def __init__(self, lengths: Sequence[int], update: int, seed: int) -> None:
-        self.lengths, self.update, self.seed = list(lengths), update, seed
+    def __init__(self, lengths: Sequence[int], step_size: int, seed: int) -> None:
+        self.lengths, self.step_size, self.seed = list(lengths), step_size, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch whose order comes next; accelerate's loaders call this."""
+        """Set the epoch whose order comes next; accelerate's data loaders call this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        # Seeds beside each other would give epochs of one run to its neighbour.
-        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=chance).tolist()
-        for start in range(0, len(order), self.update):
-            drawn = order[start : start + self.update]
-            yield from sorted(drawn, key=lambda place: -self.lengths[place])
+        # Not seed + epoch: epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        for start in range(0, len(order), self.step_size):
+            group = order[start : start + self.step_size]
+            yield from sorted(group, key=lambda index: -self.lengths[index])

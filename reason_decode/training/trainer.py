@@ -1,9 +1,9 @@
-"""One run of transformers' Trainer: our loss, its loop, checkpoints and progress."""
+"""transformers' Trainer with our losses: one run that saves, resumes and logs."""
 
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,23 +14,24 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.models.devices import has_native_bf16
+from reason_decode.training.config import TrainingConfig
 from reason_decode.training.examples import collate
-from reason_decode.training.lora import merged
+from reason_decode.training.lora import merge_and_unload
 from reason_decode.training.sampler import LengthSortedSampler
 
-__all__ = ["TrainingConfig", "fit"]
+__all__ = ["Loss", "SideInputs", "TrainingItem", "train"]
 
 Loss = Callable[..., Tensor]
-"""Of the model's output, the labels (b, t), and ``num_items_in_batch``, how many labels all batches
-of an update have; with ``tell``, of ``told`` too."""
+"""``(output, labels, num_items_in_batch) -> ()``: the model's output, the labels (b, t), and the
+number of labels in all batches of the optimizer step; with ``SideInputs`` also ``side_inputs=``."""
 
-Tell = Callable[[dict[str, Any]], Any]
-"""Of a batch, before the model reads it, what its loss needs to know: what a teacher says, say. It
-may take out what is not for the model to read, or ask the model for more."""
+SideInputs = Callable[[dict[str, Any]], Any]
+"""Batch -> inputs of the loss that the model must not see, such as a teacher's logits. It is called
+before the model reads the batch, and may remove entries, or add options of the forward pass."""
 
 
 class TrainingItem(Protocol):
-    """What is learnt from as a whole, such as an ``Example``."""
+    """A training example, such as an ``Example``."""
 
     @property
     def ids(self) -> Sequence[int]:
@@ -38,90 +39,48 @@ class TrainingItem(Protocol):
         ...
 
     @property
-    def places(self) -> Sequence[int]:
-        """One a label."""
+    def positions(self) -> Sequence[int]:
+        """One entry per label."""
         ...
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How long and how fast to learn.
-
-    Args:
-        epochs: passes over the examples; a fraction will do.
-        batch: examples of a forward pass.
-        accumulate: forward passes of an update, each of like lengths; the loss is the mean over all
-            their labels.
-        learning_rate: the peak of a linear warm-up and a cosine.
-        warmup: updates until the peak; below 1, a share of all.
-        weight_decay: of AdamW.
-        seed: of the order of examples, of new heads and of dropout.
-        bfloat16: compute in bfloat16 where autocast does; weights stay as they are. A processor
-            without such instructions imitates them, many times slower: there it is left out.
-        save_steps: updates between two checkpoints.
-        max_tokens: longer examples are left out, and counted.
-        recompute: keep few activations and compute the others anew (gradient checkpointing).
-        min_steps: more epochs where those would be fewer updates than this.
-
-    Raises:
-        ValueError: a number that is not positive.
-    """
-
-    epochs: float = 1.0
-    batch: int = 16
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    seed: int = 0
-    bfloat16: bool = False
-    save_steps: int = 500
-    max_tokens: int = 4096
-    recompute: bool = False
-    min_steps: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulate", "learning_rate", "save_steps", "max_tokens"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"got {name}={getattr(self, name)}; it must be positive")
-
-
-def fit(
+def train(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[TrainingItem],
-    out: str | Path,
+    output: str | Path,
+    config: TrainingConfig,
     *,
     loss: Loss,
-    recipe: TrainingConfig,
     held_out: Sequence[TrainingItem] = (),
-    fold: bool = True,
+    merge_lora: bool = True,
     adapters: Sequence[str] | None = None,
-    tell: Tell | None = None,
-    batch: Callable[..., dict[str, Tensor]] = collate,
+    side_inputs: SideInputs | None = None,
+    collate: Callable[..., dict[str, Tensor]] = collate,
 ) -> dict[str, Any]:
-    """Train a model and save it; a run that was stopped goes on from its last checkpoint.
+    """Train a model and save it; a run that was stopped resumes from its last checkpoint.
 
     Args:
-        model: a transformers model, or peft's around one.
-        tokenizer: gives the padding.
-        examples: to learn from.
-        out: the folder of the model, and of checkpoints, log and plot.
-        loss: see ``Loss``.
-        recipe: how.
-        held_out: to measure the loss on after every epoch.
-        fold: whether LoRA matrices are added to the weights; else they alone are saved.
-        adapters: which of a model's adapters are saved where they are not folded in; ``None``: all.
-        tell: what it returns of a batch, ``loss`` is given as ``told``.
-        batch: makes a batch, with ``labels``, of examples and the id of padding.
+        model: a transformers model, or a peft model around one.
+        tokenizer: the tokenizer of ``model``; its padding token pads batches.
+        examples: the training examples.
+        output: folder of the model, with checkpoints, log and loss plot.
+        config: length, step size and memory of the run.
+        loss: the loss of a batch; see ``Loss``.
+        held_out: examples whose loss is measured after every epoch.
+        merge_lora: merge LoRA matrices into the weights before saving; else save them alone.
+        adapters: names of the adapters to save if they are not merged; ``None`` for all.
+        side_inputs: batch -> the argument ``side_inputs`` of ``loss``; see ``SideInputs``.
+        collate: examples and padding id -> batch with ``labels``.
 
     Returns:
-        ``examples``, ``labels``, ``too_long`` (left out), ``updates`` and ``trained`` (weights that
-        learnt) as counts, ``loss`` and ``held_out_loss``, in nats a label, the last of each.
+        ``examples``, ``labels``, ``too_long`` (examples left out), ``steps`` (optimizer steps) and
+        ``trainable_parameters`` as counts; ``loss`` and ``held_out_loss``, the last of each, in
+        nats per label.
 
     Raises:
         ModuleNotFoundError: accelerate, which the Trainer needs, is not installed.
-        ValueError: no example, or a tokenizer without a padding token.
+        ValueError: no example is short enough, or the tokenizer has no padding token.
     """
     try:
         import accelerate  # noqa: F401
@@ -134,92 +93,93 @@ def fit(
     pad = tokenizer.pad_token_id
     if not isinstance(pad, int):
         raise ValueError("got a tokenizer without a padding token; set tokenizer.pad_token")
-    fitting = [x for x in examples if len(x.ids) <= recipe.max_tokens]
+    fitting = [x for x in examples if len(x.ids) <= config.max_length]
     if not fitting:
         raise ValueError(
-            f"got {len(examples)} examples and none of at most {recipe.max_tokens} tokens; give "
-            "labelled solutions, or raise max_tokens"
+            f"got {len(examples)} examples and none of at most {config.max_length} tokens; give "
+            "labelled solutions, or raise max_length"
         )
-    out, recipe = Path(out), _long_enough(recipe, len(fitting))
-    checkpoints = out / "checkpoints"
-    trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
+    output, config = Path(output), _with_min_steps(config, len(fitting))
+    checkpoints = output / "checkpoints"
+    trainable = sum(x.numel() for x in model.parameters() if x.requires_grad)
     trainer = _trainer(
-        tell,
+        side_inputs,
         model=model,
-        args=_arguments(recipe, checkpoints, evaluated=bool(held_out)),
-        data_collator=partial(_collated, batch=batch, pad=pad),
-        train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is one to read from
-        eval_dataset=_rows(x for x in held_out if len(x.ids) <= recipe.max_tokens) or None,  # pyright: ignore[reportArgumentType]
+        args=_arguments(config, checkpoints, evaluated=bool(held_out)),
+        data_collator=partial(_collate_rows, collate=collate, pad=pad),
+        train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is a dataset
+        eval_dataset=_rows(x for x in held_out if len(x.ids) <= config.max_length) or None,  # pyright: ignore[reportArgumentType]
         compute_loss_func=loss,
     )
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
-    if fold:
-        merged(model).eval().save_pretrained(out)
+    if merge_lora:
+        merge_and_unload(model).eval().save_pretrained(output)
     else:
-        model.eval().save_pretrained(out, selected_adapters=adapters)
-    tokenizer.save_pretrained(out)
+        model.eval().save_pretrained(output, selected_adapters=adapters)
+    tokenizer.save_pretrained(output)
     return {
         "examples": len(fitting),
-        "labels": sum(len(x.places) for x in fitting),
+        "labels": sum(len(x.positions) for x in fitting),
         "too_long": len(examples) - len(fitting),
-        "updates": trainer.state.global_step,
-        "trained": trained,
-        **_losses(trainer.state.log_history, out),
+        "steps": trainer.state.global_step,
+        "trainable_parameters": trainable,
+        **_write_log(trainer.state.log_history, output),
     }
 
 
-def _long_enough(recipe: TrainingConfig, examples: int) -> TrainingConfig:
-    """The recipe with as many epochs as ``min_steps`` takes."""
-    needed = recipe.min_steps * recipe.batch * recipe.accumulate / examples
-    return replace(recipe, epochs=max(recipe.epochs, needed))
+def _with_min_steps(config: TrainingConfig, examples: int) -> TrainingConfig:
+    """The config with enough epochs for ``min_steps``."""
+    needed = config.min_steps * config.batch_size * config.gradient_accumulation_steps / examples
+    return replace(config, num_train_epochs=max(config.num_train_epochs, needed))
 
 
-def _losses(history: Sequence[dict[str, Any]], out: Path) -> dict[str, float | None]:
-    """The last of each kind; the log and its plot are written."""
-    (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
-    plot(history, out / "loss.svg")
-    last = {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss")}
-    loss, held_out = ((found or [None])[-1] for found in last.values())
+def _write_log(history: Sequence[dict[str, Any]], output: Path) -> dict[str, float | None]:
+    """Write the log and its plot; return the last training loss and the last held-out loss."""
+    (output / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    plot(history, output / "loss.svg")
+    losses = {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss")}
+    loss, held_out = ((found or [None])[-1] for found in losses.values())
     return {"loss": loss, "held_out_loss": held_out}
 
 
-def _arguments(recipe: TrainingConfig, out: Path, *, evaluated: bool) -> Any:
-    """What the Trainer is told, of the recipe and beside it."""
+def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        output_dir=str(out),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
-        per_device_eval_batch_size=recipe.batch,
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.learning_rate,
+        output_dir=str(output),
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-        bf16=recipe.bfloat16 and has_native_bf16(),
-        # Left to itself, it refuses bfloat16 where there is no accelerator.
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        bf16=config.bf16 and has_native_bf16(),
+        # By default it refuses bfloat16 on machines without an accelerator.
         use_cpu=not torch.accelerator.is_available(),
-        save_steps=recipe.save_steps,
+        save_steps=config.save_steps,
         save_total_limit=2,
         logging_steps=10,
         eval_strategy="epoch" if evaluated else "no",
         remove_unused_columns=False,
         label_names=["labels"],
-        gradient_checkpointing=recipe.recompute,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.recompute else None,
+        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing_kwargs=(
+            {"use_reentrant": False} if config.gradient_checkpointing else None
+        ),
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 
 
-def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
-    """A Trainer in our order, that has the loss told of each batch before the model reads it."""
-    from transformers import Trainer
+def _trainer(side_inputs: SideInputs | None, compute_loss_func: Loss, **options: Any) -> Any:
+    """A Trainer that sorts each step's examples by length and gives the loss its side inputs."""
+    from transformers import Trainer  # its import takes seconds
 
-    class Told(Trainer):
+    class SideInputTrainer(Trainer):
         def get_train_dataloader(self) -> DataLoader[Any]:
             rows: Any = self.train_dataset
             size = self.args.train_batch_size
@@ -238,24 +198,29 @@ def _trainer(tell: Tell | None, compute_loss_func: Loss, **options: Any) -> Any:
             return self.accelerator.prepare(loader)
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            if tell is not None:
-                self.compute_loss_func = partial(compute_loss_func, told=tell(inputs))
+            if side_inputs is not None:
+                self.compute_loss_func = partial(compute_loss_func, side_inputs=side_inputs(inputs))
             return super().compute_loss(model, inputs, *args, **kwargs)
 
-    return Told(compute_loss_func=compute_loss_func, **options)
+    return SideInputTrainer(compute_loss_func=compute_loss_func, **options)
 
 
 def _rows(examples: Iterable[TrainingItem]) -> list[dict[str, Any]]:
-    # The forward passes of an update are of like lengths, which are those of input_ids.
+    # The sampler and the Trainer read an example's length from its input_ids.
     return [{"input_ids": example.ids, "example": example} for example in examples]
 
 
-def _collated(rows: Sequence[dict[str, Any]], batch: Any, pad: int) -> dict[str, Tensor]:
-    return batch([row["example"] for row in rows], pad)
+def _collate_rows(rows: Sequence[dict[str, Any]], collate: Any, pad: int) -> dict[str, Tensor]:
+    return collate([row["example"] for row in rows], pad)
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the losses of a run over its updates; without matplotlib, warn and go on."""
+    """Plot the losses of a run over its optimizer steps; warn if matplotlib is not installed.
+
+    Args:
+        history: ``trainer.state.log_history``.
+        path: the image; its ending chooses the format.
+    """
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -266,11 +231,10 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
     for key, name in (("loss", "training"), ("eval_loss", "held out")):
         points = [(row["step"], row[key]) for row in history if key in row]
         if points:
-            axes.plot(
-                *zip(*points, strict=True), label=name, marker="." if len(points) < 20 else ""
-            )
-    axes.set_xlabel("updates")
-    axes.set_ylabel("loss, nats a label")
+            marker = "." if len(points) < 20 else ""
+            axes.plot(*zip(*points, strict=True), label=name, marker=marker)
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel("loss, nats per label")
     if axes.lines:
         axes.legend()
     figure.savefig(path)

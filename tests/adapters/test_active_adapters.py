@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and 
 IDS = torch.arange(3, 15)[None]
 
 
-def test_what_was_worn_and_what_learns_is_as_before(tiny_llama):
+def test_the_active_adapter_and_requires_grad_are_restored(tiny_llama):
     model = with_nat(tiny_llama)
     negative = with_negative(tiny_llama)(IDS).logits
     before, learns = model(IDS).logits, [x.requires_grad for x in model.parameters()]
@@ -28,7 +28,7 @@ def test_what_was_worn_and_what_learns_is_as_before(tiny_llama):
     assert torch.equal(model(IDS).logits, before)
 
 
-def test_adapters_that_are_off_are_off_again(tiny_llama):
+def test_disabled_adapters_are_disabled_again(tiny_llama):
     model = with_negative(tiny_llama)
     with model.disable_adapter():
         base, learns = model(IDS).logits, [x.requires_grad for x in model.parameters()]
@@ -38,7 +38,7 @@ def test_adapters_that_are_off_are_off_again(tiny_llama):
         assert learns == [x.requires_grad for x in model.parameters()]
 
 
-def test_adapters_that_transformers_loaded_may_be_worn(tiny_llama, tmp_path):
+def test_activates_adapters_that_transformers_loaded(tiny_llama, tmp_path):
     with_nat(tiny_llama).save_pretrained(tmp_path)
     model = copy.deepcopy(tiny_llama)
     model.load_adapter(str(tmp_path / "negative"), "first")
@@ -46,7 +46,7 @@ def test_adapters_that_transformers_loaded_may_be_worn(tiny_llama, tmp_path):
         assert torch.equal(model(IDS).logits, with_negative(tiny_llama)(IDS).logits)
 
 
-def test_what_cannot_be_worn(tiny_llama):
+def test_rejects_missing_and_merged_adapters(tiny_llama):
     model = with_negative(tiny_llama)
     with pytest.raises(ValueError, match="got adapter='nat'; the model has negative"):
         active_adapter(model, "nat").__enter__()

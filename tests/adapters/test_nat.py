@@ -46,7 +46,7 @@ def closed_form(layer: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("rows", "beta"), [(1, 0.5), (300, 0.5), (7, 1.0)])
-def test_every_layer_is_the_paper_s_closed_form(tiny_llama, rows, beta):
+def test_every_layer_is_the_formula_of_the_paper(tiny_llama, rows, beta):
     model = with_nat(tiny_llama, torch.float64, beta=beta).double()
     layers = {n: x for n, x in model.named_modules() if hasattr(x, "lora_nat_q")}
     # Query, key (half as wide: grouped queries), value, output, and the three of the MLP.
@@ -60,18 +60,18 @@ def test_every_layer_is_the_paper_s_closed_form(tiny_llama, rows, beta):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_at_first_it_is_the_base_in_any_precision(tiny_llama, dtype):
+def test_it_equals_the_base_before_training_in_any_dtype(tiny_llama, dtype):
     model = with_negative(tiny_llama, dtype)
     with model.disable_adapter():
         base = logits(model)
     assert not torch.equal(logits(model), base)
-    add_nat(model, rank=2, dim=6)
+    add_nat(model, rank=2, gate_dim=6)
     assert torch.equal(logits(model), base)
     filled(model, "nat", 2)
     assert not torch.equal(logits(model), base) and logits(model).dtype == base.dtype
 
 
-def test_rounded_to_bfloat16_it_is_what_it_is_but_for_the_rounding(tiny_llama):
+def test_bfloat16_autocast_changes_it_by_rounding_only(tiny_llama):
     layer = with_nat(tiny_llama).get_submodule("base_model.model.model.layers.0.self_attn.v_proj")
     x = torch.randn(1, 100, 32, generator=torch.Generator().manual_seed(0))
     whole = layer(x)
@@ -81,9 +81,9 @@ def test_rounded_to_bfloat16_it_is_what_it_is_but_for_the_rounding(tiny_llama):
     assert (rounded - whole).abs().mean() < 0.01 * whole.abs().mean()
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(tiny_llama):
+def test_only_the_nat_adapter_is_trained(tiny_llama):
     model = with_negative(tiny_llama)
-    add_nat(model, rank=2, dim=6, dropout=0.1)
+    add_nat(model, rank=2, gate_dim=6, dropout=0.1)
     before = {n: x.clone() for n, x in model.named_parameters()}
     optimizer = torch.optim.Adam([x for x in model.parameters() if x.requires_grad])
     for _ in range(3):
@@ -96,7 +96,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(tiny_llama):
     assert parts == {"lora_A", "lora_B", "lora_nat_q", "lora_nat_k", "lora_nat_v1", "lora_nat_v2"}
 
 
-def test_rows_of_a_batch_may_wear_different_adapters(tiny_llama):
+def test_rows_of_a_batch_may_use_different_adapters(tiny_llama):
     model = with_nat(tiny_llama)
     with torch.no_grad():
         mixed = model(IDS, adapter_names=["nat", "negative"]).logits
@@ -121,7 +121,7 @@ save_file(told, sys.argv[1] + "/told.safetensors")
 """
 
 
-def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(tiny_llama, tmp_path):
+def test_a_new_process_loads_bit_equal_logits(tiny_llama, tmp_path):
     expected = {}
     for name in ("float32", "bfloat16"):
         dtype = getattr(torch, name)
@@ -137,7 +137,7 @@ def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(tiny_llama, tmp_p
     assert all(torch.equal(told[name], expected[name]) for name in expected)
 
 
-def test_it_can_learn_on_after_a_reload(tiny_llama, tmp_path):
+def test_it_can_be_trained_further_after_loading(tiny_llama, tmp_path):
     with_nat(tiny_llama).save_pretrained(tmp_path)
     model = load_nat(copy.deepcopy(tiny_llama), tmp_path, trainable=True)
     assert model.training
@@ -146,7 +146,7 @@ def test_it_can_learn_on_after_a_reload(tiny_llama, tmp_path):
     assert not frozen.training and not any(x.requires_grad for x in frozen.parameters())
 
 
-def test_the_wrong_loader_is_an_error_and_never_wrong_logits(tiny_llama, tmp_path):
+def test_stock_loaders_raise_instead_of_giving_wrong_logits(tiny_llama, tmp_path):
     with_nat(tiny_llama).save_pretrained(tmp_path)
     for folder in (tmp_path, tmp_path / "nat"):
         with pytest.raises((KeyError, ValueError), match="load_nat|Can't find"):
@@ -156,7 +156,7 @@ def test_the_wrong_loader_is_an_error_and_never_wrong_logits(tiny_llama, tmp_pat
     # The negative one is stock LoRA.
     negative = PeftModel.from_pretrained(copy.deepcopy(tiny_llama), tmp_path / "negative")
     assert torch.equal(logits(negative.eval()), logits(with_negative(tiny_llama)))
-    with pytest.raises(ValueError, match="is of a LORA adapter, not of NAT"):
+    with pytest.raises(ValueError, match="is the config of a LORA adapter, not of NAT"):
         (tmp_path / "nat" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
         load_nat(copy.deepcopy(tiny_llama), tmp_path)
 
@@ -179,7 +179,7 @@ def test_nat_without_its_own_negative_is_an_error(tiny_llama, tmp_path):
         load_nat(copy.deepcopy(tiny_llama), tmp_path / "moved")
 
 
-def test_weights_that_are_missing_or_of_another_model_are_an_error(tiny_llama, tmp_path):
+def test_rejects_missing_weights_and_those_of_another_model(tiny_llama, tmp_path):
     with_nat(tiny_llama).save_pretrained(tmp_path)
     config = tmp_path / "nat" / "adapter_config.json"
     saved = json.loads(config.read_text())
@@ -188,7 +188,7 @@ def test_weights_that_are_missing_or_of_another_model_are_an_error(tiny_llama, t
         load_nat(copy.deepcopy(tiny_llama), tmp_path)
     config.write_text(json.dumps(saved))
     few = with_negative(tiny_llama, target_modules=["v_proj"])
-    add_nat(few, rank=2, dim=6)
+    add_nat(few, rank=2, gate_dim=6)
     few.save_pretrained(tmp_path / "few")
     (tmp_path / "few" / "nat" / "adapter_model.safetensors").replace(
         tmp_path / "nat" / "adapter_model.safetensors"
@@ -197,11 +197,11 @@ def test_weights_that_are_missing_or_of_another_model_are_an_error(tiny_llama, t
         load_nat(copy.deepcopy(tiny_llama), tmp_path)
 
 
-def test_it_is_neither_merged_nor_put_on_what_it_does_not_fit(tiny_llama):
+def test_rejects_merging_and_unsupported_models(tiny_llama):
     model = with_nat(tiny_llama)
     before = logits(model)
     for merge in (model.merge_and_unload, model.merge_adapter):
-        with pytest.raises(ValueError, match="distil it into plain LoRA"):
+        with pytest.raises(ValueError, match="distill it into plain LoRA"):
             merge()
     assert torch.equal(logits(model), before)
     with pytest.raises(ValueError, match="has an adapter 'nat' already"):
@@ -209,7 +209,7 @@ def test_it_is_neither_merged_nor_put_on_what_it_does_not_fit(tiny_llama):
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (copy.deepcopy(tiny_llama), {}, "without the negative adapter 'negative'; it has none"),
         (with_negative(tiny_llama), {"negative": "x"}, "it has negative"),
-        (with_negative(tiny_llama), {"dim": 0}, "dim=0"),
+        (with_negative(tiny_llama), {"gate_dim": 0}, "gate_dim=0"),
         (with_negative(tiny_llama), {"beta": 2}, "beta in"),
         (with_negative(tiny_llama, use_dora=True), {}, "use_dora"),
         (with_negative(tiny_llama, modules_to_save=["lm_head"]), {}, "modules_to_save"),
@@ -220,7 +220,7 @@ def test_it_is_neither_merged_nor_put_on_what_it_does_not_fit(tiny_llama):
             add_nat(given, **options)
 
 
-def test_a_layer_still_takes_stock_adapters(tiny_llama):
+def test_its_layers_still_accept_stock_adapters(tiny_llama):
     model = with_nat(tiny_llama)
     before = logits(model)
     model.add_adapter("plain", LoraConfig(r=2, target_modules=["q_proj"], use_dora=True))

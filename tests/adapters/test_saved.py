@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("peft", reason="adapters need peft")
 from peft import PeftModel
 
-from reason_decode.adapters import load_adapted, sum_adapters
+from reason_decode.adapters import load_adapter, sum_adapters
 from tests.nat_models import filled, with_nat, with_negative
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -14,7 +14,7 @@ X = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
 LAYER = "base_model.model.model.layers.0.self_attn.v_proj"
 
 
-def test_a_sum_of_adapters_is_the_sum_of_what_they_add(tiny_llama, tmp_path):
+def test_the_sum_of_adapters_adds_their_outputs(tiny_llama, tmp_path):
     first = with_negative(tiny_llama)
     second = filled(with_negative(tiny_llama, r=2, lora_alpha=6), "negative", 5)
     for name, model in (("a", first), ("b", second)):
@@ -33,16 +33,16 @@ def test_a_sum_of_adapters_is_the_sum_of_what_they_add(tiny_llama, tmp_path):
     summed.save_pretrained(tmp_path / "sum")
     stock = PeftModel.from_pretrained(copy.deepcopy(tiny_llama), tmp_path / "sum").eval()
     assert torch.equal(stock.get_submodule(LAYER)(X), found)
-    with pytest.raises(ValueError, match="no adapter to add up"):
+    with pytest.raises(ValueError, match="no adapter to sum"):
         sum_adapters(copy.deepcopy(tiny_llama), {})
 
 
-def test_either_kind_is_loaded_by_its_folder(tiny_llama, tmp_path):
+def test_loads_nat_and_plain_adapters(tiny_llama, tmp_path):
     model = with_nat(tiny_llama)
     model.save_pretrained(tmp_path)
     for folder, name in ((tmp_path, "nat"), (tmp_path / "negative", "default")):
-        found = load_adapted(copy.deepcopy(tiny_llama), folder)
+        found = load_adapter(copy.deepcopy(tiny_llama), folder)
         assert found.active_adapter == name and not found.training
         assert not any(x.requires_grad for x in found.parameters())
     with pytest.raises(ValueError, match="Can't find"):
-        load_adapted(copy.deepcopy(tiny_llama), tmp_path / "elsewhere")
+        load_adapter(copy.deepcopy(tiny_llama), tmp_path / "elsewhere")

@@ -26,7 +26,7 @@ def adapter(tmp_path):
     return tmp_path
 
 
-def test_roles_share_their_weights_and_keep_apart(tiny: Tiny, adapter):
+def test_models_share_weights_and_not_adapters(tiny: Tiny, adapter):
     ids = torch.tensor([tiny.tokenizer("Make 36 from 4 5 6 10.\n")["input_ids"]])
     with torch.no_grad():
         plain = tiny.model(ids).logits
@@ -42,7 +42,7 @@ def test_roles_share_their_weights_and_keep_apart(tiny: Tiny, adapter):
     assert sum(x.numel() for x in fresh) < 0.05 * sum(x.numel() for x in tiny.model.parameters())
 
 
-def test_writer_judge_and_generator_are_roles_of_one_base(tiny: Tiny, adapter):
+def test_writer_scorer_and_generator_share_one_base(tiny: Tiny, adapter):
     """With a rationale of each writer, the same as with models that share nothing."""
     words = tiny.tokenizer
     inputs = words(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
@@ -61,6 +61,6 @@ def test_writer_judge_and_generator_are_roles_of_one_base(tiny: Tiny, adapter):
     assert said[0] == said[1] and all(rationale for _, rationale in said[0])
 
 
-def test_an_adapter_goes_on_a_model_without_one(tiny: Tiny, adapter):
+def test_rejects_a_model_that_has_an_adapter(tiny: Tiny, adapter):
     with pytest.raises(ValueError, match="that both adapters were trained on"):
         with_adapter(with_adapter(tiny.model, adapter), adapter)

@@ -35,7 +35,7 @@ def test_asc_table_runs_small(
     ]
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["--samples", str(path), "--model", model, "--epochs", "1"]
+    arguments = ["--samples", str(path), "--model", model, "--num-train-epochs", "1"]
     arguments += ["--output", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
     printed = ""
     for _ in range(2):  # the second time with the rankers and grades of the first

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("peft", reason="NAT needs peft")
 pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
-SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", "--unit", "4"]
+SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", "--gate-dim", "4"]
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,11 @@ def test_a_wrong_nat_or_nce_stops_the_benchmark(
     benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = benchmark("speed.bench_nat")
-    monkeypatch.setattr(module, "distilled_loss", lambda output, *_, told: output.logits.sum())
+    monkeypatch.setattr(
+        module, "distillation_loss", lambda output, *_, side_inputs: output.logits.sum()
+    )
     with pytest.raises(AssertionError, match="NCE: loss"):
         module.main(SMALL)
-    monkeypatch.setattr(module.nat_layer, "integrate", lambda base, *_: base)
+    monkeypatch.setattr(module.nat_layer, "gated_output", lambda base, *_: base)
     with pytest.raises(AssertionError, match="not the closed form"):
         module.main(SMALL)

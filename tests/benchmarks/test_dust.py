@@ -32,8 +32,9 @@ def small(tmp_path, monkeypatch, benchmark):
             (folder / f"{name}-{kind}-000.jsonl").write_text(text)
     files = {"samples": folder, "out": tmp_path / "out", "data": games, "bbh": sums}
     arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    arguments += "--problems 1 1 --n 1 --steps 2 --batch 2 --lora 2 --unit 4 --augment 1".split()
-    return [*arguments, "--targets", "q_proj", "v_proj"]
+    arguments += "--problems 1 1 --n 1 --steps 2 --batch-size 2 --augment 1".split()
+    arguments += ["--lora-rank", "2", "--gate-dim", "4"]
+    return [*arguments, "--target-modules", "q_proj", "v_proj"]
 
 
 def quick(task):
@@ -49,7 +50,7 @@ def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, c
     path = tmp_path / "out" / "results.jsonl"
     settings, *rows = map(json.loads, path.read_text().splitlines())
     assert sorted(row["method"] for row in rows) == sorted((*run.METHODS, *run.EXTRA))
-    trained = {row["method"]: row["trained"] for row in rows}
+    trained = {row["method"]: row["trainable_parameters"] for row in rows}
     assert trained["cot-kd"] < 0.6 * trained["nat"]
     assert abs(trained["cot-kd-as-large"] / trained["nat"] - 1) < 0.1
     assert trained["2pos-neg"] == 2 * trained["cot-kd"] and trained["base"] == 0

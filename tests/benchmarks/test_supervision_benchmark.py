@@ -6,7 +6,7 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
 
 SMALL = ["--tests", "2", "--pool", "4", "--problems", "3", "--samples", "4", "--seeds", "1"]
-SHORT = ["--epochs", "0.2", "--min-updates", "1", "--device", "cpu"]
+SHORT = ["--epochs", "0.2", "--min-steps", "1", "--device", "cpu"]
 
 
 def test_every_teacher_teaches_and_a_rerun_trains_nothing_anew(tmp_path, capsys, benchmark):

@@ -25,8 +25,10 @@ GRADED = [
 def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    arguments = ["train", kind, "--data", str(data), "--out", str(out), "--json", str(told)]
-    assert main([*arguments, "--epochs", "2", "--batch", "4", "--hold-out", "0.3"]) == 0
+    arguments = ["train", kind, "--input", str(data), "--output", str(out), "--json", str(told)]
+    assert (
+        main([*arguments, "--num-train-epochs", "2", "--batch-size", "4", "--hold-out", "0.3"]) == 0
+    )
     (counts,) = json.loads(told.read_text())["rows"]
     assert 0 < counts["examples"] < 12 and counts["held_out_loss"] > 0
     printed = capsys.readouterr().out
@@ -45,7 +47,7 @@ def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
         for b in range(1, 4)
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["train", "active", "--data", str(data), "--out", str(out), "--hold-out", "0"]
+    arguments = ["train", "active", "--input", str(data), "--output", str(out), "--hold-out", "0"]
     assert main([*arguments, "--rounds", "1", "--per-problem", "1"]) == 0
     assert "saved in" in capsys.readouterr().out
     assert ProcessRewardModel.from_pretrained(out / "round-1")
@@ -57,11 +59,11 @@ def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
 
 
 def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
-    arguments = ["train", "prm", "--out", str(tmp_path), "--data", str(tmp_path / "no.jsonl")]
+    arguments = ["train", "prm", "--output", str(tmp_path), "--input", str(tmp_path / "no.jsonl")]
     assert main(arguments) == 2
     assert "no.jsonl" in capsys.readouterr().err
-    assert main([*arguments, "--epochs", "0"]) == 2
-    assert "got epochs=0.0; it must be positive" in capsys.readouterr().err
+    assert main([*arguments, "--num-train-epochs", "0"]) == 2
+    assert "got num_train_epochs=0.0; it must be positive" in capsys.readouterr().err
 
 
 def test_a_rationale_model_is_a_command(tmp_path, capsys):
@@ -72,8 +74,17 @@ def test_a_rationale_model_is_a_command(tmp_path, capsys):
         for k in range(8)
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    arguments = ["train", "rationalyst", "--data", str(data), "--out", str(out)]
-    arguments += ["--json", str(told), "--hold-out", "0.4", "--batch", "4", "--learn", "both"]
+    arguments = ["train", "rationalyst", "--input", str(data), "--output", str(out)]
+    arguments += [
+        "--json",
+        str(told),
+        "--hold-out",
+        "0.4",
+        "--batch-size",
+        "4",
+        "--loss-on",
+        "both",
+    ]
     assert main(arguments) == 0
     (counts,) = json.loads(told.read_text())["rows"]
     assert 0 < counts["examples"] < 20 and counts["cut"] == 0 and counts["held_out_loss"] > 0
@@ -82,5 +93,5 @@ def test_a_rationale_model_is_a_command(tmp_path, capsys):
     scorer = RationaleScorer.from_pretrained(out, max_new_tokens=8)
     (score,) = scorer.score(["1 + 1 =\n"], ["1 + 1 = 2"])
     assert float(score[0]) <= 0
-    assert main([*arguments, "--adapter"]) == 2
-    assert "--adapter without --lora" in capsys.readouterr().err
+    assert main([*arguments, "--no-merge-lora"]) == 2
+    assert "merge_lora=False without LoRA" in capsys.readouterr().err

@@ -22,21 +22,27 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     base, data = tmp_path / "base", tmp_path / "data.jsonl"
     save_llama(base)
     data.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n")
-    common = ["--model", str(base), "--data", str(data), "--hold-out", "0.5", "--epochs", "1"]
+    common = ["--model", str(base), "--input", str(data), "--hold-out", "0.5"]
     stages = {
-        "negative": ["--targets", "q_proj", "v_proj"],
-        "nat": ["--negative", str(tmp_path / "negative"), "--unit", "4"],
-        "nce": ["--nat", str(tmp_path / "nat"), "--weigh", "token", "--recompute"],
+        "negative": ["--target-modules", "q_proj", "v_proj"],
+        "nat": ["--negative", str(tmp_path / "negative"), "--gate-dim", "4"],
+        "nce": [
+            "--nat",
+            str(tmp_path / "nat"),
+            "--calibrate-by",
+            "token",
+            "--gradient-checkpointing",
+        ],
     }
     for kind, options in stages.items():
         out, told = tmp_path / kind, tmp_path / f"{kind}.json"
-        arguments = ["train", kind, *common, "--out", str(out), "--json", str(told), *options]
-        assert main([*arguments, "--lora", "2"]) == 0
+        arguments = ["train", kind, *common, "--output", str(out), "--json", str(told), *options]
+        assert main([*arguments, "--lora-rank", "2"]) == 0
         printed = capsys.readouterr().out
         assert "18 samples of 6 problems: 6 right, 6 wrong, 0 dup" in printed
         assert "6 unanswered" in printed and "malformed: 1 (row 7" in printed
         (counts,) = json.loads(told.read_text())["rows"]
-        assert 0 < counts["examples"] < 6 and counts["updates"] > 0
+        assert 0 < counts["examples"] < 6 and counts["steps"] > 0
     # An adapter is loaded by name, like any model.
     student: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "nce")
     assert student.peft_config["default"].r == 2
@@ -51,12 +57,12 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
 def test_every_baseline_is_trained_by_its_name(tmp_path, capsys, method):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     data.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    arguments = ["train", "baseline", "--method", method, "--data", str(data), "--out", str(out)]
-    arguments += ["--hold-out", "0", "--epochs", "1", "--lora", "2", "--json", str(told)]
-    assert main([*arguments, "--targets", "q_proj"]) == 0
+    arguments = ["train", "baseline", "--method", method, "--input", str(data)]
+    arguments += ["--output", str(out), "--hold-out", "0", "--lora-rank", "2", "--json", str(told)]
+    assert main([*arguments, "--target-modules", "q_proj"]) == 0
     (counts,) = json.loads(told.read_text())["rows"]
     assert counts["examples"] == {"ft": 18, "mix": 12}.get(method, 6)
-    assert counts["trained"] == 6 * 2 * (192 + 192)
+    assert counts["trainable_parameters"] == 6 * 2 * (192 + 192)
     if method == "nt":
         # Its own samples are added; the other run goes into another folder.
         arguments[arguments.index(str(out))] = str(tmp_path / "again")
@@ -67,6 +73,6 @@ def test_every_baseline_is_trained_by_its_name(tmp_path, capsys, method):
 def test_a_missing_stage_is_said(tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text(json.dumps(ROWS[0]) + "\n")
-    arguments = ["train", "nce", "--data", str(data), "--out", str(tmp_path / "out")]
+    arguments = ["train", "nce", "--input", str(data), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--nat", str(tmp_path), "--hold-out", "0"]) == 2
     assert "no NAT adapter in" in capsys.readouterr().err

@@ -27,17 +27,17 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["encoder", "tiny"])
 def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind):
-    model, options = "tiny", ["--most", "2", "--lora", "2"]
+    model, options = "tiny", ["--max-solutions-per-problem", "2", "--lora-rank", "2"]
     if kind == "encoder":
         model, options = (
             str(save_bert(tmp_path / "bert")),
-            ["--compare", "logistic", "--window", "24"],
+            ["--loss", "logistic", "--window", "24"],
         )
     else:
         pytest.importorskip("peft", reason="LoRA needs peft")
     out, told = tmp_path / "out", tmp_path / "told.json"
-    arguments = ["train", "ranker", "--model", model, "--data", str(data), "--out", str(out)]
-    arguments += ["--epochs", "1", "--hold-out", "0.3", "--json", str(told), *options]
+    arguments = ["train", "ranker", "--model", model, "--input", str(data), "--output", str(out)]
+    arguments += ["--hold-out", "0.3", "--json", str(told), *options]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "18 samples of 6 problems: 6 right, 6 wrong" in printed and "6 unanswered" in printed
@@ -53,14 +53,14 @@ def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind
 def test_samples_that_are_all_right_teach_nothing(tmp_path, data, capsys):
     rows = [{**row, "samples": row["samples"][1:]} for row in ROWS]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["train", "ranker", "--data", str(data), "--out", str(tmp_path / "out")]
+    arguments = ["train", "ranker", "--input", str(data), "--output", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "0 wrong samples, and no problem with both" in capsys.readouterr().err
 
 
 def test_a_linear_ranker_is_trained_from_samples(tmp_path, data, capsys):
     out = tmp_path / "out"
-    arguments = ["train", "ranker", "--model", "ngrams", "--data", str(data), "--out", str(out)]
+    arguments = ["train", "ngram-ranker", "--input", str(data), "--output", str(out)]
     assert main([*arguments, "--hold-out", "0.3"]) == 0
     assert "pair accuracy" in capsys.readouterr().out
     (score,) = NGramRanker.from_pretrained(out).score(["1 + 1 ="], ["The answer is 2."])

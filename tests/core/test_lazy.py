@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LAZY = ["reason_decode", "reason_decode.mining"]
+LAZY = ["reason_decode", "reason_decode.mining", "reason_decode.training"]
 
 
 @pytest.mark.parametrize("package", LAZY)
@@ -29,7 +29,15 @@ def test_no_module_hides_a_public_name(package):
     assert modules & set(import_module(package).__all__) == set()
 
 
-@pytest.mark.parametrize("module", ["reason_decode.mining.config"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "reason_decode.mining.config",
+        "reason_decode.training.config",
+        "reason_decode.training.adapter_config",
+        "reason_decode.training.label_config",
+    ],
+)
 def test_configs_are_imported_without_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run(

@@ -14,7 +14,7 @@ pytest.importorskip("peft", reason="adapters need peft")
 
 from examples.tiny import export
 from reason_decode import tiny as package
-from reason_decode.adapters import load_adapted
+from reason_decode.adapters import load_adapter
 from reason_decode.tiny import WEIGHTS, Tiny
 from tests.nat_models import filled, with_nat
 
@@ -48,10 +48,10 @@ def test_exported_adapters_equal_the_trained_ones_in_float16(
     for name, x in model.named_parameters():
         if "lora_" in name:
             x.data.copy_(x.data.half())
-    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out")
+    found = load_adapter(copy.deepcopy(tiny_llama), tmp_path / "out")
     assert torch.equal(logits_of(found), logits_of(model))
     model.set_adapter("negative")
-    found = load_adapted(copy.deepcopy(tiny_llama), tmp_path / "out" / "negative")
+    found = load_adapter(copy.deepcopy(tiny_llama), tmp_path / "out" / "negative")
     assert torch.equal(logits_of(found), logits_of(model))
     # The config names neither the training machine nor a version of peft.
     kept = json.loads((tmp_path / "out" / "negative" / "adapter_config.json").read_text())
@@ -78,7 +78,7 @@ def test_packaged_adapters_write_answers(tiny: Tiny) -> None:
 
 def test_packaged_nat_is_refused_with_another_negative_adapter(tiny: Tiny, tmp_path: Path) -> None:
     other = filled(
-        load_adapted(copy.deepcopy(tiny.model), WEIGHTS / "adapters" / "nce"), "default", 0
+        load_adapter(copy.deepcopy(tiny.model), WEIGHTS / "adapters" / "nce"), "default", 0
     )
     other.save_pretrained(tmp_path)
     from reason_decode.adapters import load_nat

@@ -5,17 +5,17 @@ import pytest
 from reason_decode import ProcessRewardModel, tiny
 from reason_decode.training import (
     LabelledSolution,
-    TrainingConfig,
+    PRMConfig,
     active,
     active_learning,
     select,
     train_prm,
 )
 
-FAST = TrainingConfig(epochs=1, batch=8, learning_rate=1e-3)
+FAST = PRMConfig(num_train_epochs=1, batch_size=8, learning_rate=1e-3)
 
 
-def test_most_are_convincing_wrong_answers_and_the_rest_the_most_convincing():
+def test_selects_mostly_convincing_wrong_answers_then_the_most_convincing():
     scores = [0.1, 0.9, 0.5, 0.8, 0.7, 0.3]
     right = [False, True, False, False, True, False]
     assert select(scores, right, 5) == [3, 2, 5, 0, 1]
@@ -30,7 +30,7 @@ def test_most_are_convincing_wrong_answers_and_the_rest_the_most_convincing():
 @pytest.mark.parametrize(
     ("right", "k", "share"), [([True], 1, 0.8), ([True, False], 0, 0.8), ([True, False], 1, 1.1)]
 )
-def test_select_says_what_it_cannot_do(right, k, share):
+def test_select_rejects_invalid_arguments(right, k, share):
     with pytest.raises(ValueError, match="one verdict a score, k at least 1 and a share"):
         select([0.1, 0.2], right, k, wrong_share=share)
 
@@ -47,13 +47,13 @@ def pool() -> list[LabelledSolution]:
 
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 @pytest.mark.parametrize("uniform", [False, True])
-def test_rounds_add_to_what_is_labelled_and_go_on_where_they_were(tmp_path, uniform):
+def test_resumes_and_accumulates_labels(tmp_path, uniform):
     pytest.importorskip("accelerate", reason="training needs accelerate")
-    how = {"uniform": uniform, "per_problem": 2, "recipe": FAST}
+    how = {"uniform": uniform, "per_problem": 2}
     start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
-    rows = active_learning(start, tokenizer, pool(), tmp_path, rounds=1, **how)
+    rows = active_learning(start, tokenizer, pool(), tmp_path, FAST, rounds=1, **how)
     assert [row["solutions"] for row in rows] == [3, 9]
-    more = active_learning(start, tokenizer, pool(), tmp_path, rounds=3, **how)
+    more = active_learning(start, tokenizer, pool(), tmp_path, FAST, rounds=3, **how)
     assert more[:2] == rows
     assert [row["solutions"] for row in more] == [3, 9, 15, 15]
     lines = (tmp_path / "rounds.jsonl").read_text().splitlines()
@@ -63,7 +63,7 @@ def test_rounds_add_to_what_is_labelled_and_go_on_where_they_were(tmp_path, unif
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkeypatch):
+def test_the_share_of_wrong_solutions_holds_over_problems(tmp_path, monkeypatch):
     # Four fifths of one, rounded, is one: no right solution was ever chosen.
     pytest.importorskip("accelerate", reason="training needs accelerate")
     shares = []
@@ -74,8 +74,8 @@ def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkey
 
     monkeypatch.setattr(active, "select", spy)
     start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
-    how = {"rounds": 1, "per_problem": 1, "wrong_share": 2 / 3, "recipe": FAST}
-    active_learning(start, tokenizer, pool(), tmp_path, **how)
+    how = {"rounds": 1, "per_problem": 1, "wrong_share": 2 / 3}
+    active_learning(start, tokenizer, pool(), tmp_path, FAST, **how)
     assert shares == [1, 0, 1]
 
 
@@ -83,21 +83,22 @@ def test_one_solution_of_each_problem_is_not_always_a_wrong_one(tmp_path, monkey
 @pytest.mark.parametrize("uniform", [False, True])
 def test_equal_solutions_are_labelled_once(tmp_path, uniform):
     pytest.importorskip("accelerate", reason="training needs accelerate")
-    how = {"rounds": 2, "per_problem": 2, "uniform": uniform, "recipe": FAST}
+    how = {"rounds": 2, "per_problem": 2, "uniform": uniform}
     twice = [solution for solution in pool() for _ in range(2)]
-    rows = active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, twice, tmp_path, **how)
+    words = tiny.load().tokenizer
+    rows = active_learning(tiny.WEIGHTS / "base", words, twice, tmp_path, FAST, **how)
     assert [row["solutions"] for row in rows] == [3, 9, 15]
     chosen = [twice[place] for row in rows for place in row["chosen"]]
     assert len(set(chosen)) == 15
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-def test_a_selector_chooses_what_it_is_convinced_by_from_the_first_round_on(tmp_path):
+def test_a_selector_chooses_in_the_first_round(tmp_path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     words, chooser = tiny.load().tokenizer, tmp_path / "chooser"
-    train_prm(tiny.WEIGHTS / "base", words, pool(), chooser, recipe=FAST)
-    how = {"per_problem": 2, "wrong_share": 0.5, "selector": chooser, "recipe": FAST}
-    (row,) = active_learning(tiny.WEIGHTS / "base", words, pool(), tmp_path, rounds=0, **how)
+    train_prm(tiny.WEIGHTS / "base", words, pool(), chooser, FAST)
+    how = {"per_problem": 2, "wrong_share": 0.5, "selector": chooser}
+    (row,) = active_learning(tiny.WEIGHTS / "base", words, pool(), tmp_path, FAST, rounds=0, **how)
     scores = ProcessRewardModel.from_pretrained(chooser).score(
         [x.prompt for x in pool()], [list(x.steps) for x in pool()]
     )
@@ -110,13 +111,13 @@ def test_a_selector_chooses_what_it_is_convinced_by_from_the_first_round_on(tmp_
     assert row["chosen"] == sorted(expected)
 
 
-def test_a_selector_cannot_choose_at_random(tmp_path):
+def test_rejects_a_selector_with_uniform_choice(tmp_path):
     how = {"uniform": True, "selector": tmp_path}
     with pytest.raises(ValueError, match="got uniform=True and selector="):
         active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, pool(), tmp_path, **how)
 
 
-def test_a_pool_that_nobody_graded_is_refused(tmp_path):
+def test_rejects_a_pool_of_ungraded_solutions(tmp_path):
     unknown = [LabelledSolution("p", ("s",), (1,), source="f:1")]
     with pytest.raises(ValueError, match=r"got a solution of 'p' \(f:1\)"):
         active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, unknown, tmp_path)

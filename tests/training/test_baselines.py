@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,19 @@ pytest.importorskip("accelerate", reason="training needs accelerate")
 from safetensors.torch import load_file
 
 from reason_decode import tiny
-from reason_decode.adapters import load_adapted, sum_adapters
-from reason_decode.training import LabelledSolution, TrainingConfig, train_baseline, train_nat
+from reason_decode.adapters import load_adapter, sum_adapters
+from reason_decode.training import (
+    BaselineConfig,
+    LabelledSolution,
+    NATConfig,
+    train_baseline,
+    train_nat,
+)
 from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 ROOT = Path(__file__).resolve().parents[2]
-FAST = TrainingConfig(epochs=2, batch=4, learning_rate=3e-3)
+FAST: dict[str, Any] = {"num_train_epochs": 2, "batch_size": 4, "learning_rate": 3e-3}
 RIGHT = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
 WRONG = [
     LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + b}",), (-1,))
@@ -46,8 +51,9 @@ def trained(base, tmp_path_factory):
 
     def train(right=RIGHT, wrong=WRONG, **options: Any) -> tuple[Path, dict[str, Any]]:
         folder = tmp_path_factory.mktemp(options["method"])
-        how: dict[str, Any] = {"lora": 2, "dropout": 0.0, "recipe": FAST, **options}
-        return folder, train_baseline(base, tiny.load().tokenizer, right, wrong, folder, **how)
+        config = BaselineConfig(**{**FAST, "lora_rank": 2, "lora_dropout": 0.0, **options})
+        words = tiny.load().tokenizer
+        return folder, train_baseline(base, words, right, wrong, folder, config)
 
     return train
 
@@ -58,25 +64,30 @@ def plain(trained) -> Path:
 
 
 def loaded(base: Path, folder: Path) -> torch.Tensor:
-    return logits(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
+    return logits(load_adapter(AutoModelForCausalLM.from_pretrained(base), folder))
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"method": "nt"}, {"method": "ul"}, {"method": "ul", "form": "sequence"}, {"method": "cl"}],
+    [
+        {"method": "nt"},
+        {"method": "ul"},
+        {"method": "ul", "unlikelihood_level": "sequence"},
+        {"method": "cl"},
+    ],
     ids=lambda x: "-".join(x.values()),
 )
-def test_wrong_samples_of_no_weight_leave_cot_kd_and_of_some_do_not(base, plain, trained, options):
+def test_a_penalty_of_weight_0_is_cot_kd(base, plain, trained, options):
     expected = loaded(base, plain)
-    nothing, told = trained(weight=0.0, beside=2, **options)
+    nothing, told = trained(penalty_weight=0.0, negatives_per_positive=2, **options)
     torch.testing.assert_close(loaded(base, nothing), expected, atol=1e-5, rtol=1e-5)
     # An epoch is of right samples, and only their tokens are counted.
-    assert told["examples"] == 8 and told["updates"] == 4
-    something, _ = trained(weight=200.0, **options)
+    assert told["examples"] == 8 and told["steps"] == 4
+    something, _ = trained(penalty_weight=200.0, **options)
     assert not torch.allclose(loaded(base, something), expected, atol=1e-3)
 
 
-def test_mix_is_cot_kd_on_both_and_ft_on_what_it_is_given(base, plain, trained):
+def test_mix_and_ft_are_cot_kd_on_other_samples(base, plain, trained):
     mix, told = trained(method="mix")
     both, _ = trained([*RIGHT, *WRONG], (), method="cot-kd")
     assert told["examples"] == 20
@@ -85,7 +96,7 @@ def test_mix_is_cot_kd_on_both_and_ft_on_what_it_is_given(base, plain, trained):
     assert torch.equal(loaded(base, reference), loaded(base, plain))
 
 
-def test_only_the_tokens_of_solutions_count(trained):
+def test_the_mean_is_over_the_tokens_of_right_solutions(trained):
     """Prompts, padding and wrong samples are read, and are no part of what the mean is over."""
     _, told = trained(
         RIGHT[:1], [LabelledSolution("10000 + 1 =\n", ("10000",), (-1,))], method="nt"
@@ -93,17 +104,17 @@ def test_only_the_tokens_of_solutions_count(trained):
     assert told["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
 
 
-def test_wrong_samples_move_what_they_should(base, trained):
+def test_penalties_make_wrong_samples_less_likely(base, trained):
     """Of the same wrong samples, those taken from mix are likelier, from nt and ul less likely."""
     found = {}
-    how: dict[str, Any] = {"recipe": replace(FAST, epochs=8, learning_rate=0.03)}
-    for method, form in (("cot-kd", "token"), ("mix", "token"), ("nt", "token")):
-        folder, _ = trained(method=method, form=form, weight=1.0, **how)
-        found[method] = likelihood(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
-    for form in ("token", "sequence"):
-        # Of a probability of 1 in 327 the gradient is as small.
-        folder, _ = trained(method="ul", form=form, weight=100.0, **how)
-        found[form] = likelihood(load_adapted(AutoModelForCausalLM.from_pretrained(base), folder))
+    how: dict[str, Any] = {"num_train_epochs": 8, "learning_rate": 0.03}
+    for method in ("cot-kd", "mix", "nt"):
+        folder, _ = trained(method=method, penalty_weight=1.0, **how)
+        found[method] = likelihood(load_adapter(AutoModelForCausalLM.from_pretrained(base), folder))
+    for level in ("token", "sequence"):
+        # The gradient of log(1 - p) is as small as p, about 1 / 327.
+        folder, _ = trained(method="ul", unlikelihood_level=level, penalty_weight=100.0, **how)
+        found[level] = likelihood(load_adapter(AutoModelForCausalLM.from_pretrained(base), folder))
     assert max(found["nt"], found["token"], found["sequence"]) < found["cot-kd"] < found["mix"]
 
 
@@ -124,17 +135,17 @@ import sys, torch, warnings
 warnings.filterwarnings("ignore")
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
-from reason_decode.adapters import load_adapted
+from reason_decode.adapters import load_adapter
 told = {}
 for folder in sys.argv[3:]:
-    model = load_adapted(AutoModelForCausalLM.from_pretrained(sys.argv[2]), folder)
+    model = load_adapter(AutoModelForCausalLM.from_pretrained(sys.argv[2]), folder)
     with torch.no_grad():
         told[folder] = model(torch.arange(3, 27).reshape(2, 12)).logits
 save_file(told, sys.argv[1])
 """
 
 
-def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(base, plain, trained, tmp_path):
+def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
     words = tiny.load().tokenizer
     folders = [plain, *(trained(method=x)[0] for x in ("mix", "nt", "ul", "cl")), tmp_path / "sum"]
     summed = sum_adapters(
@@ -142,8 +153,8 @@ def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(base, plain, trai
     )
     summed.save_pretrained(tmp_path / "sum")
     # The control: a second positive adapter where NAT has the negative one.
-    how: dict[str, Any] = {"negative": folders[2], "lora": 2, "unit": 4, "recipe": FAST}
-    train_nat(base, words, RIGHT, tmp_path / "nat", **how)
+    config = NATConfig(negative=str(folders[2]), lora_rank=2, gate_dim=4, **FAST)
+    train_nat(base, words, RIGHT, tmp_path / "nat", config)
     folders.append(tmp_path / "nat")
     expected = {str(folder): loaded(base, folder) for folder in folders}
     torch.testing.assert_close(expected[str(tmp_path / "sum")], logits(summed))
@@ -156,11 +167,16 @@ def test_a_fresh_process_gives_the_same_logits_to_the_last_bit(base, plain, trai
     assert all(torch.equal(told[name], x) for name, x in expected.items())
 
 
-def test_what_cannot_be_learnt_is_said_before_any_work(trained):
-    for wrong in ({"method": "kd"}, {"method": "ul", "form": "x"}, {"method": "nt", "weight": -1}):
-        with pytest.raises(ValueError, match="allowed are ft, cot-kd, mix, cl, nt, ul; token, seq"):
+def test_rejects_invalid_arguments_before_training(trained):
+    cases = [
+        ({"method": "kd"}, "got method='kd'; allowed are 'ft', 'cot-kd', 'mix', 'cl', 'nt', 'ul'"),
+        ({"method": "ul", "unlikelihood_level": "x"}, "allowed are 'token', 'sequence'"),
+        ({"method": "nt", "penalty_weight": -1}, "penalty_weight=-1; it must be at least 0"),
+    ]
+    for wrong, message in cases:
+        with pytest.raises(ValueError, match=message):
             trained(**wrong)
     with pytest.raises(ValueError, match="no wrong sample, which mix learns from"):
         trained(wrong=(), method="mix")
-    with pytest.raises(ValueError, match="a temperature of 0"):
+    with pytest.raises(ValueError, match="temperature=0; it must be positive"):
         trained(method="cl", temperature=0)

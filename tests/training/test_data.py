@@ -43,7 +43,7 @@ def write(path: Path, *rows: Any) -> Path:
 
 
 @pytest.mark.parametrize("format", ROWS)
-def test_the_layout_is_found_and_reads_as_when_it_is_named(tmp_path: Path, format: str):
+def test_layouts_are_detected(tmp_path: Path, format: str):
     path = write(tmp_path / "rows.jsonl.gz", "{", {"text": "?"}, ROWS[format], ROWS[format])
     report = ReadReport()
     found = list(read_labelled(path, report=report))
@@ -55,7 +55,7 @@ def test_the_layout_is_found_and_reads_as_when_it_is_named(tmp_path: Path, forma
     assert found[0].source == expected and found[0].prompt == "p"
 
 
-def test_the_first_well_formed_row_decides(tmp_path: Path):
+def test_the_first_well_formed_row_decides_the_layout(tmp_path: Path):
     report = ReadReport()
     path = write(tmp_path / "x.jsonl", {**STEPWISE, "labels": 7}, ROWS["plain"], STEPWISE)
     assert len(list(read_labelled(path, report=report))) == 1
@@ -63,7 +63,7 @@ def test_the_first_well_formed_row_decides(tmp_path: Path):
     assert report.rejected[1:] == [Reject(3, "got None as `solution`; need text")]
 
 
-def test_bad_rows_anywhere_lose_no_other_and_are_told(
+def test_malformed_rows_are_reported_and_lose_no_other_row(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     good = [{**STEPWISE, "prompt": f"p{k}"} for k in range(6)]
@@ -96,7 +96,7 @@ def test_neutral_and_the_first_error(tmp_path: Path):
     assert labels(until_first_error=False, repeat=True) == [(-1, -1), (1,), (-1, 1)]
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path):
+def test_left_out_rows_are_counted(tmp_path: Path):
     rows = [TREE, *[TREE | {"is_quality_control_question": True}] * 2]
     path, report = write(tmp_path / "tree.jsonl", *rows), ReadReport()
     assert len(list(read_labelled(path, report=report))) == 2
@@ -105,15 +105,15 @@ def test_what_is_left_out_is_counted(tmp_path: Path):
     assert str(report).endswith(
         "left out: 1 solution without a label of its own, 2 quality_control"
     )
-    assert len(list(read_labelled(path, keep=["quality_control"]))) == 6
+    assert len(list(read_labelled(path, include=["quality_control"]))) == 6
 
 
-def test_arguments_are_refused_before_the_file_is_opened():
+def test_rejects_invalid_arguments_before_opening_the_file():
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"format": "prm"}, "'auto', prm800k, stepwise"),
         ({"neutral": "yes"}, "'positive', 'negative'"),
-        ({"keep": ["flagged"]}, "screening, quality_control, bad_problem"),
-        ({"keep": "screening"}, "allowed is a list"),
+        ({"include": ["flagged"]}, "screening, quality_control, bad_problem"),
+        ({"include": "screening"}, "allowed is a list"),
         ({"separator": ""}, "empty separator"),
     ]
     for options, allowed in wrong:
@@ -129,7 +129,7 @@ def test_a_file_without_any_solution_is_an_error(tmp_path: Path, rows: list[Any]
         list(read_labelled(write(tmp_path / "x.jsonl", *rows)))
 
 
-def test_a_file_of_rubbish_does_not_fill_the_report(tmp_path: Path):
+def test_the_report_of_malformed_rows_is_bounded(tmp_path: Path):
     path, report = write(tmp_path / "x.jsonl", *["{"] * 1500, STEPWISE), ReadReport()
     assert len(list(read_labelled(path, report=report))) == 1
     assert (report.malformed, len(report.rejected)) == (1500, 1000)
@@ -161,7 +161,7 @@ def test_a_million_rows_stream_in_constant_memory_and_lose_nothing(tmp_path: Pat
     assert [reject.row for reject in report.rejected[:4]] == [18, 501, 1000, 1018]
 
 
-def test_people_s_labels_of_palm_s_traces(shared_data: Path):
+def test_bigbench_mistake_reads_the_published_files(shared_data: Path):
     tasks = {
         "multistep_arithmetic": (156, 38),
         "dyck_languages": (482, 182),

@@ -22,7 +22,7 @@ def sample(text: str, answer: str | None = "0.5", prompt: str = "p", **known) ->
     )
 
 
-def test_answers_decide_and_not_strings_and_every_sample_is_counted():
+def test_samples_are_graded_by_answer_and_all_are_counted():
     given = [
         sample(r"So \boxed{1/2}."),
         sample("Half.\nThe answer is 50%."),
@@ -46,7 +46,7 @@ def test_answers_decide_and_not_strings_and_every_sample_is_counted():
     assert grade_samples([]).counts.samples == 0
 
 
-def test_rows_of_samples_are_read_whole_or_in_part(tmp_path):
+def test_bad_samples_of_a_row_are_left_out(tmp_path):
     path, report = tmp_path / "rows.jsonl", ReadReport()
     rows = [
         {"prompt": "p", "samples": ["a\nThe answer is 4.", " ", 7, "b"], "answer": "4"},
@@ -65,7 +65,7 @@ def test_rows_of_samples_are_read_whole_or_in_part(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gpt35", "gpt4"])
-def test_published_samples_are_sorted_as_a_plain_reading_of_whole_numbers_does(shared_data, name):
+def test_published_samples_with_whole_numbers_are_graded_right(shared_data, name):
     path, box = shared_data / "math_samples" / f"{name}.jsonl.gz", re.compile(r"boxed\{(\d+)\}")
     if not path.exists():
         pytest.skip(f"no {path}")
@@ -82,20 +82,20 @@ def test_published_samples_are_sorted_as_a_plain_reading_of_whole_numbers_does(s
     assert counts.duplicates == len(whole) - len(expected)
 
 
-def test_a_solution_is_learnt_with_its_end_and_its_prompt_is_read():
+def test_solution_tokens_and_eos_are_labels_and_the_prompt_is_context():
     words, model = tiny.load().tokenizer, tiny.load().model
     (example,) = solution_examples([sample("a = 1\nb = 2", prompt="x\n")], words, model)
     ids = words("x\na = 1\nb = 2\n")["input_ids"]
     assert example.ids == ids
-    assert [*ids[example.places[0] + 1 :], words.eos_token_id] == example.classes
-    assert words.decode(example.classes) == "a = 1\nb = 2\n<eos>"
-    assert example.places == list(range(example.places[0], len(ids)))
+    assert [*ids[example.positions[0] + 1 :], words.eos_token_id] == example.labels
+    assert words.decode(example.labels) == "a = 1\nb = 2\n<eos>"
+    assert example.positions == list(range(example.positions[0], len(ids)))
     (turned,) = solution_examples([sample("a", prompt="x")], words, model, chat=True)
     turn = words.apply_chat_template(
         [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
     )
-    assert words.decode([*turned.ids, turned.classes[-1]]) == f"{turn}a\n<eos>"
-    assert turned.classes == example.classes[:1] + turned.classes[1:]
+    assert words.decode([*turned.ids, turned.labels[-1]]) == f"{turn}a\n<eos>"
+    assert turned.labels == example.labels[:1] + turned.labels[1:]
 
 
 @pytest.mark.parametrize("name", ["adapters.nat", "adapters.active", "training.grading"])

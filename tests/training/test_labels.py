@@ -22,15 +22,15 @@ class Fixed(Scorer):
 
 
 def test_a_checker_labels_up_to_the_first_wrong_step():
-    said = [[True, False, True], [True, False], [True, True, True]]
-    for verdicts, labels in zip(said, [(1, -1, None), (1, -1, None), (1, 1, 1)], strict=True):
+    cases = [[True, False, True], [True, False], [True, True, True]]
+    for verdicts, labels in zip(cases, [(1, -1, None), (1, -1, None), (1, 1, 1)], strict=True):
         (found,) = label_by_checker([SUMS], lambda *_, verdicts=verdicts: verdicts)
         assert found.labels == labels
-    with pytest.raises(ValueError, match="said 4 things of the 3 steps"):
+    with pytest.raises(ValueError, match="got 4 verdicts on the 3 steps"):
         list(label_by_checker([SUMS], lambda *_: [True] * 4))
 
 
-def test_the_tiny_checkers_are_plug_ins():
+def test_the_tiny_checker_labels_a_wrong_step():
     lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
     (found,) = label_by_checker(
         [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None,) * 2)], grade_steps
@@ -38,7 +38,7 @@ def test_the_tiny_checkers_are_plug_ins():
     assert found.labels == (1, -1)
 
 
-def test_a_scorer_labels_by_its_threshold_and_says_what_that_makes_of_the_whole():
+def test_a_scorer_labels_by_its_threshold_and_sets_correct():
     rows = ([0.9, 0.4, 0.9], [0.5, 0.6, 0.7])
     asked = [LabelledSolution(str(k), ("a", "b", "c"), (None,) * 3) for k in range(2)]
     for size in (1, 64):
@@ -51,7 +51,7 @@ def test_a_scorer_labels_by_its_threshold_and_says_what_that_makes_of_the_whole(
         list(label_by_scorer(asked[:1], Fixed([0.1, 0.2])))
 
 
-def test_the_tiny_verifier_labels_a_made_slip():
+def test_the_tiny_verifier_labels_a_wrong_step():
     lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")
     asked = [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None, None))]
     (found,) = label_by_scorer(asked, tiny.load().prm)

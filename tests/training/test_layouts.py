@@ -17,31 +17,31 @@ MISTAKE = {"input": "p", "steps": ["a", "b"], "answer": "5", "target": "6", "mis
 PLAIN = {"prompt": "p", "solution": "a\n\nb\n", "answer": "6"}
 
 
-def shepherd(said: str, *verdicts: str) -> dict[str, str]:
+def shepherd(text: str, *verdicts: str) -> dict[str, str]:
     return {
-        "input": said.format(*["ки"] * len(verdicts)),
-        "label": said.format(*verdicts),
+        "input": text.format(*["ки"] * len(verdicts)),
+        "label": text.format(*verdicts),
         "task": "GSM8K",
     }
 
 
-def test_stepwise():
+def test_reads_stepwise_layout():
     assert stepwise(STEPWISE) == [LabelledSolution("p", ("a", "b"), (1, -1))]
     row = {**STEPWISE, "labels": [1.0, None], "answer": "6", "correct": False}
     assert stepwise(row) == [LabelledSolution("p", ("a", "b"), (1, None), "6", False)]
     assert stepwise({**STEPWISE, "labels": [1, 0]}) == stepwise(STEPWISE)
 
 
-def test_math_shepherd():
-    said = "How many?\nAnd why? Step 1: 2 + 3 = 5. {}\nStep 2: The answer is: 5 {}"
-    (read,) = math_shepherd(shepherd(said, "+", "-"))
+def test_reads_math_shepherd_layout():
+    text = "How many?\nAnd why? Step 1: 2 + 3 = 5. {}\nStep 2: The answer is: 5 {}"
+    (read,) = math_shepherd(shepherd(text, "+", "-"))
     assert read.prompt == "How many?\nAnd why?" and read.labels == (1, -1)
     assert read.steps == ("Step 1: 2 + 3 = 5.", "Step 2: The answer is: 5")
     assert read.correct is False
-    assert math_shepherd(shepherd(said, "-", "+"))[0].correct is True
+    assert math_shepherd(shepherd(text, "-", "+"))[0].correct is True
 
 
-def test_math_shepherd_where_the_prompt_is_odd():
+def test_math_shepherd_finds_the_end_of_odd_prompts():
     # It quotes "Step 1:" itself; it has a tag in it; nothing but a question mark ends it.
     quoted = math_shepherd(shepherd("Is step 1: x or y? Step 1: x {} Step 2: y {}", "+", "+"))
     assert quoted[0].prompt == "Is step 1: x or y?" and quoted[0].steps[0] == "Step 1: x"
@@ -57,7 +57,7 @@ def test_math_shepherd_reads_what_follows_the_last_tag_as_an_unlabelled_step():
     assert read.correct is None
 
 
-def test_processbench():
+def test_reads_processbench_layout():
     labels = {-1: (1, 1, 1), 0: (-1, None, None), 1: (1, -1, None), 2: (1, 1, -1)}
     for label, expected in labels.items():
         (read,) = processbench({**BENCH, "label": label, "final_answer_correct": True})
@@ -66,7 +66,7 @@ def test_processbench():
         )
 
 
-def test_bigbench_mistake():
+def test_reads_bigbench_mistake_layout():
     assert bigbench_mistake(MISTAKE) == [LabelledSolution("p", ("a", "b"), (-1, None), "6", False)]
     (read,) = bigbench_mistake({**MISTAKE, "mistake_index": None, "answer": " 6."})
     assert (read.labels, read.correct) == ((1, 1), True)
@@ -75,7 +75,7 @@ def test_bigbench_mistake():
     assert (read.steps, read.correct) == (("a", ""), False)
 
 
-def test_plain():
+def test_reads_plain_layout():
     assert plain(PLAIN) == [LabelledSolution("p", ("a", "b"), (None, None), "6")]
     (read,) = plain({"prompt": "p", "solution": "a\nb\n\nc", "correct": True}, separator="\n\n")
     assert read == LabelledSolution("p", ("a\nb", "c"), (None, None), correct=True)
@@ -89,15 +89,15 @@ def test_plain():
         (stepwise, {**STEPWISE, "labels": [1, 0.5]}, "0.5"),
         (stepwise, {**STEPWISE, "labels": [1, math.nan]}, "nan"),
         (stepwise, {**STEPWISE, "labels": "+-"}, "need a list"),
-        (stepwise, {**STEPWISE, "completions": []}, "need one a step"),
+        (stepwise, {**STEPWISE, "completions": []}, "need one per step"),
         (stepwise, {**STEPWISE, "completions": ["a", 7]}, "got 7 in `completions`"),
         (stepwise, {**STEPWISE, "prompt": [{"role": "user"}]}, "`prompt`; need text"),
         (stepwise, {**STEPWISE, "prompt": "\ud800"}, "surrogates"),
         (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: y +"}, "before tag 1"),
         (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: x ки"}, "before tag 1"),
         (math_shepherd, {"input": "p Step 1: x ки", "label": "p Step 1: x "}, "before tag 1"),
-        (math_shepherd, shepherd("p. x {}", "+"), "where the prompt ends"),
-        (math_shepherd, shepherd("p? q? x {}", "+"), "where the prompt ends"),
+        (math_shepherd, shepherd("p. x {}", "+"), "the end of the prompt is unclear"),
+        (math_shepherd, shepherd("p? q? x {}", "+"), "the end of the prompt is unclear"),
         (math_shepherd, {"input": "no tag? x", "label": "no tag? x"}, "no tag ки"),
         (math_shepherd, shepherd("Step 1: x {}", "+"), "need text"),
         (processbench, {**BENCH, "label": 3}, "got 3 as `label`"),
@@ -105,12 +105,12 @@ def test_plain():
         (processbench, {**BENCH, "label": True}, "got True as `label`"),
         (processbench, {**BENCH, "final_answer_correct": "no"}, "true, false or null"),
         (bigbench_mistake, {**MISTAKE, "mistake_index": -1}, "got -1"),
-        (bigbench_mistake, {**MISTAKE, "mistake_index": 2}, "in a list of 2"),
+        (bigbench_mistake, {**MISTAKE, "mistake_index": 2}, "into a list of 2"),
         (bigbench_mistake, {"input": "p", "steps": ["a"], "target": "6"}, "no `mistake_index`"),
         (plain, {**PLAIN, "solution": " \n"}, "`solution`; need text"),
         (plain, {**PLAIN, "answer": 6}, "text or null"),
     ],
 )
-def test_a_malformed_row_says_what_is_wrong(read, row, reason):
+def test_malformed_rows_raise_with_the_reason(read, row, reason):
     with pytest.raises(ValueError, match=reason):
         read(row)

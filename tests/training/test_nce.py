@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,21 +16,27 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 from reason_decode import tiny
 from reason_decode.adapters import load_nat
 from reason_decode.training import (
+    CalibrationLevel,
     LabelledSolution,
-    TrainingConfig,
+    NATConfig,
+    NCEConfig,
+    NegativeConfig,
     train_nat,
     train_nce,
     train_negative,
 )
+from reason_decode.training.distillation import calibration, mixed_loss
 from reason_decode.training.examples import IGNORE
 from reason_decode.training.lora import lora_config
 from reason_decode.training.losses import class_loss, token_loss
-from reason_decode.training.nce import Told, calibration, distilled_loss, mixed_loss, teach
+from reason_decode.training.nce import TeacherOutputs, distillation_loss, teacher_outputs
 from tests.nat_models import filled, with_nat
 from tests.random_models import save_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-FAST = TrainingConfig(epochs=2, batch=4, learning_rate=3e-3)
+FAST: dict[str, Any] = {
+    **{"num_train_epochs": 2, "batch_size": 4, "learning_rate": 3e-3, "lora_rank": 2}
+}
 RIGHT = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 1}",), (1,)) for a in range(8)]
 WRONG = [LabelledSolution(f"{a} + 1 =\n", (f"{a} + 1 = {a + 3}",), (-1,)) for a in range(8)]
 
@@ -44,7 +50,7 @@ def labels_of(rows: int, width: int) -> torch.Tensor:
     return labels.masked_fill(torch.arange(width) < torch.arange(1, rows + 1)[:, None], IGNORE)
 
 
-def test_beta_is_as_by_the_formula_and_in_0_to_1():
+def test_beta_is_the_formula_and_in_0_to_1():
     nat, negative = random_logits(5, 9), random_logits(5, 9, seed=1)
     rows = torch.tensor([0, 0, 2, 2, 2])
     # Written out: KL(negative || nat) a place, its mean over a sequence, tanh.
@@ -63,8 +69,8 @@ def test_beta_is_as_by_the_formula_and_in_0_to_1():
 
 
 @pytest.mark.parametrize("block", [1, 1 << 22])
-def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
-    monkeypatch.setattr("reason_decode.training.nce._BLOCK", block)
+def test_the_mixed_loss_has_the_gradient_of_autograd(monkeypatch, block):
+    monkeypatch.setattr("reason_decode.training.distillation._BLOCK", block)
     logits, teacher, labels = random_logits(2, 5, 11), random_logits(7, 11, seed=1), labels_of(2, 5)
     learnt, soft, weights = labels != IGNORE, torch.rand(7), torch.rand(7)
     leaf, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
@@ -78,21 +84,24 @@ def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
     torch.testing.assert_close(leaf.grad, plain.grad)
 
 
-def test_the_loss_is_as_by_the_formula_and_adds_up_over_batches():
+def test_the_loss_is_the_formula_and_adds_up_over_batches():
     logits, labels = random_logits(3, 6, 8), labels_of(3, 6)
     learnt = labels != IGNORE
-    told = Told(random_logits(int(learnt.sum()), 8, seed=1), torch.rand(int(learnt.sum())))
+    teachers = TeacherOutputs(
+        random_logits(int(learnt.sum()), 8, seed=1), torch.rand(int(learnt.sum()))
+    )
     logp = logits[learnt].log_softmax(-1)
     hard = F.nll_loss(logp, labels[learnt])
-    soft = (told.weights[:, None] * -told.logits.softmax(-1) * logp).sum(-1).mean()
-    whole = distilled_loss(SimpleNamespace(logits=logits), labels, told=told, alpha=0.3)
+    soft = (teachers.weights[:, None] * -teachers.logits.softmax(-1) * logp).sum(-1).mean()
+    output = SimpleNamespace(logits=logits)
+    whole = distillation_loss(output, labels, side_inputs=teachers, alpha=0.3)
     torch.testing.assert_close(whole, 0.3 * hard + 0.7 * soft)
     count, parts, start = learnt.sum(), [], 0
     for row in range(3):
         end = start + int(learnt[row].sum())
-        part = Told(told.logits[start:end], told.weights[start:end])
-        output = SimpleNamespace(logits=logits[row : row + 1])
-        parts.append(distilled_loss(output, labels[row : row + 1], count, told=part, alpha=0.3))
+        part = TeacherOutputs(teachers.logits[start:end], teachers.weights[start:end])
+        output, own = SimpleNamespace(logits=logits[row : row + 1]), labels[row : row + 1]
+        parts.append(distillation_loss(output, own, count, side_inputs=part, alpha=0.3))
         start = end
     torch.testing.assert_close(torch.stack(parts).sum(), whole)
     output = SimpleNamespace(logits=logits)
@@ -111,10 +120,10 @@ def batch() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels_of(2, 12)}
 
 
-def test_teachers_are_nat_and_the_negative_and_leave_no_trace(tiny_llama):
+def test_teachers_are_nat_and_negative_and_the_student_is_restored(tiny_llama):
     model, given = student(tiny_llama), batch()
     learns = [x.requires_grad for x in model.parameters()]
-    told = {weigh: teach(model, given, weigh=weigh) for weigh in ("sequence", "token", "none")}
+    found = {x: teacher_outputs(model, given, calibrate_by=x) for x in get_args(CalibrationLevel)}
     assert model.training and model.active_adapter == "default"
     assert learns == [x.requires_grad for x in model.parameters()]
     learnt = given["labels"] != IGNORE
@@ -122,25 +131,25 @@ def test_teachers_are_nat_and_the_negative_and_leave_no_trace(tiny_llama):
     logits = nat(given["input_ids"]).logits[learnt]
     nat.set_adapter("negative")
     negative = nat(given["input_ids"]).logits[learnt]
-    for weigh, rows in (("sequence", learnt.nonzero()[:, 0]), ("token", None)):
-        torch.testing.assert_close(told[weigh].logits, logits, atol=1e-5, rtol=1e-5)
+    for level, rows in (("sequence", learnt.nonzero()[:, 0]), ("token", None)):
+        torch.testing.assert_close(found[level].logits, logits, atol=1e-5, rtol=1e-5)
         expected = 0.5 + calibration(logits, negative, rows)
-        torch.testing.assert_close(told[weigh].weights, expected, atol=1e-5, rtol=1e-5)
-    assert told["sequence"].weights.unique().numel() == 2
-    assert (told["none"].weights == 1).all()
+        torch.testing.assert_close(found[level].weights, expected, atol=1e-5, rtol=1e-5)
+    assert found["sequence"].weights.unique().numel() == 2
+    assert (found["none"].weights == 1).all()
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_activations_may_be_recomputed_and_only_the_student_learns(tiny_llama, reentrant):
+def test_gradient_checkpointing_works_and_only_the_student_learns(tiny_llama, reentrant):
     gradients = []
     for recompute in (False, True):
         model, given = student(tiny_llama), batch()
         if recompute:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
-        told = teach(model, given)
+        teachers = teacher_outputs(model, given)
         labels = given.pop("labels")
-        distilled_loss(model(**given), labels, told=told).backward()
+        distillation_loss(model(**given), labels, side_inputs=teachers).backward()
         gradients.append({n: x.grad for n, x in model.named_parameters() if x.grad is not None})
     assert set(gradients[0]) == {n for n in gradients[0] if ".default." in n} and gradients[0]
     for name, gradient in gradients[0].items():
@@ -156,13 +165,14 @@ def base(tmp_path_factory) -> Path:
 def nat(base, tmp_path_factory) -> Path:
     """A folder with what ``train_nat`` made of what ``train_negative`` made."""
     folder, words = tmp_path_factory.mktemp("trained"), tiny.load().tokenizer
-    told = train_negative(base, words, WRONG, folder / "negative", lora=2, recipe=FAST)
-    assert told["examples"] == 8 and told["updates"] == 4
-    how: dict[str, Any] = {"lora": 2, "unit": 4, "recipe": FAST, "held_out": RIGHT[:2]}
-    told = train_nat(base, words, RIGHT, folder / "nat", negative=folder / "negative", **how)
+    config = NegativeConfig(**FAST)
+    told = train_negative(base, words, WRONG, folder / "negative", config)
+    assert told["examples"] == 8 and told["steps"] == 4
+    config = NATConfig(negative=str(folder / "negative"), gate_dim=4, **FAST)
+    told = train_nat(base, words, RIGHT, folder / "nat", config, held_out=RIGHT[:2])
     layers = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 48), (32, 48), (48, 32)]
     # LoRA of rank 2; query; key, inner and outer.
-    assert told["trained"] == 2 * sum((2 + 4) * i + (2 + 3 * 4) * o for i, o in layers)
+    assert told["trainable_parameters"] == 2 * sum((2 + 4) * i + (2 + 3 * 4) * o for i, o in layers)
     assert told["held_out_loss"] > 0
     return folder / "nat"
 
@@ -173,7 +183,7 @@ def logits(model: Any) -> torch.Tensor:
         return model.eval()(ids).logits
 
 
-def test_what_was_trained_is_what_is_loaded(base, nat):
+def test_trained_adapters_load(base, nat):
     plain = AutoModelForCausalLM.from_pretrained(base)
     before = logits(plain)
     whole = load_nat(plain, nat)
@@ -189,69 +199,75 @@ def test_what_was_trained_is_what_is_loaded(base, nat):
     assert torch.equal(logits(last), logits(whole))
 
 
-@pytest.mark.parametrize("weigh", ["sequence", "token", "none"])
-def test_a_student_is_plain_lora_that_merges(base, nat, tmp_path, weigh):
-    how: dict[str, Any] = {"nat": nat, "weigh": weigh, "lora": 2}
-    recipe = replace(FAST, recompute=weigh == "token")
+@pytest.mark.parametrize("level", get_args(CalibrationLevel))
+def test_a_student_is_plain_lora_that_merges(base, nat, tmp_path, level):
+    config = NCEConfig(
+        nat=str(nat), calibrate_by=level, gradient_checkpointing=level == "token", **FAST
+    )
     words = tiny.load().tokenizer
-    told = train_nce(base, words, RIGHT, tmp_path, recipe=recipe, held_out=RIGHT[:2], **how)
-    assert told["held_out_loss"] > 0 and told["updates"] == 4
+    told = train_nce(base, words, RIGHT, tmp_path, config, held_out=RIGHT[:2])
+    assert told["held_out_loss"] > 0 and told["steps"] == 4
     assert not (tmp_path / "nat").exists() and not (tmp_path / "negative").exists()
     student = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path)
     found = logits(student)
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), found)
     torch.testing.assert_close(logits(student.merge_and_unload()), found, atol=1e-5, rtol=1e-4)
-    if weigh == "none":
-        train_nce(base, words, RIGHT, tmp_path / "whole", recipe=recipe, fold=True, **how)
+    if level == "none":
+        train_nce(base, words, RIGHT, tmp_path / "whole", replace(config, merge_lora=True))
         assert not (tmp_path / "whole" / "adapter_config.json").exists()
         merged = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
         assert logits(merged).shape == found.shape
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(base, nat, tmp_path, monkeypatch):
-    words, recipe = tiny.load().tokenizer, replace(FAST, save_steps=2)
-    how: dict[str, Any] = {"nat": nat, "lora": 2, "recipe": recipe}
-    train_nce(base, words, RIGHT, tmp_path / "whole", **how)
+def test_a_stopped_run_resumes_to_the_same_weights(base, nat, tmp_path, monkeypatch):
+    words, config = tiny.load().tokenizer, NCEConfig(nat=str(nat), save_steps=2, **FAST)
+    train_nce(base, words, RIGHT, tmp_path / "whole", config)
 
     class Killed(Exception):
         pass
 
-    tells = []
+    calls = []
 
     def dies(*args, **kwargs):
-        tells.append(1)
-        if len(tells) == 4:
+        calls.append(1)
+        if len(calls) == 4:
             raise Killed
-        return teach(*args, **kwargs)
+        return teacher_outputs(*args, **kwargs)
 
-    monkeypatch.setattr("reason_decode.training.nce.teach", dies)
+    monkeypatch.setattr("reason_decode.training.nce.teacher_outputs", dies)
     with pytest.raises(Killed):
-        train_nce(base, words, RIGHT, tmp_path / "cut", **how)
-    train_nce(base, words, RIGHT, tmp_path / "cut", **how)
-    assert len(tells) == 4 + 2
+        train_nce(base, words, RIGHT, tmp_path / "cut", config)
+    train_nce(base, words, RIGHT, tmp_path / "cut", config)
+    assert len(calls) == 4 + 2
     ends = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("whole", "cut")]
     torch.testing.assert_close(logits(ends[0]), logits(ends[1]))
 
 
-def test_accumulated_batches_are_one(base, nat, tmp_path):
+def test_accumulated_batches_learn_as_one(base, nat, tmp_path):
     """Two batches of four are one of eight: prompts, and so lengths of rows, differ nowhere."""
     found = []
-    for batch, accumulate in ((8, 1), (4, 2)):
-        recipe = replace(FAST, epochs=1, batch=batch, accumulate=accumulate)
-        out = tmp_path / str(batch)
-        how: dict[str, Any] = {"nat": nat, "lora": 2, "dropout": 0.0, "recipe": recipe}
-        assert train_nce(base, tiny.load().tokenizer, RIGHT, out, **how)["updates"] == 1
+    for size, accumulated in ((8, 1), (4, 2)):
+        config = NCEConfig(nat=str(nat), lora_dropout=0.0, **FAST)
+        config = replace(config, num_train_epochs=1, batch_size=size)
+        config = replace(config, gradient_accumulation_steps=accumulated)
+        out = tmp_path / str(size)
+        assert train_nce(base, tiny.load().tokenizer, RIGHT, out, config)["steps"] == 1
         found.append(logits(AutoModelForCausalLM.from_pretrained(out)))
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
 
 
-def test_what_cannot_be_learnt_is_said_before_any_work(base, nat, tmp_path):
+def test_rejects_invalid_arguments_before_training(base, nat, tmp_path):
     words = tiny.load().tokenizer
-    with pytest.raises(ValueError, match="weigh='x', alpha=0.5; allowed are sequence, token, none"):
-        train_nce(base, words, RIGHT, tmp_path, nat=nat, weigh="x")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(
+        ValueError, match="calibrate_by='x'; allowed are 'sequence', 'token', 'none"
+    ):
+        NCEConfig(nat=str(nat), calibrate_by="x")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="alpha=1.5; it must be from 0 to 1"):
+        NCEConfig(nat=str(nat), alpha=1.5)
     with pytest.raises(FileNotFoundError, match="no NAT adapter in"):
-        train_nce(base, words, RIGHT, tmp_path, nat=nat.parent / "negative")
+        train_nce(base, words, RIGHT, tmp_path, NCEConfig(nat=str(nat.parent / "negative")))
     with pytest.raises(ValueError, match="got 0 examples"):
-        train_nat(base, words, [], tmp_path, negative=nat.parent / "negative")
-    with pytest.raises(ValueError, match="a LoRA rank of 0"):
-        train_negative(base, words, WRONG, tmp_path, lora=0)
+        config = NATConfig(negative=str(nat.parent / "negative"))
+        train_nat(base, words, [], tmp_path, config)
+    with pytest.raises(ValueError, match="lora_rank=0; it must be positive"):
+        NegativeConfig(lora_rank=0)

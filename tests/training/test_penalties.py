@@ -8,7 +8,7 @@ from reason_decode.training.examples import IGNORE, Example, collate
 from reason_decode.training.losses import token_loss
 from reason_decode.training.penalties import (
     add_penalty,
-    contrast,
+    contrastive_loss,
     negative_training,
     unlikelihood,
     unlikelihood_sequence,
@@ -35,7 +35,7 @@ PENALTIES = {
     "nt": negative_training,
     "ul": unlikelihood,
     "ul sequence": unlikelihood_sequence,
-    "cl": contrast(0.3),
+    "cl": contrastive_loss(0.3),
 }
 
 
@@ -55,14 +55,14 @@ def probabilities(output: Any) -> list[list[float]]:
     ]
 
 
-def test_wrong_rows_follow_their_right_one_and_have_labels_of_their_own():
+def test_wrong_rows_follow_their_right_row_and_are_labelled_apart():
     assert BATCH["input_ids"].tolist()[1] == [3, 4, 7, 0, 0]
     assert [(row >= 0).any().item() for row in LABELS] == [True, False, True, False, False]
     assert not ((LABELS >= 0) & (WRONG >= 0)).any()
     assert "wrong" not in collate([Example([3, 4], [0], [4])], pad=0)
 
 
-def test_nt_and_both_forms_of_ul_are_the_formulas_written_out():
+def test_nt_and_ul_are_the_formulas():
     output = outputs()
     rows = [torch.tensor(row, dtype=torch.float64) for row in probabilities(output)]
     tokens = torch.cat(rows)
@@ -73,7 +73,7 @@ def test_nt_and_both_forms_of_ul_are_the_formulas_written_out():
     torch.testing.assert_close(unlikelihood_sequence(output, LABELS, WRONG), expected)
 
 
-def test_the_contrast_is_the_formula_written_out():
+def test_the_contrastive_loss_is_the_formula():
     output = outputs()
     hidden = output.hidden_states[-1]
     # Prompts are two tokens; solutions as long as there are labels but one, for the end.
@@ -83,38 +83,38 @@ def test_the_contrast_is_the_formula_written_out():
     ]
     e = (torch.tensor(similar) / 0.3).exp()
     expected = -((e[0] / e[:2].sum()).log() + (e[2] / e[2:].sum()).log()) / 2
-    torch.testing.assert_close(contrast(0.3)(output, LABELS, WRONG).float(), expected)
+    torch.testing.assert_close(contrastive_loss(0.3)(output, LABELS, WRONG).float(), expected)
     with pytest.raises(ValueError, match="a temperature of 0"):
-        contrast(0)
+        contrastive_loss(0)
 
 
-def test_a_question_without_wrong_candidates_has_nothing_to_contrast():
+def test_the_contrastive_loss_is_0_without_wrong_candidates():
     alone = torch.full_like(WRONG[:1], IGNORE)
     output = SimpleNamespace(hidden_states=(outputs().hidden_states[-1][:1],))
-    assert contrast(0.3)(output, LABELS[:1], alone) == 0
+    assert contrastive_loss(0.3)(output, LABELS[:1], alone) == 0
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_a_weight_of_0_or_no_wrong_row_leaves_the_loss_of_right_ones(name):
+def test_a_weight_of_0_or_no_wrong_row_is_the_token_loss(name):
     output = outputs()
     right = SimpleNamespace(logits=output.logits[[0, 2]])
     expected = token_loss(right, LABELS[[0, 2]])
     torch.testing.assert_close(
-        add_penalty(PENALTIES[name], 0.0)(output, LABELS, told=WRONG), expected
+        add_penalty(PENALTIES[name], 0.0)(output, LABELS, side_inputs=WRONG), expected
     )
     torch.testing.assert_close(add_penalty(PENALTIES[name], 0.5)(right, LABELS[[0, 2]]), expected)
-    whole = add_penalty(PENALTIES[name], 0.5)(output, LABELS, told=WRONG)
+    whole = add_penalty(PENALTIES[name], 0.5)(output, LABELS, side_inputs=WRONG)
     penalty = PENALTIES[name](output, LABELS, WRONG)
     torch.testing.assert_close(whole.double(), expected + 0.5 * penalty.double())
-    # A batch that has half of the update's labels counts half.
+    # A batch with half of the labels of an optimizer step counts half.
     half = add_penalty(PENALTIES[name], 0.5)(
-        output, LABELS, 2 * (LABELS != IGNORE).sum(), told=WRONG
+        output, LABELS, 2 * (LABELS != IGNORE).sum(), side_inputs=WRONG
     )
     torch.testing.assert_close(half, whole / 2)
 
 
 @pytest.mark.parametrize("name", ["nt", "ul", "ul sequence"])
-def test_gradients_are_those_of_finite_differences(name):
+def test_gradients_match_finite_differences(name):
     def loss(logits: torch.Tensor) -> torch.Tensor:
         return PENALTIES[name](SimpleNamespace(logits=logits), LABELS, WRONG)
 
@@ -122,7 +122,7 @@ def test_gradients_are_those_of_finite_differences(name):
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_sure_and_wrong_is_finite_and_right_rows_are_left_alone(name):
+def test_extreme_logits_are_finite_and_right_rows_get_no_gradient(name):
     output = outputs(torch.float32, scale=1e4)
     logits, hidden = (x.requires_grad_() for x in (output.logits, output.hidden_states[-1]))
     found = PENALTIES[name](output, LABELS, WRONG)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.training.labelled import LabelledSolution, once
+from reason_decode.training.labelled import LabelledSolution, dedupe_shared_steps
 from reason_decode.training.prm800k import LeftOut, prm800k
 
 
@@ -42,7 +42,7 @@ def read(*steps: Any, **fields: Any) -> list[Any]:
     ]
 
 
-def test_phase_1_every_alternative_is_a_branch_of_the_chosen_path():
+def test_phase_1_alternatives_branch_off_the_chosen_path():
     steps = (
         step(done("a", -1), done("b", 1), chosen=1),
         step(done("c", 0), done("d", -1), done("e", 1), chosen=0),
@@ -58,11 +58,11 @@ def test_phase_1_every_alternative_is_a_branch_of_the_chosen_path():
     assert all(isinstance(b, LabelledSolution) and b.correct is None for b in branches)
 
 
-def test_every_rating_is_learnt_exactly_once():
+def test_every_rating_is_a_label_exactly_once():
     steps = [step(*(done(f"{k}{j}", r) for j, r in enumerate((1, 0, -1)))) for k in range(5)]
     solutions = [found for found in prm800k(row(*steps)) if isinstance(found, LabelledSolution)]
     learnt = {}
-    for solution in once(solutions):
+    for solution in dedupe_shared_steps(solutions):
         for said, label in zip(solution.steps, solution.labels, strict=True):
             if label is not None:
                 assert said not in learnt
@@ -70,13 +70,13 @@ def test_every_rating_is_learnt_exactly_once():
     assert learnt == {f"{k}{j}": r for k in range(5) for j, r in enumerate((1, 0, -1))}
 
 
-def test_phase_2_one_completion_a_step_until_the_error():
+def test_phase_2_has_one_completion_per_step_until_the_error():
     steps = (step(done("a", 0)), step(done("b", 1)), step(done("c", -1)))
     found = prm800k(row(*steps, finish="found_error", generation=9))
     assert found == [LabelledSolution("p", ("a", "b", "c"), (0, 1, -1), "6", None)]
 
 
-def test_phase_2_nothing_is_chosen_at_the_error_and_the_judged_solution_comes_first():
+def test_phase_2_ends_with_the_labelled_solution_at_the_error():
     last = step(done("wrong", -1), done("x", 0, False), done("y", -1, False), chosen=None)
     assert read(step(done("a", 1)), last, finish="found_error") == [
         (("a", "wrong"), (1, -1)),
@@ -86,7 +86,7 @@ def test_phase_2_nothing_is_chosen_at_the_error_and_the_judged_solution_comes_fi
 
 
 @pytest.mark.parametrize("human", ["h", {"text": "h", "rating": None, "source": "human"}])
-def test_a_human_completion_is_right_and_the_path_goes_on_from_it(human: Any):
+def test_a_human_completion_is_right_and_continues_the_path(human: Any):
     steps = (step(done("a", -1), chosen=None, human=human), step(done("b", 1)))
     assert read(*steps) == [(("h", "b"), (1, 1)), (("a",), (-1,))]
     alone = {"completions": None, "human_completion": human, "chosen_completion": None}
@@ -97,7 +97,7 @@ def test_a_human_completion_beside_a_chosen_one_is_a_branch():
     assert read(step(done("a", 1), human="h")) == [(("a",), (1,)), (("h",), (1,))]
 
 
-def test_a_flagged_completion_has_no_label_and_stays_only_on_the_path():
+def test_flagged_completions_have_no_label_and_stay_only_on_the_path():
     steps = (
         step(done("a", -1, True)),
         step(done("b", 1, False), done("c", 1, True), done("d", None, True)),
@@ -112,17 +112,17 @@ def test_a_rating_may_be_null():
     assert read(*steps) == [(("a", "b"), (None, 1)), "completion without a rating"]
 
 
-def test_where_nothing_is_chosen_the_path_ends():
+def test_the_path_ends_at_a_step_without_a_choice():
     nothing = {"completions": None, "human_completion": None, "chosen_completion": None}
     found = prm800k(row(step(done("a", 1)), nothing, step(done("b", 1))))
     assert found == [
         LabelledSolution("p", ("a",), (1,), "6", None),
-        LeftOut("step behind one of which nothing was chosen"),
+        LeftOut("step after one without a chosen completion"),
     ]
     assert read(nothing, finish="give_up") == read(finish="give_up") == ["no rated step"]
 
 
-def test_what_was_rated_before_giving_up_counts():
+def test_ratings_before_giving_up_count():
     found = prm800k(row(step(done("a", 1)), finish="give_up"))
     assert found == [LabelledSolution("p", ("a",), (1,), "6", None)]
 
@@ -135,13 +135,13 @@ def test_what_was_rated_before_giving_up_counts():
         ("bad_problem", {"finish": "bad_problem"}),
     ],
 )
-def test_rows_that_are_left_out_unless_asked_for(name: str, fields: dict[str, Any]):
+def test_some_rows_are_left_out_unless_included(name: str, fields: dict[str, Any]):
     odd = row(step(done("a", 1)), **fields)
     assert prm800k(odd) == [LeftOut(name)]
-    (kept,) = prm800k(odd, keep=[name])
+    (kept,) = prm800k(odd, include=[name])
     assert isinstance(kept, LabelledSolution) and kept.labels == (1,)
     twice = odd | {"is_quality_control_question": True, "is_initial_screening_question": True}
-    assert isinstance(prm800k(twice, keep=[name])[0], LeftOut)
+    assert isinstance(prm800k(twice, include=[name])[0], LeftOut)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_rows_that_are_left_out_unless_asked_for(name: str, fields: dict[str, An
         (row(step(done("a", True))), "got the rating True"),
         (row(step(done("a", "1"))), "got the rating '1'"),
         (row(step(done("a", 1)), step(done("b", 1), chosen=1)), "step 2: got 1 as `chosen_comp"),
-        (row(step(done("a", 1), chosen=-1)), "in a list of 1"),
+        (row(step(done("a", 1), chosen=-1)), "into a list of 1"),
         (row(step(done("a", 1), chosen=True)), "got True"),
         (row(step("a")), "got a completion 'a'"),
         (row(step({"rating": 1})), "completion's `text`"),
@@ -167,6 +167,6 @@ def test_rows_that_are_left_out_unless_asked_for(name: str, fields: dict[str, An
         (row(label={"finish_reason": "solution", "steps": None}), "`steps`; need a list"),
     ],
 )
-def test_a_malformed_row_says_what_is_wrong_and_where(broken: dict[str, Any], reason: str):
+def test_malformed_rows_raise_with_the_reason_and_the_step(broken: dict[str, Any], reason: str):
     with pytest.raises(ValueError, match=reason):
         prm800k(broken)

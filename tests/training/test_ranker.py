@@ -10,13 +10,15 @@ import torch
 from reason_decode import RankingModel, tiny
 from reason_decode.models.tokenization import EncodedSolution
 from reason_decode.scorers.encoder_session import truncate_pair
-from reason_decode.training import LabelledSolution, TrainingConfig, contest_loss, train_ranker
+from reason_decode.training import LabelledSolution, RankerConfig, ranking_loss, train_ranker
 from reason_decode.training.ranker import pair_accuracy
-from reason_decode.training.ranking_batches import contests, tell
+from reason_decode.training.ranking_batches import contests, take_targets
 from tests.random_models import save_bert
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
-FAST = TrainingConfig(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
+FAST: dict[str, Any] = {
+    **{"num_train_epochs": 25, "batch_size": 2, "learning_rate": 3e-3, "warmup_steps": 0}
+}
 
 
 def sums(shift: int, problems: int = 6) -> list[LabelledSolution]:
@@ -36,8 +38,8 @@ def bert(tmp_path: Path) -> Path:
     return save_bert(tmp_path / "bert")
 
 
-@pytest.mark.parametrize("compare", ["cubic", "logistic", "pointwise"])
-def test_the_loss_is_the_mean_over_pairs(compare: Any) -> None:
+@pytest.mark.parametrize("loss", ["cubic", "logistic", "pointwise"])
+def test_the_loss_is_the_mean_over_pairs(loss: Any) -> None:
     z = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     right = torch.tensor([True, False, True, False, False, True, False])
     terms = {
@@ -48,14 +50,14 @@ def test_the_loss_is_the_mean_over_pairs(compare: Any) -> None:
     expected = torch.zeros((), dtype=z.dtype)
     for rows in (range(4), range(4, 7)):
         pairs = [(i, j) for i, j in product(rows, rows) if right[i] and not right[j]]
-        expected += sum(terms[compare](z[i], z[j]) for i, j in pairs) / len(pairs)
-    torch.testing.assert_close(contest_loss(z, right, [4, 3], compare), expected)
+        expected += sum(terms[loss](z[i], z[j]) for i, j in pairs) / len(pairs)
+    torch.testing.assert_close(ranking_loss(z, right, [4, 3], loss), expected)
 
 
-def test_a_side_alone_has_a_pointwise_loss_only() -> None:
+def test_right_solutions_alone_have_a_pointwise_loss() -> None:
     z = torch.zeros(2)
     right = torch.tensor([True, True])
-    assert float(contest_loss(z, right, [2], "pointwise")) == pytest.approx(math.log(2))
+    assert float(ranking_loss(z, right, [2], "pointwise")) == pytest.approx(math.log(2))
 
 
 class Letters:
@@ -64,7 +66,7 @@ class Letters:
         return EncodedSolution(ids, [len(ids) - 1], [0]) if ids else EncodedSolution(ids, [])
 
 
-def test_problems_of_many_solutions_are_dealt_out_and_stay_mixed() -> None:
+def test_large_problems_are_split_into_mixed_contests() -> None:
     def solutions(prompt: str, letters: str) -> list[LabelledSolution]:
         return [LabelledSolution(prompt, (x,), (None,)) for x in letters]
 
@@ -74,19 +76,19 @@ def test_problems_of_many_solutions_are_dealt_out_and_stay_mixed() -> None:
         + solutions("q", "stuvwxyz")
         + [LabelledSolution("r", ("longer than it may be",), (None,))]
     )
-    found, too_long = contests(right, wrong, Letters(), most=4, max_tokens=9)
+    found, too_long = contests(right, wrong, Letters(), max_solutions=4, max_length=9)
     assert too_long == 1
-    said = [["".join(map(chr, x.ids)) for x in contest.layouts] for contest in found]
+    said = [["".join(map(chr, x.ids)) for x in contest.solutions] for contest in found]
     # Three of the first problem, one of the second that loses what does not fit, none of the third.
     assert len(found) == 4
-    assert all(len(x.layouts) <= 4 and {*x.right} == {True, False} for x in found)
+    assert all(len(x.solutions) <= 4 and {*x.right} == {True, False} for x in found)
     assert sorted(sum(said[:3], [])) == sorted("abcdevwxyz")
     assert said[3] == ["a", "s", "t", "u"]
-    assert len(contests(right, wrong, Letters(), max_tokens=9, mixed=False)[0]) == 3
+    assert len(contests(right, wrong, Letters(), max_length=9, mixed=False)[0]) == 3
 
 
-@pytest.mark.parametrize("compare", ["cubic", "logistic", "pointwise"])
-def test_an_encoder_learns_which_is_right_and_loads(tmp_path, bert, compare):
+@pytest.mark.parametrize("loss", ["cubic", "logistic", "pointwise"])
+def test_an_encoder_learns_to_rank_and_loads(tmp_path, bert, loss):
     words = tiny.load().tokenizer
     told = train_ranker(
         bert,
@@ -94,9 +96,7 @@ def test_an_encoder_learns_which_is_right_and_loads(tmp_path, bert, compare):
         RIGHT,
         WRONG,
         tmp_path / "out",
-        compare=compare,
-        window=40,
-        recipe=FAST,
+        RankerConfig(loss=loss, window=40, **FAST),
         held_out=(RIGHT[:4], WRONG[:4]),
     )
     assert told["examples"] == 6 and told["labels"] == 24 and told["pair_accuracy"] > 0.9
@@ -106,33 +106,34 @@ def test_an_encoder_learns_which_is_right_and_loads(tmp_path, bert, compare):
 
 
 @pytest.mark.parametrize("lora", [None, 4])
-def test_a_causal_model_learns_too_and_goes_on_from_a_ranker(tmp_path, lora):
+def test_a_causal_model_learns_and_a_trained_ranker_continues(tmp_path, lora):
     if lora:
         pytest.importorskip("peft", reason="LoRA needs peft")
     base, words = tiny.WEIGHTS / "base", tiny.load().tokenizer
-    recipe = TrainingConfig(epochs=15, batch=2, learning_rate=3e-3 if lora else 3e-4)
-    how: dict[str, Any] = {"lora": lora, "recipe": recipe}
-    first = train_ranker(base, words, RIGHT, WRONG, tmp_path / "first", **how)
+    config = RankerConfig(
+        num_train_epochs=15, batch_size=2, learning_rate=3e-3 if lora else 3e-4, lora_rank=lora
+    )
+    first = train_ranker(base, words, RIGHT, WRONG, tmp_path / "first", config)
     assert first["pair_accuracy"] is None and first["loss"] < 0.2
     ranker = RankingModel.from_pretrained(tmp_path / "first")
     assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
-    short = TrainingConfig(epochs=1, batch=6, learning_rate=1e-5)
+    short = RankerConfig(num_train_epochs=1, batch_size=6, learning_rate=1e-5)
     then = train_ranker(
         tmp_path / "first",
         words,
         RIGHT,
         WRONG,
         tmp_path / "then",
-        recipe=short,
+        short,
         held_out=(RIGHT, WRONG),
     )
     assert then["held_out_loss"] < 0.2
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, bert, monkeypatch):
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, bert, monkeypatch):
     words = tiny.load().tokenizer
-    recipe = TrainingConfig(epochs=1, batch=1, learning_rate=3e-3, save_steps=2)
-    train_ranker(bert, words, RIGHT, WRONG, tmp_path / "whole", recipe=recipe)
+    config = RankerConfig(num_train_epochs=1, batch_size=1, learning_rate=3e-3, save_steps=2)
+    train_ranker(bert, words, RIGHT, WRONG, tmp_path / "whole", config)
 
     class Killed(Exception):
         pass
@@ -143,31 +144,31 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, bert, monkeypa
         read.append(1)
         if len(read) == 4:
             raise Killed
-        return tell(*batch)
+        return take_targets(*batch)
 
     with monkeypatch.context() as broken:
-        broken.setattr("reason_decode.training.ranker.tell", dies)
+        broken.setattr("reason_decode.training.ranker.take_targets", dies)
         with pytest.raises(Killed):
-            train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", recipe=recipe)
-    told = train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", recipe=recipe)
-    assert told["updates"] == 6
+            train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", config)
+    told = train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", config)
+    assert told["steps"] == 6
     whole, cut = (RankingModel.from_pretrained(tmp_path / x) for x in ("whole", "cut"))
     asked = [x.prompt for x in WRONG], [list(x.steps) for x in WRONG]
     torch.testing.assert_close(cut.score(*asked), whole.score(*asked))
 
 
-def test_what_cannot_be_learnt_is_said(tmp_path, bert):
+def test_rejects_invalid_arguments(tmp_path, bert):
     words = tiny.load().tokenizer
     with pytest.raises(ValueError, match="12 right and 0 wrong samples, and no problem with both"):
         train_ranker(bert, words, RIGHT, [], tmp_path)
-    with pytest.raises(ValueError, match="got compare='pairs'; allowed are cubic, logistic"):
-        train_ranker(bert, words, RIGHT, WRONG, tmp_path, compare="pairs")  # pyright: ignore
-    with pytest.raises(ValueError, match="got most=1"):
-        train_ranker(bert, words, RIGHT, WRONG, tmp_path, most=1)
+    with pytest.raises(ValueError, match="got loss='pairs'; allowed are 'cubic', 'logistic'"):
+        RankerConfig(loss="pairs")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="got max_solutions_per_problem=1"):
+        RankerConfig(max_solutions_per_problem=1)
 
 
-@pytest.mark.parametrize("shown", [contest_loss, truncate_pair])
-def test_examples_are_true(shown: Any) -> None:
+@pytest.mark.parametrize("shown", [ranking_loss, truncate_pair])
+def test_docstring_examples_run(shown: Any) -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(shown, shown.__name__, globs={})
     example.globs[shown.__name__] = shown
     assert example.examples and not doctest.DocTestRunner(verbose=False).run(example).failed

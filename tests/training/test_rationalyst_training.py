@@ -13,7 +13,7 @@ from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import Tiny
 from reason_decode.training import (
     RationaleRow,
-    TrainingConfig,
+    RationalystConfig,
     rationale_examples,
     read_rationales,
     split_documents,
@@ -34,7 +34,7 @@ def scorer(tiny: Tiny, chat: bool) -> RationaleScorer:
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_what_is_learnt_is_laid_out_as_it_is_asked_for(tiny: Tiny, chat: bool):
+def test_rationales_are_encoded_as_they_will_be_written(tiny: Tiny, chat: bool):
     asks, words = scorer(tiny, chat), tiny.tokenizer
     for record in RECORDS:
         ((example,), _) = rationale_examples([record], asks)
@@ -43,38 +43,43 @@ def test_what_is_learnt_is_laid_out_as_it_is_asked_for(tiny: Tiny, chat: bool):
         prompt, *steps = record.preceding.splitlines()
         assert asks.writer.encode(f"{prompt}\n", steps).ids == asked
         assert example.ids[: len(asked)] == asked
-        assert example.places == [*range(len(asked) - 1, len(example.ids) - 1)]
-        assert example.classes == example.ids[len(asked) :]
+        assert example.positions == [*range(len(asked) - 1, len(example.ids) - 1)]
+        assert example.labels == example.ids[len(asked) :]
         end = "<eos>" if chat else "<EOT>"
-        assert words.decode(example.classes) == record.rationale + end
+        assert words.decode(example.labels) == record.rationale + end
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_what_follows_is_laid_out_as_it_is_judged(tiny: Tiny, chat: bool):
+def test_following_text_is_encoded_as_it_will_be_scored(tiny: Tiny, chat: bool):
     judges = scorer(tiny, chat)
     for record in RECORDS:
         step = record.following.rstrip("\n")
-        told, bare = rationale_examples([record], judges, learn="following", bare=1.0)[0]
+        told, bare = rationale_examples(
+            [record], judges, loss_on="following", share_without_rationale=1.0
+        )[0]
         for example, said in ((told, record.rationale), (bare, None)):
             layout = judges.encode(record.preceding, [step], said)
-            assert example.ids == layout.ids and example.places == [*layout.spans[0]]
-            assert tiny.tokenizer.decode(example.classes) == record.following
+            assert example.ids == layout.ids and example.positions == [*layout.spans[0]]
+            assert tiny.tokenizer.decode(example.labels) == record.following
 
 
-def test_plain_text_is_learnt_from_in_one_go_and_chats_are_not(tiny: Tiny):
+def test_plain_text_makes_one_example_and_chats_make_two(tiny: Tiny):
     for chat, count in ((False, 1), (True, 2)):
-        both, _ = rationale_examples(RECORDS[:1], scorer(tiny, chat), learn="both")
+        both, _ = rationale_examples(RECORDS[:1], scorer(tiny, chat), loss_on="both")
         assert len(both) == count
         apart = [
-            x.classes
-            for learn in ("rationale", "following")
-            for x in rationale_examples(RECORDS[:1], scorer(tiny, chat), learn=learn)[0]
+            x.labels
+            for part in ("rationale", "following")
+            for x in rationale_examples(RECORDS[:1], scorer(tiny, chat), loss_on=part)[0]
         ]
-        assert [c for x in both for c in x.classes] == [c for x in apart for c in x]
+        assert [c for x in both for c in x.labels] == [c for x in apart for c in x]
 
 
-def test_a_share_is_learnt_from_without_rationales_too(tiny: Tiny):
-    found, _ = rationale_examples(RECORDS * 4, scorer(tiny, False), learn="following", bare=0.25)
+def test_a_share_is_also_learned_without_rationales(tiny: Tiny):
+    writes = scorer(tiny, False)
+    found, _ = rationale_examples(
+        RECORDS * 4, writes, loss_on="following", share_without_rationale=0.25
+    )
     assert len(found) == 15
 
 
@@ -82,16 +87,16 @@ def test_a_share_is_learnt_from_without_rationales_too(tiny: Tiny):
 def test_long_texts_lose_their_beginning_and_are_counted(tiny: Tiny, chat: bool):
     asks = scorer(tiny, chat)
     long = RationaleRow("c", "sums", "9 + " * 200 + "1 =\n", "Add.", "9 + 9 = 18\n")
-    examples, cut = rationale_examples([long, RECORDS[0]], asks, max_tokens=60)
+    examples, cut = rationale_examples([long, RECORDS[0]], asks, max_length=60)
     assert cut == 1 and max(len(x.ids) for x in examples) <= 60
     text = str(tiny.tokenizer.decode(examples[0].ids, skip_special_tokens=True))
     assert len(examples[0].ids) > 55 and "9 + 9 + 1 =\n" in text and "Add." in text
-    # What would not fit even without any text is left to fit(), which counts it.
-    examples, cut = rationale_examples([long], asks, max_tokens=4)
+    # What would not fit even without any text is left to the trainer, which counts it.
+    examples, cut = rationale_examples([long], asks, max_length=4)
     assert cut == 0 and len(examples[0].ids) > 4
 
 
-def test_documents_are_on_one_side():
+def test_documents_are_held_out_as_a_whole():
     many = [RationaleRow(str(k // 3), "s", "a", "b", str(k)) for k in range(60)]
     kept, held = split_documents(many, 0.3)
     assert kept and held and len(kept) + len(held) == 60
@@ -99,7 +104,7 @@ def test_documents_are_on_one_side():
     assert split_documents(reversed(many), 0.3)[1] == held[::-1]
 
 
-def test_rows_are_rationales_or_documents_and_the_rest_is_set_aside(tmp_path: Path):
+def test_reads_rows_of_rationales_and_of_documents(tmp_path: Path):
     rows = [
         {
             "id": "1",
@@ -141,7 +146,10 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-FAST = TrainingConfig(epochs=120, batch=3, learning_rate=1e-2, warmup=0, save_steps=1000)
+FAST: dict[str, Any] = {
+    **{"num_train_epochs": 120, "batch_size": 3, "learning_rate": 1e-2},
+    **{"warmup_steps": 0, "save_steps": 1000},
+}
 
 
 def written(folder: Path) -> list[str]:
@@ -149,33 +157,34 @@ def written(folder: Path) -> list[str]:
     return saved.start_session([x.preceding for x in RECORDS]).before_round()
 
 
-def test_a_model_writes_what_it_learnt(small: Path, tmp_path: Path):
+def test_a_model_writes_the_rationales_it_learned(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     words: Any = RationaleScorer.from_pretrained(small).tokenizer
-    told = train_rationalyst(small, words, RECORDS, tmp_path / "out", learn="both", recipe=FAST)
+    config = RationalystConfig(loss_on="both", **FAST)
+    told = train_rationalyst(small, words, RECORDS, tmp_path / "out", config)
     assert told["examples"] == 3 and told["cut"] == 0 and told["loss"] < 0.2
     assert written(tmp_path / "out") == ["Add.", "Go on.", "Multiply."]
 
 
-def test_an_adapter_is_saved_by_itself_or_folded_in(small: Path, tmp_path: Path):
+def test_an_adapter_is_saved_alone_or_merged(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     pytest.importorskip("peft", reason="LoRA needs peft")
     words: Any = RationaleScorer.from_pretrained(small).tokenizer
-    for fold in (True, False):
-        out = tmp_path / str(fold)
-        train_rationalyst(small, words, RECORDS, out, lora=8, fold=fold, recipe=FAST)
-        assert (out / "adapter_model.safetensors").exists() is not fold
+    for merge in (True, False):
+        out = tmp_path / str(merge)
+        config = RationalystConfig(lora_rank=8, merge_lora=merge, **FAST)
+        train_rationalyst(small, words, RECORDS, out, config)
+        assert (out / "adapter_model.safetensors").exists() is not merge
     assert written(tmp_path / "True") == written(tmp_path / "False")
     assert written(tmp_path / "True") != written(small)
 
 
-def test_what_cannot_be_is_said_first(small: Path, tmp_path: Path):
-    words: Any = RationaleScorer.from_pretrained(small).tokenizer
+def test_rejects_invalid_settings():
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"learn": "x"}, "allowed are rationale, following, both"),
-        ({"fold": False}, "without LoRA matrices"),
-        ({"bare": 2}, "got bare=2"),
+        ({"loss_on": "x"}, "allowed are 'rationale', 'following', 'both'"),
+        ({"merge_lora": False}, "without LoRA matrices"),
+        ({"share_without_rationale": 2}, "got share_without_rationale=2"),
     ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):
-            train_rationalyst(small, words, RECORDS, tmp_path / "x", **options)
+            RationalystConfig(**options)

@@ -8,14 +8,24 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
-from reason_decode.training import LabelledSolution, TrainingConfig, hold_out, train_orm, train_prm
+from reason_decode.training import (
+    LabelledSolution,
+    ORMConfig,
+    PRMConfig,
+    TrainingConfig,
+    hold_out,
+    train_orm,
+    train_prm,
+)
 from reason_decode.training.examples import IGNORE, Example, collate, step_examples
 from reason_decode.training.losses import class_loss
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 BASE = tiny.WEIGHTS / "base"
-FAST = TrainingConfig(epochs=15, batch=4, learning_rate=3e-3, warmup=0)
+FAST: dict[str, Any] = {
+    **{"num_train_epochs": 15, "batch_size": 4, "learning_rate": 3e-3, "warmup_steps": 0}
+}
 
 
 def solution(a: int, b: int, right: bool) -> LabelledSolution:
@@ -42,10 +52,11 @@ def prm_agrees(folder: Path, **options: Any) -> float:
 
 
 @pytest.mark.parametrize("lora", [None, 8])
-def test_a_prm_learns_its_labels_and_loads_where_it_is_scored_with(tmp_path, lora):
+def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
     if lora:
         pytest.importorskip("peft", reason="LoRA needs peft")
-    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, lora=lora, recipe=FAST)
+    config = PRMConfig(lora_rank=lora, **FAST)
+    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, config)
     assert told["examples"] == 12 and told["labels"] == 24 and told["loss"] < 0.5
     assert prm_agrees(tmp_path) > 0.9
     # In plain transformers too, with nothing of peft left.
@@ -54,38 +65,38 @@ def test_a_prm_learns_its_labels_and_loads_where_it_is_scored_with(tmp_path, lor
     assert not (tmp_path / "adapter_config.json").exists()
 
 
-def test_an_orm_learns_which_answers_are_right(tmp_path):
-    train_orm(BASE, tokenizer(), SOLUTIONS, tmp_path, recipe=FAST)
+def test_an_orm_learns_its_labels_and_loads(tmp_path):
+    train_orm(BASE, tokenizer(), SOLUTIONS, tmp_path, ORMConfig(**FAST))
     orm = OutcomeRewardModel.from_pretrained(tmp_path)
     scores = orm.score([x.prompt for x in SOLUTIONS], [list(x.steps) for x in SOLUTIONS])
     right = [bool(score > 0.5) == x.correct for score, x in zip(scores, SOLUTIONS, strict=True)]
     assert sum(right) >= 11
 
 
-def test_ratings_are_three_classes_of_which_neutral_counts_as_right(tmp_path):
+def test_a_prm_of_three_labels_counts_neutral_as_right(tmp_path):
     rated = [LabelledSolution(x.prompt, x.steps, (0, x.labels[1]), correct=None) for x in SOLUTIONS]
-    train_prm(BASE, tokenizer(), rated, tmp_path, ratings=True, recipe=FAST)
+    train_prm(BASE, tokenizer(), rated, tmp_path, PRMConfig(num_labels=3, **FAST))
     assert prm_agrees(tmp_path) > 0.9
 
 
-def test_what_cannot_be_learnt_is_said_before_any_work(tmp_path):
+def test_rejects_invalid_arguments_before_training(tmp_path):
     cases: list[tuple[list[LabelledSolution], dict[str, Any], str]] = [
-        (SOLUTIONS, {"head": "x"}, "allowed are token-classification, math-shepherd"),
-        (SOLUTIONS, {"head": "math-shepherd", "ratings": True}, "tokens of two classes"),
+        (SOLUTIONS, {"head": "x"}, "allowed are 'token-classification', 'math-shepherd'"),
+        (SOLUTIONS, {"head": "math-shepherd", "num_labels": 3}, "the tokens of two labels"),
         (
             [LabelledSolution("a", ("b",), (0,))],
             {},
             r"got labels \[0\]; allowed are \[-1, 1\] and None",
         ),
         ([LabelledSolution("a", ("b",), (None,))], {}, "got 0 examples"),
-        (SOLUTIONS, {"lora": 0}, "a LoRA rank of 0"),
-        (SOLUTIONS, {"recipe": TrainingConfig(max_tokens=3)}, "none of at most 3 tokens"),
+        (SOLUTIONS, {"lora_rank": 0}, "lora_rank=0; it must be positive"),
+        (SOLUTIONS, {"max_length": 3}, "none of at most 3 tokens"),
     ]
     for given, options, message in cases:
         with pytest.raises(ValueError, match=message):
-            train_prm(BASE, tokenizer(), given, tmp_path, **options)
-    with pytest.raises(ValueError, match="got epochs=0; it must be positive"):
-        TrainingConfig(epochs=0)
+            train_prm(BASE, tokenizer(), given, tmp_path, PRMConfig(**options))
+    with pytest.raises(ValueError, match="got num_train_epochs=0; it must be positive"):
+        TrainingConfig(num_train_epochs=0)
 
 
 def weights(folder: Path) -> Sequence[torch.Tensor]:
@@ -93,10 +104,10 @@ def weights(folder: Path) -> Sequence[torch.Tensor]:
 
 
 @pytest.mark.parametrize("last", [5, 8])
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, last):
-    """Stopped in the first epoch, and in the second: that went on in the first one's order."""
-    recipe = TrainingConfig(epochs=2, batch=3, learning_rate=1e-3, save_steps=3)
-    train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "whole", recipe=recipe)
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, monkeypatch, last):
+    """A run stopped in its second epoch resumed in the order of the first."""
+    config = PRMConfig(num_train_epochs=2, batch_size=3, learning_rate=1e-3, save_steps=3)
+    train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "whole", config)
 
     class Killed(Exception):
         pass
@@ -112,46 +123,50 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypa
     with monkeypatch.context() as broken:
         broken.setattr("reason_decode.training.prm.class_loss", dies)
         with pytest.raises(Killed):
-            train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
-    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
-    assert told["updates"] == 8
+            train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
+    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
+    assert told["steps"] == 8
     for ours, whole in zip(weights(tmp_path / "cut"), weights(tmp_path / "whole"), strict=True):
         torch.testing.assert_close(ours, whole, rtol=0, atol=1e-5)
     log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 8
 
 
-def test_few_examples_are_learnt_from_for_as_many_updates_as_asked(tmp_path):
-    for least, updates in ((0, 3), (2, 3), (7, 7)):
-        recipe = TrainingConfig(epochs=1, batch=2, accumulate=2, min_steps=least)
+def test_min_steps_adds_epochs(tmp_path):
+    for least, steps in ((0, 3), (2, 3), (7, 7)):
+        config = PRMConfig(batch_size=2, gradient_accumulation_steps=2, min_steps=least)
         out = tmp_path / str(least)
-        assert train_prm(BASE, tokenizer(), SOLUTIONS, out, recipe=recipe)["updates"] == updates
+        assert train_prm(BASE, tokenizer(), SOLUTIONS, out, config)["steps"] == steps
 
 
 def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
-    """The mean is over all labels of an update: a batch with few would else count as much."""
+    """The mean is over all labels of a step: else a batch with few labels would count as much."""
     uneven = [*SOLUTIONS[:2], LabelledSolution("1 + 1 =\n", ("1 + 1 = 2",), (1,)), SOLUTIONS[3]]
     for name, batch, accumulate in (("one", 4, 1), ("two", 2, 2)):
-        recipe = TrainingConfig(
-            epochs=2, batch=batch, accumulate=accumulate, learning_rate=1e-3, warmup=0
+        config = PRMConfig(
+            num_train_epochs=2,
+            batch_size=batch,
+            gradient_accumulation_steps=accumulate,
+            learning_rate=1e-3,
+            warmup_steps=0,
         )
-        train_prm(BASE, tokenizer(), uneven, tmp_path / name, recipe=recipe)
+        train_prm(BASE, tokenizer(), uneven, tmp_path / name, config)
     for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=2e-5)
 
 
-def test_examples_end_with_the_last_label_and_are_padded_behind():
-    judge = tiny.load().prm.format
+def test_examples_end_at_the_last_label_and_are_padded_on_the_right():
+    format = tiny.load().prm.format
     cut = LabelledSolution("1 + 1 =\n", ("a", "b", "c"), (1, -1, None))
-    (example,) = step_examples([cut], judge, {-1: 0, 1: 1})
-    assert example.classes == [1, 0] and example.places[-1] == len(example.ids) - 1
-    assert not list(step_examples([LabelledSolution("p", ("a",), (None,))], judge, {1: 1}))
+    (example,) = step_examples([cut], format, {-1: 0, 1: 1})
+    assert example.labels == [1, 0] and example.positions[-1] == len(example.ids) - 1
+    assert not list(step_examples([LabelledSolution("p", ("a",), (None,))], format, {1: 1}))
     batch = collate([example, Example([5, 6], [1], [1])], pad=0)
     assert batch["labels"].ne(IGNORE).sum() == 3
     assert batch["input_ids"][1].tolist()[:3] == [5, 6, 0] and batch["attention_mask"][1].sum() == 2
 
 
-def test_held_out_prompts_are_the_same_in_every_run_and_on_one_side():
+def test_prompts_are_held_out_as_a_whole_and_the_same_in_every_run():
     twice = [*SOLUTIONS, *SOLUTIONS]
     kept, held = hold_out(twice, 0.3)
     assert kept and held and len(kept) + len(held) == len(twice)

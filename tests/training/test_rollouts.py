@@ -19,10 +19,10 @@ def solution(lines: tuple[str, ...]) -> LabelledSolution:
 
 RIGHT = solution(LINES)
 SLIPPED = solution((*LINES[:3], "Then 3 + 3 = 7, so A is 7 + 4.", "Then 7 + 4 = 11, so A is 11."))
-FAST: dict[str, Any] = {"k": 2, "max_new_tokens": 180, "temperature": 0.01}
+FAST: dict[str, Any] = {"rollouts": 2, "max_new_tokens": 180, "temperature": 0.01}
 
 
-def test_steps_that_lead_to_the_answer_are_right_and_a_slip_and_all_behind_it_wrong():
+def test_steps_are_right_until_a_mistake_from_which_no_rollout_recovers():
     t = tiny.load()
     right, slipped = label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], **FAST)
     assert set(right.solution.labels) == {1} and set(right.shares) == {1.0}
@@ -35,16 +35,16 @@ def even(_: LabelledSolution, text: str) -> bool:
     return len(text) % 2 == 0
 
 
-def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
+def test_a_rollout_continues_the_text_up_to_its_step():
     t = tiny.load()
     seen: list[str] = []
-    greedy: dict[str, Any] = {"k": 1, "max_new_tokens": 16, "temperature": 1e-4}
+    greedy: dict[str, Any] = {"rollouts": 1, "max_new_tokens": 16, "temperature": 1e-4}
 
     def right(_: LabelledSolution, text: str) -> bool:
         seen.append(text)
         return True
 
-    list(label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], right=right, **greedy))
+    list(label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], is_right=right, **greedy))
     for n, text in enumerate(seen[: len(SLIPPED.steps) - 1], 1):
         given = SLIPPED.prompt + "".join(step + "\n" for step in SLIPPED.steps[:n])
         inputs = t.tokenizer(given, return_tensors="pt")
@@ -54,19 +54,29 @@ def test_a_step_gone_on_from_is_the_text_so_far_gone_on_from():
         )
 
 
-def test_batches_change_nothing_where_nothing_is_drawn():
+def test_batching_does_not_change_greedy_rollouts():
     t = tiny.load()
-    greedy: dict[str, Any] = {"k": 2, "max_new_tokens": 12, "temperature": 1e-4, "right": even}
+    greedy: dict[str, Any] = {
+        "rollouts": 2,
+        "max_new_tokens": 12,
+        "temperature": 1e-4,
+        "is_right": even,
+    }
     found = [
-        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], rows=rows, **greedy))
+        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], batch_rows=rows, **greedy))
         for rows in (1, 6, 1000)
     ]
     assert found[0] == found[1] == found[2]
 
 
-def test_a_seed_decides_and_the_callers_chance_is_left_alone():
+def test_is_seeded_and_does_not_touch_the_global_rng():
     t = tiny.load()
-    how: dict[str, Any] = {"k": 4, "max_new_tokens": 12, "temperature": 1.5, "right": even}
+    how: dict[str, Any] = {
+        "rollouts": 4,
+        "max_new_tokens": 12,
+        "temperature": 1.5,
+        "is_right": even,
+    }
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, two, other = (
@@ -77,11 +87,11 @@ def test_a_seed_decides_and_the_callers_chance_is_left_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_what_cannot_be_done_is_said_before_any_rollout():
+def test_rejects_invalid_arguments():
     t = tiny.load()
     nameless = LabelledSolution("p\n", ("a",), (None,))
     with pytest.raises(ValueError, match="without an answer"):
         list(label_by_rollouts(t.model, t.tokenizer, [nameless]))
-    with pytest.raises(ValueError, match="k=0"):
-        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT], k=0))
+    with pytest.raises(ValueError, match="rollouts=0"):
+        list(label_by_rollouts(t.model, t.tokenizer, [RIGHT], rollouts=0))
     assert list(label_by_rollouts(t.model, t.tokenizer, [])) == []

@@ -8,7 +8,7 @@ from examples.tiny.countdown_solutions import WorkedSolution
 from reason_decode import OutcomeRewardModel
 from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tiny import WEIGHTS
-from reason_decode.training import TrainingConfig
+from reason_decode.training import ORMConfig
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 HELD_OUT = f"Make {countdown_problems.HELD_OUT_TARGET} from"
@@ -20,7 +20,7 @@ def test_solutions_are_sampled_once_graded_and_learnt(
 ):
     share = sampled_solutions._WHOLE._replace(rows=16)
     monkeypatch.setattr(sampled_solutions, "_WHOLE", share)
-    config = TrainingConfig(epochs=1, batch=8)
+    config = ORMConfig(num_train_epochs=1, batch_size=8)
     train_orm.run(
         tmp_path, WEIGHTS / "base", WEIGHTS / "prm", batches=1, generated=10, config=config
     )

@@ -1,15 +1,23 @@
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from reason_decode import tiny
-from reason_decode.training import LabelledSolution, augment, grade_samples, sample_solutions
+from reason_decode.training import (
+    LabelledSolution,
+    SamplingConfig,
+    augment,
+    grade_samples,
+    sample_solutions,
+)
 
 SUMS = [
     LabelledSolution(f"({a} + 2) =\n", (), (), answer=str(a + 2), source=f"{a}") for a in range(3)
 ]
-PLENTY: dict[str, Any] = {"n": 4, "max_new_tokens": 64}
+PLENTY = SamplingConfig(n=4, max_new_tokens=64)
 
 
 @pytest.fixture(scope="module")
@@ -18,31 +26,34 @@ def model():
 
 
 def is_even(problem: LabelledSolution, text: str) -> bool:
-    """A judge that finds some right and some wrong, whatever they say."""
+    """A check that finds some right and some wrong, whatever their answers are."""
     return len("".join(text.split())) % 2 == 0
 
 
-def test_samples_are_whole_and_depend_on_the_seed_only(model):
+def test_samples_are_complete_seeded_and_leave_the_global_rng_alone(model):
     state = torch.random.get_rng_state()
-    found = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY))
-    again = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY))
-    other = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, seed=9))
+    found = list(sample_solutions(model.model, model.tokenizer, SUMS, PLENTY))
+    again = list(sample_solutions(model.model, model.tokenizer, SUMS, PLENTY))
+    short = replace(PLENTY, max_new_tokens=2)
+    other = list(sample_solutions(model.model, model.tokenizer, SUMS, replace(PLENTY, seed=9)))
     assert found == again != other
     assert torch.equal(torch.random.get_rng_state(), state)
     assert {x.source for x in found} <= {x.source for x in SUMS}
     assert all(x.correct is None and x.answer for x in found)
-    assert [*sample_solutions(model.model, model.tokenizer, SUMS, n=4, max_new_tokens=2)] == []
-    judged = sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, judge=is_even)
-    assert all(x.correct is is_even(x, "\n".join(x.steps)) for x in judged)
+    assert [*sample_solutions(model.model, model.tokenizer, SUMS, short)] == []
+    graded = sample_solutions(model.model, model.tokenizer, SUMS, PLENTY, is_right=is_even)
+    assert all(x.correct is is_even(x, "\n".join(x.steps)) for x in graded)
 
 
-def test_batches_do_not_change_how_many_there_are_nor_prompts(model):
-    found = list(sample_solutions(model.model, model.tokenizer, SUMS, **PLENTY, rows=1))
+def test_small_batches_sample_every_problem_in_order(model):
+    found = list(
+        sample_solutions(model.model, model.tokenizer, SUMS, replace(PLENTY, batch_rows=1))
+    )
     assert 0 < len(found) <= 12 and [x.prompt for x in found] == sorted(x.prompt for x in found)
 
 
-def test_what_is_right_and_new_is_added(model):
-    how: dict[str, Any] = {**PLENTY, "judge": is_even}
+def test_augment_adds_new_right_samples(model):
+    how: dict[str, Any] = {"config": PLENTY, "is_right": is_even}
     sampled = grade_samples(sample_solutions(model.model, model.tokenizer, SUMS, **how))
     assert sampled.right and sampled.wrong
     known = sampled.right[:1]
@@ -53,14 +64,16 @@ def test_what_is_right_and_new_is_added(model):
     assert augment(model.model, model.tokenizer, sampled.right, SUMS, **how) == sampled.right
 
 
-def test_what_cannot_be_sampled_is_said_before_any_work(model):
+def test_rejects_invalid_arguments(model):
     with pytest.raises(ValueError, match="got n=0"):
-        list(sample_solutions(model.model, model.tokenizer, SUMS, n=0))
+        SamplingConfig(n=0)
+    tokenizer = deepcopy(model.tokenizer)
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="without eos_token or pad_token"):
+        list(sample_solutions(model.model, tokenizer, SUMS))
 
 
-def test_where_memory_runs_out_fewer_problems_are_sampled_at_once(
-    model, monkeypatch: pytest.MonkeyPatch
-):
+def test_batches_are_halved_when_memory_runs_out(model, monkeypatch: pytest.MonkeyPatch):
     generate = model.model.generate
     rows: list[int] = []
 
@@ -74,5 +87,5 @@ def test_where_memory_runs_out_fewer_problems_are_sampled_at_once(
     monkeypatch.setattr(model.model, "generate", greedy_for_memory)
     problems = [*SUMS[:2], LabelledSolution("(9 + 2) =\n", (), (), answer="11", source="9")]
     with pytest.warns(UserWarning, match=r"'\(9 \+ 2\) =\\n' is left out: out of memory"):
-        found = list(sample_solutions(model.model, model.tokenizer, problems, **PLENTY))
+        found = list(sample_solutions(model.model, model.tokenizer, problems, PLENTY))
     assert rows == [3, 2, 1, 1, 1] and {x.source for x in found} == {"0", "1"}

@@ -1,0 +1,284 @@
+"""Settings of the trainers, named as in transformers; importing this module loads no torch."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+__all__ = [
+    "LossOn",
+    "NGramRankerConfig",
+    "ORMConfig",
+    "PRMConfig",
+    "PRMHead",
+    "RankerConfig",
+    "RankingLoss",
+    "RationalystConfig",
+    "TrainingConfig",
+    "check_choices",
+    "check_positive",
+    "check_share",
+]
+
+PRMHead = Literal["token-classification", "math-shepherd"]
+RankingLoss = Literal["cubic", "logistic", "pointwise"]
+"""With ``s = sigmoid(z)`` the score of a solution: over pairs ``(1 - s_pos)^3 + s_neg^3`` or ``-log
+sigmoid(z_pos - z_neg)``, over single solutions ``-log s_pos`` and ``-log(1 - s_neg)``."""
+LossOn = Literal["rationale", "following", "both"]
+
+
+def check_choices(config: Any) -> None:
+    """Raise ``ValueError`` if a field of a ``Literal`` type has another value."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
+            allowed = ", ".join(map(repr, get_args(kind)))
+            raise ValueError(f"got {name}={getattr(config, name)!r}; allowed are {allowed}")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise ``ValueError`` if one of these fields is not positive and finite, or ``None``."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"got {name}={value}; it must be positive")
+
+
+def check_share(config: Any, *names: str) -> None:
+    """Raise ``ValueError`` if one of these fields is not in [0, 1]."""
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"got {name}={getattr(config, name)}; it must be from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Length, step size and memory of a training run, named as in ``TrainingArguments``.
+
+    Args:
+        num_train_epochs: passes over the examples, also a fraction.
+        batch_size: examples per forward pass.
+        gradient_accumulation_steps: forward passes per optimizer step; the loss is the mean over
+            all their labels.
+        learning_rate: peak of a linear warm-up followed by a cosine decay.
+        warmup_steps: optimizer steps until the peak; below 1, the share of all steps.
+        weight_decay: weight decay of AdamW.
+        seed: seed of the order of examples, of new weights and of dropout.
+        bf16: compute in bfloat16 by autocast, while the weights keep their dtype; ignored on a CPU
+            without bfloat16 instructions, which would emulate them, many times slower.
+        save_steps: optimizer steps between two checkpoints.
+        max_length: maximum number of tokens of an example; longer ones are left out and counted.
+        gradient_checkpointing: recompute activations in the backward pass to save memory.
+        min_steps: minimum number of optimizer steps; epochs are added until it is reached.
+
+    Raises:
+        ValueError: a number is not positive, or a value is not allowed.
+
+    Example:
+        >>> from reason_decode.training import TrainingConfig
+        >>> TrainingConfig(num_train_epochs=3, bf16=True).batch_size
+        16
+    """
+
+    num_train_epochs: float = 1.0
+    batch_size: int = 16
+    gradient_accumulation_steps: int = 1
+    learning_rate: float = 1e-4
+    warmup_steps: float = 0.05
+    weight_decay: float = 0.01
+    seed: int = 0
+    bf16: bool = False
+    save_steps: int = 500
+    max_length: int = 4096
+    gradient_checkpointing: bool = False
+    min_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_positive(
+            self,
+            *("num_train_epochs", "batch_size", "gradient_accumulation_steps", "learning_rate"),
+            *("save_steps", "max_length"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PRMConfig(TrainingConfig):
+    """Settings of ``train_prm``.
+
+    Args:
+        head: ``token-classification``, a new classification head unless the model has one with as
+            many labels; or ``math-shepherd``, the tokens ``+`` and ``-`` at a tag ``ки``, which the
+            tokenizer must have.
+        num_labels: 2 for wrong and right steps, or 3 for wrong, neutral and right ones.
+        separator: text that ends a step.
+        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
+            without one.
+
+    Raises:
+        ValueError: a number is not positive, or a value is not allowed.
+
+    Example:
+        >>> from reason_decode.training import PRMConfig
+        >>> PRMConfig(lora_rank=16).head
+        'token-classification'
+    """
+
+    head: PRMHead = "token-classification"
+    num_labels: Literal[2, 3] = 2
+    separator: str = "\n"
+    lora_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "lora_rank")
+        if self.num_labels == 3 and self.head != "token-classification":
+            raise ValueError(
+                f"got num_labels=3 with head={self.head!r}, which has the tokens of two labels; "
+                "take head='token-classification'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ORMConfig(TrainingConfig):
+    """Settings of ``train_orm``.
+
+    Args:
+        separator: text that ends a step.
+        chat: format prompts with the tokenizer's chat template; ``None``: if there is one.
+        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
+            without one.
+
+    Raises:
+        ValueError: a number is not positive, or a value is not allowed.
+
+    Example:
+        >>> from reason_decode.training import ORMConfig
+        >>> ORMConfig(batch_size=4).chat is None
+        True
+    """
+
+    separator: str = "\n"
+    chat: bool | None = None
+    lora_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "lora_rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RationalystConfig(TrainingConfig):
+    """Settings of ``train_rationalyst``.
+
+    Args:
+        loss_on: text that is learned: the ``rationale``, the ``following`` text given the
+            rationale, or ``both``, for a model that also scores steps by its own rationales.
+        share_without_rationale: share of the records whose following text is learned without the
+            rationale, too, in [0, 1].
+        separator: text that ends a step; the following text is read as one step.
+        chat: format texts with the tokenizer's chat template; ``None``: if there is one.
+        lora_rank: rank of LoRA matrices; all weights are trained without one.
+        merge_lora: merge the LoRA matrices into the weights at the end; else the adapter alone is
+            saved, which names the model that it belongs to.
+
+    Raises:
+        ValueError: a number is not positive, a value is not allowed, or ``merge_lora`` is off
+            without LoRA.
+
+    Example:
+        >>> from reason_decode.training import RationalystConfig
+        >>> RationalystConfig(loss_on="both").share_without_rationale
+        0.25
+    """
+
+    loss_on: LossOn = "rationale"
+    share_without_rationale: float = 0.25
+    separator: str = "\n"
+    chat: bool | None = None
+    lora_rank: int | None = None
+    merge_lora: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "lora_rank")
+        check_share(self, "share_without_rationale")
+        if not self.merge_lora and self.lora_rank is None:
+            raise ValueError(
+                "got merge_lora=False without LoRA matrices; set lora_rank, or leave merge_lora out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerConfig(TrainingConfig):
+    """Settings of ``train_ranker``; an example is a problem with all its solutions.
+
+    Args:
+        batch_size: problems per forward pass.
+        bf16: compute in bfloat16 by autocast, while the weights keep their dtype; ignored on a CPU
+            without bfloat16 instructions, which would emulate them, many times slower.
+        loss: loss of pairs of a right and a wrong solution, ``cubic`` (published) or ``logistic``
+            (Bradley-Terry); ``pointwise``, the cross-entropy of single solutions, also learns from
+            problems whose solutions are all right or all wrong.
+        window: tokens that an encoder reads: the ends of the prompt and of the solution, where the
+            answer is.
+        max_solutions_per_problem: solutions of a problem that are compared at a time.
+        separator: text that ends a step.
+        chat: format prompts with the tokenizer's chat template; ``None``: if there is one.
+        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
+            without one.
+
+    Raises:
+        ValueError: a number is not positive, or a value is not allowed.
+
+    Example:
+        >>> from reason_decode.training import RankerConfig
+        >>> RankerConfig(loss="logistic").batch_size
+        4
+    """
+
+    batch_size: int = 4
+    bf16: bool = True
+    loss: RankingLoss = "cubic"
+    window: int | None = 128
+    max_solutions_per_problem: int = 16
+    separator: str = "\n"
+    chat: bool | None = None
+    lora_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "window", "lora_rank")
+        if self.max_solutions_per_problem < 2:
+            raise ValueError(
+                f"got max_solutions_per_problem={self.max_solutions_per_problem}; a right and a "
+                "wrong solution need at least 2"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NGramRankerConfig:
+    """Settings of ``train_ngram_ranker``.
+
+    Args:
+        weight_decay: strength of the L2 penalty.
+        max_steps: iterations of L-BFGS.
+        min_count: solutions in which a feature must occur to be learned.
+        separator: text that ends a step.
+
+    Raises:
+        ValueError: a number is not positive.
+
+    Example:
+        >>> from reason_decode.training import NGramRankerConfig
+        >>> NGramRankerConfig().min_count
+        8
+    """
+
+    weight_decay: float = 4e-4
+    max_steps: int = 60
+    min_count: int = 8
+    separator: str = "\n"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "max_steps", "min_count")
+        if self.weight_decay < 0:
+            raise ValueError(f"got weight_decay={self.weight_decay}; it must be at least 0")
