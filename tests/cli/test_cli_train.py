@@ -25,7 +25,7 @@ GRADED = [
 def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    arguments = ["train", kind, "--input", str(data), "--output", str(out), "--json", str(told)]
+    arguments = ["train", kind, "--input", str(data), "--output", str(out), "--report", str(told)]
     assert (
         main([*arguments, "--num-train-epochs", "2", "--batch-size", "4", "--hold-out", "0.3"]) == 0
     )
@@ -76,7 +76,7 @@ def test_a_rationale_model_is_a_command(tmp_path, capsys):
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
     arguments = ["train", "rationalyst", "--input", str(data), "--output", str(out)]
     arguments += [
-        "--json",
+        "--report",
         str(told),
         "--hold-out",
         "0.4",

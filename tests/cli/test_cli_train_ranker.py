@@ -37,7 +37,7 @@ def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind
         pytest.importorskip("peft", reason="LoRA needs peft")
     out, told = tmp_path / "out", tmp_path / "told.json"
     arguments = ["train", "ranker", "--model", model, "--input", str(data), "--output", str(out)]
-    arguments += ["--hold-out", "0.3", "--json", str(told), *options]
+    arguments += ["--hold-out", "0.3", "--report", str(told), *options]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "18 samples of 6 problems: 6 right, 6 wrong" in printed and "6 unanswered" in printed
