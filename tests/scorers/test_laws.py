@@ -26,6 +26,7 @@ from reason_decode import (
 from reason_decode.scorers import Scorer
 from reason_decode.scorers.writer import RationaleWriter
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 STEPS = [
@@ -137,24 +138,24 @@ def scorer(make: Callable[..., Any]) -> Scorer:
     return make()
 
 
-def _close(a: Any, b: Any, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(a, b, atol=atol, rtol=0)
+def _close(scorer: Any, found: Any, expected: Any) -> None:
+    assert_close(found, expected, terms=roundings(scorer.model))
 
 
 def test_a_batch_scores_as_its_members_in_any_order(scorer: Scorer) -> None:
     together = scorer.score(PAIRS, STEPS)
     alone = [scorer.score([p], [s])[0] for p, s in zip(PAIRS, STEPS, strict=True)]
-    _close(together, alone)
-    _close(scorer.score(PAIRS[::-1], STEPS[::-1])[::-1], alone)
+    _close(scorer, together, alone)
+    _close(scorer, scorer.score(PAIRS[::-1], STEPS[::-1])[::-1], alone)
 
 
 def test_padding_and_small_batches_change_nothing(scorer: Scorer, make: Callable[..., Any]) -> None:
-    _close(make(batch_tokens=1).score(PAIRS, STEPS), scorer.score(PAIRS, STEPS))
+    _close(scorer, make(batch_tokens=1).score(PAIRS, STEPS), scorer.score(PAIRS, STEPS))
 
 
 def test_text_and_ready_steps_score_alike(scorer: Scorer) -> None:
     texts = [scorer.splitter.separator.join(steps) for steps in STEPS]
-    _close(scorer.score(PAIRS, texts), scorer.score(PAIRS, STEPS))
+    _close(scorer, scorer.score(PAIRS, texts), scorer.score(PAIRS, STEPS))
 
 
 def test_one_finite_float_a_step_or_one_in_all(name: str, scorer: Scorer) -> None:
@@ -173,10 +174,8 @@ def test_a_session_scores_as_the_stateless_call(name: str, scorer: Scorer) -> No
     whole = scorer.score([PROMPTS[0]] * 4, [STEPS[2], STEPS[0], STEPS[0][:2], STEPS[2][:1]])
     # An outcome scorer judges a solution as far as it goes, a process scorer its new steps.
     done = 0 if name in OUTCOME else 1
-    _close(second[0][0], whole[0][done:], atol=1e-4)
-    _close(second[2][1], whole[1][done:], atol=1e-4)
-    _close(second[3][0], whole[2][done:], atol=1e-4)
-    _close(first[0][2], whole[3], atol=1e-4)
+    found = [second[0][0], second[2][1], second[3][0], first[0][2]]
+    _close(scorer, found, [*(x[done:] for x in whole[:3]), whole[3]])
 
 
 def test_a_solution_without_steps_has_no_scores(scorer: Scorer) -> None:
