@@ -56,6 +56,16 @@ def assert_close(
     )
 
 
+def logp_tolerance(logits: Tensor, width: int = 1) -> float:
+    """What log-probabilities may differ by, of logits that are sums of ``width`` terms.
+
+    Each is a logit less the log of a sum over the vocabulary, which is as large; what is relative
+    to that sum is absolute in its log.
+    """
+    dtype = logits.dtype
+    return tolerance(width, largest(logits), dtype) + tolerance(logits.shape[-1], 1.0, dtype)
+
+
 def largest(x: Tensor) -> float:
     """The largest finite magnitude."""
     return float(x.detach().abs().where(x.isfinite(), 0).max()) if x.numel() else 0.0
