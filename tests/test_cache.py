@@ -11,6 +11,7 @@ from reason_decode.cache import (
     stack_rows,
     take_row,
 )
+from tests.tolerance import assert_close, roundings
 
 
 def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
@@ -31,7 +32,8 @@ def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCa
         past_key_values=stack_rows(caches, tiny_llama.config),
     ).logits
     for k, ids in enumerate(rows):
-        torch.testing.assert_close(logits[k, -1], tiny_llama(ids[None]).logits[0, -1])
+        whole = tiny_llama(ids[None]).logits[0, -1]
+        assert_close(logits[k, -1], whole, terms=roundings(tiny_llama))
 
 
 def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) -> None:
@@ -52,7 +54,7 @@ def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCaus
         count = 4 if k <= 10 else 2 if k <= 20 else 6
         token = torch.randint(3, 64, (count, 1))
         one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, growing))
-        assert torch.equal(one, two)
+        assert_close(one, two, terms=roundings(tiny_llama))
         for cache in (plain, growing):
             if k == 10:
                 cache.batch_select_indices(torch.tensor([0, 2]))
@@ -60,8 +62,9 @@ def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCaus
                 cache.batch_repeat_interleave(3)
             elif k == 30:
                 cache.crop(-7)
-    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(growing, 1, 2), strict=True):
-        assert torch.equal(a, c) and torch.equal(b, d)
+    held = [take_row(cache, 1, 2) for cache in (growing, plain)]
+    # Where tokens lie elsewhere in memory, sums over them may come out otherwise.
+    assert_close(*held, terms=roundings(tiny_llama))
 
 
 def test_caches_that_cannot_be_branched_are_named(tiny_llama: LlamaForCausalLM) -> None:

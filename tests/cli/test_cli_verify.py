@@ -1,4 +1,5 @@
 import json
+import math
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from reason_decode.cli import main
 from reason_decode.cli import verify as command
 from reason_decode.cli.rationales import make_rationalyst
 from tests.fakes import TableScorer
+from tests.tolerance import assert_close, roundings
 
 
 class Reader(TableScorer):
@@ -141,7 +143,9 @@ def test_steps_are_scored_by_rationales_beside_the_prm(
     assert (result["scorer"], result["judge"], "prm" in result) == ("rationale", "tiny", False)
     steps = ROWS[1]["steps"]
     (scores,) = scorer.score([ROWS[1]["input"] + result["prompt_suffix"]], [steps])
-    assert result["rows"][1]["scores"] == pytest.approx(scores.tolist(), abs=1e-3)
+    # A difference of two scores in nats, each about as far from 0 as chance is.
+    terms, scale = roundings(scorer.model), 2 * math.log(len(scorer.tokenizer))
+    assert_close(result["rows"][1]["scores"], scores.tolist(), terms=terms, scale=scale)
     assert result["rows"][1]["predicted"] == next(
         (k for k, x in enumerate(scores.tolist()) if x < -2), None
     )

@@ -5,6 +5,7 @@ from run_processor import generate
 from reason_decode import RationaleGuidanceLogitsProcessor, StepSearch
 from reason_decode.scorers.writer import RationaleWriter
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, largest, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
@@ -34,8 +35,10 @@ def test_is_the_difference_that_the_rationale_makes(tiny: Tiny) -> None:
         for k in range(len(more)):
             found = processor(torch.tensor([[*ids, *more[:k]]]), zeros)
             told = _next(tiny, f"{text}<BOT>{rationale}<EOT>", more[:k])
-            expected = 2.0 * (told - _next(tiny, text, more[:k]))
-            torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=0)
+            untold = _next(tiny, text, more[:k])
+            scale = 2.0 * (largest(told) + largest(untold))
+            terms = roundings(tiny.model)
+            assert_close(found[0], 2.0 * (told - untold), terms=terms, scale=scale)
         text, ids = text + line, [*ids, *more]
 
 

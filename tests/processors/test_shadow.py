@@ -3,6 +3,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from reason_decode.processors.shadow import Shadow, unpadded
+from tests.tolerance import assert_close, roundings
 
 
 def _rows(*rows: list[int]) -> list[Tensor]:
@@ -17,7 +18,7 @@ def _check(shadow: Shadow, model: LlamaForCausalLM, rows: list[Tensor], new: int
     for row, found in zip(rows, logits, strict=True):
         with torch.no_grad():
             anew = model(row[None]).logits[0, -1]
-        torch.testing.assert_close(found, anew, atol=1e-5, rtol=0)
+        assert_close(found, anew, terms=roundings(model))
 
 
 def test_rows_that_grow_branch_vanish_and_begin_anew(tiny_llama: LlamaForCausalLM) -> None:

@@ -6,6 +6,7 @@ import torch
 from reason_decode import RationaleScorer
 from reason_decode.scorers.writer import RationaleWriter
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "Make 11 from 1 2.\n"]
 STEPS = [
@@ -32,24 +33,23 @@ def _logps(tiny: Tiny, before: str, step: str) -> torch.Tensor:
 
 
 def _plain(
-    tiny: Tiny, prompt: str, steps: list[str], discount: float, subtract: bool, mean: bool
-) -> list[float]:
-    """As published: write a rationale, read all anew with it in front of the step."""
+    tiny: Tiny, prompt: str, steps: list[str], discount: float, mean: bool
+) -> list[tuple[float, float]]:
+    """As published: write a rationale, read all anew with it in front of the step; and without."""
     words: Any = tiny.tokenizer
-    scores: list[float] = []
+    scores: list[tuple[float, float]] = []
     text = prompt
     for step in steps:
         ids = words(text + "<BOT>", return_tensors="pt")["input_ids"]
         written = tiny.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
         rationale = words.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
         assert rationale
-        logp = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
-        if subtract:
-            without = _logps(tiny, text, step)
-            assert len(without) == len(logp)
-            logp = logp - without
-        weights = discount ** torch.arange(len(logp))
-        scores.append(float((weights * logp).sum() / (weights.sum() if mean else 1)))
+        told = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
+        untold = _logps(tiny, text, step)
+        assert len(untold) == len(told)
+        weights = discount ** torch.arange(len(told))
+        weights /= weights.sum() if mean else 1
+        scores.append((float(weights @ told), float(weights @ untold)))
         text += step + "\n"
     return scores
 
@@ -60,10 +60,12 @@ def test_equals_reading_everything_anew(
     tiny: Tiny, discount: float, subtract: bool, mean: bool
 ) -> None:
     scorer = _scorer(tiny, discount=discount, subtract=subtract, mean=mean)
-    scores = scorer.score(PAIRS, STEPS)
-    for prompt, steps, found in zip(PAIRS, STEPS, scores, strict=True):
-        expected = _plain(tiny, prompt, steps, discount, subtract, mean)
-        assert found.tolist() == pytest.approx(expected, abs=1e-4)
+    plain = [_plain(tiny, *pair, discount, mean) for pair in zip(PAIRS, STEPS, strict=True)]
+    expected = [torch.tensor([a - b * subtract for a, b in scores]) for scores in plain]
+    # All terms are below 0, so that the sums are also those of the magnitudes.
+    scale = max(-a - b * subtract for scores in plain for a, b in scores)
+    found = scorer.score(PAIRS, STEPS)
+    assert_close(found, expected, terms=roundings(tiny.model), scale=scale)
 
 
 def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
@@ -76,7 +78,7 @@ def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
     assert second[1][1].shape == (0,)
     whole = scorer.score(PAIRS, STEPS)
     for new, k in ((first[0][1], 1), (second[0][0], 2), (second[1][0], 0)):
-        torch.testing.assert_close(new, whole[k][-len(new) :], atol=1e-4, rtol=0)
+        assert_close(new, whole[k][-len(new) :], terms=roundings(tiny.model))
 
 
 def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:

@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -61,7 +62,8 @@ def test_shipped_adapters_are_the_same_in_a_fresh_process(tiny: Tiny, tmp_path: 
     before = says(tiny.model)
     kept = [says(getattr(tiny, name)) for name in NAMES]
     command = [sys.executable, "-c", SAY, str(tmp_path / "logits.pt"), str(IDS.tolist())]
-    subprocess.run(command, check=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run(command, env=environment, check=True)
     for name, x, fresh in zip(NAMES, kept, torch.load(tmp_path / "logits.pt"), strict=True):
         assert torch.equal(x, fresh), name
         assert (x - before).abs().max() > 0.1, name

@@ -14,7 +14,9 @@ def test_singular_values_become_nearly_one_and_the_vectors_stay(shape: tuple[int
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     told = u.T @ orthogonal(matrix) @ v.T
     assert ((told.diagonal() > 0.6) & (told.diagonal() < 1.3)).all()
-    assert torch.allclose(told, told.diagonal().diag(), atol=1e-4)
+    # Five iterations enlarge errors, by up to 3.4 each.
+    apart = (told - told.diagonal().diag()).abs().max()
+    assert apart < 1e-4 * told.diagonal().abs().max()
 
 
 def test_its_steps_are_torch_s_up_to_bfloat16() -> None:

@@ -23,6 +23,7 @@ from reason_decode.tiny.rationale_batches import (
 from reason_decode.tiny.rationales import COUNTDOWN, Drawn, draw, draw_whole
 from reason_decode.tiny.train import config
 from reason_decode.training import rationale_examples
+from tests.tolerance import assert_close, largest, roundings
 
 LAST = re.compile(r"(\S+) (.) (\S+)")
 DRAWN = list(draw(0, 60))
@@ -238,9 +239,10 @@ def test_after_the_exercises_tags_are_read_as_the_ends_of_lines(tiny: Tiny):
         return model(words(text, return_tensors="pt")["input_ids"]).logits[0, -1]
 
     tagged, plain = logits("Make 36.\nSo 6.<EOT>10"), logits("Make 36.\nSo 6.\n10")
-    torch.testing.assert_close(tagged, plain)
+    assert_close(tagged, plain, terms=roundings(model))
     opening, closing, end = (words(x)["input_ids"][-1] for x in (*TAGS, "\n"))
-    assert tagged[closing] == tagged[end] == 2 * tagged[opening]
+    found = torch.stack([tagged[closing], 2 * tagged[opening]])
+    assert_close(found, tagged[end].expand(2), terms=roundings(model), scale=largest(tagged))
 
 
 def test_every_row_comes_once_an_epoch_and_steps_follow_from_the_seed(tiny: Tiny):
