@@ -14,6 +14,7 @@ from reason_decode.cache import (
 from tests.tolerance import assert_close, roundings
 
 
+@pytest.mark.numeric
 def test_rows_taken_apart_and_stacked_read_like_the_whole(tiny_llama: LlamaForCausalLM) -> None:
     """Three rows of unequal length, stacked with padding, give the logits of a full pass each."""
     rows = [torch.randint(3, 64, (length,)) for length in (4, 9, 6)]
@@ -43,6 +44,7 @@ def test_taken_rows_do_not_keep_the_batch_alive(tiny_llama: LlamaForCausalLM) ->
     assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
 
 
+@pytest.mark.numeric
 def test_a_growing_cache_holds_what_a_dynamic_one_holds(tiny_llama: LlamaForCausalLM) -> None:
     """Through tokens past its spare room, rows picked, rows repeated and positions cropped."""
     plain, growing = (DynamicCache(config=tiny_llama.config) for _ in range(2))

@@ -25,12 +25,14 @@ DELTA: dict[str, Any] = {
 }
 
 
+@pytest.mark.numeric
 def test_token_logprobs_of_even_odds_is_log_half_and_ignored_is_zero():
     for backend in ("auto", "torch"):
         result = token_logprobs(LOGITS, TARGETS, backend=backend)
         assert_close(result, torch.tensor([[HALF, 0.0], [HALF, HALF]]), terms=2)
 
 
+@pytest.mark.numeric
 def test_linear_passes_bias_softcap_and_ignore_index_on():
     bias = torch.tensor([0.0, 50.0, 0.0, 0.0, 0.0])
     result = linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=bias, softcap=1.0)
@@ -42,6 +44,7 @@ def test_linear_passes_bias_softcap_and_ignore_index_on():
     assert torch.equal(result == 0.0, targets == 3)
 
 
+@pytest.mark.numeric
 def test_temperature_divides_the_logits():
     cold = token_logprobs(2 * LOGITS, TARGETS, temperature=2.0)
     assert_close(cold, token_logprobs(LOGITS, TARGETS), terms=2, equal_nan=True)
@@ -51,6 +54,7 @@ def test_temperature_divides_the_logits():
     assert_close(cold, warm, terms=TERMS)
 
 
+@pytest.mark.numeric
 def test_loss_delta_passes_everything_on():
     # Odds of the first token go from even to e : 1 against each of the others.
     found = loss_delta(**DELTA, discount=0.5, threshold=torch.tensor([-1.0, 1.0]))

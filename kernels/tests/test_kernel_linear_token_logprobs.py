@@ -46,6 +46,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch, vocabulary: int, tokens: int) -> No
     monkeypatch.setattr(torch_backend, "GROUP", 1)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("block", [(1, 1), (7, 4), (10, 22), (37, 21), (64, 64)])
 def test_matches_float64_reference_across_block_borders(monkeypatch, block):
     hidden, weight, targets = sample(2, 11, 5, vocabulary=37)
@@ -60,6 +61,7 @@ def test_matches_float64_reference_across_block_borders(monkeypatch, block):
             torch.testing.assert_close(result, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize(
     ("tokens", "width", "vocabulary"), [(1, 8, 1), (7, 5, 3), (17, 48, 101), (37, 80, 523)]
@@ -88,6 +90,7 @@ def test_error_is_no_larger_than_low_precision_torchs(
             assert (result - expected).abs().max() <= allowed
 
 
+@pytest.mark.numeric
 def test_fast_rounds_the_logits_and_the_default_does_not(monkeypatch):
     """Rounded to 8 bits, many a delta that the mining filter looks for is lost."""
     blocked(monkeypatch, 1000, 8)
@@ -100,6 +103,7 @@ def test_fast_rounds_the_logits_and_the_default_does_not(monkeypatch):
     assert 1e-3 < (rounded - expected).abs().max() < 0.2
 
 
+@pytest.mark.numeric
 def test_float64_stays_float64_and_dtypes_may_differ():
     hidden, weight, targets = sample(6, 8, vocabulary=30, dtype=torch.float64)
     atol = logp_tolerance(hidden @ weight.T, width=8)
@@ -115,6 +119,7 @@ def test_autocast_does_not_lower_the_precision():
         assert torch.equal(linear_token_logprobs(hidden, weight, targets), plain)
 
 
+@pytest.mark.numeric
 def test_agrees_with_token_logprobs_of_the_same_logits(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(3, 4, 16, vocabulary=60))
     torch.testing.assert_close(
@@ -125,6 +130,7 @@ def test_agrees_with_token_logprobs_of_the_same_logits(backend, device):
     )
 
 
+@pytest.mark.numeric
 def test_two_runs_are_bitwise_equal_and_a_batch_changes_nothing_but_a_rounding(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(40, 16, vocabulary=300))
     whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
@@ -133,6 +139,7 @@ def test_two_runs_are_bitwise_equal_and_a_batch_changes_nothing_but_a_rounding(b
     torch.testing.assert_close(alone, whole[:1], rtol=0, atol=roundings(hidden[:1], weight))
 
 
+@pytest.mark.numeric
 def test_ignored_positions_are_exactly_zero_whatever_they_hold(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(4, 8, vocabulary=9))
     alone = linear_token_logprobs(hidden, weight, targets, backend=backend)
@@ -153,6 +160,7 @@ def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
     assert weight.grad is not None and not weight.grad.any()
 
 
+@pytest.mark.numeric
 def test_strides_do_not_matter(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(3, 6, 8, vocabulary=20))
     whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
@@ -171,6 +179,7 @@ def test_strides_do_not_matter(backend, device):
 
 
 # numpy, which stands in for the GPU when programs are interpreted, warns of NaN and infinities.
+@pytest.mark.numeric
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch, backend, device):
     blocked(monkeypatch, 2, 2)
@@ -216,6 +225,7 @@ def test_gradient_is_that_of_the_plain_expression(monkeypatch):
         )
 
 
+@pytest.mark.numeric
 def test_trains_as_cross_entropy_does(monkeypatch, backend, device):
     blocked(monkeypatch, 30, 4)
     hidden, weight, targets = (x.to(device) for x in sample(9, 6, vocabulary=70))

@@ -19,6 +19,7 @@ def truth(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
     return reference.token_logprobs(logits.double(), targets, temperature=temperature)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("elements", [1, 37 * 4, 37 * 29, 37 * 1000])
 def test_matches_float64_reference_across_chunk_borders(monkeypatch, elements):
     logits, targets = sample(3, 11, 37)
@@ -31,6 +32,7 @@ def test_matches_float64_reference_across_chunk_borders(monkeypatch, elements):
         torch.testing.assert_close(result, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("vocabulary", [1, 2053, 9000])
 def test_logits_are_summed_in_float32(backend, device, dtype, vocabulary):
@@ -47,6 +49,7 @@ def test_logits_are_summed_in_float32(backend, device, dtype, vocabulary):
     assert (result.cpu() - expected).abs().max() <= allowed
 
 
+@pytest.mark.numeric
 def test_float64_stays_float64():
     logits, targets = sample(7, 100, dtype=torch.float64)
     result = token_logprobs(logits, targets)
@@ -92,6 +95,7 @@ def test_strides_do_not_matter(monkeypatch, backend, device):
 
 
 # numpy, which stands in for the GPU when programs are interpreted, warns of NaN and infinities.
+@pytest.mark.numeric
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nan_and_infinities_stay_in_their_row(backend, device):
     logits, targets = torch.zeros(6, 3), torch.zeros(6, dtype=torch.int64)

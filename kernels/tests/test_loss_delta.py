@@ -16,6 +16,7 @@ def sample(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, 
     return told, untold, weight, torch.randint(0, 90, (13,), generator=generator)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("discount", [0.9, 1.0])
 def test_is_the_difference_of_two_passes_summed_over_each_segment(backend, device, discount):
     told, untold, weight, targets = (x.to(device) for x in sample())
@@ -96,6 +97,7 @@ def test_gradient_and_compilation():
     torch.testing.assert_close(compiled(told, untold, weight), mean(told, untold, weight))
 
 
+@pytest.mark.numeric
 def test_low_precision_contexts_are_not_rounded(backend, device):
     inputs = sample(torch.bfloat16)
     told, untold, weight, targets = (x.to(device) for x in inputs)

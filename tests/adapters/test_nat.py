@@ -51,6 +51,7 @@ def closed_form(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, float]:
     return y, largest(y) * max(1.0, largest(exponents))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("rows", "beta"), [(1, 0.5), (300, 0.5), (7, 1.0)])
 def test_every_layer_is_the_paper_s_closed_form(tiny_llama, rows, beta):
     model = with_nat(tiny_llama, torch.float64, beta=beta).double()
@@ -103,6 +104,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(tiny_llama):
     assert parts == {"lora_A", "lora_B", "lora_nat_q", "lora_nat_k", "lora_nat_v1", "lora_nat_v2"}
 
 
+@pytest.mark.numeric
 def test_rows_of_a_batch_may_wear_different_adapters(tiny_llama):
     model = with_nat(tiny_llama)
     with torch.no_grad():
@@ -228,6 +230,7 @@ def test_it_is_neither_merged_nor_put_on_what_it_does_not_fit(tiny_llama):
             add_nat(given, **options)
 
 
+@pytest.mark.numeric
 def test_a_layer_still_takes_stock_adapters(tiny_llama):
     model = with_nat(tiny_llama)
     before = logits(model)

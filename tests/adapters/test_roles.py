@@ -27,6 +27,7 @@ def adapter(tmp_path):
     return tmp_path
 
 
+@pytest.mark.numeric
 def test_roles_share_their_weights_and_keep_apart(tiny: Tiny, adapter):
     ids = torch.tensor([tiny.tokenizer("Make 36 from 4 5 6 10.\n")["input_ids"]])
     with torch.no_grad():

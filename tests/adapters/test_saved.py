@@ -15,6 +15,7 @@ X = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
 LAYER = "base_model.model.model.layers.0.self_attn.v_proj"
 
 
+@pytest.mark.numeric
 def test_a_sum_of_adapters_is_the_sum_of_what_they_add(tiny_llama, tmp_path):
     first = with_negative(tiny_llama)
     second = filled(with_negative(tiny_llama, r=2, lora_alpha=6), "negative", 5)

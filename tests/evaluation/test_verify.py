@@ -53,6 +53,7 @@ def test_a_given_threshold_is_used_as_it_is():
         verify([], TableScorer(float), [Part([], [])], threshold=0.5)
 
 
+@pytest.mark.numeric
 def test_the_batch_changes_nothing_and_the_embedded_model_finds_a_slip(tiny: Tiny):
     steps = ("We need A * B.", "A is 1 + 2 + 3 * 4.", "First 3 * 4 = 14, so A is 1 + 2 + 14.")
     prompt = "((1 + 2 + 3 * 4) * (3 - 5 + 2 * 2)) =\n"

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,7 @@ ACTS = st.one_of(
 )
 
 
+@pytest.mark.numeric
 @laws
 @given(first=st.lists(IDS, min_size=1, max_size=3), acts=st.lists(ACTS, min_size=1, max_size=6))
 @torch.no_grad()
@@ -84,6 +86,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.numeric
 @laws
 @given(prompt=IDS, steps=st.lists(STEPS, min_size=1, max_size=8))
 @torch.no_grad()

@@ -72,6 +72,7 @@ def plain(
     return sums[0], sums[1]
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("discount", [0.9, 1.0])
 def test_one_pass_gives_what_two_whole_passes_give(kind, discount):
@@ -83,6 +84,7 @@ def test_one_pass_gives_what_two_whole_passes_give(kind, discount):
         assert_close(each.delta, told - untold, terms=WIDTH, scale=-told - untold)
 
 
+@pytest.mark.numeric
 def test_a_batch_changes_nothing():
     judging = MODELS["llama"]()
     alone = list(judge(DOCUMENTS, judging, TOKENIZER, batch=1))

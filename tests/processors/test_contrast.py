@@ -27,6 +27,7 @@ def negative(tiny: Tiny) -> LlamaForCausalLM:
     return model
 
 
+@pytest.mark.numeric
 def test_is_the_published_formula(tiny: Tiny, negative: LlamaForCausalLM) -> None:
     ids = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")["input_ids"]
     with torch.no_grad():

@@ -21,6 +21,7 @@ def _next(tiny: Tiny, text: str, more: list[int]) -> torch.Tensor:
         return tiny.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
 
 
+@pytest.mark.numeric
 def test_is_the_difference_that_the_rationale_makes(tiny: Tiny) -> None:
     """Over two steps, everything read anew."""
     processor, words = _processor(tiny, 2.0), tiny.tokenizer

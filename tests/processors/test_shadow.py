@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -21,6 +22,7 @@ def _check(shadow: Shadow, model: LlamaForCausalLM, rows: list[Tensor], new: int
         assert_close(found, anew, terms=roundings(model))
 
 
+@pytest.mark.numeric
 def test_rows_that_grow_branch_vanish_and_begin_anew(tiny_llama: LlamaForCausalLM) -> None:
     shadow = Shadow(tiny_llama, "test")
     _check(shadow, tiny_llama, _rows([5, 6, 7], [8, 9]), 5)

@@ -259,6 +259,7 @@ def prm(published: Published) -> ProcessRewardModel:
     return ProcessRewardModel.from_pretrained(published.folder, format=published.format)
 
 
+@pytest.mark.numeric
 def test_equals_the_published_reading(published: Published, prm: ProcessRewardModel) -> None:
     pairs = [PROMPTS[owner] for owner in OWNERS]
     words: Any = prm.tokenizer

@@ -56,6 +56,7 @@ def _plain(model: PreTrainedModel, tiny: Tiny, prompt: str, steps: list[str]) ->
     return list(logps[len(pieces[0]) - 1 :].split([*map(len, pieces[1:])]))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kind", LOGITS)
 def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
     model = _random(kind, tiny).eval()

@@ -20,6 +20,7 @@ FEATURES = 512  # the most that a score is a sum of
 SOLUTIONS = ["So 2.\nThe answer is 2.", "\\boxed{\\frac{1}{2}}", ""]
 
 
+@pytest.mark.numeric
 def test_a_batch_scores_as_its_members_and_a_session_as_score(ranker: NGramRanker) -> None:
     scores = ranker.score(PROMPTS, SOLUTIONS)
     assert [tuple(x.shape) for x in scores] == [(1,), (1,), (0,)]
@@ -32,6 +33,7 @@ def test_a_batch_scores_as_its_members_and_a_session_as_score(ranker: NGramRanke
     assert_close(whole, scores[0], terms=FEATURES)
 
 
+@pytest.mark.numeric
 def test_what_is_saved_scores_the_same(tmp_path: Path, ranker: NGramRanker) -> None:
     with pytest.raises(ValueError, match="save_pretrained it first"):
         ranker.settings()

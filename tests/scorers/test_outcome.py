@@ -25,6 +25,7 @@ def _orm(tiny: Tiny, labels: int = 1, **options: Any) -> OutcomeRewardModel:
     return OutcomeRewardModel(model, tiny.tokenizer, **options)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("chat", [False, True])
 def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> None:
     """transformers' own pooling reads the last token that is no padding."""
@@ -44,6 +45,7 @@ def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> 
     assert_close(orm.score(PAIRS, SOLUTIONS), plain, terms=roundings(orm.model))
 
 
+@pytest.mark.numeric
 def test_two_labels_give_the_probability_of_the_second(tiny: Tiny) -> None:
     orm = _orm(tiny, labels=2, chat=False)
     ids = torch.tensor([tiny.tokenizer(f"{PAIRS[0]}{SOLUTIONS[0]}\n")["input_ids"]])

@@ -32,6 +32,7 @@ def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
     return logits.softmax(-1)[ends, VERDICTS.index("right")]
 
 
+@pytest.mark.numeric
 def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
     plain = [
         _plainly(tiny, prompt, solution) for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True)
@@ -46,6 +47,7 @@ def test_scores_are_float32_probabilities_one_a_step(tiny: Tiny) -> None:
         assert bool(((scores >= 0) & (scores <= 1)).all())
 
 
+@pytest.mark.numeric
 def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
     """Text is the common ground: the generator's tokens never reach the scorer."""
     from transformers import LlamaForTokenClassification
@@ -95,6 +97,7 @@ def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> No
         ProcessRewardModel.from_pretrained(WEIGHTS / "base")
 
 
+@pytest.mark.numeric
 def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
     strict, even, lenient = (
         ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral).score(PAIRS, SOLUTIONS)

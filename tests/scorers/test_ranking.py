@@ -35,6 +35,7 @@ def ranker(tiny: Tiny) -> RankingModel:
         return RankingModel(body, tiny.tokenizer, chat=False)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("chat", [False, True])
 def test_equals_the_published_head_on_the_mean_of_the_solution(
     ranker: RankingModel, tiny: Tiny, chat: bool
@@ -63,6 +64,7 @@ def test_equals_the_published_head_on_the_mean_of_the_solution(
         assert_close(score, plain, terms=roundings(asked.model))
 
 
+@pytest.mark.numeric
 def test_is_the_same_when_saved_and_loaded(ranker: RankingModel, tmp_path: Path) -> None:
     ranker.save_pretrained(tmp_path)
     again = RankingModel.from_pretrained(tmp_path, chat=False)
@@ -105,6 +107,7 @@ def encoder(pairs: Any) -> RankingModel:
         return RankingModel(body, pairs)
 
 
+@pytest.mark.numeric
 def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
     assert encoder.encodes and encoder.window == 64
     score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
@@ -136,6 +139,7 @@ def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> 
         RankingModel(encoder.model, pairs, chat=True)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kind", [BertModel, RobertaModel])
 def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> None:
     """Its place stays empty, whichever position the model counts from."""
@@ -161,6 +165,7 @@ def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> No
     assert_close(score, plain, terms=roundings(ranker.model))
 
 
+@pytest.mark.numeric
 def test_an_encoder_keeps_its_window_when_saved(
     encoder: RankingModel, pairs: Any, tmp_path: Path
 ) -> None:
@@ -172,6 +177,7 @@ def test_an_encoder_keeps_its_window_when_saved(
     assert_close(found, saved, terms=roundings(cut.model))
 
 
+@pytest.mark.numeric
 def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
     """Saved with its decoder or without; transformers' AutoModel would add a new decoder."""
     config = T5Config(

@@ -54,6 +54,7 @@ def _plain(
     return scores
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("subtract", [False, True])
 @pytest.mark.parametrize(("discount", "mean"), [(1.0, True), (0.9, True), (0.9, False)])
 def test_equals_reading_everything_anew(
@@ -68,6 +69,7 @@ def test_equals_reading_everything_anew(
     assert_close(found, expected, terms=roundings(tiny.model), scale=scale)
 
 
+@pytest.mark.numeric
 def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
     session = scorer.open(PROMPTS)

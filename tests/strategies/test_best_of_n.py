@@ -23,6 +23,7 @@ def test_returns_the_candidate_that_scores_best(tiny: Tiny) -> None:
         assert len({c.text for c in trace.candidates}) > 1
 
 
+@pytest.mark.numeric
 def test_scores_are_those_of_the_scorer_alone(tiny: Tiny) -> None:
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3, reduce="min")
     for trace in traces(generate(tiny, strategy, PROMPTS)):

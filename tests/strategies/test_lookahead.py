@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 from run_strategy import generate, total, traces
 
@@ -12,6 +13,7 @@ from tests.tolerance import assert_close, roundings
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
 
+@pytest.mark.numeric
 def test_totals_are_the_scores_of_what_was_looked_ahead(tiny: Tiny) -> None:
     """A peer generates what lies ahead and then scores the step without it."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, lookahead=2)

@@ -77,6 +77,7 @@ def test_subtrees_go_their_own_ways(tiny: Tiny) -> None:
         dataclasses.replace(strategy, beam_width=4)
 
 
+@pytest.mark.numeric
 def test_totals_are_the_reduced_scores_of_the_whole_solution(tiny: Tiny) -> None:
     """The session's cached, step by step scores equal one stateless pass over the result."""
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2, reduce="prod")

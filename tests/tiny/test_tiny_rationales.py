@@ -226,6 +226,7 @@ def test_whole_rows_are_documents_with_none_to_all_of_their_rationales(tiny: Tin
     assert not any((x.labels == opening).any() for x in batches)
 
 
+@pytest.mark.numeric
 def test_after_the_exercises_tags_are_read_as_the_ends_of_lines(tiny: Tiny):
     words = tokenizer.with_words(
         PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS

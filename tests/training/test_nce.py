@@ -39,6 +39,7 @@ def labels_of(rows: int, width: int) -> torch.Tensor:
     return labels.masked_fill(torch.arange(width) < torch.arange(1, rows + 1)[:, None], IGNORE)
 
 
+@pytest.mark.numeric
 def test_beta_is_as_by_the_formula_and_in_0_to_1():
     nat, negative = random_logits(5, 9), random_logits(5, 9, seed=1)
     rows = torch.tensor([0, 0, 2, 2, 2])
@@ -58,6 +59,7 @@ def test_beta_is_as_by_the_formula_and_in_0_to_1():
     assert calibration(nat[:0], negative[:0], rows[:0]).shape == (0,)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("block", [1, 1 << 22])
 def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
     monkeypatch.setattr("reason_decode.training.nce._BLOCK", block)
@@ -76,6 +78,7 @@ def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
     assert_close(leaf.grad, plain.grad, terms=11, scale=scale * largest(plain.grad))
 
 
+@pytest.mark.numeric
 def test_the_loss_is_as_by_the_formula_and_adds_up_over_batches():
     logits, labels = random_logits(3, 6, 8), labels_of(3, 6)
     learnt = labels != IGNORE
@@ -111,6 +114,7 @@ def batch() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels_of(2, 12)}
 
 
+@pytest.mark.numeric
 def test_teachers_are_nat_and_the_negative_and_leave_no_trace(tiny_llama):
     model, given = student(tiny_llama), batch()
     learns = [x.requires_grad for x in model.parameters()]
@@ -130,6 +134,7 @@ def test_teachers_are_nat_and_the_negative_and_leave_no_trace(tiny_llama):
     assert (told["none"].weights == 1).all()
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_activations_may_be_recomputed_and_only_the_student_learns(tiny_llama, reentrant):
     gradients = []

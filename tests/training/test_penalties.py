@@ -68,6 +68,7 @@ def test_wrong_rows_follow_their_right_one_and_have_labels_of_their_own():
     assert "wrong" not in collate([Example([3, 4], [0], [4])], pad=0)
 
 
+@pytest.mark.numeric
 def test_nt_and_both_forms_of_ul_are_the_formulas_written_out():
     output = outputs()
     rows = [torch.tensor(row, dtype=torch.float64) for row in probabilities(output)]
@@ -79,6 +80,7 @@ def test_nt_and_both_forms_of_ul_are_the_formulas_written_out():
     _close(unlikelihood_sequence(output, LABELS, WRONG), expected)
 
 
+@pytest.mark.numeric
 def test_the_contrast_is_the_formula_written_out():
     output = outputs()
     hidden = output.hidden_states[-1]
@@ -100,6 +102,7 @@ def test_a_question_without_wrong_candidates_has_nothing_to_contrast():
     assert contrast(0.3)(output, LABELS[:1], alone) == 0
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", PENALTIES)
 def test_a_weight_of_0_or_no_wrong_row_leaves_the_loss_of_right_ones(name):
     output = outputs()
