@@ -104,11 +104,12 @@ def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
         for neutral in ("negative", "half", "positive")
     )
     own, whole = tiny.prm.score(PAIRS, SOLUTIONS), tiny.verifier.score(PAIRS, SOLUTIONS)
-    for plain, low, middle, high in zip(own, strict, even, lenient, strict=True):
-        torch.testing.assert_close(low, plain)
-        torch.testing.assert_close(middle, (low + high) / 2)
-        assert (high >= low).all()
-    torch.testing.assert_close(whole, even)
+    terms = roundings(tiny.prm.model)
+    assert_close(strict, own, terms=terms)
+    halves = [(low + high) / 2 for low, high in zip(strict, lenient, strict=True)]
+    assert_close(even, halves, terms=terms)
+    assert all((high >= low).all() for low, high in zip(strict, lenient, strict=True))
+    assert_close(whole, even, terms=terms)
     assert tiny.verifier.settings()["neutral"] == "half"
     assert "neutral" not in tiny.prm.settings()
     with pytest.raises(ValueError, match="got neutral='maybe' with labels"):

@@ -74,6 +74,7 @@ def test_the_mixed_loss_and_its_gradient_are_autograd_s(monkeypatch, block):
     assert_close(found, expected, terms=11, scale=scale)
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
+    assert plain.grad is not None
     # Probabilities err by as much of themselves as their logits do in all.
     assert_close(leaf.grad, plain.grad, terms=11, scale=scale * largest(plain.grad))
 
