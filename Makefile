@@ -1,5 +1,6 @@
 # make demo    what the library does, on the model it ships with
 # make test    the tests
+# make portable the tests that compare numbers, once for each kind of CPU that this one can act as
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
 # make browser the trace page in headless Chromium; installs both where it can
@@ -27,6 +28,12 @@ DEV := $(VENV)/.stamp-reason-decode-dev
 INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
+# Settings under which float arithmetic comes out differently, as on other CPUs: PyTorch's kernels, the
+# matrix products of oneDNN and of MKL, and threads. Each word is a run of `make portable`.
+SETTINGS := ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=AVX2 \
+    ATEN_CPU_CAPABILITY=default,MKL_CBWR=COMPATIBLE \
+    ATEN_CPU_CAPABILITY=default,ONEDNN_MAX_CPU_ISA=AVX2,REASON_DECODE_TEST_THREADS=2 \
+    REASON_DECODE_TEST_THREADS=2
 LOWEST := tests/generation/test_cache.py tests/generation/test_engine.py tests/scorers/test_prm_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \
     tests/strategies/test_with_other_libraries.py tests/strategies/test_save_and_load.py
@@ -38,7 +45,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test lowest harness browser serve lint check docs wheel clean FORCE
+.PHONY: demo test portable lowest harness browser serve lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -46,6 +53,16 @@ demo: $(CORE)
 
 test: $(DEV)
 	$(PY) -m pytest --numprocesses auto --dist worksteal
+
+# Files are looked for first: reading those of all tests takes as long as running these. Triton's
+# programs are interpreted by numpy, which none of the settings reach.
+portable: $(DEV)
+	@files=$$(grep -rl --include='*.py' 'mark\.numeric' kernels/tests tests) && \
+	for setting in $(SETTINGS); do \
+	    echo "numeric tests with $$setting"; \
+	    env $$(echo $$setting | tr , ' ') $(PY) -m pytest --numprocesses auto --dist worksteal \
+	        -m numeric -k 'not triton' $$files || exit 1; \
+	done
 
 # Beside the environment's own, not into it: the other packages suit both.
 lowest: $(DEV)

@@ -4,9 +4,9 @@ python examples/own_scorer.py
 """
 
 import torch
-from reason_decode.testing import check_scorer
 
 from reason_decode import BestOfN, Scorer, tiny
+from reason_decode.testing import check_scorer
 
 
 class Brevity(Scorer):

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # No test reaches for the network. The variable is read when transformers is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Sums come out in the same order on any number of cores, and tiny models run faster so.
-torch.set_num_threads(1)
+# Sums come out in the same order on any number of cores, and tiny models run faster so. More are
+# asked for by make portable.
+torch.set_num_threads(int(os.environ.get("REASON_DECODE_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from typing import Any
@@ -7,12 +8,14 @@ import torch
 
 import reason_decode.kernels
 from reason_decode.kernels import linear_token_logprobs, loss_delta, token_logprobs
+from tests.tolerance import assert_close, largest
 
 LOGITS = torch.tensor([[[0.0, 0.0], [0.0, float("inf")]], [[1.0, 1.0], [2.0, 2.0]]])
 TARGETS = torch.tensor([[0, -100], [1, 0]])
 HALF = -0.6931471805599453
 HIDDEN, WEIGHT = torch.ones(2, 3, 4), torch.zeros(5, 4)
 LINEAR_TARGETS = torch.tensor([[0, 4, -100], [1, 2, 3]])
+TERMS = 4 + 5  # of a logit and of a sum over the vocabulary
 DELTA: dict[str, Any] = {
     "hidden_with": torch.ones(3, 4),
     "hidden_without": torch.zeros(3, 4),
@@ -22,39 +25,44 @@ DELTA: dict[str, Any] = {
 }
 
 
+@pytest.mark.numeric
 def test_token_logprobs_of_equal_logits_is_log_half_and_of_ignored_targets_zero():
     for backend in ("auto", "torch"):
         result = token_logprobs(LOGITS, TARGETS, backend=backend)
-        torch.testing.assert_close(result, torch.tensor([[HALF, 0.0], [HALF, HALF]]))
+        assert_close(result, torch.tensor([[HALF, 0.0], [HALF, HALF]]), terms=2)
 
 
+@pytest.mark.numeric
 def test_linear_token_logprobs_uses_bias_softcap_and_ignore_index():
     bias = torch.tensor([0.0, 50.0, 0.0, 0.0, 0.0])
     result = linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=bias, softcap=1.0)
     capped = bias.tanh().log_softmax(0)
     expected = capped[LINEAR_TARGETS.clamp(min=0)].where(LINEAR_TARGETS >= 0, 0.0)
-    torch.testing.assert_close(result, expected)
+    assert_close(result, expected, terms=TERMS)
     targets = LINEAR_TARGETS.where(LINEAR_TARGETS >= 0, 3)
     result = linear_token_logprobs(HIDDEN, WEIGHT, targets, ignore_index=3)
     assert torch.equal(result == 0.0, targets == 3)
 
 
+@pytest.mark.numeric
 def test_temperature_divides_the_logits():
     cold = token_logprobs(2 * LOGITS, TARGETS, temperature=2.0)
-    torch.testing.assert_close(cold, token_logprobs(LOGITS, TARGETS), equal_nan=True)
+    assert_close(cold, token_logprobs(LOGITS, TARGETS), terms=2, equal_nan=True)
     bias = torch.arange(5.0)
-    torch.testing.assert_close(
-        linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=2 * bias, temperature=2.0),
-        linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=bias),
-    )
+    cold = linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=2 * bias, temperature=2.0)
+    warm = linear_token_logprobs(HIDDEN, WEIGHT, LINEAR_TARGETS, bias=bias)
+    assert_close(cold, warm, terms=TERMS)
 
 
+@pytest.mark.numeric
 def test_loss_delta_uses_all_its_arguments():
     # The first context gives the first four of the five tokens a logit of 1; the second none.
     found = loss_delta(**DELTA, discount=0.5, threshold=torch.tensor([-1.0, 1.0]))
     odds = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0]).log_softmax(0) - torch.tensor(0.2).log()
-    torch.testing.assert_close(found.delta, odds[DELTA["targets"]])
-    torch.testing.assert_close(found.sums[0], odds[0] + odds[4] / 2)
+    # Differences of log-probabilities, which are as far below 0 as log(0.2) is.
+    scale = 2 * math.log(5)
+    assert_close(found.delta, odds[DELTA["targets"]], terms=TERMS, scale=scale)
+    assert_close(found.sums[0], odds[0] + odds[4] / 2, terms=TERMS, scale=scale)
     assert found.passed.tolist() == [True, False]
     assert loss_delta(**DELTA, ignore_index=4).delta[1] == 0.0
     shifted = loss_delta(**DELTA, bias=torch.arange(5.0), softcap=1.0, temperature=2.0)
@@ -69,7 +77,8 @@ def test_loss_delta_uses_all_its_arguments():
         )
         for name in ("hidden_with", "hidden_without")
     ]
-    torch.testing.assert_close(shifted.delta, expected[0] - expected[1])
+    scale = sum(map(largest, expected))
+    assert_close(shifted.delta, expected[0] - expected[1], terms=TERMS, scale=scale)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +123,8 @@ def test_compiles_as_one_graph(monkeypatch):
 
     compiled = torch.compile(score, fullgraph=True, backend="aot_eager")
     weight = torch.linspace(-1, 1, 20).view(5, 4)
-    torch.testing.assert_close(compiled(HIDDEN, weight, LOGITS), score(HIDDEN, weight, LOGITS))
+    told = [f(HIDDEN, weight, LOGITS) for f in (compiled, score)]
+    assert_close(*told, terms=TERMS * HIDDEN.numel())
 
 
 @pytest.mark.parametrize("hide", ["sys.modules['triton'] = None", "pass"])

@@ -8,6 +8,7 @@ from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import WEIGHTS, Tiny, load
 from reason_decode.training.lora import with_lora
+from tests.tolerance import assert_close, roundings
 
 pytest.importorskip("peft", reason="LoRA needs peft")
 pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
@@ -26,6 +27,7 @@ def adapter(tmp_path):
     return tmp_path
 
 
+@pytest.mark.numeric
 def test_models_share_weights_and_not_adapters(tiny: Tiny, adapter):
     ids = torch.tensor([tiny.tokenizer("Make 36 from 4 5 6 10.\n")["input_ids"]])
     with torch.no_grad():
@@ -33,7 +35,7 @@ def test_models_share_weights_and_not_adapters(tiny: Tiny, adapter):
         adapted = with_adapter(tiny.model, adapter)
         alone = AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").eval()
         alone.load_adapter(str(adapter))
-        torch.testing.assert_close(adapted(ids).logits, alone(ids).logits)
+        assert_close(adapted(ids).logits, alone(ids).logits, terms=roundings(alone))
         assert not torch.allclose(adapted(ids).logits, plain, atol=1e-2)
         assert torch.equal(tiny.model(ids).logits, plain)
     assert hub_id_or_path(adapted) == str(adapter) and hub_id_or_path(tiny.model) != str(adapter)

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from reason_decode.cli import verify as command
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.strategies import from_options
 from tests.fakes import TableScorer
+from tests.tolerance import assert_close, roundings
 
 
 class Reader(TableScorer):
@@ -137,7 +139,9 @@ def test_scores_steps_by_rationales(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert result["discount"] == 0.9
     steps = ROWS[1]["steps"]
     (scores,) = scorer.score([ROWS[1]["input"] + result["prompt_suffix"]], [steps])
-    assert result["rows"][1]["scores"] == pytest.approx(scores.tolist(), abs=1e-3)
+    # A difference of two scores in nats, each about as far from 0 as chance is.
+    terms, scale = roundings(scorer.model), 2 * math.log(len(scorer.tokenizer))
+    assert_close(result["rows"][1]["scores"], scores.tolist(), terms=terms, scale=scale)
     assert result["rows"][1]["predicted"] == next(
         (k for k, x in enumerate(scores.tolist()) if x < -2), None
     )

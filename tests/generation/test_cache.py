@@ -11,8 +11,10 @@ from reason_decode.generation.cache import (
     stack_rows,
     take_row,
 )
+from tests.tolerance import assert_close, roundings
 
 
+@pytest.mark.numeric
 def test_stacked_rows_give_the_logits_of_a_full_pass(tiny_llama: LlamaForCausalLM) -> None:
     """Three rows of unequal length, taken out of their caches and stacked with padding."""
     rows = [torch.randint(3, 64, (length,)) for length in (4, 9, 6)]
@@ -31,7 +33,8 @@ def test_stacked_rows_give_the_logits_of_a_full_pass(tiny_llama: LlamaForCausalL
         past_key_values=stack_rows(caches, tiny_llama.config),
     ).logits
     for k, ids in enumerate(rows):
-        torch.testing.assert_close(logits[k, -1], tiny_llama(ids[None]).logits[0, -1])
+        whole = tiny_llama(ids[None]).logits[0, -1]
+        assert_close(logits[k, -1], whole, terms=roundings(tiny_llama))
 
 
 def test_copied_rows_do_not_keep_the_batch_in_memory(tiny_llama: LlamaForCausalLM) -> None:
@@ -41,6 +44,7 @@ def test_copied_rows_do_not_keep_the_batch_in_memory(tiny_llama: LlamaForCausalL
     assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
 
 
+@pytest.mark.numeric
 def test_a_preallocated_cache_equals_a_dynamic_one(tiny_llama: LlamaForCausalLM) -> None:
     """After more tokens than its spare room, selected and repeated rows, and cropped positions."""
     plain, preallocated = (DynamicCache(config=tiny_llama.config) for _ in range(2))
@@ -52,7 +56,7 @@ def test_a_preallocated_cache_equals_a_dynamic_one(tiny_llama: LlamaForCausalLM)
         count = 4 if k <= 10 else 2 if k <= 20 else 6
         token = torch.randint(3, 64, (count, 1))
         one, two = (tiny_llama(token, past_key_values=c).logits for c in (plain, preallocated))
-        assert torch.equal(one, two)
+        assert_close(one, two, terms=roundings(tiny_llama))
         for cache in (plain, preallocated):
             if k == 10:
                 cache.batch_select_indices(torch.tensor([0, 2]))
@@ -60,8 +64,9 @@ def test_a_preallocated_cache_equals_a_dynamic_one(tiny_llama: LlamaForCausalLM)
                 cache.batch_repeat_interleave(3)
             elif k == 30:
                 cache.crop(-7)
-    for (a, b), (c, d) in zip(take_row(plain, 1, 2), take_row(preallocated, 1, 2), strict=True):
-        assert torch.equal(a, c) and torch.equal(b, d)
+    held = [take_row(cache, 1, 2) for cache in (preallocated, plain)]
+    # Where tokens lie elsewhere in memory, sums over them may come out otherwise.
+    assert_close(*held, terms=roundings(tiny_llama))
 
 
 def test_check_branchable_names_the_cache_that_cannot_be_branched(

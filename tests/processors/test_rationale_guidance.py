@@ -5,6 +5,7 @@ from run_processor import generate
 from reason_decode import RationaleGuidanceLogitsProcessor, StepSearch
 from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, largest, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 
@@ -20,6 +21,7 @@ def _next(tiny: Tiny, text: str, more: list[int]) -> torch.Tensor:
         return tiny.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
 
 
+@pytest.mark.numeric
 def test_guidance_is_the_log_probability_that_the_rationale_adds(tiny: Tiny) -> None:
     """Compared with uncached forward passes over two steps."""
     processor, words = _processor(tiny, 2.0), tiny.tokenizer
@@ -34,8 +36,11 @@ def test_guidance_is_the_log_probability_that_the_rationale_adds(tiny: Tiny) -> 
         for k in range(len(more)):
             found = processor(torch.tensor([[*ids, *more[:k]]]), zeros)
             logp_with = _next(tiny, f"{text}<BOT>{rationale}<EOT>", more[:k])
-            expected = 2.0 * (logp_with - _next(tiny, text, more[:k]))
-            torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=0)
+            logp_without = _next(tiny, text, more[:k])
+            scale = 2.0 * (largest(logp_with) + largest(logp_without))
+            terms = roundings(tiny.model)
+            expected = 2.0 * (logp_with - logp_without)
+            assert_close(found[0], expected, terms=terms, scale=scale)
         text, ids = text + line, [*ids, *more]
 
 

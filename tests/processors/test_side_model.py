@@ -1,8 +1,10 @@
+import pytest
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from reason_decode.processors.side_model import CachedSideModel, unpadded
+from tests.tolerance import assert_close, roundings
 
 
 def _rows(*rows: list[int]) -> list[Tensor]:
@@ -19,9 +21,10 @@ def _check(
     for row, found in zip(rows, logits, strict=True):
         with torch.no_grad():
             uncached = model(row[None]).logits[0, -1]
-        torch.testing.assert_close(found, uncached, atol=1e-5, rtol=0)
+        assert_close(found, uncached, terms=roundings(model))
 
 
+@pytest.mark.numeric
 def test_side_model_reads_only_the_new_ids_of_rows(tiny_llama: LlamaForCausalLM) -> None:
     side_model = CachedSideModel(tiny_llama, "test")
     _check(side_model, tiny_llama, _rows([5, 6, 7], [8, 9]), 5)

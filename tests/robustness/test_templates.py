@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reason_decode import (
@@ -22,6 +21,7 @@ from reason_decode import (
 from reason_decode.evaluation.complete import complete
 from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import WEIGHTS, Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPT, SOLUTION = "1 + 2 =\n", "1 + 2 = 3\n3"
 EVERY = "{% for m in messages %}{{ m.content | trim }}\n{% endfor %}"
@@ -98,7 +98,7 @@ def test_a_template_may_remove_the_thinking_before_an_answer(tiny: Tiny, outcome
     thoughts = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}\n{% endfor %}"
     orm = OutcomeRewardModel(outcome, words(thoughts))
     kept, dropped = orm.score([PROMPT] * 2, ["3", ["<think>1 + 2\n</think>3"]])
-    torch.testing.assert_close(kept, dropped)
+    assert_close(kept, dropped, terms=roundings(outcome))
 
 
 def test_a_template_may_trim_the_prompt(tiny: Tiny):

@@ -35,6 +35,7 @@ from reason_decode.testing import (
 )
 from reason_decode.tiny import Tiny
 
+pytestmark = pytest.mark.numeric
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 STEPS = [
     ["10 - 4 = 6 (left: 5 6 6)", "5 * 6 = 30 (left: 6 30)", "30 + 6 = 36 (left: 36)"],

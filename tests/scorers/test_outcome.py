@@ -6,6 +6,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from reason_decode import BestOfN, OutcomeRewardModel
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 SOLUTIONS = [
@@ -24,12 +25,14 @@ def _orm(tiny: Tiny, labels: int = 1, **options: Any) -> OutcomeRewardModel:
     return OutcomeRewardModel(model, tiny.tokenizer, **options)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("chat", [False, True])
 def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> None:
     """transformers' own pooling reads the last token that is no padding."""
     orm = _orm(tiny, raw=True, chat=chat)
     words: Any = tiny.tokenizer
-    for score, prompt, solution in zip(orm.score(PAIRS, SOLUTIONS), PAIRS, SOLUTIONS, strict=True):
+    plain = []
+    for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True):
         if chat:
             roles = (("user", prompt), ("assistant", solution))
             turns = [{"role": role, "content": content} for role, content in roles]
@@ -38,16 +41,17 @@ def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> 
         else:
             ids = words(f"{prompt}{solution}\n")["input_ids"]
         with torch.no_grad():
-            plain = orm.model(torch.tensor([ids])).logits[0]
-        torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
+            plain.append(orm.model(torch.tensor([ids])).logits[0])
+    assert_close(orm.score(PAIRS, SOLUTIONS), plain, terms=roundings(orm.model))
 
 
+@pytest.mark.numeric
 def test_two_labels_give_the_probability_of_the_second(tiny: Tiny) -> None:
     orm = _orm(tiny, labels=2, chat=False)
     ids = torch.tensor([tiny.tokenizer(f"{PAIRS[0]}{SOLUTIONS[0]}\n")["input_ids"]])
     with torch.no_grad():
         plain = orm.model(ids).logits.softmax(-1)[0, 1:]
-    torch.testing.assert_close(orm.score(PAIRS[:1], SOLUTIONS[:1])[0], plain, atol=1e-5, rtol=0)
+    assert_close(orm.score(PAIRS[:1], SOLUTIONS[:1])[0], plain, terms=roundings(orm.model))
 
 
 def test_best_of_n_returns_the_candidate_that_it_scores_highest(tiny: Tiny) -> None:

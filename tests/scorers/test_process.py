@@ -6,6 +6,7 @@ from examples.tiny.batch import VERDICTS
 from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
 from reason_decode.tiny import WEIGHTS, Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 SOLUTIONS = [
@@ -32,11 +33,12 @@ def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
     return logits.softmax(-1)[ends, VERDICTS.index("right")]
 
 
+@pytest.mark.numeric
 def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
-    for scores, prompt, solution in zip(
-        tiny.prm.score(PAIRS, SOLUTIONS), PAIRS, SOLUTIONS, strict=True
-    ):
-        torch.testing.assert_close(scores, _plainly(tiny, prompt, solution), atol=1e-5, rtol=0)
+    plain = [
+        _plainly(tiny, prompt, solution) for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True)
+    ]
+    assert_close(tiny.prm.score(PAIRS, SOLUTIONS), plain, terms=roundings(tiny.prm.model))
 
 
 def test_scores_are_float32_probabilities_one_a_step(tiny: Tiny) -> None:
@@ -46,6 +48,7 @@ def test_scores_are_float32_probabilities_one_a_step(tiny: Tiny) -> None:
         assert bool(((scores >= 0) & (scores <= 1)).all())
 
 
+@pytest.mark.numeric
 def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
     """Text is the common ground: the generator's tokens never reach the scorer."""
     from transformers import LlamaForTokenClassification
@@ -66,7 +69,8 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
         return_dict_in_generate=True,
     )
     best = out.traces[0].best
-    torch.testing.assert_close(torch.tensor(best.scores), prm.score(PROMPTS[:1], [best.text])[0])
+    alone = prm.score(PROMPTS[:1], [best.text])[0]
+    assert_close(torch.tensor(best.scores), alone, terms=roundings(prm.model))
 
 
 def test_a_tokenizer_too_large_for_the_model_is_refused(tiny: Tiny) -> None:
@@ -94,17 +98,19 @@ def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> No
         ProcessRewardModel.from_pretrained(WEIGHTS / "base")
 
 
+@pytest.mark.numeric
 def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
     strict, even, lenient = (
         ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral).score(PAIRS, SOLUTIONS)
         for neutral in ("negative", "half", "positive")
     )
     own, whole = tiny.prm.score(PAIRS, SOLUTIONS), tiny.verifier.score(PAIRS, SOLUTIONS)
-    for plain, low, middle, high in zip(own, strict, even, lenient, strict=True):
-        torch.testing.assert_close(low, plain)
-        torch.testing.assert_close(middle, (low + high) / 2)
-        assert (high >= low).all()
-    torch.testing.assert_close(whole, even)
+    terms = roundings(tiny.prm.model)
+    assert_close(strict, own, terms=terms)
+    halves = [(low + high) / 2 for low, high in zip(strict, lenient, strict=True)]
+    assert_close(even, halves, terms=terms)
+    assert all((high >= low).all() for low, high in zip(strict, lenient, strict=True))
+    assert_close(whole, even, terms=terms)
     assert tiny.verifier.settings()["neutral"] == "half"
     assert "neutral" not in tiny.prm.settings()
     with pytest.raises(ValueError, match="got neutral='maybe' with labels"):

@@ -20,6 +20,7 @@ from transformers import (
 from reason_decode import RankingModel
 from reason_decode.scorers.encoder_session import body_auto_class
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 SOLUTIONS = ["10 - 4 = 6 (left: 5 6 6)\n5 * 6 = 30 (left: 6 30)", "A is 1 + 2."]
@@ -34,6 +35,7 @@ def ranker(tiny: Tiny) -> RankingModel:
         return RankingModel(body, tiny.tokenizer, chat=False)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("chat", [False, True])
 def test_equals_the_published_head_on_the_mean_of_the_solution(
     ranker: RankingModel, tiny: Tiny, chat: bool
@@ -59,13 +61,15 @@ def test_equals_the_published_head_on_the_mean_of_the_solution(
             x = elu(head.first.weight @ x + head.first.bias) + x
             x = elu(head.second.weight @ x + head.second.bias) + x
             plain = (head.out.weight @ x + head.out.bias).sigmoid()[0]
-        torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
+        assert_close(score, plain, terms=roundings(asked.model))
 
 
+@pytest.mark.numeric
 def test_is_the_same_when_saved_and_loaded(ranker: RankingModel, tmp_path: Path) -> None:
     ranker.save_pretrained(tmp_path)
     again = RankingModel.from_pretrained(tmp_path, chat=False)
-    torch.testing.assert_close(again.score(PROMPTS, SOLUTIONS), ranker.score(PROMPTS, SOLUTIONS))
+    found, saved = (x.score(PROMPTS, SOLUTIONS) for x in (again, ranker))
+    assert_close(found, saved, terms=roundings(ranker.model))
 
 
 def test_a_model_with_another_head_is_refused(tiny: Tiny, tmp_path: Path) -> None:
@@ -103,6 +107,7 @@ def encoder(pairs: Any) -> RankingModel:
         return RankingModel(body, pairs)
 
 
+@pytest.mark.numeric
 def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
     assert encoder.is_encoder and encoder.window == 64
     score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
@@ -116,7 +121,7 @@ def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any)
         hidden = encoder.model(input_ids=ids, token_type_ids=kinds).last_hidden_state[0]
         head: Any = encoder.model.get_submodule("reward_head")
         plain = head(hidden[len(before) : -1].mean(0))
-    torch.testing.assert_close(score[0], plain, atol=1e-5, rtol=0)
+    assert_close(score[0], plain, terms=roundings(encoder.model))
 
 
 def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> None:
@@ -134,6 +139,7 @@ def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> 
         RankingModel(encoder.model, pairs, chat=True)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kind", [BertModel, RobertaModel])
 def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> None:
     """Its place stays empty, whichever position the model counts from."""
@@ -156,9 +162,10 @@ def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> No
         ]
         plain = ranker.model.get_submodule("reward_head")(hidden.mean(0))
     score = ranker.score(["4 5 6 ="], SOLUTIONS[:1])[0][0]
-    torch.testing.assert_close(score, plain, atol=1e-5, rtol=0)
+    assert_close(score, plain, terms=roundings(ranker.model))
 
 
+@pytest.mark.numeric
 def test_an_encoder_keeps_its_window_when_saved(
     encoder: RankingModel, pairs: Any, tmp_path: Path
 ) -> None:
@@ -166,9 +173,11 @@ def test_an_encoder_keeps_its_window_when_saved(
     cut.save_pretrained(tmp_path)
     again = RankingModel.from_pretrained(tmp_path)
     assert again.window == 21 and pairs.model_max_length > 21
-    torch.testing.assert_close(again.score(PROMPTS, SOLUTIONS), cut.score(PROMPTS, SOLUTIONS))
+    found, saved = (x.score(PROMPTS, SOLUTIONS) for x in (again, cut))
+    assert_close(found, saved, terms=roundings(cut.model))
 
 
+@pytest.mark.numeric
 def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
     """Saved with its decoder or without; transformers' AutoModel would add a new decoder."""
     config = T5Config(
@@ -184,7 +193,8 @@ def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
     ranker.save_pretrained(tmp_path / "ranker")
     again = RankingModel.from_pretrained(tmp_path / "ranker")
     assert type(again.model) is T5EncoderModel
-    torch.testing.assert_close(again.score(PROMPTS, SOLUTIONS), ranker.score(PROMPTS, SOLUTIONS))
+    found, saved = (x.score(PROMPTS, SOLUTIONS) for x in (again, ranker))
+    assert_close(found, saved, terms=roundings(ranker.model))
 
 
 def test_an_encoder_decoder_that_is_no_t5_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from reason_decode import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "Make 11 from 1 2.\n"]
 STEPS = [
@@ -36,29 +37,28 @@ def _plain(
     prompt: str,
     steps: list[str],
     discount: float,
-    contrastive: bool,
     length_normalize: bool,
-) -> list[float]:
-    """As published: write a rationale, read all anew with it in front of the step."""
+) -> list[tuple[float, float]]:
+    """As published: write a rationale, read all anew with it in front of the step; and without."""
     words: Any = tiny.tokenizer
-    scores: list[float] = []
+    scores: list[tuple[float, float]] = []
     text = prompt
     for step in steps:
         ids = words(text + "<BOT>", return_tensors="pt")["input_ids"]
         written = tiny.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
         rationale = words.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
         assert rationale
-        logp = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
-        if contrastive:
-            without = _logps(tiny, text, step)
-            assert len(without) == len(logp)
-            logp = logp - without
-        weights = discount ** torch.arange(len(logp))
-        scores.append(float((weights * logp).sum() / (weights.sum() if length_normalize else 1)))
+        logp_with = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
+        logp_without = _logps(tiny, text, step)
+        assert len(logp_without) == len(logp_with)
+        weights = discount ** torch.arange(len(logp_with))
+        weights /= weights.sum() if length_normalize else 1
+        scores.append((float(weights @ logp_with), float(weights @ logp_without)))
         text += step + "\n"
     return scores
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("contrastive", [False, True])
 @pytest.mark.parametrize(("discount", "length_normalize"), [(1.0, True), (0.9, True), (0.9, False)])
 def test_equals_reading_everything_anew(
@@ -67,12 +67,17 @@ def test_equals_reading_everything_anew(
     scorer = _scorer(
         tiny, discount=discount, contrastive=contrastive, length_normalize=length_normalize
     )
-    scores = scorer.score(PAIRS, STEPS)
-    for prompt, steps, found in zip(PAIRS, STEPS, scores, strict=True):
-        expected = _plain(tiny, prompt, steps, discount, contrastive, length_normalize)
-        assert found.tolist() == pytest.approx(expected, abs=1e-4)
+    plain = [
+        _plain(tiny, *pair, discount, length_normalize) for pair in zip(PAIRS, STEPS, strict=True)
+    ]
+    expected = [torch.tensor([a - b * contrastive for a, b in scores]) for scores in plain]
+    # All terms are below 0, so that the sums are also those of the magnitudes.
+    scale = max(-a - b * contrastive for scores in plain for a, b in scores)
+    found = scorer.score(PAIRS, STEPS)
+    assert_close(found, expected, terms=roundings(tiny.model), scale=scale)
 
 
+@pytest.mark.numeric
 def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
     session = scorer.start_session(PROMPTS)
@@ -83,7 +88,7 @@ def test_a_session_scores_as_the_stateless_call(tiny: Tiny) -> None:
     assert second[1][1].shape == (0,)
     whole = scorer.score(PAIRS, STEPS)
     for new, k in ((first[0][1], 1), (second[0][0], 2), (second[1][0], 0)):
-        torch.testing.assert_close(new, whole[k][-len(new) :], atol=1e-4, rtol=0)
+        assert_close(new, whole[k][-len(new) :], terms=roundings(tiny.model))
 
 
 def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:

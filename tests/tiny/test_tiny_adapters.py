@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -62,7 +63,8 @@ def test_packaged_adapters_give_equal_logits_in_a_fresh_process(tiny: Tiny, tmp_
     before = logits_of(tiny.model)
     kept = [logits_of(getattr(tiny, name)) for name in NAMES]
     command = [sys.executable, "-c", PRINT_LOGITS, str(tmp_path / "logits.pt"), str(IDS.tolist())]
-    subprocess.run(command, check=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run(command, env=environment, check=True)
     for name, x, fresh in zip(NAMES, kept, torch.load(tmp_path / "logits.pt"), strict=True):
         assert torch.equal(x, fresh), name
         assert (x - before).abs().max() > 0.1, name

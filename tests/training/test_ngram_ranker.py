@@ -53,9 +53,11 @@ def test_the_gradient_is_zero_at_the_minimum() -> None:
     weights.requires_grad_()
     z = matrix.times(weights)
     again = (torch.nn.functional.softplus(z[second] - z[first]) * shares).sum()
-    assert again.item() == pytest.approx(loss, abs=1e-4)
+    assert again.item() == pytest.approx(loss, rel=1e-4)
     (again + 0.005 * weights @ weights).backward()
-    assert weights.grad is not None and float(weights.grad.norm()) < 1e-3
+    # The slopes of both terms, of which this is one, cancel out.
+    slope = float(0.01 * weights.detach().norm())
+    assert weights.grad is not None and float(weights.grad.norm()) < 1e-3 * slope
 
 
 def test_bfloat16_is_off_without_hardware_support(

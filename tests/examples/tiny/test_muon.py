@@ -16,7 +16,9 @@ def test_orthogonalize_makes_singular_values_one_and_keeps_singular_vectors(
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     diagonal = u.T @ orthogonalize(matrix) @ v.T
     assert ((diagonal.diagonal() > 0.6) & (diagonal.diagonal() < 1.3)).all()
-    assert torch.allclose(diagonal, diagonal.diagonal().diag(), atol=1e-4)
+    # Five iterations enlarge errors, by up to 3.4 each.
+    apart = (diagonal - diagonal.diagonal().diag()).abs().max()
+    assert apart < 1e-4 * diagonal.diagonal().abs().max()
 
 
 def test_steps_equal_those_of_torch_up_to_bfloat16() -> None:

@@ -35,6 +35,7 @@ from reason_decode.tasks import arithmetic, countdown
 from reason_decode.tiny import Tiny
 from reason_decode.training import rationale_examples
 from reason_decode.training.examples import IGNORE
+from tests.tolerance import assert_close, largest, roundings
 
 AIM = re.compile(r"(\S+) (.) (\S+)")
 DRAWN = list(draw(0, 60))
@@ -239,6 +240,7 @@ def test_encoded_documents_have_none_to_all_of_their_rationales(tiny: Tiny):
     assert not any((x.labels == opening).any() for x in batches)
 
 
+@pytest.mark.numeric
 def test_tags_get_the_embedding_of_a_line_end(tiny: Tiny):
     tokenizer = with_words(PreTrainedTokenizerFast.from_pretrained(tiny.model.name_or_path), TAGS)
     shape = model_config(len(tokenizer))
@@ -250,9 +252,10 @@ def test_tags_get_the_embedding_of_a_line_end(tiny: Tiny):
         return model(tokenizer(text, return_tensors="pt")["input_ids"]).logits[0, -1]
 
     tagged, plain = logits("Make 36.\nSo 6.<EOT>10"), logits("Make 36.\nSo 6.\n10")
-    torch.testing.assert_close(tagged, plain)
+    assert_close(tagged, plain, terms=roundings(model))
     opening, closing, end = (tokenizer(x)["input_ids"][-1] for x in (*TAGS, "\n"))
-    assert tagged[closing] == tagged[end] == 2 * tagged[opening]
+    found = torch.stack([tagged[closing], 2 * tagged[opening]])
+    assert_close(found, tagged[end].expand(2), terms=roundings(model), scale=largest(tagged))
 
 
 def test_each_row_comes_once_an_epoch_and_batches_follow_from_the_seed(tiny: Tiny):

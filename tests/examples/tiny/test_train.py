@@ -80,5 +80,6 @@ def test_an_exported_verdict_head_scores_as_the_trained_one(tiny: Tiny, tmp_path
         hidden = network.model.model(ids).last_hidden_state[0, -1]
         expected = network.verdict(hidden).softmax(-1)[RIGHT]
     (scores,) = prm.score(["Make 12 from 1 2 3 4.\n"], ["1 + 2 = 3"])
-    torch.testing.assert_close(scores[0], expected, atol=2e-3, rtol=0)  # float16 on disk
+    # Weights are on disk as float16, each rounded by up to 2 ** -11 of itself.
+    torch.testing.assert_close(scores[0], expected, rtol=2**-9, atol=0)
     assert prm.model.dtype == torch.float32
