@@ -65,7 +65,7 @@ def token_logprobs(
             not support the inputs.
         ModuleNotFoundError: ``backend="triton"``, and Triton is not installed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.kernels import token_logprobs
         >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
@@ -132,7 +132,7 @@ def linear_token_logprobs(
             unknown or does not support the inputs.
         ModuleNotFoundError: ``backend="triton"``, and Triton is not installed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.kernels import linear_token_logprobs
         >>> hidden, weight = torch.zeros(1, 8), torch.ones(4, 8)
@@ -210,7 +210,7 @@ def loss_delta(
     Source: RATIONALYST (arXiv 2410.01044), section 3; its code (JHU-CLSP/rationalyst) sums with
     ``0.9**i``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.kernels import loss_delta
         >>> weight, targets = torch.eye(4), torch.tensor([1, 2])

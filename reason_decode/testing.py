@@ -73,7 +73,7 @@ def check_scorer(
         LawBroken: a law does not hold.
         ValueError: it is no scorer, or has no ``score_space``.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.testing import check_scorer
         >>> check_scorer(tiny.load().prm)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.papers.curves --samples ../shared/data/game24/gpt4_cot_samples.jsonl.gz \
         --store runs/gpt4.jsonl --plot runs/gpt4.png runs/gpt4.svg
-    python -m benchmarks.papers.curves --data ../shared/data/game24/24.csv --rows 901:1001 --pool 64 \
-        --store runs/hard.jsonl
+    python -m benchmarks.papers.curves --data ../shared/data/game24/24.csv --rows 901:1001 \
+        --pool 64 --store runs/hard.jsonl
     python -m benchmarks.papers.curves --task bbh-arithmetic --store runs/bbh.jsonl \
         --data ../shared/data/bbh/multistep_arithmetic_two.json
 

@@ -1,6 +1,7 @@
 """What teaches a small reward model: a large one's labels or answers, chosen well or at random.
 
-    python -m benchmarks.papers.supervision teachers --out runs/sums --kind arithmetic --plot teachers.svg
+    python -m benchmarks.papers.supervision teachers --out runs/sums --kind arithmetic \\
+        --plot teachers.svg
     python -m benchmarks.papers.supervision active --out runs/sums --kind arithmetic
 
 `teachers` is the paper's small-scale supervision: the packaged process reward model, as PRM_large,

@@ -39,7 +39,7 @@ def active_adapter(model: nn.Module, adapter: str) -> Iterator[None]:
         ModuleNotFoundError: peft is not installed.
         ValueError: the model has no such adapter, or one is merged into its weights.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.adapters import active_adapter
         >>> from reason_decode.training.lora import with_lora

@@ -50,7 +50,7 @@ def add_nat(
     code/peft_NAT/tuners/lora.py, whose gate is 128 wide with a beta of 0.5. Differences: no dropout
     in the negative branch, and a gate for layers of any shape.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from peft import LoraConfig, get_peft_model
         >>> from reason_decode import tiny

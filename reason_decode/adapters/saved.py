@@ -29,7 +29,7 @@ def load_adapter(model: Any, folder: str | Path) -> Any:
         FileNotFoundError: the negative adapter of a NAT adapter is missing.
         ValueError: there is no adapter, or it does not fit the model.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode import tiny
         >>> from reason_decode.training.lora import with_lora
@@ -67,7 +67,7 @@ def sum_adapters(model: Any, weights: Mapping[str | Path, float]) -> Any:
     Source: the mode "mix" of the plain layer in Yiwei98/TDG at ca86f56, code/peft_NAT/tuners/
     lora.py, line 375, is ``2 B_pos A_pos - B_neg A_neg``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode import tiny
         >>> from reason_decode.training.lora import with_lora

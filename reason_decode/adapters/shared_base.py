@@ -32,7 +32,7 @@ def with_adapter(model: Model, path_or_id: str | Path) -> Model:
         ValueError: the model has an adapter already, or the adapter is damaged, pickled, or of
             another model.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode import tiny
         >>> from reason_decode.training.lora import with_lora

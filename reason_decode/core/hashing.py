@@ -15,7 +15,7 @@ def stable_hash(text: str) -> int:
     Args:
         text: the text, hashed as UTF-8.
 
-    Example:
+    Examples:
         >>> stable_hash("1 + 1 =") % 10
         4
     """
@@ -37,7 +37,7 @@ def split_by_hash(
     Raises:
         ValueError: a share out of range.
 
-    Example:
+    Examples:
         >>> kept, held = split_by_hash(range(1000), str, 0.1)
         >>> len(kept), len(held)
         (894, 106)

@@ -20,7 +20,7 @@ def lazy_imports(
         package: the package's ``__name__``.
         modules: module -> the public names that it defines.
 
-    Example:
+    Examples:
         >>> getattr_, dir_ = lazy_imports("math_names", {"math": ("sqrt", "floor")})
         >>> getattr_("floor")(2.5), dir_()
         (2, ['floor', 'sqrt'])

@@ -27,7 +27,7 @@ class Step:
         lookahead_text: greedy continuation that ``total`` was scored by; ``None`` without
             lookahead.
 
-    Example:
+    Examples:
         >>> from reason_decode import Step
         >>> Step("1 + 2 = 3", 0.9, 0.9, parent=None, kept=True, finished=False, tokens=6).kept
         True
@@ -58,7 +58,7 @@ class Candidate:
         tokens: number of tokens sampled for it.
         answer: the final answer read from the text; ``None`` if none was looked for or found.
 
-    Example:
+    Examples:
         >>> from reason_decode import Candidate
         >>> Candidate("1 + 2 = 3", steps=("1 + 2 = 3",), scores=(0.9,), total=0.9).total
         0.9
@@ -88,7 +88,7 @@ class Trace:
     Raises:
         ValueError: the ``parent`` of a step is not an index into the round before.
 
-    Example:
+    Examples:
         >>> import json
         >>> from reason_decode import Candidate, Trace
         >>> trace = Trace("1 + 2 =", "BestOfN", (Candidate("3", ("3",)),), chosen=(0,))
@@ -159,7 +159,7 @@ class Cost:
         sampled: tokens sampled (the last token of each candidate is sampled but never fed back).
         scorer: tokens read by the scorer.
 
-    Example:
+    Examples:
         >>> from reason_decode import Cost
         >>> (Cost(prefill=11, sampled=60) + Cost(scorer=68)).to_dict()["scorer"]
         {'read': 68}

@@ -16,7 +16,7 @@ class StepSplitter:
     Raises:
         ValueError: the separator is not text, or empty.
 
-    Example:
+    Examples:
         >>> from reason_decode import StepSplitter
         >>> StepSplitter("\n\n").split("First this.\n\nThen that.\n")
         ['First this.', 'Then that.']

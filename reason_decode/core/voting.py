@@ -121,7 +121,7 @@ def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> lis
     Source: the first three: Li et al. 2024, 2312.12832, adaptive self-consistency; Yiwei98/TDG at
     ca86f56, code/RM/ASC.py, flags 3, 2 and 1.
 
-    Example:
+    Examples:
         >>> from reason_decode.core.voting import vote_weights
         >>> vote_weights([0.25, 0.5], "1+s")
         [1.25, 1.5]

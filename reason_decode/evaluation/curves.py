@@ -39,7 +39,7 @@ class SamplePool:
     Raises:
         ValueError: no samples, lists of unequal length, or a score that is not finite.
 
-    Example:
+    Examples:
         >>> SamplePool([True, False], [0, 1], {"prm": [0.9, 0.2]}).scores["prm"]
         [0.9, 0.2]
     """
@@ -80,7 +80,7 @@ def accuracy_curves(
         ValueError: no problems, one has other scores than the first, ``vote_weights`` names an
             unknown score, an N is out of range, or a weight is below 0.
 
-    Example:
+    Examples:
         >>> pool = SamplePool([True, False, False], [0, 1, 1], {"prm": [0.9, 0.5, 0.3]})
         >>> curves = accuracy_curves([pool], [3], vote_weights=["prm"])
         >>> {name: values[0] for name, values in curves.items()}
@@ -112,7 +112,7 @@ def answer_ids(answers: Sequence[str | None]) -> list[int | None]:
     Raises:
         ImportError: answers with LaTeX are to be compared and math-verify is not installed.
 
-    Example:
+    Examples:
         >>> answer_ids(["1/2", None, "7", "0.5"])
         [0, None, 1, 0]
     """
@@ -163,7 +163,7 @@ def best_of_n_curve(
 
     Source: Lightman et al. 2023, 2305.20050, figure 3, draws the same curve by subsampling.
 
-    Example:
+    Examples:
         >>> best_of_n_curve([True, False, False], [0.9, 0.5, 0.5], [1, 2, 3])
         [0.3333333333333333, 0.6666666666666666, 1.0]
     """

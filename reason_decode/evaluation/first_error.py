@@ -20,7 +20,7 @@ StepScores = Sequence[float | None]
 def first_below(scores: StepScores, threshold: float) -> int | None:
     """Index of the first step that scores below the threshold; ``None`` if there is none.
 
-    Example:
+    Examples:
         >>> first_below([0.9, 0.4, 0.1], 0.5), first_below([0.9, 0.6], 0.5)
         (1, None)
     """
@@ -51,7 +51,7 @@ def best_threshold(
     Source: Zheng et al. 2024, 2412.06559: one threshold of highest F1 on the GSM8K subset for all
         subsets (Qwen/ProcessBench, issue 3).
 
-    Example:
+    Examples:
         >>> best_threshold([[0.9, 0.25], [0.8, 0.75]], [1, None])
         0.5
     """
@@ -120,7 +120,7 @@ def first_error_metrics(
 
     Source: Zheng et al. 2024, 2412.06559.
 
-    Example:
+    Examples:
         >>> metrics = first_error_metrics([1, 0, None, None], [1, 2, None, None])
         >>> metrics["accuracy_erroneous"], metrics["f1"], metrics["early"]
         (0.5, 0.6666666666666666, 1)

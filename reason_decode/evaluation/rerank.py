@@ -115,7 +115,7 @@ def rerank(
 def normalize_solution(text: str) -> str:
     r"""A solution without blank lines, spaces around its lines and a first line ``Steps:``.
 
-    Example:
+    Examples:
         >>> normalize_solution("Steps:\n 1 + 2 = 3\n\n3 * 4 = 12 ")
         '1 + 2 = 3\n3 * 4 = 12'
     """

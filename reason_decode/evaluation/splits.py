@@ -11,7 +11,7 @@ __all__ = ["CalibrationSplit", "k_fold_splits", "other_data_split", "share_split
 class CalibrationSplit(NamedTuple):
     """Indices of the solutions that calibrate a threshold, and of those that it is tested on.
 
-    Example:
+    Examples:
         >>> CalibrationSplit([1], [0, 2]).test
         [0, 2]
     """
@@ -34,7 +34,7 @@ def k_fold_splits(prompts: Sequence[str], folds: int) -> list[CalibrationSplit]:
     Raises:
         ValueError: not ``2 <= folds <=`` the number of distinct prompts.
 
-    Example:
+    Examples:
         >>> [split.test for split in k_fold_splits(["p", "q", "p"], 2)]
         [[0, 2], [1]]
     """
@@ -60,7 +60,7 @@ def share_split(prompts: Sequence[str], share: float) -> list[CalibrationSplit]:
     Raises:
         ValueError: the share is not between 0 and 1, or there are fewer than two prompts.
 
-    Example:
+    Examples:
         >>> share_split(["p", "q", "p"], 0.5)
         [CalibrationSplit(calibration=[0, 2], test=[1])]
     """
@@ -86,7 +86,7 @@ def other_data_split(tested: Sequence[str], others: Sequence[str]) -> list[Calib
     Raises:
         ValueError: no solution is left to calibrate on.
 
-    Example:
+    Examples:
         >>> other_data_split(["p", "q"], ["p", "r"])
         [CalibrationSplit(calibration=[3], test=[0, 1])]
     """

@@ -11,12 +11,12 @@ from reason_decode.core.records import Cost, Trace
 class ReasoningOutput(GenerateDecoderOnlyOutput):
     r"""A ``GenerateDecoderOnlyOutput`` with a trace of how each sequence was chosen, and the cost.
 
-    Args:
+    Attributes:
         sequences: (b, t) int64, prompt included, padded on the right.
         traces: one ``Trace`` for each prompt.
         cost: tokens through forward passes for the whole batch.
 
-    Example:
+    Examples:
         >>> from reason_decode import BestOfN, ReasoningOutput, tiny
         >>> t = tiny.load()
         >>> inputs = t.tokenizer(["1 + 2 =\n"], return_tensors="pt")

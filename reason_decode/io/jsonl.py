@@ -60,7 +60,7 @@ class ReadReport:
         rejected: the first 1,000 malformed rows; a file of garbage must not fill the memory.
         left_out: reason -> number of well-formed rows, or parts of rows, that were not used.
 
-    Example:
+    Examples:
         >>> from reason_decode.io.jsonl import ReadReport, Reject
         >>> print(ReadReport("plain", 9, items=8, malformed=1, rejected=[Reject(3, "no JSON")]))
         9 rows (plain): 8 items; malformed: 1 (row 3: no JSON)
@@ -131,7 +131,7 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
     Raises:
         OSError: the file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         ...     file.writelines(['{"a": 1}\n', '[2]\n'])
@@ -198,7 +198,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         OSError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_rows(Path(folder, "rows.jsonl"), [{"a": 1}])
@@ -216,7 +216,7 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_text(Path(folder, "note"), "all")
         ...     Path(folder, "note").read_text()
@@ -236,7 +236,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; a file that was there before is left unchanged.
 
-    Example:
+    Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with atomic_write(Path(folder, "note")) as name:
         ...         written = name.write_text("all")
@@ -271,7 +271,7 @@ def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list
     Raises:
         OSError: the file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_text(Path(folder, "rows.jsonl"), '{"a": 1}\n7\n')
@@ -295,7 +295,7 @@ def write_json(path: str | Path, data: Any) -> None:
         ValueError: the data hold NaN or infinity, which JSON cannot represent.
         OSError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_json(Path(folder, "result.json"), {"accuracy": 0.5})
@@ -316,7 +316,7 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         ValueError: the path is a folder, a device or one of the inputs, or its folder is missing or
             read-only.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         ...     check_writable(file.name, inputs=[file.name])  # doctest: +ELLIPSIS

@@ -45,7 +45,7 @@ class RequestFailed(NamedTuple):
         reason: the reason; the text before its first colon is the kind of reason.
         retryable: True if the next run should send the request again.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import RequestFailed
         >>> RequestFailed("cut off: the answer has more than 9 tokens").retryable
         False
@@ -257,7 +257,7 @@ class ChatEndpoint(Endpoint):
     An item is a list of messages, an answer its text. An answer that was cut off at ``max_tokens``
     is ``RequestFailed``.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import ChatEndpoint
         >>> ChatEndpoint("http://localhost:8000/v1", "qwen", concurrency=32).url
         'http://localhost:8000/v1/chat/completions'

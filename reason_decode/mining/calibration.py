@@ -16,7 +16,7 @@ class CalibratedThreshold(NamedTuple):
         recall: share of the good rationales that is kept.
         kept: number of rationales kept.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import calibrate_threshold
         >>> calibrate_threshold([2.0, -1.0], [True, False]).threshold
         0.5
@@ -57,7 +57,7 @@ def calibrate_threshold(
     Source: RATIONALYST, section 3 (arXiv 2410.01044): thresholds by source, each reaching 95 %
     precision on rationales that people had judged.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import calibrate_threshold
         >>> calibrate_threshold([3.0, 2.0, 1.0, 0.0], [True, True, False, True], precision=0.9)
         CalibratedThreshold(threshold=1.5, precision=1.0, recall=0.6666666666666666, kept=2)

@@ -29,7 +29,7 @@ class ChatModel:
     Raises:
         ValueError: the tokenizer has no chat template.
 
-    Example:
+    Examples:
         >>> from copy import copy
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import ChatModel

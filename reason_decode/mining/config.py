@@ -64,7 +64,7 @@ class MiningConfig:
 
     Source: RATIONALYST, section 3 (arXiv 2410.01044).
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import MiningConfig
         >>> MiningConfig(writer="tagged", loss_model="tiny", min_loss_delta=1.2).discount
         0.9

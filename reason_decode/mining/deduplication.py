@@ -38,7 +38,7 @@ def dedup(
 
     Source: MinHash and locality-sensitive hashing by datasketch; Lee et al. 2021, 2107.06499.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, dedup
         >>> twice = [Document(name, "web", "It rains in May.") for name in "ab"]
         >>> [type(x).__name__ for x in dedup(twice)]
@@ -99,7 +99,7 @@ def decontaminate(
     Source: Brown et al. 2020, 2005.14165, appendix C, with 13 words. datatrove's steps for the same
     need an index on disk and a tokenizer per language; a set in memory does here.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, decontaminate
         >>> documents = [Document("1", "web", "Tom, what is 2+3? It's 5!")]
         >>> [x.reason for x in decontaminate(documents, ["Tom, what is 2 + 3?"])]

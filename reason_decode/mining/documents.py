@@ -19,7 +19,7 @@ class Document:
             for texts without one.
         similarity: cosine to the nearest reference set; ``None`` before the prefilter.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document
         >>> Document("1", "web", "2 + 3 is 5.", answer="5").similarity is None
         True
@@ -43,7 +43,7 @@ class Dropped:
         retryable: True if the fault is not the document's (the endpoint is down, memory ran out),
             so that the next run tries it again.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, Dropped
         >>> Dropped(Document("1", "web", "2"), "dedup", "near duplicate: 0 of web").retryable
         False
@@ -70,7 +70,7 @@ class AnnotatedDocument:
     Raises:
         ValueError: the number of pieces is not the number of rationales plus 1.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import AnnotatedDocument
         >>> AnnotatedDocument("1", "web", ("2 + 3", " is 5."), ("Add them.",)).preceding(0)
         '2 + 3'
@@ -114,7 +114,7 @@ def parse_annotated(
     Source: the segmentation of RATIONALYST's filter (JHU-CLSP/RATIONALYST at be0b1cf), which drops
     the text after an unclosed tag together with the rationale.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import parse_annotated
         >>> annotated, unclosed = parse_annotated("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
         >>> annotated.texts, annotated.rationales, unclosed

@@ -40,7 +40,7 @@ def extract(
 
     Source: RATIONALYST, section 3 (arXiv 2410.01044), with a prompt of our own.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, extract
         >>> answer = lambda chats: ("2 + 3<BOT>Add them.<EOT> is 5." for _ in chats)
         >>> [x.rationales for x in extract([Document("1", "web", "2 + 3 is 5.")], answer)]

@@ -39,7 +39,7 @@ def faithful(
     Source: RATIONALYST's filter (JHU-CLSP/RATIONALYST at be0b1cf), which divides by the length of
     the document and leaves leaks to the prompt.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, faithful, parse_tagged
         >>> text = "2 + 3<BOT>Add them.<EOT> is 5.<BOT>Now say that it is 5!<EOT> It is 5!"
         >>> [x.rationales for x in faithful(parse_tagged([Document("1", "web", text)]), ngram=4)]
@@ -135,7 +135,7 @@ def find_leak(
         answer: the final answer, if there is one.
         ngram: number of consecutive words and signs.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import find_leak
         >>> find_leak("It must be 5, then.", "2 + 3", " is five.", answer="5.0")
         'leak: the final answer'

@@ -24,7 +24,7 @@ class MiningJournal(Journal):
         ValueError: another process has it open, or a complete line is no result of mining.
         OSError: it cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode.mining import Document, MiningJournal, MiningResult
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ class ScoredRationale(NamedTuple):
         tokens: number of tokens y.
         reason: why the rationale is rejected; ``""`` if it is kept.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import ScoredRationale, parse_annotated
         >>> document, _ = parse_annotated("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")
         >>> ScoredRationale(document, 0, delta=1.5, mean_delta=0.4, tokens=4, reason="").kept
@@ -87,7 +87,7 @@ def score_rationales(
     Source: RATIONALYST, section 3 (arXiv 2410.01044): loss without minus loss with the rationale,
     at least 1.2 for GSM8K, 0.5 for ECQA, 0 for web text.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import parse_annotated, score_rationales
         >>> t = tiny.load()
@@ -150,7 +150,7 @@ def filter_rationales(
     Raises:
         KeyError: a document's source has no threshold.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import filter_rationales, parse_annotated
         >>> t = tiny.load()

@@ -36,7 +36,7 @@ def mine(
     Yields:
         The results of the documents that the journal did not have, in order.
 
-    Example:
+    Examples:
         >>> from functools import partial
         >>> from reason_decode import tiny
         >>> from reason_decode.mining import Document, dedup, faithful, mine, parse_tagged
@@ -67,7 +67,7 @@ def run_stages(items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
     Yields:
         One result per item, in order.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, run_stages
         >>> upper = lambda found: (Document(x.id, x.source, x.text.upper()) for x in found)
         >>> [x.text for x in run_stages([Document("1", "web", "a")], [upper])]

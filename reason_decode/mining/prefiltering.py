@@ -44,7 +44,7 @@ def prefilter(
     Source: RATIONALYST, section 3 (arXiv 2410.01044; prefilter_with_MiniLM.py at be0b1cf), where
     all sets are pooled into one reference.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, prefilter, reference_embedding
         >>> embed = lambda texts: [[text.count("1"), text.count("a")] for text in texts]
         >>> sets = {"sums": reference_embedding(["1 + 1"], embed)}
@@ -99,7 +99,7 @@ def reference_embedding(texts: Iterable[str], embed: Embed, *, batch_size: int =
     Raises:
         ValueError: no texts, or embeddings that cancel out.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import reference_embedding
         >>> reference_embedding(["a", "b"], lambda texts: [[3.0, 4.0] for _ in texts]).tolist()
         [0.6000000238418579, 0.800000011920929]
@@ -126,7 +126,7 @@ def sentence_embedder(name: str, *, batch_size: int = 64) -> Embed:
     Raises:
         ModuleNotFoundError: sentence-transformers is not installed.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import sentence_embedder
         >>> embed = sentence_embedder("all-MiniLM-L6-v2")  # doctest: +SKIP
     """

@@ -73,7 +73,7 @@ def messages(
     Raises:
         ValueError: there is no such domain.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document
         >>> [turn["role"] for turn in messages(Document("1", "web", "It rains."))][-3:]
         ['user', 'assistant', 'user']

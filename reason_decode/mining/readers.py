@@ -34,7 +34,7 @@ def read_documents(
     Raises:
         OSError: on the first row: a file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode.mining import read_documents
         >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:

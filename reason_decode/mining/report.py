@@ -24,7 +24,7 @@ class MiningReport:
         reasons: stage -> kind of reason -> number of documents or rationales.
         deltas: source -> ``floor(delta / 0.1)`` -> number of rationales.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import MiningReport, MiningResult
         >>> from reason_decode.mining.results import to_row
         >>> report = MiningReport()

@@ -30,7 +30,7 @@ class Record:
         mean_delta: ``ScoredRationale.mean_delta``, in nats.
         tokens: number of tokens of ``following``.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Record
         >>> Record("1", "web", 0.4, "It is known already.", "faithful", "leak: the answer").kept
         False
@@ -65,7 +65,7 @@ class MiningResult:
         similarity: cosine to the nearest reference set; ``None`` without a prefilter.
         records: a record per rationale, in order; last, those that earlier stages rejected.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import MiningResult
         >>> MiningResult("1", "web", similarity=None, records=()).records
         ()
@@ -87,7 +87,7 @@ def to_row(result: MiningResult | Dropped) -> dict[str, Any]:
         ``{"id", "source", "similarity", "stage", "reason", "records"}``; ``stage`` and ``reason``
         say where and why the document was dropped, and are ``""`` for a ``MiningResult``.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import MiningResult
         >>> to_row(MiningResult("1", "web", similarity=None, records=()))["reason"]
         ''

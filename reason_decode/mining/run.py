@@ -50,7 +50,7 @@ class MiningSummary(NamedTuple):
         figure: histogram of the loss deltas; ``None`` without matplotlib or without deltas.
         retryable: kind of reason -> number of documents left for the next run.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import MiningSummary
         >>> MiningSummary._fields[:3]
         ('input', 'report', 'kept')
@@ -97,7 +97,7 @@ def run_mining(
         ModuleNotFoundError: a package that the run needs is not installed.
         KeyboardInterrupt: with the number of documents done, if the user interrupts the run.
 
-    Example:
+    Examples:
         >>> import json, tempfile
         >>> from pathlib import Path
         >>> from reason_decode.mining import MiningConfig, run_mining

@@ -38,7 +38,7 @@ def segment(
     Source: RATIONALYST's segments of 2,000 tokens (arXiv 2410.01044); its code drops documents of
     more than 2,000 characters instead.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, segment
         >>> [x.text for x in segment([Document("1", "web", "One is 1. Two is 2.")], 4)]
         ['One is 1. ', 'Two is 2.']

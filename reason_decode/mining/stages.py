@@ -58,7 +58,7 @@ def global_stages(config: MiningConfig) -> Sequence[Stage]:
         ValueError: an evaluation file has no text.
         OSError: an evaluation file cannot be read.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, MiningConfig, global_stages, run_stages
         >>> stages = global_stages(MiningConfig(writer="tagged", loss_model="tiny"))
         >>> twice = [Document(name, "web", "It rains in May.") for name in "ab"]
@@ -92,7 +92,7 @@ def default_stages(config: MiningConfig, references: str | Path | None = None) -
 
     Source: RATIONALYST, section 3 (arXiv 2410.01044).
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, MiningConfig, default_stages, run_stages
         >>> stages = default_stages(MiningConfig(writer="tagged", loss_model="tiny"))
         >>> documents = [Document("1", "web", "2 + 3<BOT>Add them.<EOT> is 5.")]

@@ -22,7 +22,7 @@ def parse_tagged(
         The annotated document; or the document dropped because it has no rationale, or tags that do
         not pair.
 
-    Example:
+    Examples:
         >>> from reason_decode.mining import Document, parse_tagged
         >>> [x.texts for x in parse_tagged([Document("1", "web", "2 + 3<BOT>Add.<EOT> is 5.")])]
         [('2 + 3', ' is 5.')]

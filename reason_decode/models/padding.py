@@ -30,7 +30,7 @@ def pad_rows(
     Raises:
         ValueError: there are no rows.
 
-    Example:
+    Examples:
         >>> pad_rows([[5, 6, 7], [8]], side="left")
         (tensor([[5, 6, 7],
                 [0, 0, 8]]), tensor([[1, 1, 1],

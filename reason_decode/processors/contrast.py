@@ -40,7 +40,7 @@ class NegativeContrastLogitsProcessor(LogitsProcessor):
     Source: Li et al. 2023, 2210.15097, equation 3 with the mask of equation 2; in this form
     O'Brien and Lewis 2023, 2309.09117, section 2; the negative model: Li et al. 2024, 2312.12832.
 
-    Example:
+    Examples:
         >>> from reason_decode import NegativeContrastLogitsProcessor, tiny
         >>> t, weak = tiny.load(), tiny.load().model
         >>> contrast = NegativeContrastLogitsProcessor(weak, weight=0.5)

@@ -34,7 +34,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
     Source: the token-level form of Jiang et al. 2024, 2410.01044, section 3.3; the difference of
     log-probabilities as in context-aware decoding, Shi et al. 2023, 2305.14739, equation 2.
 
-    Example:
+    Examples:
         >>> from reason_decode import RationaleGuidanceLogitsProcessor, tiny
         >>> from reason_decode.scorers import RationaleWriter
         >>> t = tiny.load()

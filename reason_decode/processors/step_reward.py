@@ -38,7 +38,7 @@ class StepRewardLogitsProcessor(LogitsProcessor):
 
     Source: Khanov et al. 2024, 2402.01694, equation 2, which rewards every token.
 
-    Example:
+    Examples:
         >>> from reason_decode import StepRewardLogitsProcessor, tiny
         >>> t = tiny.load()
         >>> reward = StepRewardLogitsProcessor(t.prm, t.tokenizer, weight=4.0)

@@ -43,7 +43,7 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
 
     Source: Willard and Louf 2023, 2307.09702; the index is that of outlines_core.
 
-    Example:
+    Examples:
         >>> from reason_decode import StructuredStepsLogitsProcessor, tiny
         >>> t = tiny.load()
         >>> step, answer = r"So [0-9]+\n", r"Answer: [0-9]+"

@@ -22,7 +22,7 @@ class Shard:
     Raises:
         ValueError: the index is not from 1 to ``count``.
 
-    Example:
+    Examples:
         >>> Shard.parse("2/8")
         Shard(index=2, count=8)
     """
@@ -68,7 +68,7 @@ class RunOptions:
     Raises:
         ValueError: an option is out of range, or two of them exclude each other.
 
-    Example:
+    Examples:
         >>> RunOptions(shard=Shard(2, 8)).is_divided
         True
     """

@@ -21,7 +21,7 @@ def run_settings(
         models: names of the options that hold a model's folder, whose files are fingerprinted.
         items: anything whose ``repr`` shows all that results depend on.
 
-    Example:
+    Examples:
         >>> run_settings({"model": "tiny", "n": 8}, models=["model"], items=["1 + 1 ="])
         {'model': 'tiny', 'n': 8, 'weights': {'model': None}, 'items': 'e47b8c5f3886fa85'}
     """

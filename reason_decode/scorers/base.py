@@ -90,7 +90,7 @@ class Scorer(ABC):
             weigh no votes.
         prompt_suffix: what a prompt must end with where prompt and steps are read as one text.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode import BestOfN, Scorer, tiny
         >>> from reason_decode.scorers import to_steps

@@ -136,7 +136,7 @@ def truncate_pair(
     A prompt's question is at its end, and so is a solution's answer. If both do not fit, the
     prompt gets a third of the tokens, and more if the solution leaves some over.
 
-    Example:
+    Examples:
         >>> truncate_pair(range(9), range(20), 9)
         ([6, 7, 8], [14, 15, 16, 17, 18, 19])
         >>> truncate_pair(range(9), range(2), 9)

@@ -46,7 +46,7 @@ class LikelihoodScorer(CausalScorer):
 
     Source: Wang et al. 2023, 2203.11171, section 2, equation 1: the normalised probability.
 
-    Example:
+    Examples:
         >>> from reason_decode import LikelihoodScorer, tiny
         >>> likely = LikelihoodScorer.from_pretrained(tiny.WEIGHTS / "base", chat=False)
         >>> steps = [["10 - 4 = 6 (left: 5 6 6)"], ["10 - 4 = 6 (left: 5 6 7)"]]

@@ -74,7 +74,7 @@ def load_scorer(
         ValueError: the name is none of these, a word needs a generator, the checkpoint is of
             another kind, or an option does not go with the kind.
 
-    Example:
+    Examples:
         >>> from reason_decode.scorers.loading import load_scorer
         >>> type(load_scorer("tiny")).__name__, type(load_scorer("orm=tiny")).__name__
         ('ProcessRewardModel', 'OutcomeRewardModel')

@@ -75,7 +75,7 @@ class EndpointVerifier(Scorer):
     Source: GenRM (Zhang et al. 2024, 2408.15240), whose direct verifier is asked so of whole
     solutions.
 
-    Example:
+    Examples:
         >>> from reason_decode import BestOfN, tiny
         >>> from reason_decode.scorers import EndpointVerifier
         >>> verifier = EndpointVerifier("http://localhost:8000/v1", "Qwen/Qwen3-8B", concurrency=32)

@@ -43,7 +43,7 @@ class OutcomeRewardModel(CausalScorer):
     Source: Cobbe et al. 2021, 2110.14168; Lightman et al. 2023, 2305.20050, section 2.5: the score
     at the last token.
 
-    Example:
+    Examples:
         >>> from transformers import AutoModelForSequenceClassification
         >>> from reason_decode import OutcomeRewardModel, tiny
         >>> t = tiny.load()

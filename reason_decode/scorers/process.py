@@ -33,7 +33,7 @@ class ProcessRewardModel(Scorer):
         ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
             there is no such format.
 
-    Example:
+    Examples:
         >>> from reason_decode import ProcessRewardModel, tiny
         >>> prm = ProcessRewardModel.from_pretrained(tiny.WEIGHTS / "prm")
         >>> steps = ["10 - 4 = 6 (left: 5 6 6)", "5 * 6 = 31 (left: 6 31)"]

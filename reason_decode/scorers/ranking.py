@@ -87,7 +87,7 @@ class RankingModel(CausalScorer):
     Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, which reads with T5's encoder (and leaves out
     pairs of more than 512 tokens).
 
-    Example:
+    Examples:
         >>> from transformers import AutoModel
         >>> from reason_decode import RankingModel, SelfConsistency, tiny
         >>> t = tiny.load()

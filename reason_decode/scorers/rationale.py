@@ -58,7 +58,7 @@ class RationaleScorer(CausalScorer):
     Source: Jiang et al. 2024, 2410.01044, section 3.3; the mean: ``inference_no_length.py`` of
     JHU-CLSP/RATIONALYST at be0b1cf; the discount: ``inference.py`` there, and its filter.
 
-    Example:
+    Examples:
         >>> from reason_decode import RationaleScorer, tiny
         >>> scorer = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", max_new_tokens=8)
         >>> steps = [["10 - 4 = 6 (left: 5 6 6)"], ["I like trains"]]

@@ -42,7 +42,7 @@ def reduce_scores(
     Source: the product is what Let's Verify Step by Step uses (Lightman et al. 2023, 2305.20050,
     section 2.6).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.scorers import reduce_scores
         >>> reduce_scores([torch.tensor([0.5, 0.5]), torch.zeros(0)], "prod")

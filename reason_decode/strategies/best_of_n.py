@@ -46,7 +46,7 @@ class BestOfN(Strategy):
 
     Source: Let's Verify Step by Step (Lightman et al. 2023, 2305.20050), sections 2.2 and 2.6.
 
-    Example:
+    Examples:
         >>> from reason_decode import BestOfN, tiny
         >>> t = tiny.load()
         >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")

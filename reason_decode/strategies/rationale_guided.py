@@ -41,7 +41,7 @@ class RationaleGuided(Strategy):
 
     Source: Jiang et al. 2024, 2410.01044, section 3.3.
 
-    Example:
+    Examples:
         >>> from reason_decode import RationaleGuided, tiny
         >>> t = tiny.load()
         >>> guided = RationaleGuided(t.rationalyst, tokenizer=t.tokenizer, n=2, max_steps=2)

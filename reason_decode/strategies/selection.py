@@ -184,7 +184,7 @@ class BestOfNSelector(Selector):
     Raises:
         ValueError: ``reduce`` does not fit the scorer's score space, or the scorer is none.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.strategies import BestOfNSelector
         >>> selector = BestOfNSelector(tiny.load().prm)
@@ -233,7 +233,7 @@ class VoteSelector(Selector):
 
     Source: Wang et al. 2023, 2203.11171; weighted votes: Li et al. 2023, 2206.02336.
 
-    Example:
+    Examples:
         >>> from reason_decode.strategies import VoteSelector
         >>> selector = VoteSelector()
         >>> texts = ["So the answer is 3.", "So the answer is 4.", "1 + 2 is 3. The answer is 3."]

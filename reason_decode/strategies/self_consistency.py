@@ -63,7 +63,7 @@ class SelfConsistency(Strategy):
     weighted by a ranker: Li et al. 2024, 2312.12832; stopped early: Aggarwal et al. 2023,
     2305.11860.
 
-    Example:
+    Examples:
         >>> from reason_decode import SelfConsistency, tiny
         >>> t = tiny.load()
         >>> inputs = t.tokenizer(["((1 + 2) * (3 - 4)) =\n"], return_tensors="pt")

@@ -74,7 +74,7 @@ class StepSearch(Strategy):
     section 5.2; the last step's score for the whole: section 5.1; subtrees: diverse verifier tree
     search, Beeching et al. 2024, huggingface/search-and-learn.
 
-    Example:
+    Examples:
         >>> from reason_decode import StepSearch, tiny
         >>> t = tiny.load()
         >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")

@@ -58,7 +58,7 @@ def parse_row_range(rows: str | None) -> tuple[float, float]:
     Raises:
         ValueError: the text is not ``FIRST:LAST`` with FIRST < LAST.
 
-    Example:
+    Examples:
         >>> parse_row_range("901:1001")
         (901, 1001)
     """

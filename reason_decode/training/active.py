@@ -43,7 +43,7 @@ def select(
     Source: Lightman et al. 2023, 2305.20050, section 4.2: 80 % of the samples for each problem are
     the most convincing wrong-answer ones, 20 % the most convincing of what remains.
 
-    Example:
+    Examples:
         >>> select([0.9, 0.8, 0.7, 0.1], [True, False, True, False], k=2, wrong_share=0.5)
         [1, 0]
     """

@@ -39,7 +39,7 @@ class AdapterConfig(TrainingConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training.adapter_config import AdapterConfig
         >>> AdapterConfig().lora_rank
         8
@@ -70,7 +70,7 @@ class NegativeConfig(AdapterConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import NegativeConfig
         >>> NegativeConfig(target_modules=("q_proj", "v_proj")).lora_dropout
         0.05
@@ -91,7 +91,7 @@ class NATConfig(AdapterConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import NATConfig
         >>> NATConfig(negative="runs/negative").gate_dim
         128
@@ -122,7 +122,7 @@ class NCEConfig(AdapterConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import NCEConfig
         >>> NCEConfig(nat="runs/nat", calibrate_by="token").alpha
         0.5
@@ -157,7 +157,7 @@ class BaselineConfig(AdapterConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import BaselineConfig
         >>> BaselineConfig(method="ul").penalty_weight
         0.05
@@ -193,7 +193,7 @@ class SamplingConfig:
     Raises:
         ValueError: a number is not positive.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import SamplingConfig
         >>> SamplingConfig(n=8).batch_rows
         128

@@ -47,7 +47,7 @@ def augment(
     Source: Li et al. 2024, 2312.12832, section 3.3 (samples of NAT for NCE) and the baseline of
     self-enhancement in section 4; the published code has no sampler.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution, SamplingConfig
         >>> t = tiny.load()

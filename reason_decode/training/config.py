@@ -72,7 +72,7 @@ class TrainingConfig:
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import TrainingConfig
         >>> TrainingConfig(num_train_epochs=3, bf16=True).batch_size
         16
@@ -116,7 +116,7 @@ class PRMConfig(TrainingConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import PRMConfig
         >>> PRMConfig(lora_rank=16).head
         'token-classification'
@@ -150,7 +150,7 @@ class ORMConfig(TrainingConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import ORMConfig
         >>> ORMConfig(batch_size=4).chat is None
         True
@@ -184,7 +184,7 @@ class RationalystConfig(TrainingConfig):
         ValueError: a number is not positive, a value is not allowed, or ``merge_lora`` is off
             without LoRA.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import RationalystConfig
         >>> RationalystConfig(loss_on="both").share_without_rationale
         0.25
@@ -229,7 +229,7 @@ class RankerConfig(TrainingConfig):
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import RankerConfig
         >>> RankerConfig(loss="logistic").batch_size
         4
@@ -267,7 +267,7 @@ class NGramRankerConfig:
     Raises:
         ValueError: a number is not positive.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import NGramRankerConfig
         >>> NGramRankerConfig().min_count
         8

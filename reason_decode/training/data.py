@@ -37,7 +37,7 @@ class Layout(NamedTuple):
         keys: keys that every row has, by which the layout is detected.
         read: row -> its solutions; raises ``ValueError`` if the row is malformed.
 
-    Example:
+    Examples:
         >>> LAYOUTS["stepwise"].keys
         ('prompt', 'completions', 'labels')
     """
@@ -67,7 +67,7 @@ def detect_layout(row: Row) -> str:
     Raises:
         ValueError: the row has the keys of no layout.
 
-    Example:
+    Examples:
         >>> detect_layout({"id": "7", "prompt": "1 + 2 =", "solution": "3", "answer": "3"})
         'plain'
     """
@@ -114,7 +114,7 @@ def read_labelled(
         ValueError: an argument is not allowed; or, at the end of the file, it had no solution.
         OSError: on the first row: the file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode.io.jsonl import ReadReport
         >>> report = ReadReport()

@@ -29,7 +29,7 @@ def calibration(logits: Tensor, negative: Tensor, rows: Tensor | None = None) ->
     Source: Yiwei98/TDG at ca86f56, code/distill_NCE.py, lines 138 to 143, which adds 1e-7 to
     probabilities and averages over prompts too.
 
-    Example:
+    Examples:
         >>> import torch
         >>> nat, negative = torch.zeros(3, 2), torch.tensor([[0.0, 0.0], [9.0, 0.0], [9.0, 0.0]])
         >>> calibration(nat, negative, torch.tensor([0, 0, 1])).tolist()[1:]

@@ -63,7 +63,7 @@ def step_examples(
         encoder: the format that will score.
         classes: label -> class.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution, step_examples
         >>> solution = LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
@@ -92,7 +92,7 @@ def outcome_examples(
         solutions: any number; those for which ``is_right`` is ``None`` are left out.
         encoder: the outcome reward model that will score.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution, outcome_examples
         >>> solution = LabelledSolution("1 + 2 =", ("1 + 2 = 4",), (None,), answer="3")
@@ -132,7 +132,7 @@ def solution_examples(
 
     Source: unlike Yiwei98/TDG, code/dataset.py, which also learns prompts and padding.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution
         >>> t = tiny.load()

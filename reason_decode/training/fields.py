@@ -14,7 +14,7 @@ def text(row: Row, name: str) -> str:
     Raises:
         ValueError: it is not text, is blank, or has a lone surrogate, which no tokenizer reads.
 
-    Example:
+    Examples:
         >>> text({"prompt": "1 + 2 ="}, "prompt")
         '1 + 2 ='
     """
@@ -30,7 +30,7 @@ def optional_text(row: Row, name: str) -> str | None:
     Raises:
         ValueError: it is something else.
 
-    Example:
+    Examples:
         >>> optional_text({}, "answer") is None
         True
     """
@@ -46,7 +46,7 @@ def items(row: Row, name: str) -> list[Any]:
     Raises:
         ValueError: it is not a list.
 
-    Example:
+    Examples:
         >>> items({"labels": [True, False]}, "labels")
         [True, False]
     """
@@ -62,7 +62,7 @@ def texts(row: Row, name: str) -> tuple[str, ...]:
     Raises:
         ValueError: it is not a list, is empty, or has an item that is not text.
 
-    Example:
+    Examples:
         >>> texts({"steps": ["1 + 2 = 3", ""]}, "steps")
         ('1 + 2 = 3', '')
     """
@@ -81,7 +81,7 @@ def mapping(row: Row, name: str) -> dict[str, Any]:
     Raises:
         ValueError: it is not an object.
 
-    Example:
+    Examples:
         >>> mapping({"question": {"problem": "p"}}, "question")
         {'problem': 'p'}
     """
@@ -97,7 +97,7 @@ def boolean(row: Row, name: str) -> bool | None:
     Raises:
         ValueError: it is something else.
 
-    Example:
+    Examples:
         >>> boolean({"correct": True}, "correct")
         True
     """
@@ -113,7 +113,7 @@ def index(row: Row, name: str, count: int) -> int:
     Raises:
         ValueError: it is not a whole number, or out of range.
 
-    Example:
+    Examples:
         >>> index({"mistake_index": 2}, "mistake_index", count=3)
         2
     """

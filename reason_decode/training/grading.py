@@ -24,7 +24,7 @@ class GradeCounts:
         ungraded: samples left out because the reference answer is unknown.
         mixed: problems with both right and wrong samples.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import GradeCounts
         >>> print(GradeCounts(problems=2, samples=4, right=1, wrong=1, duplicates=1, unanswered=1))
         4 samples of 2 problems: 1 right, 1 wrong, 1 duplicates, 1 unanswered, 0 ungraded; 0 mixed
@@ -74,7 +74,7 @@ def grade_samples(
     Source: Li et al. 2024, 2312.12832, section 3.1; Yiwei98/TDG at ca86f56, code/dataset.py, lines
     112 to 158, which compares normalized strings of boxes.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import LabelledSolution, grade_samples
         >>> texts = ("So \\boxed{1/2}", "So \\boxed{0.5}", "So \\boxed{2}", "So \\boxed{2}", "So")
         >>> samples = [LabelledSolution("1/4 * 2 =", (x,), (None,), answer="0.5") for x in texts]
@@ -134,7 +134,7 @@ def is_right(solution: LabelledSolution) -> bool | None:
     Returns:
         ``None`` if the solution has neither ``correct`` nor a reference answer.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import LabelledSolution, is_right
         >>> is_right(LabelledSolution("1 + 1 =", ("1 + 1 = 3",), (None,), answer="2"))
         False

@@ -23,7 +23,7 @@ def hold_out(
     Raises:
         ValueError: a share out of range.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import LabelledSolution, hold_out
         >>> solutions = [LabelledSolution(f"{k} + 1 =", (), ()) for k in range(100)]
         >>> [len(side) for side in hold_out(solutions, 0.1)]

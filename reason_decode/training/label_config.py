@@ -27,7 +27,7 @@ class LabelConfig:
         ValueError: not exactly one of ``scorer`` and ``model`` is given, or a number is out of
             range.
 
-    Example:
+    Examples:
         >>> LabelConfig(scorer="tiny").resolved_threshold
         0.5
     """

@@ -71,7 +71,7 @@ def label_file(
             another process is at it, or a solution has no answer and rollouts need one.
         OSError: the output cannot be written; the rows before are kept.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from reason_decode.training import LabelConfig, LabelledSolution, label_file
         >>> lines = ("3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)")

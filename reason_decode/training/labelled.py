@@ -36,7 +36,7 @@ class LabelledSolution:
     Raises:
         ValueError: the number of labels is not the number of steps.
 
-    Example:
+    Examples:
         >>> steps = ("1 + 2 = 3", "3 + 3 = 7")
         >>> LabelledSolution("1 + 2 + 3 =", steps, labels=(1, -1), answer="6").labels
         (1, -1)
@@ -74,7 +74,7 @@ def resolve_neutral(labels: Sequence[Label], neutral: Neutral) -> tuple[Label, .
     Source: Lightman et al. 2023, 2305.20050, where neutral counts as right when solutions are
         compared; TRL's copy of PRM800K counts it as wrong.
 
-    Example:
+    Examples:
         >>> resolve_neutral([1, 0, None, -1], "positive"), resolve_neutral([1, 0, None], "negative")
         ((1, 1, None, -1), (1, -1, None))
     """
@@ -97,7 +97,7 @@ def until_first_error(labels: Sequence[Label]) -> tuple[Label, ...]:
 
     Source: Lightman et al. 2023, 2305.20050, section 2.6.
 
-    Example:
+    Examples:
         >>> until_first_error([1, -1, 1, -1])
         (1, -1, None, None)
     """
@@ -117,7 +117,7 @@ def dedupe_shared_steps(solutions: Sequence[LabelledSolution]) -> list[LabelledS
         solutions: the solutions, each whole one before the branches that leave it; the first one
             with a step keeps its label.
 
-    Example:
+    Examples:
         >>> chosen = LabelledSolution("p", ("a", "b"), (1, 1))
         >>> other = LabelledSolution("p", ("a", "c"), (1, -1))
         >>> [solution.labels for solution in dedupe_shared_steps([chosen, other])]

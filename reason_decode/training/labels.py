@@ -26,7 +26,7 @@ def label_by_checker(
     Raises:
         ValueError: the checker returns more verdicts than there are steps.
 
-    Example:
+    Examples:
         >>> from reason_decode.tasks.arithmetic import grade_steps
         >>> from reason_decode.training import LabelledSolution, label_by_checker
         >>> steps = ("We need A * B.", "A is 3.")

@@ -33,7 +33,7 @@ def stepwise(row: Row) -> list[LabelledSolution]:
 
     Source: TRL's dataset type "stepwise supervision"; trl-lib/math_shepherd, trl-lib/prm800k.
 
-    Example:
+    Examples:
         >>> stepwise({"prompt": "p", "completions": ["a", "b"], "labels": [True, False]})[0].labels
         (1, -1)
     """
@@ -82,7 +82,7 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
 
     Source: Wang et al. 2023, 2312.08935; peiyi9979/Math-Shepherd.
 
-    Example:
+    Examples:
         >>> text = "1 + 2 + 3? Step 1: 1 + 2 = 3 {} Step 2: The answer is: 7 {}"
         >>> row = {"input": text.format("ки", "ки"), "label": text.format("+", "-")}
         >>> math_shepherd(row)[0].steps, math_shepherd(row)[0].labels
@@ -143,7 +143,7 @@ def processbench(row: Row) -> list[LabelledSolution]:
 
     Source: Zheng et al. 2024, 2412.06559; Qwen/ProcessBench.
 
-    Example:
+    Examples:
         >>> row = {"id": "gsm8k-0", "problem": "p", "steps": ["a", "b", "c"], "label": 1,
         ...     "final_answer_correct": False}
         >>> processbench(row)[0].labels, processbench({**row, "label": -1})[0].labels
@@ -177,7 +177,7 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
 
     Source: Tyen et al. 2023, 2311.08516; WHGTyen/BIG-Bench-Mistake.
 
-    Example:
+    Examples:
         >>> row = {"input": "1 + 2 + 3 =", "steps": ["1 + 2 = 3", "3 + 3 = 7"], "answer": "7",
         ...     "target": "6", "mistake_index": 1}
         >>> bigbench_mistake(row)[0].labels, bigbench_mistake(row)[0].correct
@@ -209,7 +209,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
     Raises:
         ValueError: the row is malformed.
 
-    Example:
+    Examples:
         >>> row = {"prompt": "1 + 2 + 3 =", "solution": "1 + 2 = 3\n3 + 3 = 6", "answer": "6"}
         >>> plain(row)[0].steps, plain(row)[0].labels
         (('1 + 2 = 3', '3 + 3 = 6'), (None, None))
@@ -241,7 +241,7 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
 
     Source: Yiwei98/TDG at ca86f56, GPT3.5-turbo-MATH and GPT4-MATH.
 
-    Example:
+    Examples:
         >>> row = {"prompt": "1 + 2 =", "samples": ["3", "1 + 1 = 2\nThe answer is 2."],
         ...     "answer": "So it is \\boxed{3}."}
         >>> [getattr(solution, "steps") for solution in samples(row)]

@@ -18,7 +18,7 @@ FINISHES = ("solution", "found_error", "give_up", "bad_problem")
 class LeftOut(NamedTuple):
     """The reason why a well-formed row, or a part of one, is left out.
 
-    Example:
+    Examples:
         >>> LeftOut("flagged completion").reason
         'flagged completion'
     """
@@ -50,7 +50,7 @@ def prm800k(row: Row, *, include: Collection[str] = ()) -> list[LabelledSolution
         null, issue 15 there; completions that are null and human completions that are objects, as
         in TRL's examples/datasets/prm800k.py.
 
-    Example:
+    Examples:
         >>> wrong, right = {"text": "4", "rating": -1}, {"text": "3", "rating": 1}
         >>> step = {"completions": [wrong, right], "chosen_completion": 1}
         >>> row = {"question": {"problem": "1 + 2 ="},

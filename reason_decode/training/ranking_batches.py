@@ -182,7 +182,7 @@ def ranking_loss(
     Source: Li et al. 2024, 2312.12832; cubic: Yiwei98/TDG at ca86f56, code/RM/models_ft5.py, lines
     286 to 293, and demo_ft5.py, line 97. Logistic: Bradley and Terry 1952.
 
-    Example:
+    Examples:
         >>> import torch
         >>> z = torch.tensor([2.0, -1.0, 0.0])
         >>> right = torch.tensor([True, False, False])

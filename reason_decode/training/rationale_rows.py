@@ -27,7 +27,7 @@ class RationaleRow:
     Raises:
         ValueError: ``preceding`` is empty, or ``rationale`` is blank.
 
-    Example:
+    Examples:
         >>> RationaleRow("1", "web", "2 + 3", "Add them.", " is 5.").rationale
         'Add them.'
     """

@@ -115,7 +115,7 @@ def rationale_examples(
     Raises:
         ValueError: a share out of range.
 
-    Example:
+    Examples:
         >>> from reason_decode import RationaleScorer, tiny
         >>> scorer = RationaleScorer.from_pretrained(tiny.WEIGHTS / "base", chat=False)
         >>> record = RationaleRow("1", "sums", "1 + 2 =", "Add.", "1 + 2 = 3")

@@ -71,7 +71,7 @@ def label_by_rollouts(
     Source: Math-Shepherd, Wang et al. 2023, 2312.08935, equations 3 (hard) and 4 (soft); OmegaPRM
     calls it Monte Carlo estimation.
 
-    Example:
+    Examples:
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution, label_by_rollouts
         >>> t = tiny.load()

@@ -23,7 +23,7 @@ class LossDelta(NamedTuple):
         passed: (k,) bool, ``sums >= threshold``; False for a segment in which no token is scored,
             or with a NaN.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.kernels import loss_delta
         >>> weight, targets = torch.eye(4), torch.tensor([1, 2])

@@ -87,7 +87,7 @@ def clean(answer: str) -> str:
     Args:
         answer: any text; of more than 500 characters only the wrappers are stripped.
 
-    Example:
+    Examples:
         >>> clean("$\\boxed{\\text{ }1{,}234 \\tfrac12}$.")
         '1234 \\frac{1}{2}'
     """

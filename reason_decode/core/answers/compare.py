@@ -56,7 +56,7 @@ def same_answer(
         ImportError: the answers need math-verify and it is not installed.
         TypeError: an answer is no text.
 
-    Example:
+    Examples:
         >>> from reason_decode import same_answer
         >>> same_answer("1/2", "0.5"), same_answer("1/3", "0.333")
         (True, False)

@@ -93,7 +93,7 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     Raises:
         TypeError: it is no text; no text raises anything.
 
-    Example:
+    Examples:
         >>> from reason_decode import extract_answer
         >>> extract_answer("So the total is \\boxed{70,000}.")
         '70000'

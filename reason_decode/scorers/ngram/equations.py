@@ -67,7 +67,7 @@ def find_equations(text: str) -> Iterator[Equation]:
     Args:
         text: a solution with its formulas between dollar signs, ``\[ \]`` or ``\( \)``.
 
-    Example:
+    Examples:
         >>> from reason_decode.scorers.ngram.equations import find_equations
         >>> [(x.kind, x.holds) for x in find_equations("$3x = 6$, so $x = 6 / 3 = 3$.")]
         [('stated', False), ('stated', False), ('number', False), ('solved', False)]
@@ -110,7 +110,7 @@ def evaluate_expression(side: str, letters: Mapping[str, float] | int = 0) -> fl
     Raises:
         ValueError: it cannot be computed.
 
-    Example:
+    Examples:
         >>> from reason_decode.scorers.ngram.equations import evaluate_expression
         >>> evaluate_expression(r"2^{10} - \frac{1}{2}")
         1023.5

@@ -43,7 +43,7 @@ class NGramRanker(Scorer):
     Raises:
         ValueError: the weights are no vector of finite numbers.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from reason_decode.scorers import NGramRanker
         >>> ranker = NGramRanker(torch.zeros(16))  # it has learned nothing
