@@ -1,6 +1,6 @@
-"""What teaches a small reward model: a large one's labels or answers, chosen well or at random.
+r"""What teaches a small reward model: a large one's labels or answers, chosen well or at random.
 
-    python -m benchmarks.papers.supervision teachers --out runs/sums --kind arithmetic \\
+    python -m benchmarks.papers.supervision teachers --out runs/sums --kind arithmetic \
         --plot teachers.svg
     python -m benchmarks.papers.supervision active --out runs/sums --kind arithmetic
 
