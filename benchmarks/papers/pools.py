@@ -1,8 +1,7 @@
-"""Pools of samples with their scores, in a file that only grows; curves are made of them.
+"""Samples of problems and their scores, in a file that only grows.
 
 Each line of the file is one event: samples of a problem, or scores of a problem's samples by one
-scorer. A run that was killed resumes after the last whole line; a larger pool or another scorer
-adds lines.
+scorer. A killed run resumes after the last whole line. A larger pool or another scorer adds lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,23 +9,30 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from tqdm import tqdm
 
-from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency, tiny
+from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency
 from reason_decode.evaluation.complete import complete
-from reason_decode.models.loading import load_model
+from reason_decode.models.loading import load_model, packaged
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import folder_fingerprint
-from reason_decode.scorers.loading import load_scorer
+from reason_decode.scorers.loading import load_scorer, scorer_kind
 from reason_decode.tasks import Item, Task
 
 
 @dataclass
-class Pool:
-    """One problem's samples so far; ``scores`` has a list of step scores a sample."""
+class StoredSamples:
+    """The samples of one problem so far.
+
+    Args:
+        prompt: the problem.
+        texts: the samples.
+        correct: whether each sample is right.
+        scores: key of a scorer -> the step scores of each sample.
+    """
 
     prompt: str
     texts: list[str] = field(default_factory=list)
@@ -34,24 +40,49 @@ class Pool:
     scores: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
-class Judge(NamedTuple):
-    """A scorer by its name: ``kind`` is ``PRM`` or ``ORM``."""
+class ScorerSpec(NamedTuple):
+    """A scorer of whole solutions by its name.
 
-    kind: str
+    Attributes:
+        kind: process or outcome reward model.
+        name: ``tiny``, a folder or a Hub id.
+        neutral: what the middle of a PRM's three labels counts as; ``None`` for the default.
+    """
+
+    kind: Literal["PRM", "ORM"]
     name: str
     neutral: str | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> "ScorerSpec":
+        """The scorer of ``tiny``, ``FOLDER``, ``prm=FOLDER`` or ``orm=FOLDER``.
+
+        Raises:
+            ValueError: the folder holds neither kind.
+        """
+        word, equals, name = text.partition("=")
+        if not equals:
+            word, name = ("prm" if text == "tiny" else scorer_kind(text)), text
+        if word == "prm":
+            return cls("PRM", name)
+        if word == "orm":
+            return cls("ORM", name)
+        raise ValueError(
+            f"got the scorer {text!r}; allowed are tiny, the folder or Hub id of a process or "
+            "outcome reward model, prm=FOLDER and orm=FOLDER"
+        )
+
     @property
     def key(self) -> str:
-        """What its scores are filed under; other weights of the same name have another key."""
+        """The key of its scores in the file, which other weights of the same name do not have."""
         key = f"{self.kind} {self.name} {fingerprint(self.name, self.kind.lower())}"
         return (
             f"{key} of whole solutions" if self.neutral is None else f"{key} neutral {self.neutral}"
         )
 
     def load(self) -> Any:
-        """The scorer."""
-        folder = tiny.WEIGHTS / self.kind.lower() if self.name == "tiny" else self.name
+        """Load the scorer."""
+        folder = packaged(self.kind.lower()) if self.name == "tiny" else self.name
         if self.kind == "ORM":
             return OutcomeRewardModel.from_pretrained(folder)
         if self.neutral is None:
@@ -60,30 +91,33 @@ class Judge(NamedTuple):
 
 
 class PoolStore(AbstractContextManager["PoolStore"]):
-    """Pools of samples with their scores, by the problem's id, in a file that only grows.
+    """Samples and scores by problem, in a file that only grows and is locked while it is open.
 
     Args:
-        path: the file; made if there is none. It is locked while the store is entered.
+        path: the file, made if it does not exist.
         source: everything that the samples depend on; a file of another source is refused.
 
+    Attributes:
+        pools: id of a problem -> its samples.
+
     Raises:
-        ValueError: on entering, the file holds samples of another source, or a line does not
-            follow from those before it.
+        ValueError: on entering, the file has samples of another source, or a line does not fit the
+            lines before it.
     """
 
     def __init__(self, path: Path, source: dict[str, Any]) -> None:
-        self.pools: dict[int | str, Pool] = {}
+        self.pools: dict[int | str, StoredSamples] = {}
         self.run = ResumableRun(path, source, _keys, 0, in_place=True)
 
     def __enter__(self) -> Self:
         self.run.__enter__()
         for number, row in enumerate(self.run.rows(), start=1):
             try:
-                self._take(row)
+                self._add(row)
             except (KeyError, ValueError) as error:
                 self.run.__exit__(None, None, None)
                 raise ValueError(
-                    f"line {number} of {self.run.output} does not follow from those before it: "
+                    f"line {number} of {self.run.output} does not fit the lines before it: "
                     f"{error!r}; name another --store"
                 ) from error
         return self
@@ -92,7 +126,7 @@ class PoolStore(AbstractContextManager["PoolStore"]):
         self.run.__exit__(kind, value, trace)
 
     def add_samples(self, id: int | str, prompt: str, texts: Any, correct: Any) -> None:
-        """Append samples to a problem's pool."""
+        """Append samples of a problem."""
         start = len(self.pools[id].texts) if id in self.pools else 0
         samples = {"start": start, "samples": list(texts), "correct": list(correct)}
         self._record({"id": id, "prompt": prompt, **samples})
@@ -104,11 +138,11 @@ class PoolStore(AbstractContextManager["PoolStore"]):
 
     def _record(self, row: dict[str, Any]) -> None:
         self.run.append(row)
-        self._take(row)
+        self._add(row)
 
-    def _take(self, row: Mapping[str, Any]) -> None:
+    def _add(self, row: Mapping[str, Any]) -> None:
         if "samples" in row:
-            pool = self.pools.setdefault(row["id"], Pool(row["prompt"]))
+            pool = self.pools.setdefault(row["id"], StoredSamples(row["prompt"]))
             _append(pool.texts, row["start"], row["samples"])
             _append(pool.correct, row["start"], row["correct"])
         else:
@@ -117,67 +151,81 @@ class PoolStore(AbstractContextManager["PoolStore"]):
 
 
 def sample(
-    store: PoolStore, task: Task, items: Sequence[Item], *, size: int, chunk: int, **how: Any
+    store: PoolStore,
+    task: Task,
+    items: Sequence[Item],
+    *,
+    size: int,
+    chunk: int,
+    model: str,
+    temperature: float,
+    seed: int,
 ) -> None:
-    """Fill each item's pool up to ``size``, at most ``chunk`` samples at a time.
+    """Sample until each problem has enough samples.
 
-    Each chunk has a random state of its own, so that a run which was stopped goes on as it would
-    have.
+    Each chunk has its own random state, so that a stopped run continues with equal samples.
 
     Args:
-        store: is added to.
-        task: grades.
+        store: the store to add to.
+        task: grades the samples.
         items: the problems.
-        size: samples a problem.
-        chunk: samples side by side.
-        how: ``model`` (tiny, a folder or a Hub id), ``temperature`` and ``seed``.
+        size: samples of a problem.
+        chunk: the most samples that are drawn in one call.
+        model: ``tiny``, a folder or a Hub id.
+        temperature: sampling temperature.
+        seed: seed of all samples.
     """
-    model: Any = None
-    words: Any = None
+    generator: Any = None
+    tokenizer: Any = None
     for item in tqdm(items, desc="sampling", unit="problem", disable=None):
         while (start := len(_texts(store, item))) < size:
-            if model is None:
-                model, words = load_model(how["model"])
-            vote = SelfConsistency(tokenizer=words, n=min(chunk, size - start))
-            torch.manual_seed(Random(f"{how['seed']} {item.id} {start}").getrandbits(63))
-            done = complete(
-                model,
-                words,
+            if generator is None:
+                generator, tokenizer = load_model(model)
+            vote = SelfConsistency(tokenizer=tokenizer, n=min(chunk, size - start))
+            torch.manual_seed(Random(f"{seed} {item.id} {start}").getrandbits(63))
+            completions = complete(
+                generator,
+                tokenizer,
                 vote,
                 [item.prompt],
                 max_new_tokens=task.max_new_tokens,
-                temperature=how["temperature"],
+                temperature=temperature,
             )
-            texts = [c.text for trace in done.traces or () for c in trace.candidates]
+            texts = [x.text for trace in completions.traces or () for x in trace.candidates]
             graded = [task.grade(item, text) for text in texts]
             store.add_samples(item.id, item.prompt, texts, graded)
 
 
-def score(store: PoolStore, ids: Sequence[int | str], judges: Iterable[Judge]) -> None:
-    """Score what is not scored yet; equal texts of a problem that come together are read once.
+def score(store: PoolStore, ids: Sequence[int | str], scorers: Iterable[ScorerSpec]) -> None:
+    """Score the samples that have no scores; equal new texts of a problem are read once.
 
     Args:
-        store: is added to.
-        ids: of the problems.
-        judges: the scorers.
+        store: the store to add to.
+        ids: ids of the problems.
+        scorers: the scorers.
     """
-    for judge in judges:
-        key, scorer = judge.key, None
-        for id in tqdm(ids, desc=f"scoring by {judge.name}", unit="problem", disable=None):
+    for spec in scorers:
+        key, scorer = spec.key, None
+        for id in tqdm(ids, desc=f"scoring by {spec.name}", unit="problem", disable=None):
             pool = store.pools[id]
             texts = pool.texts[len(pool.scores.get(key, ())) :]
             if not texts:
                 continue
-            scorer = scorer or judge.load()
+            scorer = scorer or spec.load()
             unique = [*dict.fromkeys(texts)]
-            read = scorer.score([pool.prompt] * len(unique), unique)
-            found = {text: x.tolist() for text, x in zip(unique, read, strict=True)}
+            scores = scorer.score([pool.prompt] * len(unique), unique)
+            found = {text: x.tolist() for text, x in zip(unique, scores, strict=True)}
             store.add_scores(id, key, [found[text] for text in texts])
 
 
 def fingerprint(name: str, part: str) -> str:
-    """Hash of a model's folder, or of tiny's ``part``; the name of any other model."""
-    folder = str(tiny.WEIGHTS / part) if name == "tiny" else name
+    """Hash of a model's folder; the name itself for a Hub id.
+
+    Args:
+        name: ``tiny``, a folder or a Hub id.
+        part: the packaged model that ``tiny`` stands for.
+    """
+    folder = str(packaged(part)) if name == "tiny" else name
     return folder_fingerprint(folder) or name
 
 
@@ -187,7 +235,7 @@ def _texts(store: PoolStore, item: Item) -> list[str]:
 
 def _append(values: list[Any], start: int, more: Sequence[Any]) -> None:
     if start != len(values):
-        raise ValueError(f"it begins at {start}, there are {len(values)}")
+        raise ValueError(f"it starts at {start}, but there are {len(values)}")
     values += more
 
 

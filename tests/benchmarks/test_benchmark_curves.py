@@ -18,7 +18,7 @@ Benchmark = Callable[[str], Any]
 def task(tmp_path: Path) -> list[str]:
     data = tmp_path / "24.csv"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 11 11\n")
-    return ["--data", str(data), "--store", str(tmp_path / "store.jsonl")]
+    return ["--input", str(data), "--store", str(tmp_path / "store.jsonl")]
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def given(tmp_path: Path) -> list[str]:
     return ["--samples", str(path), "--store", str(tmp_path / "store.jsonl")]
 
 
-def test_a_pool_is_sampled_scored_and_drawn(
+def test_curves_samples_scores_and_draws_a_pool(
     tmp_path: Path, benchmark: Benchmark, capsys: pytest.CaptureFixture[str], task: list[str]
 ) -> None:
     plots = [tmp_path / "curves.png", tmp_path / "curves.svg"]
     out = tmp_path / "out.json"
-    options = ["--pool", "3", "--json", str(out)]
+    options = ["--pool", "3", "--output", str(out)]
     if _has_matplotlib():
         options += ["--plot", *map(str, plots)]
     assert benchmark("papers.curves").main([*task, *options]) == 0
@@ -49,7 +49,7 @@ def test_a_pool_is_sampled_scored_and_drawn(
         assert plots[0].read_bytes()[1:4] == b"PNG" and b"<svg" in plots[1].read_bytes()
 
 
-def test_a_run_that_was_stopped_goes_on_and_a_larger_pool_adds(
+def test_curves_resumes_a_stopped_run_and_adds_a_larger_pool(
     tmp_path: Path, benchmark: Benchmark, task: list[str]
 ) -> None:
     curves, store = benchmark("papers.curves"), tmp_path / "store.jsonl"
@@ -58,7 +58,7 @@ def test_a_run_that_was_stopped_goes_on_and_a_larger_pool_adds(
     whole = store.read_bytes()
     assert curves.main([*run, "--pool", "4"]) == 0
     assert store.read_bytes() == whole
-    # Killed in the middle of the second chunk of the first problem, and of a line.
+    # As a run leaves it that was killed while it wrote the second chunk of the first problem.
     lines = whole.splitlines(keepends=True)
     store.write_bytes(lines[0] + lines[1][:40])
     assert curves.main([*run, "--pool", "4"]) == 0
@@ -67,11 +67,11 @@ def test_a_run_that_was_stopped_goes_on_and_a_larger_pool_adds(
     assert len(_rows(store.read_bytes())) == len(_rows(whole)) + 4
 
 
-def test_other_models_samples_are_picked_among(
+def test_curves_reads_samples_of_another_model(
     tmp_path: Path, benchmark: Benchmark, capsys: pytest.CaptureFixture[str], given: list[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert benchmark("papers.curves").main([*given, "--json", str(out)]) == 0
+    assert benchmark("papers.curves").main([*given, "--output", str(out)]) == 0
     assert "1 problems, 4 samples each" in capsys.readouterr().out
     result = json.loads(out.read_text())
     means = {name: [x[0] for x in rows] for name, rows in result["curves"].items()}
@@ -82,7 +82,7 @@ def test_other_models_samples_are_picked_among(
     assert result["gains"]["PRM prod"][-1] == [1, 1, 1]
 
 
-def test_two_reward_models_and_an_outcome_model_are_columns_of_one_pool(
+def test_each_scorer_is_a_column_of_curves(
     tmp_path: Path,
     benchmark: Benchmark,
     capsys: pytest.CaptureFixture[str],
@@ -102,15 +102,16 @@ def test_two_reward_models_and_an_outcome_model_are_columns_of_one_pool(
     outcome.save_pretrained(folder)
     models.tokenizer.save_pretrained(folder)
     main = benchmark("papers.curves").main
-    assert main([*given, "--prm", "tiny"]) == 0
-    assert main([*given, "--prm", "tiny", str(tiny.WEIGHTS / "prm"), "--orm", str(folder)]) == 0
+    assert main([*given, "--scorer", "tiny"]) == 0
+    scorers = ["tiny", str(tiny.WEIGHTS / "prm"), f"orm={folder}"]
+    assert main([*given, "--scorer", *scorers]) == 0
     header = capsys.readouterr().out.split("4 samples each")[2].splitlines()[2]
     assert all(name in header for name in ("PRM tiny prod", "prm prod vote", "ORM vote"))
-    # The samples were written once, and each scorer's scores.
+    # One line for the samples and one for the scores of each scorer.
     assert len(_rows((tmp_path / "store.jsonl").read_bytes())) == 1 + 3
 
 
-def test_a_store_of_other_samples_is_refused(
+def test_curves_refuses_a_store_of_other_samples(
     benchmark: Benchmark, task: list[str], given: list[str]
 ) -> None:
     curves = benchmark("papers.curves")
@@ -122,7 +123,7 @@ def test_a_store_of_other_samples_is_refused(
 @pytest.mark.parametrize(
     "options", [["--pool", "0"], ["--pool", "257"], ["--chunk", "0"], ["--temperature", "0"]]
 )
-def test_bad_options_are_refused_before_any_work(
+def test_curves_refuses_bad_options_before_any_work(
     tmp_path: Path, benchmark: Benchmark, task: list[str], options: list[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -138,7 +139,7 @@ def _rows(text: bytes) -> list[Any]:
             rows.append(json.loads(line))
         except ValueError:
             continue
-    # In the order of problems, for a run that goes on samples first and then scores.
+    # By problem, since a resumed run first samples all problems and then scores them.
     return sorted(rows, key=lambda row: (row.get("id", 0), "scores" in row, row.get("start", 0)))
 
 
