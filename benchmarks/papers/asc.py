@@ -15,7 +15,6 @@ answer do not vote. Intervals are 95 %, by a bootstrap over problems.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -29,6 +28,7 @@ from transformers import AutoTokenizer
 from benchmarks.papers.same_answer_cache import CachedSameAnswer
 from reason_decode import RankingModel
 from reason_decode.core.answers import extract_answer
+from reason_decode.core.hashing import stable_hash
 from reason_decode.core.voting import VoteWeighting, vote_weights, weighted_vote
 from reason_decode.io.console import table
 from reason_decode.scorers import NGramRanker
@@ -138,7 +138,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def fold_of(prompt: str, folds: int) -> int:
     """The fold of a problem, the same for all models and with or without ``Problem:``."""
     text = prompt.removeprefix("Problem:").strip()
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % folds
+    return stable_hash(text) % folds
 
 
 def _problems(path: Path, limit: int | None) -> list[list[LabelledSolution]]:

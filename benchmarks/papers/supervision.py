@@ -29,7 +29,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import mean
@@ -54,6 +54,7 @@ from reason_decode.training import (
     LabelledSolution,
     ORMConfig,
     PRMConfig,
+    ActiveLearningConfig,
     active_learning,
     label_by_checker,
     label_by_scorer,
@@ -309,20 +310,23 @@ def _active(args: argparse.Namespace, seed: int, tests: Pools) -> list[dict[str,
         named = way if share is None else f"{way}, {share:.0%} wrong"
         folder = args.out / f"{named.replace(' ', '-')}-{rounds}x{count}-{seed}"
         by = None if share is None else selector
+        config = ActiveLearningConfig(
+            rounds=rounds,
+            per_problem=count,
+            uniform=share is None,
+            selector=None if by is None else str(by),
+            **({} if share is None else {"wrong_share": share}),
+        )
         if by is None and first and not folder.exists() and (first / "round-0").exists():
-            _begin(first, folder)
+            _begin(first, folder, config)
         first = first or (None if by else folder)
         told = active_learning(
             str(BASE),
             words,
             pool,
             folder,
+            config,
             PRMConfig(**_settings(args, seed)),
-            rounds=rounds,
-            per_problem=count,
-            uniform=share is None,
-            selector=by,
-            **({} if share is None else {"wrong_share": share}),
         )
         chosen: list[int] = []
         for row in told:
@@ -357,11 +361,15 @@ def _answered(args: argparse.Namespace, seed: int, pool: Sequence[LabelledSoluti
     return folder
 
 
-def _begin(first: Path, folder: Path) -> None:
-    """Give a setting the first round that another one has been through."""
+def _begin(first: Path, folder: Path, config: ActiveLearningConfig) -> None:
+    """Start a run with the first round of another one: chosen at random, it is the same for all."""
     shutil.copytree(first / "round-0", folder / "round-0")
     line, *_ = (first / "rounds.jsonl").read_text().splitlines(keepends=True)
     write_text(folder / "rounds.jsonl", line)
+    settings = json.loads((first / "rounds.jsonl.run" / "settings.json").read_text())
+    own = {name: x for name, x in asdict(config).items() if name in settings}
+    (folder / "rounds.jsonl.run").mkdir()
+    write_json(folder / "rounds.jsonl.run" / "settings.json", settings | own)
 
 
 def _loaded(kind: Any, folder: Path, args: argparse.Namespace) -> Any:

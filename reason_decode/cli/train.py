@@ -77,7 +77,7 @@ def run_prm(config: TrainPRMConfig, argv: Sequence[str]) -> int:
 def run_active(config: TrainActiveConfig, argv: Sequence[str]) -> int:
     """Train process reward models in rounds of active learning."""
     with json_output(config.report, *config.input) as write:
-        source, active = _source(config.model), config.active
+        source = _source(config.model)
         tokenizer = load_padded_tokenizer(source)
         kept, held = hold_out(_read_steps(config), config.hold_out)
         rows = active_learning(
@@ -85,13 +85,10 @@ def run_active(config: TrainActiveConfig, argv: Sequence[str]) -> int:
             tokenizer,
             kept,
             config.output,
+            config.active,
             config.training,
-            rounds=active.rounds,
-            per_problem=active.per_problem,
-            wrong_share=active.wrong_share,
-            uniform=active.uniform,
-            selector=active.selector,
             held_out=held,
+            restart=config.restart,
         )
         return _report(config, rows, write, "/round-*")
 

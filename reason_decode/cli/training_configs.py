@@ -5,6 +5,7 @@ from typing import Literal
 
 from reason_decode.core.options import check_at_least_one, check_choice
 from reason_decode.runs.options import RunOptions
+from reason_decode.training.active_config import ActiveLearningConfig
 from reason_decode.training.adapter_config import (
     BaselineConfig,
     NATConfig,
@@ -139,34 +140,16 @@ class TrainPRMConfig(TrainModelFiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActiveLearning:
-    """Rounds of active learning.
-
-    Args:
-        rounds: rounds after the first.
-        per_problem: solutions of a problem that are labelled in a round.
-        wrong_share: share of them whose answers are wrong.
-        uniform: choose them at random, for comparison.
-        selector: process reward model that chooses in the first round, a folder or a Hub id
-            (default: one solution of each problem at random).
-    """
-
-    rounds: int = 3
-    per_problem: int = 2
-    wrong_share: float = 0.8
-    uniform: bool = False
-    selector: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainActiveConfig(TrainPRMConfig):
     """Train process reward models in rounds, each on the solutions that convinced the last one.
 
     Args:
         active: the rounds.
+        restart: delete the rounds of an earlier run of the same folder.
     """
 
-    active: ActiveLearning = field(default_factory=ActiveLearning)
+    active: ActiveLearningConfig = field(default_factory=ActiveLearningConfig)
+    restart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

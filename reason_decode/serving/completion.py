@@ -1,9 +1,9 @@
 """Completes prompts by a server; a selector may choose among several completions of each."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from reason_decode.core.errors import ItemError
+from reason_decode.core.hashing import stable_hash
 from reason_decode.core.records import Cost
 from reason_decode.evaluation.complete import Completer, Completions
 from reason_decode.io.openai_client import Completion, CompletionEndpoint, RequestFailed
@@ -76,4 +76,4 @@ def _checked(answer: Completion | RequestFailed) -> Completion:
 
 def _request_seed(*parts: int) -> int:
     """A seed of 31 bits, which every server accepts."""
-    return int.from_bytes(sha256(repr(parts).encode()).digest()[:4], "big") >> 1
+    return stable_hash(repr(parts)) >> 33

@@ -29,7 +29,7 @@ our own. Solutions are encoded by the object that will score them.
 |---|---|---|---|
 | `train_prm` | labelled steps | `PRMConfig` | `ProcessRewardModel` |
 | `train_orm` | right and wrong answers | `ORMConfig` | `OutcomeRewardModel` |
-| `active_learning` | steps that it asks to be labelled | `PRMConfig` | `ProcessRewardModel` |
+| `active_learning` | steps that it asks to be labelled | `ActiveLearningConfig`, `PRMConfig` | `ProcessRewardModel` |
 | `train_ranker` | right and wrong samples of a problem | `RankerConfig` | `RankingModel` |
 | `train_ngram_ranker` | the same, without a network | `NGramRankerConfig` | `NGramRanker` |
 | `train_rationalyst` | mined rationales | `RationalystConfig` | `RationaleScorer` |
@@ -84,7 +84,8 @@ from typing import TYPE_CHECKING
 from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from reason_decode.training.active import active_learning, select
+    from reason_decode.training.active import active_learning, select_convincing
+    from reason_decode.training.active_config import ActiveLearningConfig
     from reason_decode.training.adapter_config import (
         BaselineConfig,
         BaselineMethod,
@@ -136,6 +137,7 @@ if TYPE_CHECKING:
     from reason_decode.training.rollouts import RolloutLabels, label_by_rollouts
 
 __all__ = [
+    "ActiveLearningConfig",
     "BaselineConfig",
     "BaselineMethod",
     "CalibrationLevel",
@@ -175,7 +177,7 @@ __all__ = [
     "read_labelled",
     "read_rationales",
     "sample_solutions",
-    "select",
+    "select_convincing",
     "solution_examples",
     "split_documents",
     "step_examples",
@@ -193,7 +195,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_imports(
     __name__,
     {
-        "reason_decode.training.active": ("active_learning", "select"),
+        "reason_decode.training.active": ("active_learning", "select_convincing"),
+        "reason_decode.training.active_config": ("ActiveLearningConfig",),
         "reason_decode.training.adapter_config": (
             "BaselineConfig",
             "BaselineMethod",

@@ -1,61 +1,71 @@
-"""Which solutions to label next: those that convince the reward model and should not."""
+"""Active learning: label in rounds the solutions that the last reward model is most wrong about."""
 
-import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.models.devices import default_device
+from reason_decode.runs.options import RunOptions
+from reason_decode.runs.resumable import ResumableRun
+from reason_decode.runs.settings import run_settings
 from reason_decode.scorers.process import ProcessRewardModel
-from reason_decode.scorers.reduction import Reduce, reduce_scores
+from reason_decode.scorers.reduction import reduce_scores
+from reason_decode.training.active_config import ActiveLearningConfig
 from reason_decode.training.config import PRMConfig
 from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm
 
-__all__ = ["active_learning", "select"]
+__all__ = ["active_learning", "select_convincing"]
+
+Label = Callable[[Sequence[LabelledSolution]], Sequence[LabelledSolution]]
+"""Solutions without labels -> the same ones with labels."""
 
 
-def select(
-    scores: Sequence[float], right: Sequence[bool], k: int, *, wrong_share: float = 0.8
+def select_convincing(
+    scores: Sequence[float], is_right: Sequence[bool], k: int, *, wrong_share: float = 0.8
 ) -> list[int]:
-    """The k most convincing of one problem's solutions, most of them with a wrong answer.
+    """Indices of the k most convincing solutions of a problem, most of them with a wrong answer.
 
-    ``round(wrong_share * k)`` of the highest scores among the wrong answers, and as many of the
-    highest among all the rest as are missing to k.
+    ``round(wrong_share * k)`` of the highest scores among the wrong answers, and the highest scores
+    among all other solutions up to k.
 
     Args:
-        scores: one a solution; higher convinces more.
-        right: whether its final answer is right.
-        k: how many to take; all, if there are no more.
-        wrong_share: in [0, 1].
+        scores: score of each solution; higher is more convincing.
+        is_right: whether the final answer of each solution is right.
+        k: number of solutions to select; all, if there are fewer.
+        wrong_share: share of wrong answers, in [0, 1].
 
     Returns:
-        Their places, the most convincing wrong ones first.
+        The most convincing wrong ones first.
 
     Raises:
         ValueError: unequal lengths, or a number out of range.
 
-    Source: Lightman et al. 2023, 2305.20050, section 4.2: 80 % of the samples for each problem are
-    the most convincing wrong-answer ones, 20 % the most convincing of what remains.
+    Source: Lightman et al. 2023, 2305.20050, section 4.2: 80 % of the samples of each problem are
+    the most convincing wrong-answer ones, 20 % the most convincing of the others.
 
-    Examples:
-        >>> select([0.9, 0.8, 0.7, 0.1], [True, False, True, False], k=2, wrong_share=0.5)
+    Example:
+        >>> from reason_decode.training import select_convincing
+        >>> right = [True, False, True, False]
+        >>> select_convincing([0.9, 0.8, 0.7, 0.1], right, k=2, wrong_share=0.5)
         [1, 0]
     """
-    if len(scores) != len(right) or k < 1 or not 0 <= wrong_share <= 1:
+    if len(scores) != len(is_right) or k < 1 or not 0 <= wrong_share <= 1:
         raise ValueError(
-            f"got {len(scores)} scores, {len(right)} verdicts, k={k}, wrong_share={wrong_share}; "
-            "there must be one verdict a score, k at least 1 and a share in [0, 1]"
+            f"got {len(scores)} scores, {len(is_right)} verdicts, k={k}, wrong_share={wrong_share};"
+            " there must be one verdict a score, k at least 1 and a share in [0, 1]"
         )
-    # A stable sort: of equals the first comes first.
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])
-    wrong = [place for place in order if not right[place]][: round(wrong_share * k)]
-    rest = [place for place in order if place not in set(wrong)]
+    # The sort is stable: of equal scores the first comes first.
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    wrong = [index for index in order if not is_right[index]][: round(wrong_share * k)]
+    rest = [index for index in order if index not in set(wrong)]
     return [*wrong, *rest[: k - len(wrong)]]
 
 
@@ -64,133 +74,176 @@ def active_learning(
     tokenizer: PreTrainedTokenizerBase,
     pool: Sequence[LabelledSolution],
     output: str | Path,
-    config: PRMConfig | None = None,
+    config: ActiveLearningConfig | None = None,
+    training: PRMConfig | None = None,
     *,
-    rounds: int = 3,
-    per_problem: int = 2,
-    wrong_share: float = 0.8,
-    uniform: bool = False,
-    selector: str | Path | None = None,
-    reduce: Reduce = "prod",
-    label: Callable[[Sequence[LabelledSolution]], Sequence[LabelledSolution]] | None = None,
+    label: Label | None = None,
     held_out: Sequence[LabelledSolution] = (),
+    restart: bool = False,
 ) -> list[dict[str, Any]]:
-    """Label in rounds what the last round's reward model finds most convincing; train; repeat.
+    """Train process reward models in rounds, each on labels of what convinced the last one.
 
-    The first round takes one solution of each problem at random, or what a selector finds most
-    convincing: one that learnt final answers, say, which take no labels. Each round trains from
-    ``model`` on all that was labelled so far, into ``output/round-K``; a run that was stopped skips
-    the rounds that are whole. Equal solutions of a problem are labelled once.
+    The first round labels one random solution of each problem, or those that a selector finds most
+    convincing. A selector may have learned final answers, for example, which need no step labels.
+    Each round trains from ``model`` on all labels so far, into ``output/round-K``. Equal solutions
+    of a problem are labelled once. A run that was killed resumes after its last whole round; it may
+    be continued with more rounds, but with no other settings and no other pool.
 
     Args:
         model: the model that every round starts from, a folder or a Hub id.
         tokenizer: the tokenizer of ``model``.
-        pool: solutions of many problems, several each, of known answers: see ``is_right``.
-        output: a folder; ``rounds.jsonl`` there says what each round chose and how it trained.
-        config: the settings of each round's training; the seed also draws solutions at random.
-        rounds: after the first.
-        per_problem: solutions to label, of each problem and in each round.
-        wrong_share: see ``select``; of all that a round chooses, if not of each problem's.
-        uniform: choose at random instead, to compare with.
-        selector: a process reward model, of the same format, that chooses in the first round,
-            ``per_problem`` of each problem.
-        reduce: step scores as one number.
-        label: labels what was chosen, as people or a larger model do; ``None``: it has labels.
+        pool: solutions of many problems, several each, that ``is_right`` can grade.
+        output: folder of the models and of ``rounds.jsonl``, one row per round.
+        config: settings of the rounds; the defaults of ``ActiveLearningConfig`` if left out.
+        training: settings of the training in each round; the defaults of ``PRMConfig`` if left out.
+            Its seed seeds the random choices, too.
+        label: labels the selected solutions, as people or a larger model do; ``None``: the pool has
+            labels.
         held_out: labelled solutions whose loss is measured after every epoch.
+        restart: delete the rounds of an earlier run of the same folder.
 
     Returns:
-        A row a round: ``round``, ``solutions``, ``labels`` (steps), and what ``train_prm`` returns.
+        A row for each round: ``round``, ``solutions`` and ``labels`` (numbers of labelled solutions
+        and steps so far), the other results of ``train_prm``, and ``chosen``, the indices of the
+        solutions that the round labelled.
 
     Raises:
-        ValueError: a solution whose answer nobody knows to be right or wrong, or a selector that is
-            to choose at random.
+        ValueError: a solution that cannot be graded; the run was started with other settings; or
+            another process is at it.
 
     Source: Lightman et al. 2023, 2305.20050, section 4.2, which retrains its selector once.
     """
-    config, out = config or PRMConfig(), Path(output)
-    if uniform and selector is not None:
-        raise ValueError(
-            f"got uniform=True and selector={str(selector)!r}; what is chosen at random is chosen "
-            "by no model: leave one of them out"
-        )
-    verdicts = [is_right(solution) for solution in pool]
-    if None in verdicts:
-        first = pool[verdicts.index(None)]
-        raise ValueError(
-            f"got a solution of {first.prompt!r} ({first.source}) of which nobody knows if its "
-            "answer is right; active learning chooses by that: leave it out, or set correct"
-        )
-    done = _read(out / "rounds.jsonl")
-    chosen = {place for row in done for place in row["chosen"]}
-    for turn in range(len(done), rounds + 1):
-        order = list(range(len(pool)))
-        last = out / f"round-{turn - 1}" if turn else selector
-        judge = None if uniform else last
-        if judge is None:
-            random.Random(f"{config.seed}/{turn}").shuffle(order)
-        problems = _open(pool, order, chosen)
-        if judge is None:
-            count = 1 if turn == 0 else per_problem
-            new = [place for each in problems.values() for place in each[:count]]
-        else:
-            scores = _scores(judge, pool, problems, reduce, config)
-            new, due = [], wrong_share * per_problem
-            for count, (prompt, places) in enumerate(problems.items()):
-                right = [bool(verdicts[x]) for x in places]
-                # Of one or two solutions of a problem 80 % is all: the share is kept over problems.
-                share = (round(due * (count + 1)) - round(due * count)) / per_problem
-                best = select(scores[prompt], right, per_problem, wrong_share=share)
-                new += [places[k] for k in best]
-        chosen.update(new)
-        taken = [pool[x] for x in sorted(chosen)]
-        taken = list(taken if label is None else label(taken))
-        seeded = replace(config, seed=config.seed + turn)
-        folder = out / f"round-{turn}"
-        result = train_prm(model, tokenizer, taken, folder, seeded, held_out=held_out)
-        done.append({"round": turn, "solutions": len(taken), **result, "chosen": sorted(new)})
-        with (out / "rounds.jsonl").open("a") as log:
-            log.write(json.dumps(done[-1]) + "\n")
-    return done
-
-
-def _open(
-    pool: Sequence[LabelledSolution], order: Sequence[int], chosen: set[int]
-) -> dict[str, list[int]]:
-    """The solutions that nobody labelled yet, by problem: of equal ones the first of the order."""
-    seen = {(pool[place].prompt, pool[place].steps) for place in chosen}
-    # In the pool's own order, which does not depend on the draw.
-    problems: dict[str, list[int]] = {solution.prompt: [] for solution in pool}
-    for place in order:
-        told = pool[place].prompt, pool[place].steps
-        if told not in seen:
-            seen.add(told)
-            problems[pool[place].prompt].append(place)
-    return {prompt: places for prompt, places in problems.items() if places}
-
-
-def _scores(
-    folder: str | Path,
-    pool: Sequence[LabelledSolution],
-    problems: dict[str, list[int]],
-    reduce: Reduce,
-    config: PRMConfig,
-) -> dict[str, list[float]]:
-    """What a reward model thinks of the solutions that are still open, by problem."""
-    prm = ProcessRewardModel.from_pretrained(folder, format=config.head, separator=config.separator)
-    model: Any = prm.model  # transformers types .to() so that it takes no device
-    model.to(default_device())  # where it was trained
-    places = [place for each in problems.values() for place in each]
-    steps = prm.score([pool[x].prompt for x in places], [list(pool[x].steps) for x in places])
-    flat = iter(reduce_scores(steps, reduce).tolist())
-    return {prompt: [next(flat) for _ in each] for prompt, each in problems.items()}
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The rounds that are whole; a line that was cut off is none."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    config, training = config or ActiveLearningConfig(), training or PRMConfig()
+    output = Path(output)
+    right = _grade(pool)
+    output.mkdir(parents=True, exist_ok=True)
+    run = ResumableRun(
+        output / "rounds.jsonl",
+        _settings(model, pool, config, training),
+        _keys,
+        config.rounds + 1,
+        RunOptions(restart=restart),
+        in_place=True,
+    )
+    with run:
+        rows = [dict(row) for row in run.rows()]
+        chosen = {index for row in rows for index in row["chosen"]}
+        for number in range(len(rows), config.rounds + 1):
+            selector = output / f"round-{number - 1}" if number else config.selector
+            score = None
+            if selector is not None and not config.uniform:
+                score = partial(_score, selector, config, training)
+            new = _choose(pool, right, chosen, score, number, config, training.seed)
+            chosen.update(new)
+            folder = output / f"round-{number}"
+            if restart:
+                rmtree(folder, ignore_errors=True)  # else its training would resume
+            labelled: Sequence[LabelledSolution] = [pool[index] for index in sorted(chosen)]
+            labelled = labelled if label is None else label(labelled)
+            result = train_prm(
+                model,
+                tokenizer,
+                labelled,
+                folder,
+                replace(training, seed=training.seed + number),
+                held_out=held_out,
+            )
+            counts = {"round": number, "solutions": len(labelled)}
+            rows.append({**counts, **result, "chosen": sorted(new)})
+            run.append(rows[-1])
     return rows
+
+
+def _grade(pool: Sequence[LabelledSolution]) -> list[bool]:
+    """Whether the answer of each solution is right."""
+    right: list[bool] = []
+    for solution in pool:
+        verdict = is_right(solution)
+        if verdict is None:
+            raise ValueError(
+                f"got a solution of {solution.prompt!r} ({solution.source}) that cannot be graded: "
+                "it has no reference answer; leave it out, or set correct"
+            )
+        right.append(verdict)
+    return right
+
+
+def _settings(
+    model: str | Path,
+    pool: Sequence[LabelledSolution],
+    config: ActiveLearningConfig,
+    training: PRMConfig,
+) -> dict[str, Any]:
+    settings = {**asdict(config), **asdict(training), "model": str(model)}
+    del settings["rounds"]  # more rounds continue a run
+    return run_settings(settings, models=["model", "selector"], items=list(pool))
+
+
+def _keys(row: Mapping[str, Any]) -> list[int]:
+    _ = row["chosen"]
+    return [int(row["round"])]
+
+
+def _choose(
+    pool: Sequence[LabelledSolution],
+    right: Sequence[bool],
+    chosen: set[int],
+    score: Callable[[Sequence[LabelledSolution]], list[float]] | None,
+    number: int,
+    config: ActiveLearningConfig,
+    seed: int,
+) -> list[int]:
+    """Indices of the solutions that a round labels: by their scores, or at random without any."""
+    order = list(range(len(pool)))
+    if score is None:
+        random.Random(f"{seed}/{number}").shuffle(order)
+        problems = _unlabelled_by_problem(pool, order, chosen)
+        count = config.per_problem if number else 1
+        return [index for indices in problems.values() for index in indices[:count]]
+    problems = _unlabelled_by_problem(pool, order, chosen)
+    scores = iter(score([pool[x] for indices in problems.values() for x in indices]))
+    new: list[int] = []
+    wrong_ones = config.wrong_share * config.per_problem
+    for k, indices in enumerate(problems.values()):
+        # The rounded numbers of wrong ones add up to the share over all problems: rounded for each
+        # problem alone, a share of 80 % of one or two solutions would be all of them.
+        wrong = round(wrong_ones * (k + 1)) - round(wrong_ones * k)
+        best = select_convincing(
+            [next(scores) for _ in indices],
+            [right[index] for index in indices],
+            config.per_problem,
+            wrong_share=wrong / config.per_problem,
+        )
+        new += [indices[j] for j in best]
+    return new
+
+
+def _unlabelled_by_problem(
+    pool: Sequence[LabelledSolution], order: Iterable[int], chosen: set[int]
+) -> dict[str, list[int]]:
+    """Prompt -> indices of its solutions without labels, in order; of equal ones only the first."""
+    seen = {(pool[index].prompt, pool[index].steps) for index in chosen}
+    # Problems in the order of the pool, which does not depend on the random order.
+    problems: dict[str, list[int]] = {solution.prompt: [] for solution in pool}
+    for index in order:
+        solution = pool[index].prompt, pool[index].steps
+        if solution not in seen:
+            seen.add(solution)
+            problems[pool[index].prompt].append(index)
+    return {prompt: indices for prompt, indices in problems.items() if indices}
+
+
+def _score(
+    selector: str | Path,
+    config: ActiveLearningConfig,
+    training: PRMConfig,
+    solutions: Sequence[LabelledSolution],
+) -> list[float]:
+    """Scores of solutions by a reward model."""
+    prm = ProcessRewardModel.from_pretrained(
+        selector, format=training.head, separator=training.separator
+    )
+    model: Any = prm.model  # transformers' type of .to() takes no device
+    model.to(default_device())
+    steps = prm.score([x.prompt for x in solutions], [list(x.steps) for x in solutions])
+    return reduce_scores(steps, config.reduce).tolist()

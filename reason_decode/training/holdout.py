@@ -1,14 +1,11 @@
 """Held-out examples, chosen by a hash so that every run and every seed holds out the same."""
 
-import hashlib
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
+from reason_decode.core.hashing import split_by_hash
 from reason_decode.training.labelled import LabelledSolution
 
-__all__ = ["hold_out", "split_by_hash"]
-
-Item = TypeVar("Item")
+__all__ = ["hold_out"]
 
 
 def hold_out(
@@ -30,27 +27,3 @@ def hold_out(
         [93, 7]
     """
     return split_by_hash(solutions, lambda solution: solution.prompt, share)
-
-
-def split_by_hash(
-    items: Iterable[Item], key: Callable[[Item], str], share: float
-) -> tuple[list[Item], list[Item]]:
-    """Items to train on and items to hold out; items with the same key are on the same side.
-
-    Args:
-        items: any number.
-        key: item -> the text that is hashed.
-        share: share of the keys that is held out, in [0, 1).
-
-    Raises:
-        ValueError: a share out of range.
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"got a share of {share} to hold out; it must be at least 0 and below 1")
-    kept: list[Item] = []
-    held: list[Item] = []
-    for item in items:
-        digest = hashlib.sha256(key(item).encode()).digest()
-        fraction = int.from_bytes(digest[:8], "big") / 2**64
-        (held if fraction < share else kept).append(item)
-    return kept, held

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reason_decode.core.hashing import split_by_hash
 from reason_decode.io.jsonl import ReadReport
-from reason_decode.training.holdout import split_by_hash
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]
 
