@@ -72,7 +72,7 @@ browser: $(DEV)
 
 serve: $(DEV)
 	$(INSTALL) -e '.[serving]'
-	$(PY) -m pytest tests/cli/test_cli_serve.py
+	$(PY) -m pytest tests/cli/test_cli_transformers_serve.py
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .

@@ -1,6 +1,5 @@
 """The command ``reason-decode``: one module a subcommand, imported when it is chosen."""
 
-import argparse
 import os
 import shlex
 import sys
@@ -22,60 +21,89 @@ class Command:
 
     Args:
         summary: one line for the list of commands.
-        config: class of its config, ``module:class``; the module imports no torch. Empty for
-            commands that still parse their options themselves.
-        module: module with ``run(config, argv)``, which returns the exit status.
+        config: class of its config, as ``module:class`` in this package; the module imports no
+            torch.
+        run: function of the config and the command line that returns the exit status, as
+            ``module:function`` in this package.
     """
 
     summary: str
     config: str
-    module: str
+    run: str
 
 
-_CONFIGS = "reason_decode.cli.configs"
 COMMANDS: Mapping[str, Command] = {
     "demo": Command(
-        "solve one problem with and without guidance",
-        f"{_CONFIGS}:DemoConfig",
-        "reason_decode.cli.demo",
+        "solve one problem with and without guidance", "configs:DemoConfig", "demo:run"
     ),
-    "generate": Command(
-        "continue the prompts of a file",
-        f"{_CONFIGS}:GenerateConfig",
-        "reason_decode.cli.generate",
-    ),
+    "generate": Command("continue the prompts of a file", "configs:GenerateConfig", "generate:run"),
     "rerank": Command(
         "choose among given solutions by a scorer",
-        f"{_CONFIGS}:RerankConfig",
-        "reason_decode.cli.rerank",
+        "configs:RerankConfig",
+        "rerank:run",
     ),
-    "eval": Command(
-        "measure a strategy on a task",
-        f"{_CONFIGS}:EvalConfig",
-        "reason_decode.cli.eval",
-    ),
+    "eval": Command("measure a strategy on a task", "configs:EvalConfig", "eval:run"),
     "verify": Command(
         "find the first wrong step of given solutions",
-        f"{_CONFIGS}:VerifyConfig",
-        "reason_decode.cli.verify",
+        "configs:VerifyConfig",
+        "verify:run",
     ),
     "label": Command(
         "label the steps of solutions without people",
-        "reason_decode.cli.training_configs:LabelCommandConfig",
-        "reason_decode.cli.label",
+        "training_configs:LabelCommandConfig",
+        "label:run",
     ),
-    "mine": Command(
-        "mine rationales from text",
-        "reason_decode.cli.mining_configs:MineConfig",
-        "reason_decode.cli.mine",
+    "mine": Command("mine rationales from text", "mining_configs:MineConfig", "mine:run"),
+    "trace": Command("show the candidates and scores of a run", "configs:TraceConfig", "trace:run"),
+    "train prm": Command(
+        "train a process reward model",
+        "training_configs:TrainPRMConfig",
+        "train:run_prm",
     ),
-    "train": Command(
-        "train a reward model, a rationale model or an adapter", "", "reason_decode.cli.train"
+    "train orm": Command(
+        "train an outcome reward model",
+        "training_configs:TrainORMConfig",
+        "train:run_orm",
     ),
-    "trace": Command(
-        "show the candidates and scores of a run",
-        f"{_CONFIGS}:TraceConfig",
-        "reason_decode.cli.trace",
+    "train active": Command(
+        "train process reward models in rounds of active learning",
+        "training_configs:TrainActiveConfig",
+        "train:run_active",
+    ),
+    "train rationalyst": Command(
+        "train a rationale model",
+        "training_configs:TrainRationalystConfig",
+        "train:run_rationalyst",
+    ),
+    "train ranker": Command(
+        "train a ranker of whole solutions",
+        "training_configs:TrainRankerConfig",
+        "train:run_ranker",
+    ),
+    "train ngram-ranker": Command(
+        "train a linear ranker, which needs no model",
+        "training_configs:TrainNGramRankerConfig",
+        "train:run_ngram_ranker",
+    ),
+    "train negative": Command(
+        "train a LoRA adapter on wrong samples",
+        "training_configs:TrainNegativeConfig",
+        "train:run_negative",
+    ),
+    "train nat": Command(
+        "train a positive LoRA adapter and its gate with a negative one",
+        "training_configs:TrainNATConfig",
+        "train:run_nat",
+    ),
+    "train nce": Command(
+        "distil a NAT adapter into a plain LoRA adapter",
+        "training_configs:TrainNCEConfig",
+        "train:run_nce",
+    ),
+    "train baseline": Command(
+        "train a LoRA adapter by a method that NAT is compared with",
+        "training_configs:TrainBaselineConfig",
+        "train:run_baseline",
     ),
 }
 
@@ -92,25 +120,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         user interrupted it. The results so far are kept.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    name = next(iter(argv), "")
-    if name in ("-h", "--help"):
-        print(_usage())
-        return 0
-    if name == "--version":
+    if "--version" in argv[:1]:
         print(f"{PROG} {reason_decode.__version__}")
         return 0
-    if name not in COMMANDS:
-        got = f"the command {name!r}" if name else "no command"
-        known = ", ".join(COMMANDS)
-        print(f"{PROG}: got {got}; name one of {known}; see {PROG} --help", file=sys.stderr)
-        return 2
-    return _run(f"{PROG} {name}", COMMANDS[name], argv)
+    words = 2 if argv[:1] == ["train"] else 1
+    name = " ".join(argv[:words])
+    if name in COMMANDS:
+        return _run(f"{PROG} {name}", COMMANDS[name], argv[words:], argv)
+    if {"-h", "--help"} & set(argv[:words]):
+        print(_usage(argv[: words - 1]))
+        return 0
+    got = f"the command {name!r}" if name else "no command"
+    known = ", ".join(x for x in COMMANDS if x.startswith(" ".join(argv[: words - 1])))
+    print(f"{PROG}: got {got}; name one of {known}; see {PROG} --help", file=sys.stderr)
+    return 2
 
 
-def _run(prog: str, command: Command, argv: list[str]) -> int:
+def _run(prog: str, command: Command, options: Sequence[str], argv: Sequence[str]) -> int:
     """The exit status of a subcommand."""
+    # Imported here: the parser takes a quarter of a second, which `--help` of all has no use for.
+    from reason_decode.cli.parsing import parse_config
+
     try:
-        status = _call(prog, command, argv)
+        config = parse_config(_load(command.config), prog, options)
+        status = _load(command.run)(config, argv)
         # Flushed here, where a closed pipe is caught, rather than at exit.
         sys.stdout.flush()
         return status
@@ -130,36 +163,23 @@ def _run(prog: str, command: Command, argv: list[str]) -> int:
         return 130
 
 
-def _call(prog: str, command: Command, argv: list[str]) -> int:
-    if not command.config:
-        return _call_argparse(command, argv)
-    # The library that parses options takes a quarter of a second; `reason-decode --help` has none.
-    from reason_decode.cli.parsing import parse_config
-
-    module, _, name = command.config.partition(":")
-    config: Any = getattr(import_module(module), name)
-    parsed = parse_config(config, prog, argv[1:])
-    return import_module(command.module).run(parsed, argv)
+def _load(name: str) -> Any:
+    """The object of this package that ``module:object`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
-def _call_argparse(command: Command, argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog=PROG)
-    import_module(command.module).add(parser.add_subparsers(dest="command", required=True))
-    args = parser.parse_args(argv)
-    args.argv = argv
-    return args.run(args)
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+def _usage(group: Sequence[str]) -> str:
+    """The list of commands, or of those of a group: ``["train"]``."""
+    shown = {name: x for name, x in COMMANDS.items() if name.split()[: len(group)] == [*group]}
+    width = max(map(len, shown))
     return "\n".join(
         [
-            f"usage: {PROG} COMMAND [OPTIONS]",
+            f"usage: {' '.join([PROG, *group])} COMMAND [OPTIONS]",
             "",
             "Decode with guidance: reward models and votes inside model.generate.",
             "",
-            *lines,
+            *(f"  {name:<{width}}  {command.summary}" for name, command in shown.items()),
             "",
             f"{PROG} COMMAND --help shows the options of a command, {PROG} --version the version.",
         ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
@@ -94,11 +94,7 @@ def _unchecked(config: type) -> type:
     it, so that their errors look like all others.
     """
     made = _plain_fields(config, None) + [
-        (
-            "config",
-            Annotated[_option_type(str | None, None)[0], _argument(CONFIG_HELP, None)],
-            field(default=None),
-        )
+        ("config", Annotated[str, _argument(CONFIG_HELP, None, "FILE")], field(default=""))
     ]
     for name, kind, default in _groups(config):
         group = _make(kind, _plain_fields(kind, default))
@@ -126,7 +122,8 @@ def _plain_fields(config: type, instance: Any) -> list[Any]:
         default = _default(one) if instance in (None, MISSING) else getattr(instance, one.name)
         given, default = _option_type(kind, default)
         made = field() if default is MISSING else _field(default)
-        found.append((one.name, Annotated[given, _argument(texts[one.name], default)], made))
+        argument = _argument(texts[one.name], default, _metavar(kind))
+        found.append((one.name, Annotated[given, argument], made))
     return found
 
 
@@ -152,10 +149,27 @@ def _field(default: Any) -> Any:
     return field(default_factory=lambda: default)
 
 
-def _argument(text: str, default: Any) -> Any:
+def _argument(text: str, default: Any, metavar: str | None = None) -> Any:
+    r"""Help of an option; a default of nothing is not shown, line breaks of one are ``\\n``."""
     if default is None or default == {} or default == ():
-        return tyro.conf.arg(help=text, help_behavior_hint="")  # instead of "(default: None)"
-    return tyro.conf.arg(help=text)
+        return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint="")
+    if isinstance(default, str):
+        hint = f"(default: {default if default.isprintable() else repr(default)})"
+        return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint=hint)
+    return tyro.conf.arg(help=text, metavar=metavar)
+
+
+def _metavar(kind: Any) -> str | None:
+    """Values of an optional type: ``INT`` for ``int | None``; ``None`` for tyro's own choice."""
+    if get_origin(kind) is not UnionType:
+        return None
+    words = []
+    for each in get_args(kind):
+        if get_origin(each) is Literal:
+            words.append(f"{{{','.join(map(str, get_args(each)))}}}")
+        elif each is not type(None):
+            words.append(each.__name__.upper())
+    return "|".join(words)
 
 
 def _default(one: Field[Any]) -> Any:

@@ -1,32 +1,23 @@
-"""What stands between a prompt and the first step, the same in every command that reads data."""
+"""Solutions of a command's files, with prompts that end as their steps need it."""
 
-from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from reason_decode.cli.training_configs import SolutionLayout
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.training import LabelledSolution, read_labelled
 
-__all__ = ["add_suffix", "read_all", "suffix_for", "with_suffix"]
-
-
-def add_suffix(parser: ArgumentParser) -> None:
-    """The option ``--prompt-suffix``."""
-    parser.add_argument(
-        "--prompt-suffix",
-        metavar="TEXT",
-        help="what follows a prompt that does not end with it (default: the step separator where "
-        "prompt and steps are one text, as for plain token classification; else nothing)",
-    )
+__all__ = ["read_all", "suffix_for", "with_suffix"]
 
 
 def suffix_for(one_text: bool, separator: str, given: str | None) -> str:
-    """The suffix that was given, else the one that a scorer's layout wants.
+    """The suffix that was given, else the separator where prompt and steps are one text.
 
     Args:
-        one_text: whether prompt and steps are one text there, not the turns of a conversation.
-        separator: what ends a step.
-        given: by the user, if at all.
+        one_text: whether prompt and steps are one text, not the turns of a conversation.
+        separator: text that ends a step.
+        given: the suffix that the user asks for, if any.
     """
     if given is not None:
         return given
@@ -38,19 +29,23 @@ def with_suffix(prompt: str, suffix: str) -> str:
     return prompt if prompt.endswith(suffix) else prompt + suffix
 
 
-def read_all(args: Namespace, one_text: bool, **settings: Any) -> list[LabelledSolution]:
-    """All solutions of all files; what became of each file's rows is printed.
+def read_all(
+    paths: Sequence[str], layout: SolutionLayout, separator: str, *, one_text: bool, **options: Any
+) -> list[LabelledSolution]:
+    """The solutions of all files; the counts of each file's rows are printed.
 
     Args:
-        args: has ``input``, ``format``, ``separator`` and ``prompt_suffix``.
-        one_text: see ``suffix_for``.
-        settings: passed to ``read_labelled``.
+        paths: files of solutions.
+        layout: layout of their rows, and the end of their prompts.
+        separator: text that ends a step.
+        one_text: whether prompt and steps are one text, not the turns of a conversation.
+        options: further arguments of ``read_labelled``.
     """
     found: list[LabelledSolution] = []
-    suffix = suffix_for(one_text, args.separator, args.prompt_suffix)
-    for path in args.input:
+    suffix = suffix_for(one_text, separator, layout.prompt_suffix)
+    for path in paths:
         report = ReadReport()
-        rows = read_labelled(path, args.format, separator=args.separator, report=report, **settings)
+        rows = read_labelled(path, layout.format, separator=separator, report=report, **options)
         found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
         print(f"{path}: {report}")
     return found

@@ -19,7 +19,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "strategy_from_options", lambda *_: guided)
 
 
-def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str]):
+def test_shows_both_solutions_step_by_step(capsys: pytest.CaptureFixture[str]):
     assert main(["demo", "--problem", "4 5 6 10"]) == 0
     assert capsys.readouterr().out == (
         "Make 24 from 4 5 6 10.\n\n"
@@ -30,9 +30,7 @@ def test_both_solutions_are_shown_step_by_step(capsys: pytest.CaptureFixture[str
     )
 
 
-def test_a_terminal_gets_colours(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_colours_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("reason_decode.io.console.colour_enabled", lambda: True)
     main(["demo", "--problem", "4 5 6 10"])
     out = capsys.readouterr().out
@@ -49,17 +47,17 @@ def test_a_terminal_gets_colours(
         ("(1 + 2) * -3 =", "bbh-arithmetic", "(1 + 2) * -3 =\n", "-9"),
     ],
 )
-def test_problems_have_three_forms(text: str, task: str, prompt: str, target: str):
+def test_parses_three_forms_of_problems(text: str, task: str, prompt: str, target: str):
     parsed, item = demo.parse_problem(text)
     assert (parsed.name, item.prompt, item.target) == (task, prompt, target)
 
 
 @pytest.mark.parametrize("text", ["", "4 5 6", "1 2 3 4 5", "4 5 6 10 -> x", "why?", "1 / 0"])
-def test_other_problems_are_refused(text: str, capsys: pytest.CaptureFixture[str]):
+def test_rejects_other_problems(text: str, capsys: pytest.CaptureFixture[str]):
     assert main(["demo", "--problem", text]) == 2
     assert "write four whole numbers" in capsys.readouterr().err
 
 
-def test_the_demo_compares_with_greedy_so_greedy_is_no_choice(capsys: pytest.CaptureFixture[str]):
+def test_rejects_greedy_which_it_compares_with(capsys: pytest.CaptureFixture[str]):
     assert main(["demo", "--strategy", "greedy"]) == 2
     assert "name one that compares candidates" in capsys.readouterr().err

@@ -15,9 +15,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: guided)
 
 
-def test_a_table_is_printed_and_the_result_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_prints_a_table_and_writes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data, out = tmp_path / "24.csv", tmp_path / "out.json"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,1 1 3 8\n3,2 2 2 2\nx\n4,1 1 2 12\n")
     argv = ["eval", "--input", str(data), "--task", "game24", "--rows", "2:5", "--limit", "2"]
@@ -33,7 +31,7 @@ def test_a_table_is_printed_and_the_result_written(
     assert printed[2].startswith("set aside: row 5: ")
 
 
-def test_nothing_is_loaded_where_the_result_could_not_be_written(
+def test_checks_the_output_before_it_loads_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
@@ -42,7 +40,7 @@ def test_nothing_is_loaded_where_the_result_could_not_be_written(
     assert "mkdir -p" in capsys.readouterr().err
 
 
-def test_traces_are_written_for_the_page_and_kept_out_of_the_result(tmp_path: Path):
+def test_writes_traces_to_their_own_file(tmp_path: Path):
     data, out, traces = tmp_path / "24.csv", tmp_path / "out.json", tmp_path / "traces.jsonl"
     data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,2 2 2 2\n")
     argv = ["eval", "--input", str(data), "--task", "game24", "--strategy", "best-of-n"]
@@ -55,7 +53,19 @@ def test_traces_are_written_for_the_page_and_kept_out_of_the_result(tmp_path: Pa
     assert [len(row["trace"]["candidates"]) for row in rows] == [2, 2]
 
 
-def test_plain_decoding_has_no_traces(capsys: pytest.CaptureFixture[str]):
+def test_rejects_traces_of_plain_decoding(capsys: pytest.CaptureFixture[str]):
     argv = ["eval", "--input", "x", "--task", "game24", "--strategy", "greedy", "--trace", "y"]
     assert main(argv) == 2
     assert "compares no candidates" in capsys.readouterr().err
+
+
+def test_the_result_on_standard_output_stands_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    data = tmp_path / "24.csv"
+    data.write_text("Rank,Puzzles\n1,1 1 4 6\n2,2 2 2 2\n")
+    argv = ["eval", "--input", str(data), "--task", "game24", "--strategy", "best-of-n"]
+    assert main([*argv, "--output", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["items"] == 2 and err.startswith("task ")
+    assert [path.name for path in tmp_path.iterdir()] == ["24.csv"]

@@ -37,7 +37,7 @@ def run(paths: tuple[Path, Path], *argv: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def test_each_prompt_gets_a_row(model: ScriptedModel, paths: tuple[Path, Path]):
+def test_writes_a_row_for_each_prompt(model: ScriptedModel, paths: tuple[Path, Path]):
     rows = run(paths, "--batch-size", "2")
     assert rows[0] == {"id": 1, "prompt": "a", "completion": "A", "score": 0.5}
     assert [(row["id"], row["completion"]) for row in rows] == [(1, "A"), (4, "B"), (6, "C")]
@@ -50,12 +50,12 @@ def test_plain_decoding_has_no_score(model: ScriptedModel, paths: tuple[Path, Pa
     assert model.calls[0]["do_sample"] is False
 
 
-def test_traces_are_written_when_asked_for(model: ScriptedModel, paths: tuple[Path, Path]):
+def test_writes_traces_if_asked_to(model: ScriptedModel, paths: tuple[Path, Path]):
     rows = run(paths, "--trace")
     assert [c["text"] for c in rows[1]["trace"]["candidates"]] == ["no", "B"]
 
 
-def test_malformed_lines_are_set_aside(
+def test_sets_malformed_lines_aside(
     model: ScriptedModel, paths: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ):
     run(paths)
@@ -70,7 +70,7 @@ def test_malformed_lines_are_set_aside(
     assert not rejected.exists()
 
 
-def test_a_run_goes_on_where_another_was_broken_off(model: ScriptedModel, paths: tuple[Path, Path]):
+def test_resumes_an_interrupted_run_with_its_seeds(model: ScriptedModel, paths: tuple[Path, Path]):
     whole = run(paths, "--batch-size", "1")
     seeds = [call["seed"] for call in model.calls]
     text = paths[1].read_text()
@@ -81,7 +81,7 @@ def test_a_run_goes_on_where_another_was_broken_off(model: ScriptedModel, paths:
     assert [call["seed"] for call in model.calls] == seeds[1:]
 
 
-def test_a_finished_file_loads_no_model(
+def test_loads_no_model_for_a_finished_file(
     model: ScriptedModel, paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ):
     whole = run(paths)
@@ -89,7 +89,7 @@ def test_a_finished_file_loads_no_model(
     assert run(paths) == whole
 
 
-def test_what_was_made_survives_a_failure(model: ScriptedModel, paths: tuple[Path, Path]):
+def test_keeps_its_rows_after_a_failure(model: ScriptedModel, paths: tuple[Path, Path]):
     def fails(prompt: str) -> str:
         if prompt == "b":
             raise ValueError("too long")
@@ -101,10 +101,22 @@ def test_what_was_made_survives_a_failure(model: ScriptedModel, paths: tuple[Pat
     assert json.loads(paths[1].read_text())["completion"] == "a"
 
 
-def test_the_output_of_another_input_is_not_mixed_in(
+def test_rejects_the_output_of_another_input(
     model: ScriptedModel, paths: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ):
     paths[1].write_text('{"id": 1, "prompt": "z"}\n')
     assert main(["generate", "--input", str(paths[0]), "--output", str(paths[1])]) == 2
     assert "answers no prompt of the input" in capsys.readouterr().err
     assert paths[1].read_text() == '{"id": 1, "prompt": "z"}\n' and model.calls == []
+
+
+def test_rows_on_standard_output_stand_alone(
+    model: ScriptedModel, paths: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+):
+    assert main(["generate", "--input", str(paths[0]), "--output", "-", "--limit", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["completion"] for line in out.splitlines()] == ["A", "B"]
+    assert "set aside: line 3: no JSON" in err and not paths[1].exists()
+    given = ["generate", "--input", str(paths[0]), "--output", "-", "--workers", "2"]
+    assert main(given) == 2
+    assert "got output=- with shards or workers" in capsys.readouterr().err

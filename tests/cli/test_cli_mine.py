@@ -140,7 +140,7 @@ def test_datatroves_executor_gives_the_same_records(tmp_path):
     assert len(list((tmp_path / "local" / "journal").iterdir())) == 4  # and that of the split
 
 
-def test_documents_that_an_executor_left_are_said(tmp_path, capsys, monkeypatch):
+def test_reports_documents_that_an_executor_left(tmp_path, capsys, monkeypatch):
     # Ray's raises for no part that fails, and the files are of what the others have done.
     pytest.importorskip("datatrove", reason="datatrove is not installed")
     failing = SimpleNamespace(run=lambda: None)
@@ -162,7 +162,7 @@ def test_documents_that_an_executor_left_are_said(tmp_path, capsys, monkeypatch)
         (["--references", '{"sums": "missing.jsonl"}'], "missing.jsonl"),
     ],
 )
-def test_options_that_cannot_be_are_refused(tmp_path, capsys, more, told):
+def test_rejects_invalid_options(tmp_path, capsys, more, told):
     path = data(tmp_path, 2)
     assert main([*arguments(path, tmp_path / "out"), *more]) == 2
     assert told in capsys.readouterr().err
@@ -188,7 +188,7 @@ def test_a_run_in_which_nothing_is_kept_is_no_failure(tmp_path, capsys):
     assert (out / "rationales.jsonl").read_text() == ""
 
 
-def test_interrupted_it_says_how_much_is_done_and_how_to_go_on(tmp_path, capsys):
+def test_interrupted_it_reports_progress_and_how_to_resume(tmp_path, capsys):
     given = arguments(data(tmp_path, 20), tmp_path / "out")
     given[given.index("test_cli_mine:insert")] = "test_cli_mine:interrupted"
     assert main(given) == 130

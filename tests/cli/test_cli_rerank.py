@@ -11,7 +11,7 @@ from tests.fakes import TableScorer
 SAMPLES = ["Steps:\nAnswer: 4 + 5 + 6 + 10 = 25", "Answer: 5 * (10 - 4) - 6 = 24"]
 
 
-def test_picks_are_graded_printed_and_written(
+def test_grades_prints_and_writes_its_choices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     scorer = TableScorer(lambda step: 0.9 if step.endswith("24") else 0.1)

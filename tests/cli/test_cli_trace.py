@@ -19,7 +19,7 @@ def traces(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_tree_is_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
+def test_prints_the_tree_of_steps(traces: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["trace", "--input", str(traces), "--limit", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
@@ -39,7 +39,7 @@ def test_the_tree_is_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
     )
 
 
-def test_votes_are_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
+def test_prints_the_votes(traces: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["trace", "--input", str(traces), "--id", "2"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()[-3:]] == [
         ["answer", "votes", "weight"],
@@ -48,14 +48,16 @@ def test_votes_are_printed(traces: Path, capsys: pytest.CaptureFixture[str]):
     ]
 
 
-def test_hostile_text_does_not_steer_the_terminal(traces: Path, capsys: pytest.CaptureFixture[str]):
+def test_escapes_text_that_would_steer_the_terminal(
+    traces: Path, capsys: pytest.CaptureFixture[str]
+):
     assert main(["trace", "--input", str(traces), "--id", "3"]) == 0
     printed = capsys.readouterr().out
     assert all(c.isprintable() for line in printed.splitlines() for c in line)
     assert "(1,000,000 characters)" in printed and len(printed) < 10_000
 
 
-def test_a_page_is_written_whole(traces: Path, capsys: pytest.CaptureFixture[str]):
+def test_writes_one_page_of_several_files(traces: Path, capsys: pytest.CaptureFixture[str]):
     out = traces.parent / "page.html"
     assert main(["trace", "--input", str(traces), str(traces), "--output", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}: 6 traces; 2 lines set aside\n"
@@ -74,7 +76,7 @@ def test_a_page_is_written_whole(traces: Path, capsys: pytest.CaptureFixture[str
         (["{}.csv"], "no trace in"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_rejects_invalid_arguments(
     traces: Path, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ):
     Path(f"{traces}.csv").write_text("a,b\n")

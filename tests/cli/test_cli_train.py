@@ -22,10 +22,10 @@ GRADED = [
     ("kind", "rows", "scorer"),
     [("prm", ROWS, ProcessRewardModel), ("orm", GRADED, OutcomeRewardModel)],
 )
-def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
+def test_trains_a_reward_model_that_scores(tmp_path, capsys, kind, rows, scorer):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
-    arguments = ["train", kind, "--input", str(data), "--output", str(out), "--json", str(told)]
+    arguments = ["train", kind, "--input", str(data), "--output", str(out), "--report", str(told)]
     assert (
         main([*arguments, "--num-train-epochs", "2", "--batch-size", "4", "--hold-out", "0.3"]) == 0
     )
@@ -38,7 +38,7 @@ def test_what_a_command_trained_scores(tmp_path, capsys, kind, rows, scorer):
     assert (out / "log.jsonl").exists()
 
 
-def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
+def test_trains_in_rounds_of_active_learning(tmp_path, capsys):
     data, out = tmp_path / "data.jsonl", tmp_path / "out"
     rows = [
         {"input": f"{a} + 1 =", "steps": [f"{a} + 1 = {b}"], "answer": str(b), "target": "1"}
@@ -58,7 +58,7 @@ def test_rounds_of_active_learning_are_a_command(tmp_path, capsys):
     assert json.loads(row)["solutions"] == 6
 
 
-def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
+def test_rejects_missing_files_and_invalid_numbers(tmp_path, capsys):
     arguments = ["train", "prm", "--output", str(tmp_path), "--input", str(tmp_path / "no.jsonl")]
     assert main(arguments) == 2
     assert "no.jsonl" in capsys.readouterr().err
@@ -66,7 +66,7 @@ def test_data_that_cannot_be_read_is_said(tmp_path, capsys):
     assert "got num_train_epochs=0.0; it must be positive" in capsys.readouterr().err
 
 
-def test_a_rationale_model_is_a_command(tmp_path, capsys):
+def test_trains_a_rationale_model(tmp_path, capsys):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     rows = [
         {"id": str(k // 2), "source": "s", "preceding": f"{k} + 1 =\n", "rationale": "Add."}
@@ -76,7 +76,7 @@ def test_a_rationale_model_is_a_command(tmp_path, capsys):
     data.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
     arguments = ["train", "rationalyst", "--input", str(data), "--output", str(out)]
     arguments += [
-        "--json",
+        "--report",
         str(told),
         "--hold-out",
         "0.4",

@@ -18,7 +18,7 @@ ROWS = [
 ]
 
 
-def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
+def test_trains_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     base, data = tmp_path / "base", tmp_path / "data.jsonl"
     save_llama(base)
     data.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n")
@@ -36,7 +36,7 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
     }
     for kind, options in stages.items():
         out, told = tmp_path / kind, tmp_path / f"{kind}.json"
-        arguments = ["train", kind, *common, "--output", str(out), "--json", str(told), *options]
+        arguments = ["train", kind, *common, "--output", str(out), "--report", str(told), *options]
         assert main([*arguments, "--lora-rank", "2"]) == 0
         printed = capsys.readouterr().out
         assert "18 samples of 6 problems: 6 right, 6 wrong, 0 dup" in printed
@@ -54,11 +54,20 @@ def test_negative_then_nat_then_a_student_that_generates(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("method", ["ft", "cot-kd", "mix", "cl", "nt", "ul"])
-def test_every_baseline_is_trained_by_its_name(tmp_path, capsys, method):
+def test_trains_each_baseline(tmp_path, capsys, method):
     data, out, told = tmp_path / "data.jsonl", tmp_path / "out", tmp_path / "told.json"
     data.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     arguments = ["train", "baseline", "--method", method, "--input", str(data)]
-    arguments += ["--output", str(out), "--hold-out", "0", "--lora-rank", "2", "--json", str(told)]
+    arguments += [
+        "--output",
+        str(out),
+        "--hold-out",
+        "0",
+        "--lora-rank",
+        "2",
+        "--report",
+        str(told),
+    ]
     assert main([*arguments, "--target-modules", "q_proj"]) == 0
     (counts,) = json.loads(told.read_text())["rows"]
     assert counts["examples"] == {"ft": 18, "mix": 12}.get(method, 6)
@@ -70,7 +79,7 @@ def test_every_baseline_is_trained_by_its_name(tmp_path, capsys, method):
         assert f"new right samples of {out}" in capsys.readouterr().out
 
 
-def test_a_missing_stage_is_said(tmp_path, capsys):
+def test_rejects_a_missing_nat_adapter(tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text(json.dumps(ROWS[0]) + "\n")
     arguments = ["train", "nce", "--input", str(data), "--output", str(tmp_path / "out")]

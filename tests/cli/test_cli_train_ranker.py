@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["encoder", "tiny"])
-def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind):
+def test_trains_a_ranker_that_loads(tmp_path, data, capsys, kind):
     model, options = "tiny", ["--max-solutions-per-problem", "2", "--lora-rank", "2"]
     if kind == "encoder":
         model, options = (
@@ -37,7 +37,7 @@ def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind
         pytest.importorskip("peft", reason="LoRA needs peft")
     out, told = tmp_path / "out", tmp_path / "told.json"
     arguments = ["train", "ranker", "--model", model, "--input", str(data), "--output", str(out)]
-    arguments += ["--hold-out", "0.3", "--json", str(told), *options]
+    arguments += ["--hold-out", "0.3", "--report", str(told), *options]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "18 samples of 6 problems: 6 right, 6 wrong" in printed and "6 unanswered" in printed
@@ -50,7 +50,7 @@ def test_a_ranker_is_trained_from_samples_and_loads(tmp_path, data, capsys, kind
     assert 0 < float(score) < 1
 
 
-def test_samples_that_are_all_right_teach_nothing(tmp_path, data, capsys):
+def test_rejects_samples_that_are_all_right(tmp_path, data, capsys):
     rows = [{**row, "samples": row["samples"][1:]} for row in ROWS]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["train", "ranker", "--input", str(data), "--output", str(tmp_path / "out")]
@@ -58,7 +58,7 @@ def test_samples_that_are_all_right_teach_nothing(tmp_path, data, capsys):
     assert "0 wrong samples, and no problem with both" in capsys.readouterr().err
 
 
-def test_a_linear_ranker_is_trained_from_samples(tmp_path, data, capsys):
+def test_trains_a_linear_ranker(tmp_path, data, capsys):
     out = tmp_path / "out"
     arguments = ["train", "ngram-ranker", "--input", str(data), "--output", str(out)]
     assert main([*arguments, "--hold-out", "0.3"]) == 0

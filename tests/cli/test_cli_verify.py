@@ -42,7 +42,7 @@ def written(path: Path, *rows: Any) -> str:
     return str(path)
 
 
-def test_first_errors_are_located_measured_and_written(
+def test_locates_and_measures_first_errors(
     tmp_path: Path, scorer: Reader, capsys: pytest.CaptureFixture[str]
 ):
     blank = {**row(50, None), "steps": [" "]}
@@ -64,7 +64,7 @@ def test_first_errors_are_located_measured_and_written(
     assert sum(line.startswith("set aside: ") for line in printed) == 3
 
 
-def test_the_threshold_comes_from_a_share_another_file_or_the_user(tmp_path: Path, scorer: Reader):
+def test_calibrates_on_a_share_another_file_or_not_at_all(tmp_path: Path, scorer: Reader):
     data, out = written(tmp_path / "d.jsonl", *ROWS), tmp_path / "out.json"
     labels = {"prompt": "q", "completions": ["a", "wrong"]}
     other = [{**labels, "labels": [True, False]}, {**labels, "labels": [True, True]}]
@@ -80,7 +80,7 @@ def test_the_threshold_comes_from_a_share_another_file_or_the_user(tmp_path: Pat
     assert result["thresholds"] == [0.3]
 
 
-def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer: Reader):
+def test_sets_unlabelled_solutions_aside(tmp_path: Path, scorer: Reader):
     said = [[None, None], [True, None], [None, False], [True, False], [True, True]]
     rows = [{"prompt": "p", "completions": ["a", "b"], "labels": labels} for labels in said]
     out = tmp_path / "out.json"
@@ -93,7 +93,7 @@ def test_what_nobody_judged_is_set_aside_with_the_reason(tmp_path: Path, scorer:
     assert {prompt for prompt, _ in scorer.asked} == {"p"}
 
 
-def test_nothing_is_read_where_the_result_could_not_be_written(
+def test_checks_the_output_before_it_loads_a_scorer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(command, "scorer_from_options", lambda *_, **__: pytest.fail("loaded"))
@@ -104,7 +104,7 @@ def test_nothing_is_read_where_the_result_could_not_be_written(
     assert "got batch_size=0; need at least 1" in capsys.readouterr().err
 
 
-def test_folds_that_cannot_be_cost_no_model(
+def test_rejects_invalid_folds_before_it_loads_a_scorer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(command, "scorer_from_options", lambda *_, **__: pytest.fail("loaded"))
@@ -114,9 +114,7 @@ def test_folds_that_cannot_be_cost_no_model(
         assert "folds for 1 distinct prompts" in capsys.readouterr().err
 
 
-def test_steps_are_scored_by_rationales_beside_the_prm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_scores_steps_by_rationales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     base, out = str(tiny.WEIGHTS / "base"), tmp_path / "out.json"
     data = written(tmp_path / "d.jsonl", *ROWS[:3])
     argv = ["verify", "--input", data, "--threshold", "-2", "--output", str(out)]

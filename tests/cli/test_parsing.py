@@ -52,7 +52,7 @@ class Outer:
 EVAL = ("--input", "24.csv", "--task", "game24", "--strategy", "best-of-n")
 
 
-def test_options_are_fields_of_any_depth_without_prefix():
+def test_parses_nested_fields_as_options_without_prefix():
     assert parse_config(Outer, "x", []) == Outer()
     found = parse_config(Outer, "x", ["--words", "a", "b", "--size", "4", "--no-loud"])
     assert found == Outer(words=("a", "b"), loud=False, inner=Inner(size=4))
@@ -63,17 +63,17 @@ def test_options_are_fields_of_any_depth_without_prefix():
     assert config.run.shard == Shard(2, 4) and config.endpoint.extra_body == {"top_k": 20}
 
 
-def test_a_value_may_begin_with_a_minus_sign():
+def test_parses_negative_numbers():
     assert parse_config(EvalConfig, "x", [*EVAL, "--seed", "-3"]).generation.seed == -3
 
 
-def test_checks_of_a_config_are_raised_as_they_are():
+def test_raises_the_checks_of_a_config_unchanged():
     # They would be printed by the parser in a box that wraps lines.
     with pytest.raises(ValueError, match=r"^got size=10; need at most 9$"):
         parse_config(Outer, "x", ["--size", "10"])
 
 
-def test_help_names_each_option_in_its_group_with_its_text_and_default(
+def test_help_shows_groups_texts_and_defaults(
     capsys: pytest.CaptureFixture[str],
 ):
     with pytest.raises(SystemExit, match="0"):
@@ -94,7 +94,7 @@ def test_help_names_each_option_in_its_group_with_its_text_and_default(
         (["--word", "a"], "--word"),
     ],
 )
-def test_usage_errors_name_the_option_and_end_with_2(
+def test_usage_errors_name_the_option(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ):
     with pytest.raises(SystemExit, match="2"):
@@ -103,7 +103,7 @@ def test_usage_errors_name_the_option_and_end_with_2(
     assert message in said and "prog --help" in said
 
 
-def test_a_yaml_file_gives_options_that_the_command_line_overrides(tmp_path: Path):
+def test_command_line_overrides_a_yaml_file(tmp_path: Path):
     path = tmp_path / "eval.yaml"
     path.write_text(
         "input: 24.csv\ntask: game24\nstrategy: step-search\nbeam-width: 2\nmargin: 0.5\nseed: -7\n"
@@ -130,7 +130,7 @@ def test_a_yaml_file_gives_options_that_the_command_line_overrides(tmp_path: Pat
         ("a: [\n", "is not YAML"),
     ],
 )
-def test_a_yaml_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str, message: str):
+def test_rejects_invalid_yaml_files(tmp_path: Path, content: str, message: str):
     path = tmp_path / "x.yaml"
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
@@ -139,39 +139,55 @@ def test_a_yaml_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str
         parse_config(Outer, "x", ["--config", str(tmp_path / "no.yaml")])
 
 
-@pytest.mark.parametrize("name", [name for name, x in COMMANDS.items() if x.config])
-def test_every_option_of_a_command_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]):
-    assert main([name, "--help"]) == 0
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_of_each_command_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]):
+    # A field without a line in its docstring is a KeyError.
+    assert main([*name.split(), "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"usage: reason-decode {name}") and "--config" in said
 
 
-def test_the_commands_are_listed_and_the_version_is_told(capsys: pytest.CaptureFixture[str]):
+def test_lists_the_commands_and_prints_the_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(f"  {name}" in said for name in COMMANDS)
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("reason-decode ")
+    assert main(["train", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "train prm" in said and "  eval" not in said
     for name, command in COMMANDS.items():
-        assert hasattr(import_module(command.module), "run"), name
+        for reference in (command.config, command.run):
+            module, _, attribute = reference.partition(":")
+            assert hasattr(import_module(f"reason_decode.cli.{module}"), attribute), name
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["fly"], ["eval", "--task", "chess"], ["demo", "--n", "x"], ["eval", "--nonsense"]]
+    "argv",
+    [
+        *([], ["fly"], ["train"], ["train", "fly"], ["train", "prm", "--nonsense"]),
+        *(["eval", "--task", "chess"], ["demo", "--n", "x"], ["eval", "--nonsense"]),
+    ],
 )
-def test_what_is_not_known_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]):
+def test_unknown_commands_options_and_values_exit_with_2(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+):
     assert main(argv) == 2
     assert capsys.readouterr().err != ""
 
 
-def test_unusable_input_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]):
+def test_reports_unusable_input_in_one_line(capsys: pytest.CaptureFixture[str]):
     assert main(["rerank", "--input", "no such file", "--task", "game24"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("reason-decode rerank: ") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "argv", ["--help", "--version", "fly", "eval --help", "eval --nonsense", "eval --task game24"]
+    "argv",
+    [
+        *("--help", "--version", "fly", "eval --help", "eval --nonsense", "eval --task game24"),
+        *("mine --help", "label --help", "train", "train prm --nonsense", "train nce --help"),
+    ],
 )
 def test_help_and_usage_errors_load_no_torch(argv: str):
     # Regression: a missing option was reported after 25 seconds of importing torch.

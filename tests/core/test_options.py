@@ -32,7 +32,7 @@ from reason_decode.core.options import (
         ({"seed": 2**100}, "at most 63 bits"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str):
+def test_rejects_options_that_do_not_go_together(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         given: dict[str, Any] = {"strategy": "best-of-n", **options}
         GenerationOptions(**given)
@@ -62,7 +62,7 @@ def test_another_model_than_tiny_wants_its_scorer_named(strategy: Any):
         ({"discount": 1.5}, "got discount=1.5; need a number above 0, at most 1"),
     ],
 )
-def test_scorers_that_cannot_be_are_refused(options: dict[str, Any], message: str):
+def test_rejects_invalid_scorers(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         ScorerOptions(**options)
 
@@ -79,6 +79,6 @@ def test_a_server_samples_whole_solutions_only():
         EndpointOptions(extra_body={"top_k": 20})
 
 
-def test_nested_options_are_flattened():
+def test_flattens_nested_options():
     flat = flatten_options(GenerationOptions(strategy="greedy"))
     assert (flat["strategy"], flat["scorer"], "scoring" in flat) == ("greedy", None, False)

@@ -30,7 +30,7 @@ def made(monkeypatch: pytest.MonkeyPatch, strategy: Any, **options: Any) -> Any:
     return module.strategy_from_options(GenerationOptions(strategy=strategy, **options), tokenizer)
 
 
-def test_options_make_strategies(monkeypatch: pytest.MonkeyPatch):
+def test_makes_strategies(monkeypatch: pytest.MonkeyPatch):
     best = made(monkeypatch, "best-of-n", n=3)
     assert isinstance(best, BestOfN) and (best.n, best.scorer) == (3, WHOLE)
     search = made(monkeypatch, "step-search", beam_width=2, margin=0.5)

@@ -82,7 +82,7 @@ def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, An
     return json.loads((folder / "out").read_text())
 
 
-def test_greedy_decoding_there_is_greedy_decoding_here(
+def test_greedy_decoding_at_the_server_equals_greedy_decoding_here(
     server: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     there = evaluated(server, tmp_path, "--strategy", "greedy")
@@ -93,16 +93,14 @@ def test_greedy_decoding_there_is_greedy_decoding_here(
     assert there["rows"] == here["rows"] and there["cost"]["generator"]["sampled"] > 0
 
 
-def test_the_best_of_what_the_server_samples_is_picked_here(
-    server: tuple[str, str], tmp_path: Path
-):
+def test_best_of_n_of_a_server_s_samples_is_chosen_here(server: tuple[str, str], tmp_path: Path):
     given = ["--strategy", "best-of-n", "--scorer", "tiny", "--n", "4", "--limit", "2"]
     first, second = (evaluated(server, tmp_path / str(k), *given) for k in range(2))
     assert first["rows"] == second["rows"] and first["cost"] == second["cost"]
     assert first["cost"]["scorer"]["read"] > 0
 
 
-def test_prompts_are_continued_and_candidates_differ(server: tuple[str, str], tmp_path: Path):
+def test_completes_prompts_with_different_candidates(server: tuple[str, str], tmp_path: Path):
     (tmp_path / "in").write_text(json.dumps({"prompt": f"Make 24 from {PUZZLES[0]}.\n"}) + "\n")
     given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "6"]
     where = ["--endpoint", server[0], "--model", server[1], "--max-new-tokens", "60"]
@@ -112,7 +110,7 @@ def test_prompts_are_continued_and_candidates_differ(server: tuple[str, str], tm
     assert len(texts) == 6 and len(set(texts)) > 1 and row["completion"] in texts
 
 
-def test_a_model_there_judges_what_is_sampled_here(server: tuple[str, str]):
+def test_a_model_at_the_server_scores_what_is_sampled_here(server: tuple[str, str]):
     """It has never been asked anything, and says neither yes nor no; that much it is asked."""
     judge = EndpointVerifier(*server, concurrency=1)
     with pytest.raises(ScoringError, match="neither yes nor no"):

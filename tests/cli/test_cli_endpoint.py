@@ -51,7 +51,7 @@ def run(folder: Path, behave: Behaviour, *more: str) -> tuple[int, list[dict[str
 
 
 @pytest.mark.parametrize("strategy", ["sample", "self-consistency", "best-of-n"])
-def test_candidates_come_from_the_server_and_the_choice_from_here(tmp_path: Path, strategy: str):
+def test_samples_at_the_server_and_chooses_here(tmp_path: Path, strategy: str):
     status, got = run(tmp_path, well, "--strategy", strategy, "--extra-body", '{"top_k": -1}')
     n = 1 if strategy == "sample" else 4
     found = result(tmp_path)
@@ -67,7 +67,7 @@ def test_candidates_come_from_the_server_and_the_choice_from_here(tmp_path: Path
         assert found["pass_at_n"] >= found["accuracy"]
 
 
-def test_every_third_connection_that_is_dropped_costs_nothing_but_a_second_attempt(
+def test_a_dropped_connection_costs_only_a_second_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("reason_decode.io.openai_client.random.uniform", lambda low, high: 0.0)
@@ -86,7 +86,7 @@ def test_every_third_connection_that_is_dropped_costs_nothing_but_a_second_attem
     assert result(tmp_path / "dropped") == result(tmp_path / "well")
 
 
-def test_a_server_that_goes_down_ends_the_run_which_goes_on_when_it_is_up(
+def test_a_run_resumes_when_the_server_is_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("reason_decode.io.openai_client.random.uniform", lambda low, high: 0.0)
@@ -102,7 +102,7 @@ def test_a_server_that_goes_down_ends_the_run_which_goes_on_when_it_is_up(
     assert (status, len(got), result(tmp_path)["items"]) == (0, 4, 6)
 
 
-def test_a_prompt_that_the_server_cannot_take_is_set_aside(tmp_path: Path):
+def test_sets_prompts_aside_that_the_server_refuses(tmp_path: Path):
     def long(prompt: str, _: int) -> Any:
         return (400, {}, "") if prompt.startswith("((3") else None
 
@@ -112,7 +112,7 @@ def test_a_prompt_that_the_server_cannot_take_is_set_aside(tmp_path: Path):
     assert result(tmp_path)["items"] == 5
 
 
-def test_generate_writes_what_the_server_says(tmp_path: Path):
+def test_generate_writes_completions_of_the_server(tmp_path: Path):
     lines = "".join(json.dumps({"prompt": f"{x}\n"}) + "\n" for x in PROMPTS)
     (tmp_path / "in").write_text(lines)
     given = ["generate", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
@@ -131,14 +131,14 @@ def test_generate_writes_what_the_server_says(tmp_path: Path):
         (["--strategy", "sample", "--extra-body", "3"], "got extra_body=3; need an object"),
     ],
 )
-def test_what_a_server_cannot_do_is_refused(
+def test_rejects_strategies_that_need_the_model_here(
     tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(argv(tmp_path, "http://127.0.0.1:1/v1", *more)) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_server_judges_what_the_model_here_samples(
+def test_a_chat_model_at_a_server_scores_candidates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.undo()
