@@ -51,10 +51,10 @@ from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.scorers.reduction import reduce_scores
 from reason_decode.tasks import TASKS, arithmetic, countdown
 from reason_decode.training import (
+    ActiveLearningConfig,
     LabelledSolution,
     ORMConfig,
     PRMConfig,
-    ActiveLearningConfig,
     active_learning,
     label_by_checker,
     label_by_scorer,

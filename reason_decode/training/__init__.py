@@ -48,10 +48,10 @@ skipped. `grade_samples` sorts samples into right and wrong ones by `same_answer
 
 ## Labels without people
 
-`reason-decode label --input solutions.jsonl --output labelled.jsonl` labels steps with
-`--model M` (a step is right if one of eight continuations from it reaches the answer) or with
-`--scorer P` (a larger reward model); the output is a file that `train` reads, and a run that was
-stopped resumes. In Python: `label_file`, `label_by_rollouts`, `label_by_scorer`, and
+`reason-decode label --input solutions.jsonl --output labelled.jsonl --model your/model` labels
+steps by rollouts (a step is right if one of eight continuations from it reaches the answer), with
+`--scorer your/prm` in place of `--model` by a larger reward model; the output is a file that
+`train` reads, and a run that was stopped resumes. In Python: `label_file`, `label_by_rollouts`, `label_by_scorer`, and
 `label_by_checker` for an exact checker of your own. `active_learning` labels in rounds what the
 last reward model finds most convincing, four in five with a wrong answer.
 
