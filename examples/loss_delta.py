@@ -1,4 +1,4 @@
-"""How much a context lowers the loss of the text behind it, without building logits.
+"""Nats by which a context lowers the loss of the text after it, without building logits.
 
 python examples/loss_delta.py
 """

@@ -24,7 +24,7 @@ The guides are the first pages of the rooms:
 - `reason_decode.adapters`: several models on the weights of one
 - `reason_decode.evaluation`: tasks, curves over N, first errors
 - `reason_decode.kernels`: log-probabilities without logits
-- `reason_decode.tiny`: the embedded default
+- `reason_decode.tiny`: the packaged models
 """
 
 from typing import TYPE_CHECKING, Any

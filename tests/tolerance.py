@@ -1,4 +1,4 @@
-"""How far apart the same numbers may come out when they are computed in two ways, on any CPU.
+"""Tolerances for the same numbers computed in two ways, on any CPU.
 
 A float of ``p`` bits is rounded by up to ``u = 2 ** -p`` of itself: 2 ** -24 in float32. A sum of
 ``n`` terms is rounded ``n`` times, each time by up to ``u`` of what has been added up so far, which
@@ -29,7 +29,7 @@ def roundings(model: nn.Module) -> int:
 
 
 def tolerance(terms: int, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> float:
-    """What sums of ``terms`` terms, whose magnitudes add up to ``scale``, may differ by."""
+    """Largest difference between sums of ``terms`` terms whose magnitudes add up to ``scale``."""
     return math.sqrt(terms) * torch.finfo(dtype).eps * scale  # 2 * u is what torch calls eps
 
 
@@ -57,7 +57,7 @@ def assert_close(
 
 
 def logp_tolerance(logits: Tensor, width: int = 1) -> float:
-    """What log-probabilities may differ by, of logits that are sums of ``width`` terms.
+    """Largest difference between log-probabilities of logits that are sums of ``width`` terms.
 
     Each is a logit less the log of a sum over the vocabulary, which is as large; what is relative
     to that sum is absolute in its log.

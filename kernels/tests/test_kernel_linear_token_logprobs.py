@@ -34,7 +34,7 @@ def truth(hidden: Tensor, weight: Tensor, targets: Tensor, bias=None, **settings
 
 
 def roundings(hidden: Tensor, weight: Tensor, bias=None, temperature: float = 1.0, **_) -> float:
-    """What results in float32 may differ by; a softcap makes logits, and so this, no larger."""
+    """Largest difference between float32 results; a softcap only makes the logits smaller."""
     logits = hidden.float() @ weight.float().T + (0 if bias is None else bias.float())
     return logp_tolerance(logits / temperature, width=hidden.shape[-1])
 

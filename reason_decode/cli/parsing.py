@@ -73,7 +73,7 @@ def _options(config: type) -> Iterator[Field[Any]]:
 
 
 def _is_config(kind: Any) -> bool:
-    """Whether a field's type is a nested config; a shard is one option."""
+    """True if a field's type is a nested config; a shard is one option."""
     return is_dataclass(kind) and kind is not Shard
 
 

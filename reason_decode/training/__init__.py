@@ -29,7 +29,7 @@ our own. Solutions are encoded by the object that will score them.
 |---|---|---|---|
 | `train_prm` | labelled steps | `PRMConfig` | `ProcessRewardModel` |
 | `train_orm` | right and wrong answers | `ORMConfig` | `OutcomeRewardModel` |
-| `active_learning` | steps that it asks to be labelled | `ActiveLearningConfig`, `PRMConfig` | `ProcessRewardModel` |
+| `active_learning` | steps, labelled in rounds | `ActiveLearningConfig` | `ProcessRewardModel` |
 | `train_ranker` | right and wrong samples of a problem | `RankerConfig` | `RankingModel` |
 | `train_ngram_ranker` | the same, without a network | `NGramRankerConfig` | `NGramRanker` |
 | `train_rationalyst` | mined rationales | `RationalystConfig` | `RationaleScorer` |
@@ -51,9 +51,9 @@ skipped. `grade_samples` sorts samples into right and wrong ones by `same_answer
 `reason-decode label --input solutions.jsonl --output labelled.jsonl --model your/model` labels
 steps by rollouts (a step is right if one of eight continuations from it reaches the answer), with
 `--scorer your/prm` in place of `--model` by a larger reward model; the output is a file that
-`train` reads, and a run that was stopped resumes. In Python: `label_file`, `label_by_rollouts`, `label_by_scorer`, and
-`label_by_checker` for an exact checker of your own. `active_learning` labels in rounds what the
-last reward model finds most convincing, four in five with a wrong answer.
+`train` reads, and a run that was stopped resumes. In Python: `label_file`, `label_by_rollouts`,
+`label_by_scorer`, and `label_by_checker` for an exact checker of your own. `active_learning` labels
+in rounds what the last reward model finds most convincing, four in five with a wrong answer.
 
 ## Learning from wrong samples
 
