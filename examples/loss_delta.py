@@ -18,4 +18,4 @@ segments = torch.tensor([0, 4, tokens])  # two segments: tokens 0 to 3, tokens 4
 
 result = loss_delta(with_rationale, without_rationale, weight, targets, segments, discount=0.9)
 print("nats that the rationale saves per segment:", result.sums.tolist())
-print("kept:", result.keep.tolist())
+print("kept:", result.passed.tolist())

@@ -13,6 +13,7 @@ NAMES: dict[str, Any] = {
     name: getattr(module, name)
     for module in (reason_decode, kernels, mining)
     for name in module.__all__
+    if name != "__version__"
 }
 
 

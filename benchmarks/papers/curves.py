@@ -39,9 +39,10 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_ids
 from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstrap
-from reason_decode.evaluation.rerank import Sampled, read_samples
+from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
+from reason_decode.scorers import to_steps
 from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.prm_formats.token_classification import NEUTRAL
 from reason_decode.scorers.reduction import Reduce, reduce_scores
@@ -228,13 +229,14 @@ class _StoredScorer(Scorer):
 
     def __init__(self, pools: Sequence[StoredSamples], key: str, size: int):
         self.known = {
-            (pool.prompt, text): scores
+            (pool.prompt, *self.splitter.split(text)): scores
             for pool in pools
             for text, scores in zip(pool.texts[:size], _tensors(pool, key, size), strict=True)
         }
 
     def score(self, prompts: Sequence[str], solutions: Sequence[Any]) -> list[Tensor]:
-        return [self.known[pair] for pair in zip(prompts, solutions, strict=True)]
+        steps = to_steps(solutions, self.splitter)
+        return [self.known[prompt, *x] for prompt, x in zip(prompts, steps, strict=True)]
 
 
 def _check_picks(
@@ -245,7 +247,7 @@ def _check_picks(
 ) -> None:
     """Raise unless the end of each curve is what ``rerank`` picks, or the mean of tied picks."""
     given = [
-        Sampled(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
+        SampledProblem(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
         for k, pool in enumerate(pools)
     ]
     votes = [column.name for column in columns if column.votes]

@@ -155,7 +155,9 @@ def strip_wrappers(text: str) -> str:
                 text = inside.strip()
                 break
         box = _BOX.match(text)
-        if box and text.endswith("}") and _closes_last(text, box.end() - 1):
+        # A longer text is no answer, and is not read character by character.
+        short = len(text) <= 4 * MAX_EXPRESSION
+        if box and short and text.endswith("}") and _closes_last(text, box.end() - 1):
             text = text[box.end() : -1].strip()
         # A dollar sign without its partner.
         if text.count("$") == 1 and text.endswith("$"):

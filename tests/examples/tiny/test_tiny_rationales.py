@@ -163,7 +163,7 @@ def test_encoded_rows_are_the_ids_that_the_scorer_reads(tiny: Tiny):
     rows = to_rows(DRAWN[:6])
     scorer = RationaleScorer(RationaleWriter(tiny.model, tokenizer, chat=False), chat=False)
     for write in (True, False):
-        expected, _ = rationale_examples(rows, scorer, learn="both" if write else "following")
+        expected, _ = rationale_examples(rows, scorer, loss_on="both" if write else "following")
         found = encode_tagged(rows, tokenizer, learn_rationales=write, share_without_rationale=0.0)
         starts = [0, *found.ends[:-1]]
         for example, start, end, learnt in zip(
@@ -171,7 +171,7 @@ def test_encoded_rows_are_the_ids_that_the_scorer_reads(tiny: Tiny):
         ):
             ids = found.ids[start:end].tolist()
             assert ids == list(example.ids)[: len(ids)]
-            assert ids[learnt:] == list(example.classes)
+            assert ids[learnt:] == list(example.labels)
 
 
 def test_exercises_have_right_plans_as_lines_of_the_text(tiny: Tiny):

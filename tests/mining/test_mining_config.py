@@ -43,10 +43,10 @@ def test_the_pipeline_has_the_stages_of_the_paper_in_order(tmp_path):
     reference = tmp_path / "sums.jsonl"
     reference.write_text('{"text": "1 + 1"}\n')
     config = MiningConfig(
-        writer="test_config:insert",
+        writer="test_mining_config:insert",
         loss_model="tiny",
         references={"sums": str(reference)},
-        embedder="test_config:embed",
+        embedder="test_mining_config:embed",
         decontaminate_against=(str(reference),),
     )
     assert names(global_stages(config)) == ["dedup", "decontaminate"]
@@ -71,5 +71,5 @@ def test_tagged_documents_are_not_cut():
     documents = [Document("1", "web", text)]
     tagged = MiningConfig(**NAMES, segment_tokens=2)
     assert [x.text for x in cut_segments(documents, tagged)] == [text]
-    raw = MiningConfig(**asdict(tagged) | {"writer": "test_config:insert"})
+    raw = MiningConfig(**asdict(tagged) | {"writer": "test_mining_config:insert"})
     assert len(list(cut_segments(documents, raw))) > 1
