@@ -1,4 +1,4 @@
-"""The laws of the scorers' contract, held to by every scorer of the library."""
+"""Every scorer of the library keeps the laws that ``reason_decode.testing`` checks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +134,7 @@ def make(name: str, tiny: Tiny, tmp_path: Path) -> Callable[..., Any]:
         return lambda **how: OURS[name](tiny, **how)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        made = PUBLISHED[name](tmp_path / name)  # which some are told by
+        made = PUBLISHED[name](tmp_path / name)  # some formats are detected by the folder's name
     loaded = ProcessRewardModel.from_pretrained(made.folder, format=made.format)
     return lambda **how: ProcessRewardModel(
         loaded.model, loaded.tokenizer, format=loaded.format_name, **how
