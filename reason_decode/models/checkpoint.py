@@ -152,8 +152,8 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
             raise
         except Exception as error:  # the tokenizers library raises no narrower one
             raise ValueError(
-                f"{path_or_id} has no tokenizer that can be read ({_first_line(error)}); save one there: "
-                "tokenizer.save_pretrained, or copy tokenizer.json and tokenizer_config.json"
+                f"{path_or_id} has no tokenizer that can be read ({_first_line(error)}); save one "
+                "there: tokenizer.save_pretrained, or copy tokenizer.json and tokenizer_config.json"
             ) from error
 
 
@@ -180,14 +180,14 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         if folder.is_dir() and (folder / _ADAPTER).is_file():
             raise OSError(
                 f"{folder} holds a LoRA adapter of {_base_of(folder)!r}, which cannot be loaded "
-                f"({_first_line(error)}); put the base there, or load it yourself and add the adapter: "
-                "reason_decode.adapters.with_adapter(model, folder)"
+                f"({_first_line(error)}); put the base there, or load it yourself and add the "
+                "adapter: reason_decode.adapters.with_adapter(model, folder)"
             ) from error
         raise OSError(f"{path_or_id} cannot be loaded: {_first_line(error)}") from error
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{path_or_id} cannot be loaded ({type(error).__name__}: {_first_line(error)}); its files "
-            "are damaged or of another version: copy or download them again"
+            f"{path_or_id} cannot be loaded ({type(error).__name__}: {_first_line(error)}); its "
+            "files are damaged or of another version: copy or download them again"
         ) from error
     except ValueError as error:
         if str(path_or_id) in str(error):
