@@ -61,7 +61,7 @@ def check_scorer(
     - A solution without steps has no scores.
     - A batch scores as its members do one by one, in any order.
     - A text scores as the list of its steps.
-    - A session scores as ``score`` does, whatever is branched and dropped on the way.
+    - A session scores as ``score`` does, whichever trajectories are branched and dropped.
 
     Args:
         scorer: the scorer.

@@ -72,7 +72,7 @@ class ScriptedModel:
 
 
 class TableScorer(Scorer):
-    """Each step's score is what ``judge`` says of its text; remembers what it was asked for."""
+    """Scores each step by a function of its text, and records the calls."""
 
     score_space: ScoreSpace = "probability"
 

@@ -1,4 +1,4 @@
-"""A scorer that keeps the laws passes; one that breaks a law is told which."""
+"""``check_scorer`` passes a scorer that keeps the laws, and names a law that is broken."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,7 +84,7 @@ def test_a_broken_law_is_named(name: str) -> None:
         check_scorer(changed(change))
 
 
-def test_a_session_that_forgets_which_trajectory_it_continues_is_found_out() -> None:
+def test_a_session_that_confuses_trajectories_is_found() -> None:
     class Forgetful(RescoringSession):
         def select(self, choice: Sequence[tuple[int, int]]) -> None:
             super().select(sorted(choice))

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from reason_decode.core.records import Candidate
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import NotFinite, check_text
+from reason_decode.scorers.checks import NonFiniteScoreError, check_text
 from reason_decode.scorers.reduction import Reduce
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task
@@ -155,8 +155,10 @@ def _score(problem: SampledProblem, selector: Selector) -> list[Candidate]:
     candidates = [selector.candidate(text) for text in problem.texts]
     try:
         (scored,), _ = selector.score([problem.prompt], [candidates])
-    except NotFinite as error:
-        raise NotFinite(f"line {problem.row}, equal samples counted once: {error}") from error
+    except NonFiniteScoreError as error:
+        raise NonFiniteScoreError(
+            f"line {problem.row}, equal samples counted once: {error}"
+        ) from error
     return scored
 
 

@@ -15,7 +15,7 @@ from reason_decode.evaluation.splits import CalibrationSplit
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, Shard
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import NotFinite, check_finite
+from reason_decode.scorers.checks import NonFiniteScoreError, check_finite
 
 __all__ = [
     "AnnotatedSolution",
@@ -187,7 +187,7 @@ def score_steps(
     batches = score_batches(solutions, scorer, batch_size)
     rows = [row for _, result in batches for row in result["scores"]]
     for item in batches.failed:
-        raise (MemoryError if item.out_of_memory else NotFinite)(item.reason)
+        raise (MemoryError if item.out_of_memory else NonFiniteScoreError)(item.reason)
     return rows
 
 

@@ -19,7 +19,7 @@ _ADAPTER = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _FIRST_LAYER = re.compile(r"\b(?:layers|h|blocks)\.0\.")
-_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 def load_checkpoint(
@@ -68,7 +68,7 @@ def load_checkpoint(
             f"there and {tuple(made)} by the config ({len(other)} such); take both from one save"
         )
     if missing := sorted(x for x in found["missing_keys"] if x.startswith(body)):
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        shown = ", ".join(missing[:_MAX_SHOWN]) + (", ..." if len(missing) > _MAX_SHOWN else "")
         raise ValueError(
             f"{path_or_id} lacks {len(missing)} weights of a {type(model).__name__} ({shown}), "
             "which would be random numbers; it is a checkpoint of another kind, or was not saved "
@@ -152,8 +152,8 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
             raise
         except Exception as error:  # the tokenizers library raises no narrower one
             raise ValueError(
-                f"{path_or_id} has no tokenizer that can be read ({_line(error)}); save one there: "
-                "tokenizer.save_pretrained, or copy tokenizer.json and tokenizer_config.json"
+                f"{path_or_id} has no tokenizer that can be read ({_first_line(error)}); save one "
+                "there: tokenizer.save_pretrained, or copy tokenizer.json and tokenizer_config.json"
             ) from error
 
 
@@ -168,7 +168,7 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         OSError: there is no such folder and no such id.
         ValueError: the checkpoint cannot be read.
     """
-    _check_place(path_or_id)
+    _check_exists(path_or_id)
     folder = Path(path_or_id)
     try:
         yield
@@ -180,19 +180,19 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         if folder.is_dir() and (folder / _ADAPTER).is_file():
             raise OSError(
                 f"{folder} holds a LoRA adapter of {_base_of(folder)!r}, which cannot be loaded "
-                f"({_line(error)}); put the base there, or load it yourself and add the adapter: "
-                "reason_decode.adapters.with_adapter(model, folder)"
+                f"({_first_line(error)}); put the base there, or load it yourself and add the "
+                "adapter: reason_decode.adapters.with_adapter(model, folder)"
             ) from error
-        raise OSError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
+        raise OSError(f"{path_or_id} cannot be loaded: {_first_line(error)}") from error
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{path_or_id} cannot be loaded ({type(error).__name__}: {_line(error)}); its files "
-            "are damaged or of another version: copy or download them again"
+            f"{path_or_id} cannot be loaded ({type(error).__name__}: {_first_line(error)}); its "
+            "files are damaged or of another version: copy or download them again"
         ) from error
     except ValueError as error:
         if str(path_or_id) in str(error):
             raise
-        raise ValueError(f"{path_or_id} cannot be loaded: {_line(error)}") from error
+        raise ValueError(f"{path_or_id} cannot be loaded: {_first_line(error)}") from error
     except StrictDataclassError as error:
         why = " ".join(str(error).split())
         raise ValueError(
@@ -200,7 +200,7 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_place(path_or_id: str | Path) -> None:
+def _check_exists(path_or_id: str | Path) -> None:
     """Raise unless this is a folder with a model or an adapter, or could be a Hub id."""
     path = Path(path_or_id)
     if path.is_file():
@@ -211,7 +211,7 @@ def _check_place(path_or_id: str | Path) -> None:
             "such as owner/name"
         )
     if path.is_dir() and not ((path / "config.json").is_file() or (path / _ADAPTER).is_file()):
-        held = ", ".join(sorted(x.name for x in path.iterdir())[:_SHOWN]) or "nothing"
+        held = ", ".join(sorted(x.name for x in path.iterdir())[:_MAX_SHOWN]) or "nothing"
         raise ValueError(
             f"the folder {path} has no config.json; it holds {held}. Pass a folder that "
             "save_pretrained wrote"
@@ -238,6 +238,6 @@ def _base_of(folder: Path) -> str | None:
     return config.get("base_model_name_or_path") if isinstance(config, dict) else None
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of a message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

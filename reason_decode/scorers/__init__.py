@@ -19,8 +19,8 @@ trajectory shares with the one before is reused.
 ## Process reward models
 
 `ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published models, none of
-them with remote code. The format is told by the architecture or, for plain language models, by the
-checkpoint's name; `format=` overrides it.
+them with remote code. The format is detected by the architecture or, for plain language models, by
+the checkpoint's name; `format=` overrides it.
 
 - `token-classification` (TRL's `PRMTrainer`; three labels: PRM800K's ratings): a step is scored at
   the separator after it, by the label called `right`; without one, by the second of two labels, or
@@ -49,9 +49,9 @@ themselves could not be downloaded here.
   `transformers serve`) whether it is correct
 - `NGramRanker`: a solution, by a linear model without a network; experimental, see `scorers.ngram`
 
-The option `--scorer` of the commands takes `tiny`, a folder or Hub id whose kind is told by its
-files, a word such as `likelihood`, or `word=folder`; `reason_decode.scorers.loading.load_scorer`
-explains them.
+The option `--scorer` of the commands takes `tiny`, a folder or Hub id (its files say which kind of
+scorer it is), a word such as `likelihood`, or `word=folder`; `scorers.loading.load_scorer` explains
+them.
 
 ## Score spaces
 

@@ -1,4 +1,4 @@
-"""The contract of every scorer: what a user writes, and what is built from it."""
+"""The contract of scorers: ``Scorer`` and ``Session``, and the session built from ``score``."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -128,7 +128,7 @@ class Scorer(ABC):
     def start_session(self, prompts: Sequence[str]) -> Session:
         """A session over trajectories that begin with the prompts.
 
-        By default each round scores whole trajectories anew by ``score``.
+        By default each round calls ``score`` on the whole trajectories.
         """
         return RescoringSession(self, prompts)
 
@@ -160,7 +160,7 @@ class Scorer(ABC):
 
 
 class RescoringSession(Session):
-    """A session built from ``score`` alone: each round scores whole trajectories anew.
+    """A session built from ``score`` alone: each round scores the whole trajectories.
 
     Args:
         scorer: scores the trajectories.

@@ -9,7 +9,7 @@ from reason_decode.core.errors import ScoringError
 from reason_decode.core.steps import StepSplitter
 
 __all__ = [
-    "NotFinite",
+    "NonFiniteScoreError",
     "candidate_names",
     "check_finite",
     "check_pairs",
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 
-class NotFinite(ScoringError):
+class NonFiniteScoreError(ScoringError):
     """A score is NaN or infinite."""
 
 
@@ -30,13 +30,13 @@ def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
         names: the name of each solution, for the message.
 
     Raises:
-        NotFinite: such a score; the message names the solution and the step.
+        NonFiniteScoreError: such a score; the message names the solution and the step.
     """
     for name, tensor in zip(names, scores, strict=True):
         bad = (~torch.isfinite(tensor)).nonzero()
         if len(bad):
             step = int(bad[0])
-            raise NotFinite(
+            raise NonFiniteScoreError(
                 f"got score {tensor[step].item()} for step {step} of {name}; scores must be "
                 "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
                 "does not)"

@@ -38,7 +38,7 @@ _NO_LIMIT = 1 << 24
 
 
 class EncoderSession(RescoringSession):
-    """A session of an encoder, which reads each trajectory anew from its start; see ``Session``.
+    """A session of an encoder, which reads whole trajectories in each round; see ``Session``.
 
     Args:
         scorer: the encoder with its layout.

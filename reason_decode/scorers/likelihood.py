@@ -33,8 +33,8 @@ class LikelihoodScorer(CausalScorer):
         separator: ends a step in a solution.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             there is one.
-        per_step: whether each step has a score, or the solution has one. The latter is computed
-            anew from the first step on in each round of a step search.
+        per_step: whether each step has a score, or the solution has one. In a step search the
+            latter is computed again from the first step on in each round.
         length_normalize: whether to divide by the number of tokens. Without it the probability of
             long texts is 0 in float32, and of two texts the longer one loses even if its further
             tokens are nearly certain.
@@ -140,8 +140,8 @@ class SpanEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
-                f"got {type(tokenizer).__name__}, which does not say where its tokens stand in the "
-                "text; load a fast tokenizer, one with a tokenizer.json"
+                f"got {type(tokenizer).__name__}, which gives no character offsets of its tokens; "
+                "load a fast tokenizer, one with a tokenizer.json"
             )
         self.tokenizer = tokenizer
         self.special_ids: list[int] = [] if chat else list(tokenizer("")["input_ids"])

@@ -24,10 +24,10 @@ LanguageModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 """A language model with its tokenizer."""
 
 ScorerKind = Literal["prm", "orm", "ranker", "ngram-ranker", "rationale"]
-"""Kinds of scorers that a checkpoint's files tell apart."""
+"""Kinds of scorers that are recognised by a checkpoint's files."""
 
 WORDS = ("likelihood", "rationale", "prm", "orm", "ranker", *FORMATS)
-"""Words that may stand alone or in ``word=folder``."""
+"""Words of ``word=folder``; those in ``_ALONE`` may also be used without a folder."""
 
 _ALONE = ("likelihood", "rationale", "generative")
 _ALLOWED = (
@@ -51,7 +51,7 @@ def load_scorer(
 
     - ``tiny``: the packaged process reward model; for whole solutions with half of its neutral
       label counted as right.
-    - a folder or a Hub id: the kind is told by its files, see ``scorer_kind``.
+    - a folder or a Hub id: the kind is detected by its files, see ``scorer_kind``.
     - ``likelihood``, ``generative`` or ``rationale``: the generator itself scores; without a
       generator, or with the packaged one, ``rationale`` is the packaged rationale model.
     - ``word=folder``: a scorer of that kind from a folder, a Hub id or ``tiny``. The words are
@@ -62,7 +62,7 @@ def load_scorer(
         spec: the name.
         whole_solutions: whether solutions are scored once they are complete, as by best-of-n and
             votes, and not step by step; a likelihood is then one number for the solution.
-        generator: the generator and its tokenizer, for the words that stand alone.
+        generator: the generator and its tokenizer, for the words without a folder.
         likelihood_model: of rationale models, the folder or Hub id of the model that measures how
             likely a step is; ``None``: the one that writes the rationales.
         discount: of rationale models, see ``RationaleScorer``.
@@ -112,7 +112,7 @@ def load_scorer(
 
 
 def scorer_kind(path_or_id: str | Path) -> ScorerKind:
-    """The kind of scorer that a checkpoint holds, told by its files.
+    """The kind of scorer that a checkpoint holds, detected by its files.
 
     Args:
         path_or_id: a folder or a Hub id.
@@ -186,7 +186,7 @@ def load_rationale_scorer(
 
 
 def _parse(spec: str) -> tuple[str | None, str]:
-    """The word of a text, if it has one, and the folder, ``""`` if the word stands alone."""
+    """The word of a name, or ``None``, and its folder, ``""`` for a word without a folder."""
     word, _, folder = spec.partition("=")
     if word in WORDS and (folder or word in _ALONE):
         return word, folder

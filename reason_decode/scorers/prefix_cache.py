@@ -51,7 +51,7 @@ UNREAD = PrefixState(EncodedSolution([], []), torch.zeros(0))
 
 
 class _Extension(NamedTuple):
-    """A text of which the ids from ``start`` on are still to be read.
+    """A text whose ids from ``start`` on are still to be read.
 
     ``scores``, ``cache`` and ``last_hidden`` belong to the ids before ``start``.
     """

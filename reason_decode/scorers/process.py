@@ -72,7 +72,7 @@ class ProcessRewardModel(Scorer):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            format: the layout of its text; ``None``: told by the architecture, else by the name.
+            format: the layout of its text; ``None``: detected by architecture, else by name.
             separator: ends a step in a solution; ``None`` for the format's own.
             neutral: what the middle one of three labels counts as, ``"positive"``, ``"half"`` or
                 ``"negative"``; ``None``: the label that the checkpoint calls right counts.
@@ -80,7 +80,7 @@ class ProcessRewardModel(Scorer):
 
         Raises:
             OSError: there is no such folder and no such id.
-            ValueError: the format cannot be told, or the checkpoint holds another kind of model.
+            ValueError: the format is not detected, or the checkpoint holds another kind of model.
         """
         name = detect_format(path_or_id, load_config(path_or_id)) if format is None else format
         model = format_by_name(name).load(path_or_id, **kwargs)

@@ -33,7 +33,7 @@ class RationaleWriter(CausalReader):
         tokenizer: the tokenizer of ``model``.
         separator: ends a step in a solution.
         chat: whether to use the chat template; ``None``: if there is one.
-        tags: stand around a rationale.
+        tags: the tags before and after a rationale.
         max_new_tokens: length of a rationale; ``None``: that of the model's ``generation_config``,
             or 64.
         batch_tokens: largest number of tokens in one forward pass, padding included.

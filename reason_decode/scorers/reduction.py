@@ -81,8 +81,8 @@ def resolve_vote_weighting(vote_weighting: VoteWeighting | None, scorer: Scorer)
     """The vote weighting that turns a scorer's totals into weights of at least 0.
 
     Args:
-        vote_weighting: what the caller asks for; ``None``: what the scorer says, else what its
-            ``score_space`` says: ``"s"`` for probabilities, ``"exp(s)"`` for log-probabilities.
+        vote_weighting: the caller's choice; ``None``: the scorer's, else ``"s"`` for probabilities
+            and ``"exp(s)"`` for log-probabilities.
         scorer: gives the scores.
 
     Raises:

@@ -15,7 +15,7 @@ STEPS = [
     ["A is 1 + 2.", "First 1 + 2 = 3, so A is 3."],
 ]
 PAIRS = [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
-# Models that bend or scale their logits behind the output matrix, and one that does not.
+# Models that cap or scale the logits of the output matrix, and two that do not.
 LOGITS: dict[str, dict[str, Any]] = {
     "llama": {},
     "gemma2": {
@@ -76,7 +76,7 @@ def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
 
 
 def test_every_token_is_read_once(tiny: Tiny) -> None:
-    """A step's first token is judged where the prompt ends, which is not read again for it."""
+    """A step's first token is predicted at the prompt's last, which is not read again for it."""
     scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False)
     words: Any = tiny.tokenizer
     session = scorer.start_session(PROMPTS[:1])
@@ -103,7 +103,7 @@ def test_weighs_votes(tiny: Tiny) -> None:
     assert sum(trace.votes.values()) == pytest.approx(sum(c.total or 0.0 for c in voters))
 
 
-def test_a_slow_tokenizer_is_refused(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_a_slow_tokenizer(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(tiny.tokenizer), "is_fast", False)
     with pytest.raises(ValueError, match="fast tokenizer"):
         LikelihoodScorer(tiny.model, tiny.tokenizer)

@@ -1,4 +1,4 @@
-"""A chat model at a server that is asked whether steps are right."""
+"""A chat model at a server that is asked whether steps are correct."""
 
 import math
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ PROMPTS = ["p\n", "q\n"]
 SOLUTIONS = [["good", "bad"], ["good"]]
 
 
-def told(yes: float) -> dict[str, Any]:
-    """The odds of an answer's first token, beside something else that it could be."""
+def answer_with(yes: float) -> dict[str, Any]:
+    """An answer whose first token is yes or no, with these odds, or something else."""
     logprobs = {"Yes": 0.9 * yes, " no": 0.9 * (1 - yes), "Well": 0.1}
     top = [{"token": x, "logprob": math.log(p)} for x, p in logprobs.items() if p]
     return {"logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
 
 
 def odds(chat: str) -> dict[str, Any]:
-    return told(0.75 if "good" in chat else 0.25)
+    return answer_with(0.75 if "good" in chat else 0.25)
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def verifier() -> Iterator[tuple[EndpointVerifier, list[dict[str, Any]]]]:
 
 
 def test_scores_are_the_odds_of_yes(verifier: Any):
-    judge, got = verifier
-    first, second = judge.score(PROMPTS, SOLUTIONS)
+    scorer, got = verifier
+    first, second = scorer.score(PROMPTS, SOLUTIONS)
     torch.testing.assert_close(first, torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(second, torch.tensor([0.75]))
     chats = [[turn["content"] for turn in body["messages"]] for body in got]
@@ -50,28 +50,28 @@ def test_scores_are_the_odds_of_yes(verifier: Any):
 
 def test_the_chat_is_that_of_the_generative_format():
     assert Generative.question == QUESTION
-    judge = EndpointVerifier("http://localhost:1/v1", "m")
-    turns = [turn["content"] for turn in judge.chat("p", ["a", "b"]) if turn["role"] == "user"]
+    scorer = EndpointVerifier("http://localhost:1/v1", "m")
+    turns = [turn["content"] for turn in scorer.chat("p", ["a", "b"]) if turn["role"] == "user"]
     assert turns == Generative.user_messages(Generative, "p", ["a", "b"])  # pyright: ignore[reportArgumentType]
 
 
 def test_a_session_asks_of_each_new_step_once_and_scores_as_without_one(verifier: Any):
-    judge, got = verifier
-    session = judge.start_session(PROMPTS)
+    scorer, got = verifier
+    session = scorer.start_session(PROMPTS)
     session.score([[["good"], ["bad"], ["good"]], [["good"]]])
     assert len(got) == 3
     session.select([(0, 2), (0, 0)])
     (first,), (second,) = session.score([[["bad", "good"]], [[]]])
     assert len(got) == 5 and session.tokens_read == 3 * len(got) and not len(second)
-    (alone,) = judge.score(["p\n"], [["good", "bad", "good"]])
+    (alone,) = scorer.score(["p\n"], [["good", "bad", "good"]])
     torch.testing.assert_close(first, alone[1:])
 
 
 def test_a_search_is_guided_by_it(verifier: Any, tiny: Tiny):
-    judge, got = verifier
+    scorer, got = verifier
     inputs = tiny.tokenizer(["Make 24 from 4 5 6 10.\n"], return_tensors="pt")
     torch.manual_seed(0)
-    search = StepSearch(judge, tokenizer=tiny.tokenizer, n=3, max_steps=2)
+    search = StepSearch(scorer, tokenizer=tiny.tokenizer, n=3, max_steps=2)
     out: Any = tiny.model.generate(
         **inputs,
         do_sample=True,
@@ -82,30 +82,30 @@ def test_a_search_is_guided_by_it(verifier: Any, tiny: Tiny):
     assert out.cost.scorer == 3 * len(got) > 0
 
 
-def test_a_server_without_log_probabilities_is_taken_at_its_word():
+def test_without_log_probabilities_the_first_word_decides():
     def behave(chat: str, count: int) -> Any:
         return (422, {}, "stop") if count == 1 else None
 
     def say(body: dict[str, Any]) -> dict[str, Any]:
-        said = "Yes." if "good" in body["messages"][-1]["content"] else " no, it is not"
-        return {"message": {"role": "assistant", "content": said}}
+        text = "Yes." if "good" in body["messages"][-1]["content"] else " no, it is not"
+        return {"message": {"role": "assistant", "content": text}}
 
     with served(behave, choice=say) as (url, got):
-        judge = EndpointVerifier(url, "m")
+        scorer = EndpointVerifier(url, "m")
         with pytest.warns(UserWarning, match="steps are scored 1 or 0, by the first word"):
-            first, second = judge.score(PROMPTS, SOLUTIONS)
+            first, second = scorer.score(PROMPTS, SOLUTIONS)
         assert first.tolist() == [1.0, 0.0] and second.tolist() == [1.0]
         assert "top_logprobs" in got[0] and "top_logprobs" not in got[-1]
 
 
-def test_what_is_no_verdict_is_no_score():
+def test_rejects_answers_that_are_no_verdicts():
     with (
         served(lambda *_: None) as (url, _),
         pytest.raises(ScoringError, match="neither yes nor no"),
     ):
         EndpointVerifier(url, "m").score(["p"], [["a"]])
-    judge = EndpointVerifier("http://127.0.0.1:9/v1", "m", attempts=1)
+    scorer = EndpointVerifier("http://127.0.0.1:9/v1", "m", attempts=1)
     with pytest.raises(ConnectionError, match="give the same command again"):
-        judge.score(["p"], [["a"]])
+        scorer.score(["p"], [["a"]])
     with pytest.raises(ValueError, match="must begin with http"):
         EndpointVerifier("localhost", "m")

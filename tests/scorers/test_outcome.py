@@ -68,7 +68,7 @@ def test_best_of_n_returns_the_candidate_that_it_scores_highest(tiny: Tiny) -> N
     assert [len(candidate.scores) for candidate in trace.candidates] == [1] * 4
 
 
-def test_other_heads_are_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
+def test_rejects_models_with_another_head(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
     with pytest.raises(ValueError, match="got LlamaForCausalLM with 2 labels"):
         OutcomeRewardModel(tiny_llama, tiny.tokenizer)
     with pytest.raises(ValueError, match="with 3 labels"):

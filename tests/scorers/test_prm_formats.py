@@ -1,4 +1,4 @@
-"""Every published layout against a plain reading: one solution, one pass, no cache."""
+"""Every format against a plain implementation: one solution, one forward pass, no cache."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ LABELS: dict[str, Any] = dict(num_labels=3)
 
 
 class Published(NamedTuple):
-    """A checkpoint in a folder, and how its authors score one solution with it."""
+    """A checkpoint in a folder, and its authors' way to score one solution with it."""
 
     folder: Path
     plainly: Callable[[PreTrainedTokenizerFast, str, Sequence[str]], Tensor]
@@ -133,7 +133,9 @@ def _rlhflow(folder: Path) -> Published:
 def _generative(folder: Path) -> Published:
     asked = "{step}\n\nIs this step correct (Yes/No)?"
     made = _asked(folder, ("Yes", "No"), "{prompt}\n\n" + asked, asked)
-    return made._replace(format="generative")  # nothing about a chat model says it is to judge
+    return made._replace(
+        format="generative"
+    )  # a chat model's files do not say that it is a verifier
 
 
 def _asked(folder: Path, verdicts: tuple[str, str], first: str, later: str) -> Published:
@@ -260,7 +262,7 @@ def prm(published: Published) -> ProcessRewardModel:
 
 
 @pytest.mark.numeric
-def test_equals_the_published_reading(published: Published, prm: ProcessRewardModel) -> None:
+def test_equals_the_published_implementation(published: Published, prm: ProcessRewardModel) -> None:
     pairs = [PROMPTS[owner] for owner in OWNERS]
     words: Any = prm.tokenizer
     with torch.no_grad():
@@ -281,15 +283,13 @@ def test_a_session_reads_each_token_once(prm: ProcessRewardModel) -> None:
 @pytest.mark.parametrize(
     ("name", "tag"), [("math-shepherd", "ки"), ("qwen2.5-math-prm", "<extra_0>")]
 )
-def test_a_step_that_holds_the_tag_is_refused(tmp_path: Path, name: str, tag: str) -> None:
+def test_rejects_steps_that_contain_the_tag(tmp_path: Path, name: str, tag: str) -> None:
     prm = ProcessRewardModel.from_pretrained(MADE[name](tmp_path / name).folder)
     with pytest.raises(ValueError, match=f"must not contain '{tag}'"):
         prm.score(PROMPTS[:1], [[f"First {tag} 3."]])
 
 
-def test_a_plain_language_model_must_say_its_format(
-    tmp_path: Path, tiny_llama: LlamaForCausalLM
-) -> None:
+def test_a_plain_language_model_needs_format(tmp_path: Path, tiny_llama: LlamaForCausalLM) -> None:
     tiny_llama.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="pass format= one of token-classification, math-shep"):
         ProcessRewardModel.from_pretrained(tmp_path)
@@ -299,7 +299,7 @@ def test_a_plain_language_model_must_say_its_format(
         ProcessRewardModel.from_pretrained(tmp_path, format="qwen-math")
 
 
-def test_a_tokenizer_without_the_tags_is_refused(tiny_llama: LlamaForCausalLM) -> None:
+def test_rejects_tokenizers_without_the_tags(tiny_llama: LlamaForCausalLM) -> None:
     core = Tokenizer(models.WordLevel({"<unk>": 0, "+": 1, "-": 2}, unk_token="<unk>"))
     words = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
     with pytest.raises(ValueError, match="no token for 'ки', which marks verdicts"):

@@ -73,7 +73,7 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
     assert_close(torch.tensor(best.scores), alone, terms=roundings(prm.model))
 
 
-def test_a_tokenizer_too_large_for_the_model_is_refused(tiny: Tiny) -> None:
+def test_rejects_a_tokenizer_too_large_for_the_model(tiny: Tiny) -> None:
     words: PreTrainedTokenizerFast = build_tokenizer(["left = make"], vocab_size=268)
     words.add_tokens([f"<more_{k}>" for k in range(100)])
     with pytest.raises(ValueError, match="pass the tokenizer that belongs to it"):
@@ -91,7 +91,7 @@ def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:
         broken.start_session(PROMPTS).score([[["a"]], [["b"]]])
 
 
-def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
+def test_rejects_models_with_another_head(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
     with pytest.raises(ValueError, match="got LlamaForCausalLM"):
         ProcessRewardModel(tiny_llama, tiny.tokenizer)
     with pytest.raises(ValueError, match="got LlamaForCausalLM in"):
@@ -99,7 +99,7 @@ def test_another_head_is_refused(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> No
 
 
 @pytest.mark.numeric
-def test_the_middle_of_three_labels_counts_as_asked(tiny: Tiny) -> None:
+def test_the_neutral_label_counts_as_asked(tiny: Tiny) -> None:
     strict, even, lenient = (
         ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral=neutral).score(PAIRS, SOLUTIONS)
         for neutral in ("negative", "half", "positive")

@@ -72,7 +72,7 @@ def test_is_the_same_when_saved_and_loaded(ranker: RankingModel, tmp_path: Path)
     assert_close(found, saved, terms=roundings(ranker.model))
 
 
-def test_a_model_with_another_head_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+def test_rejects_models_with_another_head(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got LlamaForCausalLM; a ranker has a head of its own"):
         RankingModel(tiny.model, tiny.tokenizer)
     tiny.model.save_pretrained(tmp_path)
@@ -111,20 +111,20 @@ def encoder(pairs: Any) -> RankingModel:
 def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
     assert encoder.is_encoder and encoder.window == 64
     score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
-    asked, said = (
+    prompt_ids, solution_ids = (
         pairs(x, add_special_tokens=False)["input_ids"] for x in (PROMPTS[1], SOLUTIONS[1])
     )
-    before = [pairs.cls_token_id, *asked, pairs.sep_token_id]
-    ids = torch.tensor([[*before, *said, pairs.sep_token_id]])
-    kinds = (torch.arange(ids.shape[1]) >= len(before)).long()[None]
+    before = [pairs.cls_token_id, *prompt_ids, pairs.sep_token_id]
+    ids = torch.tensor([[*before, *solution_ids, pairs.sep_token_id]])
+    token_types = (torch.arange(ids.shape[1]) >= len(before)).long()[None]
     with torch.no_grad():
-        hidden = encoder.model(input_ids=ids, token_type_ids=kinds).last_hidden_state[0]
+        hidden = encoder.model(input_ids=ids, token_type_ids=token_types).last_hidden_state[0]
         head: Any = encoder.model.get_submodule("reward_head")
         plain = head(hidden[len(before) : -1].mean(0))
     assert_close(score[0], plain, terms=roundings(encoder.model))
 
 
-def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> None:
+def test_long_pairs_are_truncated_from_the_left(encoder: RankingModel, pairs: Any) -> None:
     cut = RankingModel(encoder.model, pairs, window=21)
     long = "\n".join(["1 + 2 = 3", *SOLUTIONS, "5 + 5 = 10"])
     layout = cut.encode(PROMPTS[0], long.split("\n"))
@@ -141,23 +141,23 @@ def test_of_a_long_pair_the_ends_are_read(encoder: RankingModel, pairs: Any) -> 
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind", [BertModel, RobertaModel])
-def test_what_is_cut_is_as_if_it_were_not_looked_at(pairs: Any, kind: Any) -> None:
-    """Its place stays empty, whichever position the model counts from."""
+def test_truncated_tokens_keep_their_positions(pairs: Any, kind: Any) -> None:
+    """As if they were there and masked, whichever position the model counts from."""
     torch.manual_seed(3)
     body = kind(kind.config_class(vocab_size=len(pairs), pad_token_id=pairs.pad_token_id, **SMALL))
     ranker = RankingModel(body, pairs, window=24)
-    asked, said = (
+    prompt_ids, solution_ids = (
         pairs(x, add_special_tokens=False)["input_ids"] for x in ("4 5 6 =", SOLUTIONS[0])
     )
-    before = [pairs.cls_token_id, *asked, pairs.sep_token_id]
-    whole = torch.tensor([[*before, *said, pairs.sep_token_id]])
+    before = [pairs.cls_token_id, *prompt_ids, pairs.sep_token_id]
+    whole = torch.tensor([[*before, *solution_ids, pairs.sep_token_id]])
     cut = whole.shape[1] - 24
     assert cut > 3
-    looked = torch.ones_like(whole)
-    looked[:, len(before) : len(before) + cut] = 0
-    kinds = (torch.arange(whole.shape[1]) >= len(before)).long()[None]
+    mask = torch.ones_like(whole)
+    mask[:, len(before) : len(before) + cut] = 0
+    token_types = (torch.arange(whole.shape[1]) >= len(before)).long()[None]
     with torch.no_grad():
-        hidden = body(whole, attention_mask=looked, token_type_ids=kinds).last_hidden_state[
+        hidden = body(whole, attention_mask=mask, token_type_ids=token_types).last_hidden_state[
             0, len(before) + cut : -1
         ]
         plain = ranker.model.get_submodule("reward_head")(hidden.mean(0))
@@ -178,7 +178,7 @@ def test_an_encoder_keeps_its_window_when_saved(
 
 
 @pytest.mark.numeric
-def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
+def test_t5_is_read_by_its_encoder(tiny: Tiny, tmp_path: Path) -> None:
     """Saved with its decoder or without; transformers' AutoModel would add a new decoder."""
     config = T5Config(
         vocab_size=len(tiny.tokenizer), d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2
@@ -197,7 +197,7 @@ def test_of_t5_the_encoder_is_read(tiny: Tiny, tmp_path: Path) -> None:
     assert_close(found, saved, terms=roundings(ranker.model))
 
 
-def test_an_encoder_decoder_that_is_no_t5_is_refused(tmp_path: Path) -> None:
+def test_rejects_encoder_decoders_other_than_t5(tmp_path: Path) -> None:
     BartConfig(architectures=["BartModel"]).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="encoder-decoder of type bart; of these only T5"):
         body_auto_class(tmp_path)

@@ -39,7 +39,7 @@ def _plain(
     discount: float,
     length_normalize: bool,
 ) -> list[tuple[float, float]]:
-    """As published: write a rationale, read all anew with it in front of the step; and without."""
+    """As published: write a rationale, read everything again with it before the step, or without."""
     words: Any = tiny.tokenizer
     scores: list[tuple[float, float]] = []
     text = prompt
@@ -61,7 +61,7 @@ def _plain(
 @pytest.mark.numeric
 @pytest.mark.parametrize("contrastive", [False, True])
 @pytest.mark.parametrize(("discount", "length_normalize"), [(1.0, True), (0.9, True), (0.9, False)])
-def test_equals_reading_everything_anew(
+def test_equals_reading_everything_again(
     tiny: Tiny, discount: float, contrastive: bool, length_normalize: bool
 ) -> None:
     scorer = _scorer(
@@ -106,7 +106,7 @@ def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:
     assert session.before_round() != written
 
 
-def test_what_is_not_allowed(tiny: Tiny) -> None:
+def test_rejects_invalid_arguments(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="discount=0"):
         _scorer(tiny, discount=0)
     with pytest.raises(ValueError, match="pass both or none"):
@@ -117,7 +117,7 @@ def test_what_is_not_allowed(tiny: Tiny) -> None:
         _scorer(tiny).score(PROMPTS, [["a"]])
 
 
-def test_steps_fit_while_both_models_have_positions(tiny: Tiny) -> None:
+def test_max_steps_counts_the_positions_of_both_models(tiny: Tiny) -> None:
     scorer = _scorer(tiny)
     steps = ["1 + 1 = 2"] * 300
     count = scorer.max_steps(PROMPTS[0], steps)

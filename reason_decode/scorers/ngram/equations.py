@@ -1,8 +1,8 @@
 r"""Equations in LaTeX text: which of a solution's own calculations hold.
 
-Numbers are computed as they stand. Letters stand for arbitrary numbers, so that a rearrangement
-holds if it does for those. If the text gives a letter's number, the equations with that letter are
-checked again with it. Nothing is known of the problem::
+Numbers are computed as written. Letters get arbitrary numbers, so that a rearrangement holds if it
+does for those. If the text gives a letter's number, the equations with that letter are checked
+again with it. Nothing is known of the problem::
 
     $2 + 3 = 6$                         a number that is not
     $(x + 1)^2 = x^2 + 2x + 1 = x^2$    a rearrangement that holds, then one that does not

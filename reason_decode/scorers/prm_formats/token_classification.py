@@ -19,7 +19,7 @@ from reason_decode.scorers.prm_formats.base import PRMFormat
 __all__ = ["NEUTRAL", "TokenClassification"]
 
 NEUTRAL = {"positive": 1.0, "half": 0.5, "negative": 0.0}
-"""What the middle of three labels may count as -> the share of it that is right."""
+"""Ways to count the middle of three labels -> the share of its probability that is right."""
 
 
 class TokenClassification(PRMFormat):
@@ -33,7 +33,7 @@ class TokenClassification(PRMFormat):
         model: a model for token classification with two or three labels.
         tokenizer: the tokenizer of ``model``.
         neutral: what the second of three labels counts as: ``"positive"``, ``"negative"``, or
-            ``"half"`` of its probability as right; ``None``: as said above.
+            ``"half"`` of its probability as right; ``None``: as described above.
         options: see ``PRMFormat``.
 
     Raises:

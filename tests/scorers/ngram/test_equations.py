@@ -23,7 +23,7 @@ from reason_decode.scorers.ngram.equations import Equation, evaluate_expression,
         ("2^10", 1024),
     ],
 )
-def test_what_is_written_is_computed_as_it_is_read(side: str, found: float) -> None:
+def test_expressions_are_computed(side: str, found: float) -> None:
     assert evaluate_expression(side) == pytest.approx(found)
 
 
@@ -42,25 +42,25 @@ def test_what_is_written_is_computed_as_it_is_read(side: str, found: float) -> N
     ]
     + ["9" * 10_000, "(-8)^{1/3}", "(" * 10_000, "\\binom{2.5}{2}", "{2", "\\sqrt[2"],
 )
-def test_what_cannot_be_computed_is_refused_at_once(side: str) -> None:
+def test_rejects_what_cannot_be_computed(side: str) -> None:
     with pytest.raises(ValueError, match="cannot be computed"):
         evaluate_expression(side)
 
 
-def test_letters_are_what_one_says_or_anything() -> None:
+def test_letters_are_given_or_arbitrary() -> None:
     assert evaluate_expression("2x + y", {"x": 3, "y": 1}) == 7
     assert evaluate_expression("x", 1) == evaluate_expression("x", 1) != evaluate_expression("x", 2)
     with pytest.raises(ValueError, match="cannot be computed"):
         evaluate_expression("2x", {"y": 1})
 
 
-def told(text: str) -> list[tuple[str, bool]]:
+def outcomes(text: str) -> list[tuple[str, bool]]:
     return [(x.kind, x.holds) for x in find_equations(text)]
 
 
 def test_numbers_hold_or_fail() -> None:
-    assert told("It costs \\[ much, \\[1 = 2\\].") == [("number", False)]
-    assert told("So $2 + 3 = 5 = 6$ and \\[7 = 7.\\]") == [
+    assert outcomes("It costs \\[ much, \\[1 = 2\\].") == [("number", False)]
+    assert outcomes("So $2 + 3 = 5 = 6$ and \\[7 = 7.\\]") == [
         ("number", True),
         ("number", False),
         ("number", True),
@@ -69,28 +69,28 @@ def test_numbers_hold_or_fail() -> None:
     assert rounded == Equation("number", holds=False, near=True, rounded=True)
 
 
-def test_a_rearrangement_holds_for_any_letters_also_line_by_line() -> None:
+def test_rearrangements_hold_for_any_letters_also_across_lines() -> None:
     lines = "(x + 1)^2 &= x^2 + 2x + 1 \\\\ &= x(x + 2) + 1 \\\\ &= x^2 + 3x"
     text = "\\begin{align*}" + lines + "\\end{align*}"
-    assert told(text) == [("stated", True), ("rearranged", True), ("rearranged", False)]
+    assert outcomes(text) == [("stated", True), ("rearranged", True), ("rearranged", False)]
 
 
-def test_equations_are_asked_of_the_number_that_their_letter_is_said_to_be() -> None:
-    assert told("$2x = 6$, so $x = 3$")[-1] == ("solved", True)
-    assert told("$2x = 6$, so $x = 4$")[-1] == ("solved", False)
+def test_stated_equations_are_checked_with_the_numbers_of_their_letters() -> None:
+    assert outcomes("$2x = 6$, so $x = 3$")[-1] == ("solved", True)
+    assert outcomes("$2x = 6$, so $x = 4$")[-1] == ("solved", False)
     # Of two solutions neither is the one that is meant.
-    assert "solved" not in dict(told("$x^2 = 4$: $x = 2$ or $x = -2$"))
+    assert "solved" not in dict(outcomes("$x^2 = 4$: $x = 2$ or $x = -2$"))
 
 
-def test_what_is_no_equation_of_this_kind_is_left_out() -> None:
-    assert told("$7 \\equiv 2 \\pmod{5}$, $1 < 2$, $x \\in A$, 2 = 3, $f_1 = 2$") == []
+def test_relations_other_than_equality_are_left_out() -> None:
+    assert outcomes("$7 \\equiv 2 \\pmod{5}$, $1 < 2$, $x \\in A$, 2 = 3, $f_1 = 2$") == []
 
 
 @given(st.integers(-999, 999), st.integers(-999, 999), st.sampled_from("+-"))
 def test_sums_of_whole_numbers_hold_and_no_others(a: int, b: int, sign: str) -> None:
     right = a + b if sign == "+" else a - b
-    assert told(f"${a} {sign} {b} = {right}$") == [("number", True)]
-    assert told(f"${a} {sign} {b} = {right + 1}$") == [("number", False)]
+    assert outcomes(f"${a} {sign} {b} = {right}$") == [("number", True)]
+    assert outcomes(f"${a} {sign} {b} = {right + 1}$") == [("number", False)]
 
 
 @given(st.text(alphabet="$x1()^{}/\\frac=&! ", max_size=60))
@@ -100,6 +100,6 @@ def test_any_text_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["\\[", "\\begin{align}", "$", "$2 = ", "\\text{", "{", "$$1=1"])
-def test_long_texts_are_read_once(part: str) -> None:
+def test_long_texts_take_linear_time(part: str) -> None:
     """A search for the end of a formula from each beginning would take hours for these."""
     assert all(isinstance(equation, Equation) for equation in find_equations(part * 50_000))

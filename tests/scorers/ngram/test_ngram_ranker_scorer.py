@@ -34,7 +34,7 @@ def test_a_batch_scores_as_its_members_and_a_session_as_score(ranker: NGramRanke
 
 
 @pytest.mark.numeric
-def test_what_is_saved_scores_the_same(tmp_path: Path, ranker: NGramRanker) -> None:
+def test_scores_the_same_when_loaded(tmp_path: Path, ranker: NGramRanker) -> None:
     with pytest.raises(ValueError, match="save_pretrained it first"):
         ranker.settings()
     ranker.save_pretrained(tmp_path)
@@ -44,7 +44,7 @@ def test_what_is_saved_scores_the_same(tmp_path: Path, ranker: NGramRanker) -> N
     )
 
 
-def test_a_damaged_file_and_bad_weights_are_errors(tmp_path: Path) -> None:
+def test_rejects_damaged_files_and_bad_weights(tmp_path: Path) -> None:
     (tmp_path / "ngrams.safetensors").write_text("no tensors")
     with pytest.raises(ValueError, match="damaged"):
         NGramRanker.from_pretrained(tmp_path)
@@ -61,7 +61,7 @@ def test_words_and_form_have_length_one_each_and_the_answer_is_seen() -> None:
     assert set(at) != set(other)
 
 
-def test_a_false_sum_is_seen_whatever_its_numbers() -> None:
+def test_false_sums_share_features_whatever_their_numbers() -> None:
     right, wrong = (set(features("", f"${x}$")[0]) for x in ("2 + 2 = 4", "2 + 2 = 5"))
     other = set(features("", "$7 + 8 = 16$")[0])
     assert len((wrong - right) & other) >= 2
@@ -73,6 +73,6 @@ def test_it_weighs_votes_as_a_ranker_does(ranker: NGramRanker) -> None:
     assert vote.scorer is ranker and vote.vote_weighting is None
 
 
-def test_examples_are_true() -> None:
+def test_the_docstring_example_is_true() -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(NGramRanker, "NGramRanker", globs={})
     assert example.examples and not doctest.DocTestRunner(verbose=False).run(example).failed
