@@ -53,7 +53,7 @@ class ReadReport:
     adds to ``items`` and ``left_out`` itself.
 
     Args:
-        format: layout of the rows, where there are several.
+        format: format of the rows, if there are several.
         rows: number of rows, malformed ones included.
         items: number of documents, solutions or other items made of them.
         malformed: number of rows set aside.

@@ -111,11 +111,9 @@ class MiningConfig:
                 raise ValueError(
                     f"got {name}={getattr(self, name)}; need a number above 0 and at most 1"
                 )
-        for source, nats in {"": self.min_loss_delta, **self.min_loss_delta_by_source}.items():
+        for nats in (self.min_loss_delta, *self.min_loss_delta_by_source.values()):
             if not math.isfinite(nats):
-                raise ValueError(
-                    f"got min_loss_delta={nats} {source}; need a finite number of nats"
-                )
+                raise ValueError(f"got min_loss_delta={nats}; need a finite number of nats")
         if self.endpoint and (self.writer == TAGGED or ":" in self.writer):
             raise ValueError(
                 f"got endpoint={self.endpoint!r} with writer={self.writer!r}; name the model that "

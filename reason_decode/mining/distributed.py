@@ -95,7 +95,7 @@ def _split(
     journals: Path,
     tasks: int,
 ) -> None:
-    """Deal the documents out to one file per task; the folder appears once all are written."""
+    """Write the documents in turn to one file per task; the folder appears once all are written."""
     unfinished = shards.with_name("shards.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

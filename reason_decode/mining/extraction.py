@@ -27,7 +27,7 @@ def extract(
 
     Args:
         documents: any number; read as the model asks for more.
-        complete: a ``ChatModel``, an ``ChatEndpoint``, or any function of chats.
+        complete: a ``ChatModel``, a ``ChatEndpoint``, or any function of chats.
         domain: worked examples that the model is shown: one domain, or source -> domain.
         tags: the tags that the model puts around a rationale.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from reason_decode.io import fields
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.mining.documents import Document
 
@@ -47,9 +48,9 @@ def read_documents(
     seen: set[tuple[str, str]] = set()
     for path in paths:
         name = Path(path).name
-        for number, fields in report.rows_of(path, name=name):
+        for number, row in report.rows_of(path, name=name):
             try:
-                document = _document(fields, name, number)
+                document = _document(row, name, number)
                 if (document.source, document.id) in seen:
                     raise ValueError(f"the id {document.id!r} is taken in {document.source}")
             except ValueError as error:
@@ -61,7 +62,7 @@ def read_documents(
 
 
 def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[str]:
-    """Read the texts of a reference set or an evaluation set of any layout.
+    """Read the texts of a reference set or an evaluation set of any format.
 
     The text of a row joins all its fields that are named in ``FIELDS``.
 
@@ -74,8 +75,8 @@ def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[s
     """
     report = ReadReport() if report is None else report
     name = Path(path).name
-    for number, fields in report.rows_of(path, name=name):
-        parts = [value for name in FIELDS if isinstance(value := fields.get(name), str)]
+    for number, row in report.rows_of(path, name=name):
+        parts = [value for key in FIELDS if isinstance(value := row.get(key), str)]
         text = CALCULATION.sub("", "\n".join(parts))
         if text.strip():
             report.items += 1
@@ -87,11 +88,11 @@ def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[s
 def _document(row: dict[str, Any], name: str, number: int) -> Document:
     answer = row.get("answer")
     if "question" in row and "text" not in row:
-        text = f"{_text(row, 'question')}\n{CALCULATION.sub('', _text(row, 'answer'))}"
+        text = f"{fields.text(row, 'question')}\n{CALCULATION.sub('', fields.text(row, 'answer'))}"
         found = FINAL.search(text)
         answer = found[1] if found else None
     else:
-        text = _text(row, "text")
+        text = fields.text(row, "text")
     if answer is not None and not isinstance(answer, str | int | float):
         raise ValueError(f"got {str(answer)[:60]!r} as `answer`; need text, a number or null")
     return Document(
@@ -100,11 +101,3 @@ def _document(row: dict[str, Any], name: str, number: int) -> Document:
         text=text,
         answer=None if answer is None or not str(answer).strip() else str(answer),
     )
-
-
-def _text(row: dict[str, Any], name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"got {str(value)[:60]!r} as `{name}`; need text")
-    value.encode()  # a lone surrogate, which no tokenizer reads, raises a ValueError
-    return value

@@ -40,7 +40,7 @@ our own. Solutions are encoded by the object that will score them.
 
 ## Data
 
-`read_labelled` reads the published layouts of labelled solutions: PRM800K (both phases),
+`read_labelled` reads the published formats of labelled solutions: PRM800K (both phases),
 Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
 BIG-Bench-Mistake, plain `{"prompt", "solution", "answer"}`, and samples
 `{"prompt", "samples", "answer"}`. Files are read row by row; malformed rows are counted and

@@ -51,7 +51,7 @@ def select_convincing(
     Source: Lightman et al. 2023, 2305.20050, section 4.2: 80 % of the samples of each problem are
     the most convincing wrong-answer ones, 20 % the most convincing of the others.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import select_convincing
         >>> right = [True, False, True, False]
         >>> select_convincing([0.9, 0.8, 0.7, 0.1], right, k=2, wrong_share=0.5)

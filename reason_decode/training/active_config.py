@@ -24,7 +24,7 @@ class ActiveLearningConfig:
     Raises:
         ValueError: a number is out of range, or a selector is given for a random selection.
 
-    Example:
+    Examples:
         >>> from reason_decode.training import ActiveLearningConfig
         >>> ActiveLearningConfig(rounds=2).wrong_share
         0.8

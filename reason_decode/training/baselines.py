@@ -48,7 +48,7 @@ def train_baseline(
         cl      NLL(D_pos) + penalty_weight contrastive_loss
 
     For nt, ul and cl each right sample shares its batch with ``negatives_per_positive`` wrong
-    samples. They are dealt in turn, so that all are used if there are enough right samples; for cl
+    samples. They are taken in turn, so that all are used if there are enough right samples; for cl
     they have the prompt of the right sample. With a weight of 0, each optimizer step is that of
     cot-kd.
 
@@ -97,8 +97,8 @@ def train_baseline(
     if penalty is not None:
         encoded = zip((x.prompt for x in wrong), encode(wrong), strict=True)
         fitting = [pair for pair in encoded if len(pair[1].ids) <= config.max_length]
-        dealt = _deal_wrong([x.prompt for x in right], fitting, config)
-        examples = [x._replace(wrong=hand) for x, hand in zip(examples, dealt, strict=True)]
+        added = _assign_wrong([x.prompt for x in right], fitting, config)
+        examples = [x._replace(wrong=bad) for x, bad in zip(examples, added, strict=True)]
     return train(
         learner,
         tokenizer,
@@ -131,26 +131,26 @@ def _take_wrong(needs_hidden_states: bool) -> SideInputs:
     return take
 
 
-def _deal_wrong(
+def _assign_wrong(
     prompts: Sequence[str], wrong: Sequence[tuple[str, Example]], config: BaselineConfig
 ) -> Iterator[tuple[Example, ...]]:
-    """The wrong examples in the batch of each right one, dealt in turn from a shuffled deck.
+    """The wrong examples in the batch of each right one, taken in turn from a shuffled list.
 
     Args:
         prompts: prompt of each right example.
         wrong: prompt of each wrong example, and the example.
-        config: the number to deal; ``cl`` has one deck per prompt.
+        config: how many to take; ``cl`` takes them from those with the same prompt.
     """
     shuffled = list(wrong)
     random.Random(config.seed).shuffle(shuffled)
     per_prompt, count = config.method == "cl", config.negatives_per_positive
-    decks: dict[str, list[Example]] = {}
+    groups: dict[str, list[Example]] = {}
     for prompt, example in shuffled:
-        decks.setdefault(prompt if per_prompt else "", []).append(example)
-    next_card = dict.fromkeys(decks, 0)
+        groups.setdefault(prompt if per_prompt else "", []).append(example)
+    next_index = dict.fromkeys(groups, 0)
     for prompt in prompts:
         key = prompt if per_prompt else ""
-        deck, start = decks.get(key, []), next_card.get(key, 0)
-        next_card[key] = start + count
-        # A small deck is dealt once: no right example gets the same wrong one twice.
-        yield tuple(deck[(start + k) % len(deck)] for k in range(min(count, len(deck))))
+        group, start = groups.get(key, []), next_index.get(key, 0)
+        next_index[key] = start + count
+        # At most the whole group: no right example gets the same wrong one twice.
+        yield tuple(group[(start + k) % len(group)] for k in range(min(count, len(group))))

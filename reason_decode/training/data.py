@@ -1,4 +1,4 @@
-"""Labelled solutions from files in any of the published layouts, read row by row."""
+"""Labelled solutions from files in any of the published formats, read row by row."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -8,16 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reason_decode.core.steps import StepSplitter
+from reason_decode.io.fields import Row
 from reason_decode.io.jsonl import ReadReport
-from reason_decode.training.fields import Row
-from reason_decode.training.labelled import (
-    LabelledSolution,
-    Neutral,
-    dedupe_shared_steps,
-    resolve_neutral,
-)
-from reason_decode.training.labelled import until_first_error as labels_until_first_error
-from reason_decode.training.layouts import (
+from reason_decode.training.dataset_formats import (
     bigbench_mistake,
     math_shepherd,
     plain,
@@ -25,20 +18,27 @@ from reason_decode.training.layouts import (
     samples,
     stepwise,
 )
+from reason_decode.training.labelled import (
+    LabelledSolution,
+    Neutral,
+    dedupe_shared_steps,
+    resolve_neutral,
+)
+from reason_decode.training.labelled import until_first_error as labels_until_first_error
 from reason_decode.training.prm800k import CHECKS, LeftOut, prm800k
 
-__all__ = ["LAYOUTS", "Layout", "detect_layout", "read_labelled"]
+__all__ = ["DATASET_FORMATS", "DatasetFormat", "detect_format", "read_labelled"]
 
 
-class Layout(NamedTuple):
-    """A published layout of rows.
+class DatasetFormat(NamedTuple):
+    """A published format of the rows of a data set.
 
     Attributes:
-        keys: keys that every row has, by which the layout is detected.
+        keys: keys that every row has, by which the format is detected.
         read: row -> its solutions; raises ``ValueError`` if the row is malformed.
 
     Examples:
-        >>> LAYOUTS["stepwise"].keys
+        >>> DATASET_FORMATS["stepwise"].keys
         ('prompt', 'completions', 'labels')
     """
 
@@ -46,37 +46,39 @@ class Layout(NamedTuple):
     read: Callable[..., Sequence[LabelledSolution | LeftOut]]
 
 
-LAYOUTS = {
-    "prm800k": Layout(("question", "label"), prm800k),
-    "stepwise": Layout(("prompt", "completions", "labels"), stepwise),
-    "math-shepherd": Layout(("input", "label"), math_shepherd),
-    "processbench": Layout(("problem", "steps", "label"), processbench),
-    "bigbench-mistake": Layout(("input", "steps", "target", "mistake_index"), bigbench_mistake),
-    "plain": Layout(("prompt", "solution"), plain),
-    "samples": Layout(("prompt", "samples"), samples),
-    "math-samples": Layout(("question", "generated_answer", "answer"), samples),
+DATASET_FORMATS = {
+    "prm800k": DatasetFormat(("question", "label"), prm800k),
+    "stepwise": DatasetFormat(("prompt", "completions", "labels"), stepwise),
+    "math-shepherd": DatasetFormat(("input", "label"), math_shepherd),
+    "processbench": DatasetFormat(("problem", "steps", "label"), processbench),
+    "bigbench-mistake": DatasetFormat(
+        ("input", "steps", "target", "mistake_index"), bigbench_mistake
+    ),
+    "plain": DatasetFormat(("prompt", "solution"), plain),
+    "samples": DatasetFormat(("prompt", "samples"), samples),
+    "math-samples": DatasetFormat(("question", "generated_answer", "answer"), samples),
 }
 
 
-def detect_layout(row: Row) -> str:
-    """The name of the first layout whose keys a row has.
+def detect_format(row: Row) -> str:
+    """The name of the first format whose keys a row has.
 
     Args:
         row: a row of a file.
 
     Raises:
-        ValueError: the row has the keys of no layout.
+        ValueError: the row has the keys of no known format.
 
     Examples:
-        >>> detect_layout({"id": "7", "prompt": "1 + 2 =", "solution": "3", "answer": "3"})
+        >>> detect_format({"id": "7", "prompt": "1 + 2 =", "solution": "3", "answer": "3"})
         'plain'
     """
-    for name, layout in LAYOUTS.items():
-        if all(key in row for key in layout.keys):
+    for name, known in DATASET_FORMATS.items():
+        if all(key in row for key in known.keys):
             return name
-    known = "; ".join(f"{name}: {', '.join(layout.keys)}" for name, layout in LAYOUTS.items())
+    keys = "; ".join(f"{name}: {', '.join(x.keys)}" for name, x in DATASET_FORMATS.items())
     raise ValueError(
-        f"got the keys {', '.join(map(repr, row))[:200] or '(none)'}; known layouts are {known}"
+        f"got the keys {', '.join(map(repr, row))[:200] or '(none)'}; known formats are {keys}"
     )
 
 
@@ -98,7 +100,7 @@ def read_labelled(
 
     Args:
         path: a JSON Lines file, gzipped if the name ends in ``.gz``; or a small JSON list.
-        format: name of the layout, one of ``LAYOUTS``; ``"auto"`` detects it at the first
+        format: name of the format, one of ``DATASET_FORMATS``; ``"auto"`` detects it at the first
             well-formed row.
         neutral: label of neutral steps: ``"positive"``, ``"negative"``, or ``"keep"`` for a class
             of their own; applied before ``until_first_error``.
@@ -107,7 +109,7 @@ def read_labelled(
             benchmark; by default only in the first, as for training.
         include: kinds of PRM800K rows to read although they are usually left out: names of
             ``prm800k.CHECKS``.
-        separator: text that ends a step of the plain and samples layouts.
+        separator: text that ends a step of the plain and samples formats.
         report: counts of the rows, filled while the file is read; a new one for each file.
 
     Raises:
@@ -126,8 +128,8 @@ def read_labelled(
         >>> print(report)
         1 rows (stepwise): 1 items
     """
-    if format != "auto" and format not in LAYOUTS:
-        raise ValueError(f"got format={format!r}; allowed are 'auto', {', '.join(LAYOUTS)}")
+    if format != "auto" and format not in DATASET_FORMATS:
+        raise ValueError(f"got format={format!r}; allowed are 'auto', {', '.join(DATASET_FORMATS)}")
     if isinstance(include, str) or not set(include) <= set(CHECKS):
         raise ValueError(f"got include={include!r}; allowed is a list of {', '.join(CHECKS)}")
     # Raise for a wrong argument now, not on the first row.
@@ -146,12 +148,12 @@ def read_labelled(
         report.format = None if format == "auto" else format
         for number, fields in report.rows_of(path):
             try:
-                layout = report.format or detect_layout(fields)
-                found = readers[layout](fields)
+                row_format = report.format or detect_format(fields)
+                found = readers[row_format](fields)
             except (ValueError, RecursionError) as error:
                 report.reject(number, str(error))
                 continue
-            report.format = layout
+            report.format = row_format
             before = [item for item in found if isinstance(item, LabelledSolution)]
             report.left_out.update(item.reason for item in found if isinstance(item, LeftOut))
             after = [relabel(item, number) for item in before]
@@ -171,8 +173,8 @@ def read_labelled(
 
 
 def _readers(separator: str, include: frozenset[str]) -> dict[str, Any]:
-    """The function that reads a row, by layout."""
-    return {name: layout.read for name, layout in LAYOUTS.items()} | {
+    """The function that reads a row, by format."""
+    return {name: known.read for name, known in DATASET_FORMATS.items()} | {
         "prm800k": partial(prm800k, include=include),
         "plain": partial(plain, separator=separator),
         "samples": partial(samples, separator=separator),

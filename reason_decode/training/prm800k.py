@@ -1,10 +1,10 @@
-"""PRM800K's layout: a row is a solution and, at each step, the rated alternatives."""
+"""PRM800K's dataset format: a row is a solution and, at each step, the rated alternatives."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from reason_decode.training.fields import Row, boolean, index, items, mapping, optional_text
-from reason_decode.training.fields import text as text_of
+from reason_decode.io.fields import Row, boolean, index, items, mapping, optional_text
+from reason_decode.io.fields import text as text_of
 from reason_decode.training.labelled import Label, LabelledSolution
 
 __all__ = ["CHECKS", "LeftOut", "prm800k"]

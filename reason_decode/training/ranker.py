@@ -16,8 +16,8 @@ from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.ranking_batches import (
     batch_ranking_loss,
-    collate_contests,
-    contests,
+    collate_groups,
+    ranking_groups,
     take_targets,
 )
 from reason_decode.training.trainer import train
@@ -67,7 +67,7 @@ def train_ranker(
     set_seed(config.seed)
     ranker = load_ranker(model, tokenizer, config)
     group = partial(
-        contests,
+        ranking_groups,
         encoder=ranker,
         max_solutions=config.max_solutions_per_problem,
         max_length=config.max_length,
@@ -91,7 +91,7 @@ def train_ranker(
         loss=batch_ranking_loss(ranker.model, config.loss),
         held_out=group(*held_out)[0],
         side_inputs=take_targets,
-        collate=partial(collate_contests, model=ranker.model),
+        collate=partial(collate_groups, model=ranker.model),
     )
     trained = RankingModel(
         ranker.model.eval(),

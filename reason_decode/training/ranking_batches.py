@@ -15,17 +15,17 @@ from reason_decode.training.examples import SolutionEncoder
 from reason_decode.training.labelled import LabelledSolution
 
 __all__ = [
-    "Contest",
+    "RankingGroup",
     "RankingTargets",
     "batch_ranking_loss",
-    "collate_contests",
-    "contests",
+    "collate_groups",
+    "ranking_groups",
     "ranking_loss",
     "take_targets",
 ]
 
 
-class Contest(NamedTuple):
+class RankingGroup(NamedTuple):
     """Solutions of one problem that are ranked against each other.
 
     Attributes:
@@ -47,7 +47,7 @@ class Contest(NamedTuple):
         return range(len(self.solutions))
 
 
-def contests(
+def ranking_groups(
     right: Iterable[LabelledSolution],
     wrong: Iterable[LabelledSolution],
     encoder: SolutionEncoder,
@@ -55,20 +55,20 @@ def contests(
     max_solutions: int = 16,
     max_length: int = 4096,
     mixed: bool = True,
-) -> tuple[list[Contest], int]:
+) -> tuple[list[RankingGroup], int]:
     """Group the solutions of each problem; split large groups.
 
     Args:
         right: D_pos, samples with right answers; see ``grade_samples``.
         wrong: D_neg, samples with wrong answers.
         encoder: the ranker that will score.
-        max_solutions: maximum number of solutions per contest. If a problem has too few solutions
+        max_solutions: maximum number of solutions per group. If a problem has too few solutions
             of one side to split them, surplus solutions of the other side are left out.
         max_length: maximum number of tokens; longer solutions are left out.
         mixed: leave out problems without right or without wrong solutions.
 
     Returns:
-        The contests, and the number of solutions that were too long.
+        The groups, and the number of solutions that were too long.
     """
     sides: dict[str, tuple[list[EncodedSolution], list[EncodedSolution]]] = {}
     too_long = 0
@@ -79,7 +79,7 @@ def contests(
                 too_long += 1
             elif encoded.score_positions:
                 sides.setdefault(solution.prompt, ([], []))[side].append(encoded)
-    found: list[Contest] = []
+    found: list[RankingGroup] = []
     for bad, good in sides.values():
         if mixed and not (bad and good):
             continue
@@ -89,13 +89,15 @@ def contests(
             count = min(count, few)
         for k in range(count):
             losers, winners = bad[k::count], good[k::count]
-            # Each side may fill half of the contest, and what the other side leaves free.
+            # Each side may fill half of the group, and what the other side leaves free.
             half = max_solutions // 2
             winners, losers = (
                 winners[: max(half, max_solutions - len(losers))],
                 losers[: max(max_solutions - half, max_solutions - len(winners))],
             )
-            found.append(Contest(winners + losers, [True] * len(winners) + [False] * len(losers)))
+            found.append(
+                RankingGroup(winners + losers, [True] * len(winners) + [False] * len(losers))
+            )
     return found, too_long
 
 
@@ -111,21 +113,21 @@ class RankingTargets(NamedTuple):
     right: Tensor
 
 
-def collate_contests(examples: Sequence[Contest], pad: int, model: Any) -> dict[str, Tensor]:
-    """Contests as one batch of solutions; ``labels`` (p,) holds the size of each contest.
+def collate_groups(examples: Sequence[RankingGroup], pad: int, model: Any) -> dict[str, Tensor]:
+    """Groups as one batch of solutions; ``labels`` (p,) holds the size of each group.
 
     Args:
-        examples: the contests.
+        examples: the groups.
         pad: id of the padding token.
         model: the ranker's model.
     """
-    solutions = [solution for contest in examples for solution in contest.solutions]
+    solutions = [solution for group in examples for solution in group.solutions]
     inputs = {name: x.cpu() for name, x in collate_pairs(solutions, pad, model).items()}
     scored = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     for row, solution in enumerate(solutions):
         scored[row, solution.spans[0].start : solution.spans[0].stop] = True
-    right = torch.tensor([x for contest in examples for x in contest.right])
-    sizes = torch.tensor([len(contest.solutions) for contest in examples])
+    right = torch.tensor([x for group in examples for x in group.right])
+    sizes = torch.tensor([len(group.solutions) for group in examples])
     return {**inputs, "scored": scored, "right": right, "labels": sizes}
 
 

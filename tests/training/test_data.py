@@ -43,19 +43,19 @@ def write(path: Path, *rows: Any) -> Path:
 
 
 @pytest.mark.parametrize("format", ROWS)
-def test_layouts_are_detected(tmp_path: Path, format: str):
+def test_formats_are_detected(tmp_path: Path, format: str):
     path = write(tmp_path / "rows.jsonl.gz", "{", {"text": "?"}, ROWS[format], ROWS[format])
     report = ReadReport()
     found = list(read_labelled(path, report=report))
     assert found == list(read_labelled(path, format))
     assert (report.format, report.rows, report.malformed) == (format, 4, 2)
     assert [reject.row for reject in report.rejected] == [1, 2]
-    assert "known layouts are prm800k" in report.rejected[1].reason
+    assert "known formats are prm800k" in report.rejected[1].reason
     expected = "x" if format == "processbench" else "rows.jsonl.gz:3"
     assert found[0].source == expected and found[0].prompt == "p"
 
 
-def test_the_first_well_formed_row_decides_the_layout(tmp_path: Path):
+def test_the_first_well_formed_row_decides_the_format(tmp_path: Path):
     report = ReadReport()
     path = write(tmp_path / "x.jsonl", {**STEPWISE, "labels": 7}, ROWS["plain"], STEPWISE)
     assert len(list(read_labelled(path, report=report))) == 1
@@ -181,9 +181,13 @@ def test_bigbench_mistake_reads_the_published_files(shared_data: Path):
             assert place is None or solution.labels.index(-1) == place
 
 
-@pytest.mark.parametrize("name", ["data", "fields", "layouts", "prm800k", "labelled"])
+@pytest.mark.parametrize("name", ["data", "dataset_formats", "prm800k", "labelled"])
 def test_every_public_function_has_an_example_that_runs(name: str):
-    for module in ("reason_decode.io.jsonl", f"reason_decode.training.{name}"):
+    for module in (
+        "reason_decode.io.jsonl",
+        "reason_decode.io.fields",
+        f"reason_decode.training.{name}",
+    ):
         loaded = import_module(module)
         finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
         for public in loaded.__all__:

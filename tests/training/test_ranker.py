@@ -12,7 +12,7 @@ from reason_decode.models.tokenization import EncodedSolution
 from reason_decode.scorers.encoder_session import truncate_pair
 from reason_decode.training import LabelledSolution, RankerConfig, ranking_loss, train_ranker
 from reason_decode.training.ranker import pair_accuracy
-from reason_decode.training.ranking_batches import contests, take_targets
+from reason_decode.training.ranking_batches import ranking_groups, take_targets
 from tests.random_models import save_bert
 from tests.tolerance import assert_close, roundings
 
@@ -67,7 +67,7 @@ class Letters:
         return EncodedSolution(ids, [len(ids) - 1], [0]) if ids else EncodedSolution(ids, [])
 
 
-def test_large_problems_are_split_into_mixed_contests() -> None:
+def test_large_problems_are_split_into_mixed_groups() -> None:
     def solutions(prompt: str, letters: str) -> list[LabelledSolution]:
         return [LabelledSolution(prompt, (x,), (None,)) for x in letters]
 
@@ -77,15 +77,15 @@ def test_large_problems_are_split_into_mixed_contests() -> None:
         + solutions("q", "stuvwxyz")
         + [LabelledSolution("r", ("longer than it may be",), (None,))]
     )
-    found, too_long = contests(right, wrong, Letters(), max_solutions=4, max_length=9)
+    found, too_long = ranking_groups(right, wrong, Letters(), max_solutions=4, max_length=9)
     assert too_long == 1
-    said = [["".join(map(chr, x.ids)) for x in contest.solutions] for contest in found]
+    said = [["".join(map(chr, x.ids)) for x in group.solutions] for group in found]
     # Three of the first problem, one of the second that loses what does not fit, none of the third.
     assert len(found) == 4
     assert all(len(x.solutions) <= 4 and {*x.right} == {True, False} for x in found)
     assert sorted(sum(said[:3], [])) == sorted("abcdevwxyz")
     assert said[3] == ["a", "s", "t", "u"]
-    assert len(contests(right, wrong, Letters(), max_length=9, mixed=False)[0]) == 3
+    assert len(ranking_groups(right, wrong, Letters(), max_length=9, mixed=False)[0]) == 3
 
 
 @pytest.mark.parametrize("loss", ["cubic", "logistic", "pointwise"])

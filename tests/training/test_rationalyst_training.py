@@ -58,8 +58,8 @@ def test_following_text_is_encoded_as_it_will_be_scored(tiny: Tiny, chat: bool):
             [record], judges, loss_on="following", share_without_rationale=1.0
         )[0]
         for example, said in ((told, record.rationale), (bare, None)):
-            layout = judges.encode(record.preceding, [step], said)
-            assert example.ids == layout.ids and example.positions == [*layout.spans[0]]
+            encoded = judges.encode(record.preceding, [step], said)
+            assert example.ids == encoded.ids and example.positions == [*encoded.spans[0]]
             assert tiny.tokenizer.decode(example.labels) == record.following
 
 

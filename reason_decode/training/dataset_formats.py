@@ -1,4 +1,4 @@
-r"""Readers of published layouts of labelled solutions: row -> the solutions in it.
+r"""Readers of published dataset formats of labelled solutions: row -> the solutions in it.
 
 Each reader raises ``ValueError`` with the reason if the row is malformed. PRM800K, whose rows are
 trees, has its own file.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.steps import StepSplitter
-from reason_decode.training.fields import Row, boolean, index, items, optional_text, text, texts
+from reason_decode.io.fields import Row, boolean, index, items, optional_text, text, texts
 from reason_decode.training.labelled import Label, LabelledSolution
 from reason_decode.training.prm800k import LeftOut
 
@@ -57,7 +57,7 @@ def _verdict(label: object) -> Label:
     if not isinstance(label, int | float) or label not in (0, 1):
         raise ValueError(
             f"got the label {label!r}; allowed are true, false, 1, 0 (wrong) and null. Ratings of "
-            "-1, 0 and 1 are read from the PRM800K layout"
+            "-1, 0 and 1 are read from the PRM800K format"
         )
     return 1 if label else -1
 

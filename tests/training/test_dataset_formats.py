@@ -2,14 +2,14 @@ import math
 
 import pytest
 
-from reason_decode.training.labelled import LabelledSolution
-from reason_decode.training.layouts import (
+from reason_decode.training.dataset_formats import (
     bigbench_mistake,
     math_shepherd,
     plain,
     processbench,
     stepwise,
 )
+from reason_decode.training.labelled import LabelledSolution
 
 STEPWISE = {"prompt": "p", "completions": ["a", "b"], "labels": [True, False]}
 BENCH = {"id": "math-3", "problem": "p", "steps": ["a", "b", "c"], "label": 1}
@@ -25,14 +25,14 @@ def shepherd(text: str, *verdicts: str) -> dict[str, str]:
     }
 
 
-def test_reads_stepwise_layout():
+def test_reads_stepwise_format():
     assert stepwise(STEPWISE) == [LabelledSolution("p", ("a", "b"), (1, -1))]
     row = {**STEPWISE, "labels": [1.0, None], "answer": "6", "correct": False}
     assert stepwise(row) == [LabelledSolution("p", ("a", "b"), (1, None), "6", False)]
     assert stepwise({**STEPWISE, "labels": [1, 0]}) == stepwise(STEPWISE)
 
 
-def test_reads_math_shepherd_layout():
+def test_reads_math_shepherd_format():
     text = "How many?\nAnd why? Step 1: 2 + 3 = 5. {}\nStep 2: The answer is: 5 {}"
     (read,) = math_shepherd(shepherd(text, "+", "-"))
     assert read.prompt == "How many?\nAnd why?" and read.labels == (1, -1)
@@ -57,7 +57,7 @@ def test_math_shepherd_reads_what_follows_the_last_tag_as_an_unlabelled_step():
     assert read.correct is None
 
 
-def test_reads_processbench_layout():
+def test_reads_processbench_format():
     labels = {-1: (1, 1, 1), 0: (-1, None, None), 1: (1, -1, None), 2: (1, 1, -1)}
     for label, expected in labels.items():
         (read,) = processbench({**BENCH, "label": label, "final_answer_correct": True})
@@ -66,7 +66,7 @@ def test_reads_processbench_layout():
         )
 
 
-def test_reads_bigbench_mistake_layout():
+def test_reads_bigbench_mistake_format():
     assert bigbench_mistake(MISTAKE) == [LabelledSolution("p", ("a", "b"), (-1, None), "6", False)]
     (read,) = bigbench_mistake({**MISTAKE, "mistake_index": None, "answer": " 6."})
     assert (read.labels, read.correct) == ((1, 1), True)
@@ -75,7 +75,7 @@ def test_reads_bigbench_mistake_layout():
     assert (read.steps, read.correct) == (("a", ""), False)
 
 
-def test_reads_plain_layout():
+def test_reads_plain_format():
     assert plain(PLAIN) == [LabelledSolution("p", ("a", "b"), (None, None), "6")]
     (read,) = plain({"prompt": "p", "solution": "a\nb\n\nc", "correct": True}, separator="\n\n")
     assert read == LabelledSolution("p", ("a\nb", "c"), (None, None), correct=True)
@@ -85,7 +85,7 @@ def test_reads_plain_layout():
     ("read", "row", "reason"),
     [
         (stepwise, {**STEPWISE, "labels": [True]}, "1 labels for 2 steps"),
-        (stepwise, {**STEPWISE, "labels": [1, -1]}, "PRM800K layout"),
+        (stepwise, {**STEPWISE, "labels": [1, -1]}, "PRM800K format"),
         (stepwise, {**STEPWISE, "labels": [1, 0.5]}, "0.5"),
         (stepwise, {**STEPWISE, "labels": [1, math.nan]}, "nan"),
         (stepwise, {**STEPWISE, "labels": "+-"}, "need a list"),
