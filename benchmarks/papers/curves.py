@@ -39,7 +39,7 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_ids
 from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstrap
-from reason_decode.evaluation.rerank import Sampled, read_samples
+from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Scorer, ScoreSpace
@@ -247,7 +247,7 @@ def _check_picks(
 ) -> None:
     """Raise unless the end of each curve is what ``rerank`` picks, or the mean of tied picks."""
     given = [
-        Sampled(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
+        SampledProblem(k, k, pool.prompt, tuple(pool.texts[:size]), tuple(pool.correct[:size]))
         for k, pool in enumerate(pools)
     ]
     votes = [column.name for column in columns if column.votes]
