@@ -42,8 +42,8 @@ from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstr
 from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.scorers import to_steps
 from reason_decode.scorers.base import Scorer, ScoreSpace
+from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.prm_formats.token_classification import NEUTRAL
 from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import TASKS
@@ -229,14 +229,14 @@ class _StoredScorer(Scorer):
 
     def __init__(self, pools: Sequence[StoredSamples], key: str, size: int):
         self.known = {
-            (pool.prompt, *self.splitter.split(text)): scores
+            (pool.prompt, tuple(self.splitter.split(text))): scores
             for pool in pools
             for text, scores in zip(pool.texts[:size], _tensors(pool, key, size), strict=True)
         }
 
     def score(self, prompts: Sequence[str], solutions: Sequence[Any]) -> list[Tensor]:
-        steps = to_steps(solutions, self.splitter)
-        return [self.known[prompt, *x] for prompt, x in zip(prompts, steps, strict=True)]
+        steps = map(tuple, to_steps(solutions, self.splitter))
+        return [self.known[pair] for pair in zip(prompts, steps, strict=True)]
 
 
 def _check_picks(

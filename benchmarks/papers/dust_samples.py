@@ -1,10 +1,10 @@
-"""What the methods of ``dust.py`` learn from: the tiny base's own solutions, right and wrong.
+"""Right and wrong samples of the tiny base, which the methods of ``dust.py`` learn.
 
 The teacher is the base with an exact check: right samples of problems that it seldom solves are
-what its greedy decoding lacks. Problems are made by the package's own generators, never with the
-target 24, and none is tested on. References are the generators' worked solutions of the same
-problems. Each file holds one chunk of problems and appears once it is whole; its layout is one that
-``reason-decode train`` reads.
+those that greedy decoding misses. Problems come from the recipe's generators, never with the target
+24, and none of them is tested on. References are the generators' worked solutions of the same
+problems. Each file has one chunk of problems, appears once it is complete, and can be read by
+``reason-decode train``.
 """
 
 import random
@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from examples.tiny import arithmetic_problems, countdown_problems, countdown_solutions
 from reason_decode import tiny
 from reason_decode.io.jsonl import write_rows
+from reason_decode.models.devices import default_device
 from reason_decode.tasks import TASKS, Item, arithmetic, arithmetic_item, countdown, countdown_item
 from reason_decode.training import (
     GradeCounts,
@@ -29,14 +28,21 @@ from reason_decode.training import (
 )
 
 CHUNK = 128
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# Sampled side by side: a GPU is no slower for a whole chunk than for a part.
-ROWS = {"cpu": 256, "cuda": 2048}[DEVICE]
+DEVICE = default_device()
+# Rows of a sampling batch; an accelerator is no slower for a whole chunk than for a part.
+BATCH_ROWS = 256 if DEVICE.type == "cpu" else 2048
 SEPARATOR = "\n"
 
 
 class Kind(NamedTuple):
-    """One kind of problem: what tests and grades it, how it is made, and tokens of a sample."""
+    """One kind of problem.
+
+    Attributes:
+        task: name of the task that grades it.
+        draw: draws a prompt with the steps of a worked solution.
+        item: the task's item of a prompt.
+        tokens: budget of new tokens.
+    """
 
     task: str
     draw: Callable[[random.Random], tuple[str, Sequence[str]]]
@@ -44,8 +50,8 @@ class Kind(NamedTuple):
     tokens: int
 
 
-class Samples(NamedTuple):
-    """What is learnt from."""
+class TrainingSamples(NamedTuple):
+    """Reference solutions, right samples, wrong samples, and counts of all samples."""
 
     reference: list[LabelledSolution]
     right: list[LabelledSolution]
@@ -54,45 +60,49 @@ class Samples(NamedTuple):
 
 
 def draw_countdown(rng: random.Random) -> tuple[str, Sequence[str]]:
-    """A problem and its worked solution."""
+    """The prompt of a random countdown problem and the steps of its worked solution."""
     solution = countdown_solutions.write(rng, *countdown_problems.solvable(rng))
     return solution.prompt, solution.steps
 
 
 def draw_arithmetic(rng: random.Random) -> tuple[str, Sequence[str]]:
-    """A problem and its worked solution."""
+    """The prompt of a random sum and the steps of its worked solution."""
     expression = arithmetic_problems.multi_step(rng)
     return arithmetic.format_prompt(expression), [
         str(line) for line in arithmetic.solve(expression)
     ]
 
 
-def game(prompt: str) -> Item:
-    """The countdown problem of a prompt."""
+def to_countdown_item(prompt: str) -> Item:
+    """The item of a countdown prompt.
+
+    Raises:
+        ValueError: the prompt is no countdown problem.
+    """
     problem = countdown.parse_prompt(prompt)
     if problem is None:
-        raise ValueError(f"got {prompt!r}, which is no countdown problem")
+        raise ValueError(f"got {prompt!r}; need a countdown problem: 'Make 24 from 4 5 6 10.'")
     return countdown_item(*problem)
 
 
 KINDS = {
-    "countdown": Kind("game24", draw_countdown, game, 100),
+    "countdown": Kind("game24", draw_countdown, to_countdown_item, 100),
     "arithmetic": Kind("bbh-arithmetic", draw_arithmetic, arithmetic_item, 320),
 }
 
 
 def kind_of(prompt: str) -> Kind:
-    """The kind of problem that a prompt is."""
+    """The kind of a prompt."""
     return KINDS["arithmetic" if countdown.parse_prompt(prompt) is None else "countdown"]
 
 
 def is_right(problem: LabelledSolution, text: str) -> bool:
-    """Whether a solution's final answer is right, by the task's own grader."""
+    """True if the final answer of a text is right, by the task's grader."""
     kind = kind_of(problem.prompt)
     return TASKS[kind.task].grade(kind.item(problem.prompt), text)
 
 
-def draw(
+def draw_samples(
     folder: Path,
     problems: dict[str, int],
     n: int,
@@ -100,14 +110,14 @@ def draw(
     *,
     part: tuple[int, ...] = (0, 1),
 ) -> None:
-    """Fill a folder with chunks of samples and references; those that are there are kept.
+    """Write the chunks of samples and references that are missing in a folder.
 
     Args:
-        folder: is made.
-        problems: kind -> how many.
-        n: samples a problem.
-        tested: prompts that are not to be drawn.
-        part: K and OF: only chunk K and every OF-th behind it, of those of all kinds.
+        folder: the folder, made if it does not exist.
+        problems: kind -> number of problems.
+        n: samples of a problem.
+        tested: prompts that must not be drawn.
+        part: ``(k, of)``: only chunk k and every of-th chunk after it, of all kinds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chunks = [
@@ -120,28 +130,32 @@ def draw(
         path = folder / f"samples-{name}-{k:03}.jsonl"
         if path.exists():
             continue
-        made = list(_made(name, k, count, tested))
-        write_rows(folder / f"reference-{name}-{k:03}.jsonl", _rows(made))
+        drawn = list(_draw_problems(name, k, count, tested))
+        write_rows(folder / f"reference-{name}-{k:03}.jsonl", _rows(drawn))
         t = t or tiny.load()
         model = t.model.to(DEVICE)
         config = SamplingConfig(
-            n=n, max_new_tokens=KINDS[name].tokens, batch_rows=ROWS, separator=SEPARATOR, seed=k
+            n=n,
+            max_new_tokens=KINDS[name].tokens,
+            batch_rows=BATCH_ROWS,
+            separator=SEPARATOR,
+            seed=k,
         )
-        found = sample_solutions(model, t.tokenizer, made, config, is_right=is_right)
+        found = sample_solutions(model, t.tokenizer, drawn, config, is_right=is_right)
         write_rows(path, _rows(found))
 
 
-def read(folder: Path, right: int, wrong: int, tested: Collection[str]) -> Samples:
+def read_samples(folder: Path, right: int, wrong: int, tested: Collection[str]) -> TrainingSamples:
     """The samples of a folder, each text once.
 
     Args:
-        folder: what ``draw`` filled.
-        right: at most so many right samples of a problem: those that have most are the easiest.
-        wrong: at most so many wrong ones.
-        tested: prompts that must not be among them.
+        folder: a folder from ``draw_samples``.
+        right: the most right samples of a problem; easy problems have many.
+        wrong: the most wrong samples of a problem.
+        tested: prompts that must not be among the problems.
 
     Raises:
-        ValueError: a problem that is tested on, or the Game of 24, is among them.
+        ValueError: a tested problem, or one with the target 24, is among them.
     """
     found = {
         name: [x for path in sorted(folder.glob(f"{name}-*.jsonl")) for x in read_labelled(path)]
@@ -152,20 +166,24 @@ def read(folder: Path, right: int, wrong: int, tested: Collection[str]) -> Sampl
         if x.prompt in tested or (problem and problem[1] == countdown_problems.HELD_OUT_TARGET):
             raise ValueError(f"{folder} has {x.prompt!r}, which is tested on; draw into another")
     good, bad, counts = grade_samples(found["samples"])
-    return Samples(found["reference"], _capped(good, right), _capped(bad, wrong), counts)
+    return TrainingSamples(found["reference"], _at_most(good, right), _at_most(bad, wrong), counts)
 
 
-def _made(name: str, chunk: int, count: int, tested: Collection[str]) -> Iterator[LabelledSolution]:
-    """Problems with their references; a chunk's depend on its number only."""
+def _draw_problems(
+    name: str, chunk: int, count: int, tested: Collection[str]
+) -> Iterator[LabelledSolution]:
+    """The problems of a chunk with their references; they depend on the chunk's number only."""
     rng = random.Random(f"dust/{name}/{chunk}")
     while count:
         prompt, steps = KINDS[name].draw(rng)
-        made = LabelledSolution(prompt, tuple(steps), (None,) * len(steps), correct=True)
-        if not is_right(made, SEPARATOR.join(steps)) or is_right(made, SEPARATOR.join(steps[:-1])):
+        reference = LabelledSolution(prompt, tuple(steps), (None,) * len(steps), correct=True)
+        if not is_right(reference, SEPARATOR.join(steps)) or is_right(
+            reference, SEPARATOR.join(steps[:-1])
+        ):
             raise AssertionError(f"{prompt!r} is graded wrongly")
         if prompt not in tested:
             count -= 1
-            yield made
+            yield reference
 
 
 def _rows(solutions: Iterable[LabelledSolution]) -> Iterator[dict[str, Any]]:
@@ -173,7 +191,8 @@ def _rows(solutions: Iterable[LabelledSolution]) -> Iterator[dict[str, Any]]:
         yield {"prompt": x.prompt, "solution": SEPARATOR.join(x.steps), "correct": x.correct}
 
 
-def _capped(solutions: Iterable[LabelledSolution], most: int) -> list[LabelledSolution]:
+def _at_most(solutions: Iterable[LabelledSolution], most: int) -> list[LabelledSolution]:
+    """The first solutions of each problem, at most so many."""
     seen: Counter[str] = Counter()
     kept: list[LabelledSolution] = []
     for x in solutions:

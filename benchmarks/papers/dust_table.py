@@ -1,4 +1,4 @@
-"""The tables of ``dust.py``: accuracy with intervals, and how far right answers are the same."""
+"""The tables of ``dust.py``: accuracy, gains, and the overlap of right answers."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -13,6 +13,7 @@ Key = tuple[str, int]
 """A method and a seed."""
 Rows = Mapping[Key, dict[str, Any]]
 REFERENCE = "cot-kd"
+# A method and the one that it must beat.
 AGAINST = (
     ("nat", "nat-two-positives"),
     ("nat", "cot-kd-as-large"),
@@ -21,6 +22,7 @@ AGAINST = (
     ("nce-token", "kd"),
     ("nce", "nat"),
 )
+# Models whose right answers are compared.
 PAIRS = (
     (REFERENCE, "negative"),
     ("nat", "negative"),
@@ -32,7 +34,7 @@ PAIRS = (
 
 
 def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
-    """A line a method: accuracy of each task and what it gains over cot-kd."""
+    """A line for each method: its accuracy in each task and its gain over cot-kd."""
     lines: list[dict[str, str]] = []
     for method in dict.fromkeys(name for name, _ in rows):
         runs = {seed: row for (name, seed), row in rows.items() if name == method}
@@ -48,7 +50,7 @@ def accuracy_rows(rows: Rows) -> list[dict[str, str]]:
 
 
 def gain_rows(rows: Rows) -> list[dict[str, str]]:
-    """A line for each method and what it must beat: the gain, problem by problem."""
+    """A line for each method and the one that it must beat: the paired gain."""
     lines: list[dict[str, str]] = []
     for method, over in AGAINST:
         if all(any(name == x for name, _ in rows) for x in (method, over)):
@@ -59,7 +61,7 @@ def gain_rows(rows: Rows) -> list[dict[str, str]]:
 
 
 def _gain(rows: Rows, method: str, task: str, over: str = REFERENCE) -> str:
-    """Over another, of the seeds that both have; the base has one for all."""
+    """The gain over another method, from the seeds that both have; the base has one for all."""
     differences: list[list[float]] = []
     for (name, seed), row in rows.items():
         own = rows.get((method, seed), rows.get((method, 0)) if method == "base" else None)
@@ -75,7 +77,7 @@ def _shown(x: Estimate, sign: str = "") -> str:
 
 
 def overlap_rows(rows: Rows) -> list[dict[str, str]]:
-    """IoU of right answers: of two models of one seed, and of two seeds of one model."""
+    """The IoU of right answers of two models of one seed, and of two seeds of one model."""
     lines: list[dict[str, str]] = []
     for task in next(iter(rows.values()))["correct"]:
         for a, b in PAIRS:
@@ -88,7 +90,7 @@ def overlap_rows(rows: Rows) -> list[dict[str, str]]:
 
 
 def _pairs(rows: Rows, a: str, b: str) -> list[tuple[Key, Key]]:
-    """Each seed that both have; of a method and itself each two seeds."""
+    """The pairs of runs of two methods: equal seeds, or for one method each two seeds."""
     seeds, others = ([s for name, s in rows if name == x] for x in (a, b))
     if a == b:
         return [((a, s), (a, z)) for s, z in combinations(sorted(seeds), 2)]
@@ -96,7 +98,7 @@ def _pairs(rows: Rows, a: str, b: str) -> list[tuple[Key, Key]]:
 
 
 def _overlap(sets: Sequence[tuple[Sequence[int], ...]]) -> dict[str, str]:
-    """Means over pairs of lists of 0 and 1."""
+    """Cells of the overlap table, means over pairs of lists of 0 and 1."""
     first, second, both, iou, chance = [], [], [], [], []
     for a, b in sets:
         first.append(sum(a))
@@ -116,11 +118,11 @@ def _overlap(sets: Sequence[tuple[Sequence[int], ...]]) -> dict[str, str]:
 
 
 def _interval(sets: Sequence[tuple[Sequence[int], ...]]) -> list[float]:
-    """Of the mean IoU, 95 %, were the problems others: they are drawn with return."""
+    """The 95 % interval of the mean IoU, by a bootstrap over problems."""
     first, second = (torch.tensor(x, dtype=torch.float64) for x in zip(*sets, strict=True))
     both = first * second
-    chance = torch.Generator().manual_seed(0)
-    drawn = torch.randint(both.shape[1], (2000, both.shape[1]), generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(both.shape[1], (2000, both.shape[1]), generator=generator)
     times = torch.zeros(drawn.shape, dtype=both.dtype)
     times.scatter_add_(1, drawn, torch.ones_like(times))
     shares = (times @ both.T) / (times @ (first + second - both).T).clamp(min=1)

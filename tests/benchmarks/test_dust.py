@@ -9,7 +9,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch, benchmark):
-    """Arguments of a run of two updates, on samples of one token a line that anyone may write."""
+    """Arguments of a run of two training steps on short samples."""
     games, sums = tmp_path / "24.csv", tmp_path / "bbh.json"
     games.write_text("Rank,Puzzles\n801,1 1 4 6\n802,2 3 4 5\n")
     examples = [{"input": "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =", "target": "24"}]
@@ -30,7 +30,7 @@ def small(tmp_path, monkeypatch, benchmark):
         for kind in kinds:
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{name}-{kind}-000.jsonl").write_text(text)
-    files = {"samples": folder, "out": tmp_path / "out", "data": games, "bbh": sums}
+    files = {"samples": folder, "output": tmp_path / "out", "input": games, "bbh": sums}
     arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     arguments += "--problems 1 1 --n 1 --steps 2 --batch-size 2 --augment 1".split()
     arguments += ["--lora-rank", "2", "--gate-dim", "4"]
@@ -43,13 +43,16 @@ def quick(task):
     return replace(task, max_new_tokens=2)
 
 
-def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, capsys, benchmark):
+def test_dust_has_a_row_for_every_method_and_a_second_run_trains_nothing(
+    small, tmp_path, capsys, benchmark
+):
     run = benchmark("papers.dust")
-    every = ["--seeds", "1", "--only", *run.METHODS, *run.EXTRA]
+    methods = [*run.METHODS, *run.EXTRA]
+    every = ["--seeds", "1", "--only", *methods]
     assert run.main([*small, *every]) == 0
     path = tmp_path / "out" / "results.jsonl"
     settings, *rows = map(json.loads, path.read_text().splitlines())
-    assert sorted(row["method"] for row in rows) == sorted((*run.METHODS, *run.EXTRA))
+    assert sorted(row["method"] for row in rows) == sorted(methods)
     trained = {row["method"]: row["trainable_parameters"] for row in rows}
     assert trained["cot-kd"] < 0.6 * trained["nat"]
     assert abs(trained["cot-kd-as-large"] / trained["nat"] - 1) < 0.1
@@ -60,12 +63,12 @@ def test_every_method_has_a_row_and_a_rerun_does_nothing_anew(small, tmp_path, c
     before = path.read_text()
     assert run.main([*small, *every]) == 0
     assert path.read_text() == before
-    with pytest.raises(ValueError, match="was made with other steps; name another --out"):
+    with pytest.raises(ValueError, match="was made with other steps; name another --output"):
         run.main([*small, "--steps", "3"])
     assert settings["settings"]["steps"] == 2
 
 
-def test_a_run_that_was_cut_off_goes_on(small, tmp_path, benchmark):
+def test_dust_resumes_after_half_a_line(small, tmp_path, benchmark):
     run = benchmark("papers.dust")
     only = ["--seeds", "1", "--only", "base", "--quiet"]
     assert run.main([*small, *only]) == 0
@@ -76,39 +79,39 @@ def test_a_run_that_was_cut_off_goes_on(small, tmp_path, benchmark):
     assert json.loads(path.read_text().splitlines()[-1])["method"] == "base"
 
 
-def test_what_is_tested_is_not_learnt_from(small, tmp_path, benchmark):
+def test_dust_refuses_samples_of_tested_problems(small, tmp_path, benchmark):
     samples = benchmark("papers.dust_samples")
     for prompt in ("Make 24 from 1 2 3.\n", "(1 + 2) =\n"):
         row = {"prompt": prompt, "solution": "3", "correct": True}
         (tmp_path / "samples" / "samples-arithmetic-001.jsonl").write_text(json.dumps(row) + "\n")
         with pytest.raises(ValueError, match="which is tested on; draw into another"):
-            samples.read(tmp_path / "samples", 2, 2, {"(1 + 2) =\n"})
+            samples.read_samples(tmp_path / "samples", 2, 2, {"(1 + 2) =\n"})
 
 
-def test_samples_are_drawn_once_graded_and_capped(tmp_path, monkeypatch, benchmark):
+def test_dust_samples_are_drawn_once_and_capped(tmp_path, monkeypatch, benchmark):
     samples = benchmark("papers.dust_samples")
     short = samples.KINDS["countdown"]._replace(tokens=100)
     monkeypatch.setattr(samples, "KINDS", {**samples.KINDS, "countdown": short})
-    samples.draw(tmp_path, {"countdown": 2}, 4, set())
+    samples.draw_samples(tmp_path, {"countdown": 2}, 4, set())
     (path,) = tmp_path.glob("samples-*.jsonl")
     written = path.stat().st_mtime_ns
-    samples.draw(tmp_path, {"countdown": 2}, 4, set())
+    samples.draw_samples(tmp_path, {"countdown": 2}, 4, set())
     assert path.stat().st_mtime_ns == written
-    found = samples.read(tmp_path, 1, 1, set())
+    found = samples.read_samples(tmp_path, 1, 1, set())
     assert len(found.reference) == 2 and all(x.correct for x in found.reference)
     assert len(found.wrong) <= 2 and found.counts.samples <= 8
     assert all(samples.is_right(x, "\n".join(x.steps)) for x in (*found.right, *found.reference))
 
 
-def test_parts_of_the_drawing_are_all_of_it(tmp_path, monkeypatch, benchmark):
+def test_parts_of_the_dust_samples_are_all_of_them(tmp_path, monkeypatch, benchmark):
     samples = benchmark("papers.dust_samples")
     short = {name: kind._replace(tokens=2) for name, kind in samples.KINDS.items()}
     monkeypatch.setattr(samples, "KINDS", short)
     monkeypatch.setattr(samples, "CHUNK", 1)
     wanted = {"countdown": 2, "arithmetic": 1}
     for k in range(2):
-        samples.draw(tmp_path / "parts", wanted, 1, set(), part=(k, 2))
-    samples.draw(tmp_path / "whole", wanted, 1, set())
+        samples.draw_samples(tmp_path / "parts", wanted, 1, set(), part=(k, 2))
+    samples.draw_samples(tmp_path / "whole", wanted, 1, set())
     parts, whole = (
         {path.name: path.read_text() for path in (tmp_path / x).iterdir()}
         for x in ("parts", "whole")
@@ -116,7 +119,7 @@ def test_parts_of_the_drawing_are_all_of_it(tmp_path, monkeypatch, benchmark):
     assert parts == whole and len(whole) == 6
 
 
-def test_overlap_is_the_share_of_the_union(benchmark):
+def test_overlap_is_the_intersection_over_the_union(benchmark):
     overlap = benchmark("papers.dust_table").overlap_rows
     right = {"cot-kd": [1, 1, 0, 0], "negative": [0, 1, 1, 0]}
     rows = {(name, 0): {"correct": {"game24": x}} for name, x in right.items()}
@@ -125,7 +128,7 @@ def test_overlap_is_the_share_of_the_union(benchmark):
     assert line["IoU"].startswith("0.333 (0.000 to ")
 
 
-def test_gains_over_controls_are_of_seeds_that_both_have(benchmark):
+def test_gains_are_over_the_seeds_that_both_methods_have(benchmark):
     gain_rows = benchmark("papers.dust_table").gain_rows
     right = {("nce", 0): [1, 1], ("nce", 1): [1, 1], ("kd", 1): [1, 0]}
     rows = {key: {"correct": {"game24": x}} for key, x in right.items()}

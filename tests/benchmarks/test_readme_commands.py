@@ -8,17 +8,20 @@ PAGES = (
     "README.md",
     "docs/results.md",
     "kernels/README.md",
+    "benchmarks/papers/README.md",
     "benchmarks/speed/README.md",
+    "reason_decode/tiny/weights/README.md",
 )
 
 
-def commands(text: str) -> list[tuple[str, list[str]]]:
+def commands(page: str) -> list[tuple[str, list[str]]]:
     """Modules of the ``python -m`` commands of a page, each with its options."""
-    text = text.replace("\\\n", " ")
+    prose, blocks = page.split("```")[::2], page.split("```")[1::2]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
     # A command in a sentence may go over several lines.
-    text = re.sub(r"`[^`]+`", lambda span: span[0].replace("\n", " "), text)
-    found = re.findall(r"python -m ((?:benchmarks|examples)\.[\w.]+)([^`\n]*)", text)
-    return [(module, re.findall(r"--[a-z][a-z-]*", options)) for module, options in found]
+    lines += [span.replace("\n", " ") for text in prose for span in re.findall(r"`[^`]+`", text)]
+    found = re.findall(r"python -m ((?:benchmarks|examples)\.[\w.]+)([^`\n]*)", "\n".join(lines))
+    return [(module, re.findall(r"--[a-z][a-z0-9-]*", options)) for module, options in found]
 
 
 def sources(module: str) -> str:
