@@ -39,7 +39,7 @@ def _plain(
     discount: float,
     length_normalize: bool,
 ) -> list[tuple[float, float]]:
-    """As published: write a rationale, read everything again with it before the step, or without."""
+    """As published: write a rationale, read all again with it before the step, or without."""
     words: Any = tiny.tokenizer
     scores: list[tuple[float, float]] = []
     text = prompt
