@@ -189,24 +189,10 @@ def test_core_and_io_need_neither_torch_nor_transformers():
 FOLDERS = ("reason_decode", "kernels", "tests", "benchmarks", "examples")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
-# Files that are still to be split, and folders whose docstrings are still to be read. Both lists
-# only ever get shorter.
-STILL_LONG = {
-    "benchmarks/papers/supervision.py",
-}
-STILL_UNREAD = (
-    "benchmarks/",
-    "examples/",
-    "reason_decode/adapters/",
-    "reason_decode/cli/",
-    "reason_decode/training/",
-    "tests/training/",
-)
-
 
 def test_no_file_is_longer_than_400_lines():
     long = {name(path) for path in SOURCES if len(path.read_text().splitlines()) > 400}
-    assert long - STILL_LONG == set()
+    assert long == set()
 
 
 def docstrings(source: str) -> Iterator[str]:
@@ -223,7 +209,6 @@ def test_docstrings_begin_with_what_they_describe():
     found = [
         f"{name(path)}: {text.splitlines()[0]}"
         for path in SOURCES
-        if not name(path).startswith(STILL_UNREAD)
         for text in docstrings(path.read_text())
         if text.startswith(withheld)
     ]

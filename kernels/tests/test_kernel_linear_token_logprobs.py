@@ -40,7 +40,7 @@ def roundings(hidden: Tensor, weight: Tensor, bias=None, temperature: float = 1.
 
 
 def blocked(monkeypatch: pytest.MonkeyPatch, vocabulary: int, tokens: int) -> None:
-    """Makes blocks of ``vocabulary`` x ``tokens``, so that small inputs take several."""
+    """Sets small block sizes, so that small inputs take several blocks."""
     monkeypatch.setattr(torch_backend, "VOCABULARY_BLOCK", vocabulary)
     monkeypatch.setattr(torch_backend, "TOKEN_BLOCK", tokens)
     monkeypatch.setattr(torch_backend, "GROUP", 1)
@@ -48,7 +48,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch, vocabulary: int, tokens: int) -> No
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("block", [(1, 1), (7, 4), (10, 22), (37, 21), (64, 64)])
-def test_matches_float64_reference_across_block_borders(monkeypatch, block):
+def test_linear_matches_the_float64_reference_across_blocks(monkeypatch, block):
     hidden, weight, targets = sample(2, 11, 5, vocabulary=37)
     targets[0, :4] = -100
     bias = torch.linspace(-2, 2, 37)
@@ -66,7 +66,7 @@ def test_matches_float64_reference_across_block_borders(monkeypatch, block):
 @pytest.mark.parametrize(
     ("tokens", "width", "vocabulary"), [(1, 8, 1), (7, 5, 3), (17, 48, 101), (37, 80, 523)]
 )
-def test_error_is_no_larger_than_low_precision_torchs(
+def test_errors_are_no_larger_than_those_of_float32_torch(
     monkeypatch, backend, device, dtype, tokens, width, vocabulary
 ):
     hidden, weight, targets = sample(tokens, width, vocabulary=vocabulary, dtype=dtype)
@@ -91,8 +91,8 @@ def test_error_is_no_larger_than_low_precision_torchs(
 
 
 @pytest.mark.numeric
-def test_fast_rounds_the_logits_and_the_default_does_not(monkeypatch):
-    """Rounded to 8 bits, many a delta that the mining filter looks for is lost."""
+def test_only_fast_rounds_the_logits(monkeypatch):
+    """Rounded to 8 bits, many loss deltas that the mining filter looks for would be lost."""
     blocked(monkeypatch, 1000, 8)
     hidden, weight, targets = sample(20, 64, vocabulary=2500, dtype=torch.bfloat16)
     expected = truth(hidden, weight, targets)
@@ -104,7 +104,7 @@ def test_fast_rounds_the_logits_and_the_default_does_not(monkeypatch):
 
 
 @pytest.mark.numeric
-def test_float64_stays_float64_and_dtypes_may_differ():
+def test_linear_keeps_float64_and_takes_mixed_dtypes():
     hidden, weight, targets = sample(6, 8, vocabulary=30, dtype=torch.float64)
     atol = logp_tolerance(hidden @ weight.T, width=8)
     for states in (hidden, hidden.bfloat16()):
@@ -131,7 +131,7 @@ def test_agrees_with_token_logprobs_of_the_same_logits(backend, device):
 
 
 @pytest.mark.numeric
-def test_two_runs_are_bitwise_equal_and_a_batch_changes_nothing_but_a_rounding(backend, device):
+def test_results_are_deterministic_and_independent_of_the_batch(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(40, 16, vocabulary=300))
     whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
     assert torch.equal(whole, linear_token_logprobs(hidden, weight, targets, backend=backend))
@@ -140,7 +140,7 @@ def test_two_runs_are_bitwise_equal_and_a_batch_changes_nothing_but_a_rounding(b
 
 
 @pytest.mark.numeric
-def test_ignored_positions_are_exactly_zero_whatever_they_hold(backend, device):
+def test_linear_ignored_positions_are_zero_even_with_nan(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(4, 8, vocabulary=9))
     alone = linear_token_logprobs(hidden, weight, targets, backend=backend)
     hidden[1], targets[1] = float("nan"), -100
@@ -150,7 +150,7 @@ def test_ignored_positions_are_exactly_zero_whatever_they_hold(backend, device):
     torch.testing.assert_close(result[kept], alone[kept], rtol=0, atol=atol)
 
 
-def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
+def test_linear_of_empty_input_is_empty_with_a_zero_gradient(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(3, 8, vocabulary=9))
     empty = linear_token_logprobs(hidden[:0], weight, targets[:0], backend=backend)
     assert empty.shape == (0,)
@@ -161,7 +161,7 @@ def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
 
 
 @pytest.mark.numeric
-def test_strides_do_not_matter(backend, device):
+def test_linear_takes_any_strides(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(3, 6, 8, vocabulary=20))
     whole = linear_token_logprobs(hidden, weight, targets, backend=backend)
     transposed = weight.T.contiguous().T
@@ -178,7 +178,7 @@ def test_strides_do_not_matter(backend, device):
     )
 
 
-# numpy, which stands in for the GPU when programs are interpreted, warns of NaN and infinities.
+# Triton's interpreter computes with numpy, which warns of NaN and infinities.
 @pytest.mark.numeric
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch, backend, device):
@@ -197,7 +197,7 @@ def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch, backend, devic
     ).cpu()
     assert result[0] == -INF
     torch.testing.assert_close(result[1:3], torch.full((2,), 1 / 3).log())
-    assert result[3:].isnan().all()  # a target past the vocabulary, and states that are no numbers
+    assert result[3:].isnan().all()  # a target out of range, and hidden states of NaN and inf
     certain = torch.tensor([0.0, INF, 0.0, 0.0])
     result = linear_token_logprobs(
         torch.ones(2, 1, device=device),
@@ -209,7 +209,7 @@ def test_nan_and_infinities_act_as_in_token_logprobs(monkeypatch, backend, devic
     assert result[0] == -INF and result[1].isnan()
 
 
-def test_gradient_is_that_of_the_plain_expression(monkeypatch):
+def test_linear_gradient_is_that_of_the_plain_expression(monkeypatch):
     hidden, weight, targets = sample(5, 3, vocabulary=7, dtype=torch.float64)
     targets[2] = -100
     bias = torch.zeros(7, dtype=torch.float64)
@@ -226,7 +226,7 @@ def test_gradient_is_that_of_the_plain_expression(monkeypatch):
 
 
 @pytest.mark.numeric
-def test_trains_as_cross_entropy_does(monkeypatch, backend, device):
+def test_gradients_equal_those_of_cross_entropy(monkeypatch, backend, device):
     blocked(monkeypatch, 30, 4)
     hidden, weight, targets = (x.to(device) for x in sample(9, 6, vocabulary=70))
     grads = []
@@ -243,7 +243,7 @@ def test_trains_as_cross_entropy_does(monkeypatch, backend, device):
         assert_close(ours, theirs, terms=9 + 70, scale=largest(theirs) * largest(hidden @ weight.T))
 
 
-def test_operator_is_one_that_torch_can_compile(backend, device):
+def test_linear_operator_passes_opcheck(backend, device):
     hidden, weight, targets = (x.to(device) for x in sample(4, 6, vocabulary=9))
     for leaf in (hidden, weight):
         leaf.requires_grad_()
@@ -251,7 +251,7 @@ def test_operator_is_one_that_torch_can_compile(backend, device):
     torch.library.opcheck(_linear_token_logprobs, inputs)
 
 
-def test_backward_holds_no_logits_either(largest_storage, monkeypatch):
+def test_backward_pass_holds_no_logits(largest_storage, monkeypatch):
     hidden, weight, targets = sample(300, 4, vocabulary=1000)
     blocked(monkeypatch, 100, 30)
     for leaf in (hidden, weight):
@@ -261,7 +261,7 @@ def test_backward_holds_no_logits_either(largest_storage, monkeypatch):
     assert largest_storage.bytes <= 4 * max(100 * 30, 300 * 10, 1000 * 4)
 
 
-def test_memory_is_one_block_not_the_logits(largest_storage, monkeypatch):
+def test_linear_memory_is_that_of_one_block(largest_storage, monkeypatch):
     hidden, weight, targets = sample(300, 4, vocabulary=1000, dtype=torch.bfloat16)
     blocked(monkeypatch, 100, 30)
     largest_storage.bytes = 0

@@ -21,7 +21,7 @@ def truth(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("elements", [1, 37 * 4, 37 * 29, 37 * 1000])
-def test_matches_float64_reference_across_chunk_borders(monkeypatch, elements):
+def test_matches_the_float64_reference_across_chunks(monkeypatch, elements):
     logits, targets = sample(3, 11, 37)
     targets[0, :4] = -100
     monkeypatch.setattr(torch_backend, "CHUNK", elements)
@@ -57,7 +57,7 @@ def test_float64_stays_float64():
     torch.testing.assert_close(result, expected, rtol=0, atol=logp_tolerance(logits))
 
 
-def test_ignored_positions_are_exactly_zero_whatever_their_logits(backend, device):
+def test_ignored_positions_are_zero_even_with_nan(backend, device):
     logits, targets = (x.to(device) for x in sample(4, 9))
     logits[1], targets[1] = float("nan"), -100
     result = token_logprobs(logits, targets, backend=backend)
@@ -67,7 +67,7 @@ def test_ignored_positions_are_exactly_zero_whatever_their_logits(backend, devic
     assert token_logprobs(logits, targets, ignore_index=7, backend=backend)[1] == 0.0
 
 
-def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
+def test_empty_input_is_empty_with_a_zero_gradient(backend, device):
     logits = torch.randn(2, 0, 5, requires_grad=True, device=device)
     targets = torch.empty(2, 0, dtype=torch.int64, device=device)
     assert token_logprobs(logits, targets, backend=backend).shape == (2, 0)
@@ -77,7 +77,7 @@ def test_empty_input_gives_empty_result_and_a_zero_gradient(backend, device):
     assert logits.grad is not None and not logits.grad.any()
 
 
-def test_strides_do_not_matter(monkeypatch, backend, device):
+def test_logits_may_have_any_strides(monkeypatch, backend, device):
     logits, targets = (x.to(device) for x in sample(3, 6, 8))
     monkeypatch.setattr(torch_backend, "CHUNK", 16)
     whole = token_logprobs(logits, targets, backend=backend)
@@ -94,7 +94,7 @@ def test_strides_do_not_matter(monkeypatch, backend, device):
         assert expected is None or torch.equal(result, expected)
 
 
-# numpy, which stands in for the GPU when programs are interpreted, warns of NaN and infinities.
+# Triton's interpreter computes with numpy, which warns of NaN and infinities.
 @pytest.mark.numeric
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nan_and_infinities_stay_in_their_row(backend, device):
@@ -110,10 +110,10 @@ def test_nan_and_infinities_stay_in_their_row(backend, device):
     torch.testing.assert_close(result[5], torch.tensor(1 / 3).log())
 
 
-def test_rows_past_two_to_the_31_elements(backend, device):
-    """Row times stride in 32 bits wraps round; four rows lie 2**30 apart, most memory untouched."""
+def test_rows_may_lie_past_2_to_the_31_elements(backend, device):
+    """The four rows are 2**30 elements apart, so that 32-bit offsets would overflow."""
     if device == "cuda":
-        pytest.skip("6 GB of a GPU, which the interpreter's run of the same program has checked")
+        pytest.skip("takes 6 GB of GPU memory; the interpreter runs the same program")
     apart, values = 2**30, sample(4, 50)[0].half()
     logits = torch.empty(3 * apart + 50, dtype=torch.float16).as_strided((4, 50), (apart, 1))
     logits.copy_(values)
@@ -131,13 +131,13 @@ def test_gradient_is_that_of_log_softmax(monkeypatch):
     )
 
 
-def test_operator_is_one_that_torch_can_compile(backend, device):
+def test_operator_passes_opcheck(backend, device):
     logits, targets = (x.to(device) for x in sample(4, 6))
     logits.requires_grad_()
     torch.library.opcheck(_token_logprobs, (logits, targets, -100, 0.7, backend))
 
 
-def test_memory_is_one_chunk_not_the_logits(largest_storage, monkeypatch):
+def test_memory_is_that_of_one_chunk(largest_storage, monkeypatch):
     logits, targets = sample(64, 50, 400)
     monkeypatch.setattr(torch_backend, "CHUNK", 400 * 8)
     largest_storage.bytes = 0

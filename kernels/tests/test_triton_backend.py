@@ -97,7 +97,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     return dict(json.loads(line) for line in result.stdout.splitlines())
 
 
-def test_hopper_multiplies_by_wgmma_what_descriptors_load_and_spills_nothing(compiled):
+def test_hopper_uses_wgmma_and_descriptors_without_spills(compiled):
     for name in ("one context", "two contexts", "one token"):
         seen = compiled[name]
         assert seen["wgmma"] == ["m64n256k16"], name
@@ -108,22 +108,22 @@ def test_hopper_multiplies_by_wgmma_what_descriptors_load_and_spills_nothing(com
     assert compiled["capped"]["stack"] <= 64
 
 
-def test_pointers_do_where_descriptors_cannot(compiled):
+def test_pointers_are_used_where_descriptors_are_not_possible(compiled):
     seen = compiled["odd width"]
     assert seen["wgmma"] == ["m64n128k16"] and not seen["descriptors"]
     for name in ("odd width", "float32", "A100", "RTX 4090", "RTX 4090, float32"):
         assert not compiled[name]["stack"] and not compiled[name]["spills"], name
 
 
-def test_every_gpu_gets_a_program_that_fits_its_shared_memory(compiled):
+def test_programs_fit_the_shared_memory_of_every_gpu(compiled):
     kibibytes = {"A100": 163, "RTX 4090": 99, "RTX 4090, float32": 99, "Turing": 64, "B200": 227}
     for name, most in kibibytes.items():
         assert compiled[name]["shared"] <= most * 1024, name
 
 
-def test_nothing_is_added_up_in_an_order_that_chance_decides(compiled):
+def test_programs_have_no_atomics(compiled):
     assert not any(seen["atomics"] for seen in compiled.values())
 
 
-def test_a_row_of_logits_is_read_without_spilling(compiled):
+def test_the_logits_program_does_not_spill(compiled):
     assert not compiled["logits"]["stack"] and compiled["logits"]["registers"] <= 128
