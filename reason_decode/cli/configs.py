@@ -7,6 +7,7 @@ from reason_decode.core.options import (
     PLAIN,
     EndpointOptions,
     GenerationOptions,
+    Maximise,
     Reduce,
     ScorerOptions,
     check_at_least_one,
@@ -23,9 +24,9 @@ __all__ = [
     "VerifyConfig",
 ]
 
+TaskName = Literal["game24", "bbh-arithmetic"]
 Format = Literal["auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd"]
 FOLDS = 5
-Maximise = Literal["f1", "exact"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ class EvalConfig:
     """
 
     input: str
-    task: Literal["game24", "bbh-arithmetic"]
+    task: TaskName
     generation: GenerationOptions
     rows: str | None = None
     limit: int | None = None
@@ -142,7 +143,7 @@ class RerankConfig:
     """
 
     input: str
-    task: Literal["game24", "bbh-arithmetic"]
+    task: TaskName
     output: str | None = None
     reduce: Reduce | None = None
     scoring: ScorerOptions = field(default_factory=lambda: ScorerOptions(scorer="tiny"))

@@ -8,22 +8,25 @@ __all__ = [
     "PLAIN",
     "EndpointOptions",
     "GenerationOptions",
+    "Maximise",
     "Reduce",
     "ScorerOptions",
-    "Strategy",
+    "StrategyName",
     "Supervision",
     "check_at_least_one",
     "check_choice",
     "flatten_options",
 ]
 
-Strategy = Literal[
+StrategyName = Literal[
     "greedy", "sample", "best-of-n", "step-search", "self-consistency", "rationale-guided"
 ]
 Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
+Maximise = Literal["f1", "exact"]
+"""Targets of the threshold of first errors: their F1, or the share located exactly."""
 
-PLAIN: tuple[Strategy, ...] = ("greedy", "sample")
+PLAIN: tuple[StrategyName, ...] = ("greedy", "sample")
 """Strategies that compare no candidates: plain ``generate``."""
 _SCORED = ("best-of-n", "step-search")
 _GUIDED = (*_SCORED, "self-consistency", "rationale-guided")
@@ -141,7 +144,7 @@ class GenerationOptions:
         ValueError: a value is out of range, or options do not go together.
     """
 
-    strategy: Strategy
+    strategy: StrategyName
     model: str = "tiny"
     n: int = 8
     beam_width: int = 1
@@ -158,7 +161,7 @@ class GenerationOptions:
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
 
     def __post_init__(self) -> None:
-        check_choice(self, "strategy", get_args(Strategy))
+        check_choice(self, "strategy", get_args(StrategyName))
         check_choice(self, "supervision", get_args(Supervision))
         check_choice(self, "reduce", (*get_args(Reduce), None))
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")

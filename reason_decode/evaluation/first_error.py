@@ -7,13 +7,13 @@ which is never predicted.
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from reason_decode.core.options import Maximise
 from reason_decode.evaluation.metrics import accuracy_interval
 
-__all__ = ["Maximise", "StepScores", "best_threshold", "first_below", "first_error_metrics"]
+__all__ = ["StepScores", "best_threshold", "first_below", "first_error_metrics"]
 
-Maximise = Literal["f1", "exact"]
 StepScores = Sequence[float | None]
 
 

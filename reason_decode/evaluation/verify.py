@@ -5,12 +5,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reason_decode.evaluation.first_error import (
-    Maximise,
-    best_threshold,
-    first_below,
-    first_error_metrics,
-)
+from reason_decode.core.options import Maximise
+from reason_decode.evaluation.first_error import best_threshold, first_below, first_error_metrics
 from reason_decode.evaluation.splits import CalibrationSplit
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, Shard

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
 
 from torch import LongTensor
 
+from reason_decode.core.options import Supervision
 from reason_decode.core.records import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.rationale import RationaleScorer
@@ -55,7 +55,7 @@ class RationaleGuided(Strategy):
     rationalyst: RationaleScorer
     _: KW_ONLY
     n: int = 3
-    supervision: Literal["implicit", "explicit"] = "implicit"
+    supervision: Supervision = "implicit"
     max_steps: int | None = None
     max_tokens: int | None = None
 

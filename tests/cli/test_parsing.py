@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 
-from reason_decode.cli import COMMANDS, main
+from reason_decode.cli import COMMANDS, configs, main
 from reason_decode.cli.configs import EvalConfig, TraceConfig
 from reason_decode.cli.parsing import parse_config
 from reason_decode.runs.options import Shard
+from reason_decode.tasks import TASKS
+from reason_decode.training.data import LAYOUTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,12 @@ def test_parses_nested_fields_as_options_without_prefix():
 
 def test_parses_negative_numbers():
     assert parse_config(EvalConfig, "x", [*EVAL, "--seed", "-3"]).generation.seed == -3
+
+
+def test_names_of_tasks_and_layouts_are_those_of_the_library():
+    # The configs spell them out, because importing the library takes seconds.
+    assert get_args(configs.TaskName) == (*TASKS,)
+    assert {*get_args(configs.Format)} <= {"auto", *LAYOUTS}
 
 
 def test_raises_the_checks_of_a_config_unchanged():
