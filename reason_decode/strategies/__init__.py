@@ -78,6 +78,12 @@ out = t.model.generate(
 The folder names the classes of the strategy and of its scorer by module. Classes of your own can be
 saved, too, if they are in a module that can be imported where the folder is loaded.
 
+## Strategies of your own
+
+A frozen dataclass that inherits from `strategies.base.Strategy` and writes `run`.
+`reason_decode.testing.check_strategy` holds it to the laws of the others: one candidate is plain
+`generate`, batches and padding change nothing, traces and costs are true.
+
 ## Rationales
 
 A rationale model writes, before each step, what would make the next step likely (RATIONALYST).

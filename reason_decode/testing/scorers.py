@@ -1,14 +1,4 @@
-"""Checks that hold a scorer or a strategy of your own to the laws that the library relies on.
-
-```python
-from reason_decode.testing import check_scorer
-
-check_scorer(MyScorer())
-```
-
-A broken law raises ``LawBroken``, an ``AssertionError`` whose message names the law, so the checks
-can be called from any test.
-"""
+"""Checks that hold a scorer to the laws of ``Scorer``."""
 
 from collections.abc import Sequence
 
@@ -16,9 +6,9 @@ import torch
 from torch import Tensor
 
 from reason_decode.scorers.base import Scorer, check_scorer_argument
+from reason_decode.testing.laws import LawBroken
 
 __all__ = [
-    "LawBroken",
     "check_batches",
     "check_empty_solutions",
     "check_score_space",
@@ -41,10 +31,6 @@ TOLERANCE = 1e-4
 Sums of float32 differ by about 1e-5 of their size when they are computed in another order. Models
 in bfloat16 need about 2e-2.
 """
-
-
-class LawBroken(AssertionError):
-    """A law does not hold; the message names it."""
 
 
 def check_scorer(
