@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reason_decode import runs
 from reason_decode.runs.options import RunOptions, Shard
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.settings import run_settings
@@ -143,3 +145,12 @@ def test_settings_have_fingerprints_of_models_and_a_hash_of_items(tmp_path: Path
     (model / "weights").write_text("2")
     after = run_settings(options, models=["model", "scorer"], items=["b"])
     assert before["weights"] != after["weights"] and before["items"] != after["items"]
+
+
+def test_the_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", runs.__doc__ or "", flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "guide", "exec"), names)
+    assert names["rows"] == [{"items": [k], "lengths": [7]} for k in range(2)]
+    assert list(tmp_path.iterdir()) == []
