@@ -6,6 +6,7 @@ Without arguments the packaged models solve a Game of 24, offline.
 """
 
 import sys
+from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,7 +16,7 @@ QUESTION = "What is the sum of the first 20 odd numbers?"
 
 if len(sys.argv) == 3:
     tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-    model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+    model: Any = AutoModelForCausalLM.from_pretrained(sys.argv[1])
     scorer = ProcessRewardModel.from_pretrained(sys.argv[2])
     chat = [{"role": "user", "content": QUESTION}]
     inputs = tokenizer.apply_chat_template(

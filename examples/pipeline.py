@@ -3,6 +3,8 @@
 python examples/pipeline.py
 """
 
+from typing import Any
+
 import torch
 from transformers import pipeline
 
@@ -10,7 +12,8 @@ from reason_decode import BestOfN, tiny
 
 models = tiny.load()
 torch.manual_seed(0)
-generator = pipeline("text-generation", model=models.model, tokenizer=models.tokenizer)
+tokenizer: Any = models.tokenizer
+generator = pipeline("text-generation", model=models.model, tokenizer=tokenizer)
 answers = generator(
     ["Make 24 from 4 5 6 10.\n", "Make 24 from 1 4 4 8.\n"],
     batch_size=2,

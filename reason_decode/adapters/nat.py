@@ -116,10 +116,10 @@ def load_nat(
     saved = _read_config(Path(folder) / NAT)
     saved.pop("peft_type")
     gate = saved["nat"]
-    negative = Path(folder) / gate["negative"] if negative is None else Path(negative)
-    _check_saved_negative(negative, gate)
+    negative_folder = Path(folder) / gate["negative"] if negative is None else Path(negative)
+    _check_saved_negative(negative_folder, gate)
     tensors = load_file(Path(folder) / NAT / _WEIGHTS)
-    loaded = PeftModel.from_pretrained(model, str(negative), adapter_name=gate["negative"])
+    loaded = PeftModel.from_pretrained(model, str(negative_folder), adapter_name=gate["negative"])
     _check_negative(loaded, gate["negative"], NAT)
     _add(loaded, NAT, NatLoraConfig(**saved))
     keys = set_peft_model_state_dict(loaded, tensors, adapter_name=NAT)

@@ -6,6 +6,7 @@ loss is measured twice: with the rationale in the branch, without it in the docu
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,8 @@ from reason_decode.models.padding import pad_rows
 __all__ = ["Branch", "BranchedDocument", "encode_branches", "loss_deltas"]
 
 
-class Branch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Branch:
     """A rationale and the piece of text after it, as token ids.
 
     Attributes:

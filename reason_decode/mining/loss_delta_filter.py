@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +19,8 @@ from reason_decode.models.positions import max_positions
 __all__ = ["ScoredRationale", "filter_rationales", "score_rationales"]
 
 
-class ScoredRationale(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScoredRationale:
     """A rationale, and by how much it lowers the loss of the text after it.
 
     Attributes:

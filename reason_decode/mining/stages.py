@@ -26,6 +26,7 @@ from reason_decode.mining.prefiltering import (
     reference_embedding,
     sentence_embedder,
 )
+from reason_decode.mining.prompt import Domain
 from reason_decode.mining.readers import read_texts
 from reason_decode.mining.segmentation import segment
 from reason_decode.mining.tagged import parse_tagged
@@ -109,7 +110,7 @@ def default_stages(config: MiningConfig, references: str | Path | None = None) -
     if config.writer == TAGGED:
         stages.append(parse_tagged)
     else:
-        domain = {"": config.domain, **config.domain_by_source}
+        domain: dict[str, Domain] = {"": config.domain, **config.domain_by_source}
         stages.append(partial(extract, complete=_writer(config), domain=domain))
     stages.append(
         partial(faithful, min_similarity=config.min_edit_similarity, ngram=config.leak_ngram)

@@ -40,7 +40,8 @@ def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
     assert "between [ and ]" in math[0]["content"]
     assert messages(document)[1]["content"] == without_rationales(SHOTS["general"][0])
     with pytest.raises(ValueError, match="'law'; there are 'math', 'general'"):
-        messages(document, "law")
+        unknown: Any = "law"
+        messages(document, unknown)
 
 
 def test_a_model_here_answers_the_same_alone_and_in_a_batch():

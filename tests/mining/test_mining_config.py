@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from reason_decode.mining import Document, MiningConfig, default_stages, global_stages
 from reason_decode.mining.stages import cut_segments
 
-NAMES = {"writer": "tagged", "loss_model": "tiny"}
+NAMES: dict[str, Any] = {"writer": "tagged", "loss_model": "tiny"}
 
 
 def insert(chats: Iterable[Any]) -> Iterator[str]:
@@ -71,5 +71,5 @@ def test_tagged_documents_are_not_cut():
     documents = [Document("1", "web", text)]
     tagged = MiningConfig(**NAMES, segment_tokens=2)
     assert [x.text for x in cut_segments(documents, tagged)] == [text]
-    raw = MiningConfig(**asdict(tagged) | {"writer": "test_mining_config:insert"})
+    raw = replace(tagged, writer="test_mining_config:insert")
     assert len(list(cut_segments(documents, raw))) > 1

@@ -101,6 +101,6 @@ def test_deltas_of_rationales_are_those_of_the_cpu(models):
     assert [x.index for x in here] == [x.index for x in there]
     for a, b in zip(here, there, strict=True):
         # As much as the text behind it would be told by chance, in nats.
-        behind = models.tokenizer(a.document.texts[a.place + 1], add_special_tokens=False)
+        behind = models.tokenizer(a.document.texts[a.index + 1], add_special_tokens=False)
         scale = len(behind["input_ids"]) * math.log(len(models.tokenizer))
         assert_close(b.delta, a.delta, terms=roundings(models.model), scale=scale)

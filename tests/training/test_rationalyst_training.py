@@ -154,7 +154,8 @@ FAST: dict[str, Any] = {
 
 def written(folder: Path) -> list[str]:
     saved = RationaleScorer.from_pretrained(folder, max_new_tokens=24)
-    return saved.start_session([x.preceding for x in RECORDS]).before_round()
+    texts = saved.start_session([x.preceding for x in RECORDS]).before_round()
+    return [text or "" for text in texts]
 
 
 def test_a_model_writes_the_rationales_it_learned(small: Path, tmp_path: Path):
