@@ -155,7 +155,7 @@ def active_learning(
 
 
 def _grade(pool: Sequence[LabelledSolution]) -> list[bool]:
-    """Whether the answer of each solution is right."""
+    """True for each solution whose answer is right."""
     right: list[bool] = []
     for solution in pool:
         verdict = is_right(solution)

@@ -193,7 +193,7 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path], str], list[str], str]] = {
     ),
     "mined by no number": (
         [*MINE, "--writer", "tagged", "--min-loss-delta", "nan", "--output", "OUT", "--input"],
-        written("x", b'{"text": "a"}\n'), [], "got min_loss_delta=nan .*need a finite number",
+        written("x", b'{"text": "a"}\n'), [], "got min_loss_delta=nan.*need a finite number",
     ),
     "options that are a list": (
         [*MINE, "--writer", "tagged", "--executor-options", "[1]", "--output", "OUT", "--input"],
