@@ -161,7 +161,7 @@ class VerifyConfig:
 
     Args:
         input: labelled solutions, JSON Lines, compressed (.gz) or not.
-        format: layout of the rows (default: told from the first row).
+        format: name of the format of the rows (default: detected at the first row).
         neutral: label of PRM800K's rating 0.
         output: write the result, step scores included, as JSON to this file; ``-`` for standard
             output.

@@ -17,8 +17,8 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
     separator = config.labelling.separator
     check_writable(config.output, inputs=[config.input])
     report = ReadReport()
-    rows = read_labelled(config.input, config.layout.format, separator=separator, report=report)
-    suffix = suffix_for(True, separator, config.layout.prompt_suffix)
+    rows = read_labelled(config.input, config.data.format, separator=separator, report=report)
+    suffix = suffix_for(True, separator, config.data.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
     command = ["-m", "reason_decode", *argv]
     result = label_file(solutions, config.output, config.labelling, config.run, command=command)

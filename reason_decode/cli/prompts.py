@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reason_decode.cli.training_configs import SolutionLayout
+from reason_decode.cli.training_configs import DataOptions
 from reason_decode.io.jsonl import ReadReport
 from reason_decode.training import LabelledSolution, read_labelled
 
@@ -30,22 +30,22 @@ def with_suffix(prompt: str, suffix: str) -> str:
 
 
 def read_all(
-    paths: Sequence[str], layout: SolutionLayout, separator: str, *, one_text: bool, **options: Any
+    paths: Sequence[str], data: DataOptions, separator: str, *, one_text: bool, **options: Any
 ) -> list[LabelledSolution]:
     """The solutions of all files; the counts of each file's rows are printed.
 
     Args:
         paths: files of solutions.
-        layout: layout of their rows, and the end of their prompts.
+        data: format of their rows, and the end of their prompts.
         separator: text that ends a step.
         one_text: whether prompt and steps are one text, not the turns of a conversation.
         options: further arguments of ``read_labelled``.
     """
     found: list[LabelledSolution] = []
-    suffix = suffix_for(one_text, separator, layout.prompt_suffix)
+    suffix = suffix_for(one_text, separator, data.prompt_suffix)
     for path in paths:
         report = ReadReport()
-        rows = read_labelled(path, layout.format, separator=separator, report=report, **options)
+        rows = read_labelled(path, data.format, separator=separator, report=report, **options)
         found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
         print(f"{path}: {report}")
     return found

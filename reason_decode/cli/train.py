@@ -99,7 +99,7 @@ def run_orm(config: TrainORMConfig, argv: Sequence[str]) -> int:
         source = _source(config.model)
         tokenizer = load_padded_tokenizer(source)
         # The tokenizer's chat template separates the prompt from the answer.
-        solutions = read_all(config.input, config.layout, config.training.separator, one_text=False)
+        solutions = read_all(config.input, config.data, config.training.separator, one_text=False)
         kept, held = hold_out(solutions, config.hold_out)
         row = train_orm(source, tokenizer, kept, config.output, config.training, held_out=held)
         return _report(config, [row], write)
@@ -178,7 +178,7 @@ def run_ranker(config: TrainRankerConfig, argv: Sequence[str]) -> int:
         # The text before a pair is the same for all solutions of a problem; a chat turn has none.
         one_text = tokenizer.chat_template is None
         solutions = read_all(
-            config.input, config.layout, config.training.separator, one_text=one_text
+            config.input, config.data, config.training.separator, one_text=one_text
         )
         (right, right_held), (wrong, wrong_held) = (
             hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)
@@ -193,7 +193,7 @@ def run_ranker(config: TrainRankerConfig, argv: Sequence[str]) -> int:
 def run_ngram_ranker(config: TrainNGramRankerConfig, argv: Sequence[str]) -> int:
     """Train a linear ranker."""
     with json_output(config.report, *config.input) as write:
-        solutions = read_all(config.input, config.layout, config.training.separator, one_text=True)
+        solutions = read_all(config.input, config.data, config.training.separator, one_text=True)
         (right, right_held), (wrong, wrong_held) = (
             hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)
         )
@@ -228,7 +228,7 @@ def _read_steps(config: TrainPRMConfig) -> list[LabelledSolution]:
     training = config.training
     return read_all(
         config.input,
-        config.layout,
+        config.data,
         training.separator,
         one_text=training.head == "token-classification",
         neutral="keep" if training.num_labels == 3 else config.steps.neutral,
@@ -240,7 +240,7 @@ def _read_samples(
     config: TrainNegativeConfig | TrainNATConfig | TrainNCEConfig | TrainBaselineConfig,
 ) -> list[LabelledSolution]:
     return read_all(
-        config.input, config.layout, config.training.separator, one_text=not config.training.chat
+        config.input, config.data, config.training.separator, one_text=not config.training.chat
     )
 
 

@@ -22,8 +22,8 @@ from reason_decode.training.config import (
 from reason_decode.training.label_config import LabelConfig
 
 __all__ = [
+    "DataOptions",
     "LabelCommandConfig",
-    "SolutionLayout",
     "TrainActiveConfig",
     "TrainBaselineConfig",
     "TrainFiles",
@@ -39,8 +39,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolutionLayout:
-    """Layout of files of solutions.
+class DataOptions:
+    """Format of files of solutions.
 
     Args:
         format: ``auto``, told from the first row of each file, or prm800k, stepwise,
@@ -61,7 +61,7 @@ class LabelCommandConfig:
         input: solutions, JSON Lines, compressed (.gz) or not.
         output: labelled solutions, JSON Lines in the stepwise format. Rows that the file has
             already are kept.
-        layout: how the file is read.
+        data: how the file is read.
         labelling: how steps are labelled.
         run: how the solutions are divided among processes.
     """
@@ -69,7 +69,7 @@ class LabelCommandConfig:
     input: str
     output: str
     labelling: LabelConfig
-    layout: SolutionLayout = field(default_factory=SolutionLayout)
+    data: DataOptions = field(default_factory=DataOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
 
@@ -129,12 +129,12 @@ class TrainPRMConfig(TrainModelFiles):
     """Train a process reward model: is each step right?
 
     Args:
-        layout: how the files are read.
+        data: how the files are read.
         steps: labels that are learned.
         training: settings of the training.
     """
 
-    layout: SolutionLayout = field(default_factory=SolutionLayout)
+    data: DataOptions = field(default_factory=DataOptions)
     steps: StepLabels = field(default_factory=StepLabels)
     training: PRMConfig = field(default_factory=PRMConfig)
 
@@ -157,11 +157,11 @@ class TrainORMConfig(TrainModelFiles):
     """Train an outcome reward model: is the answer right?
 
     Args:
-        layout: how the files are read.
+        data: how the files are read.
         training: settings of the training.
     """
 
-    layout: SolutionLayout = field(default_factory=SolutionLayout)
+    data: DataOptions = field(default_factory=DataOptions)
     training: ORMConfig = field(default_factory=ORMConfig)
 
 
@@ -192,11 +192,11 @@ class SampleFiles(TrainModelFiles):
     """Files of a training on samples that are graded.
 
     Args:
-        layout: how the files are read.
+        data: how the files are read.
         grading: how samples are sorted into right and wrong ones.
     """
 
-    layout: SolutionLayout = field(default_factory=SolutionLayout)
+    data: DataOptions = field(default_factory=DataOptions)
     grading: Grading = field(default_factory=Grading)
 
 
@@ -283,11 +283,11 @@ class TrainNGramRankerConfig(TrainFiles):
     """Train a linear ranker of whole solutions, which needs no model.
 
     Args:
-        layout: how the files are read.
+        data: how the files are read.
         grading: how samples are sorted into right and wrong ones.
         training: settings of the training.
     """
 
-    layout: SolutionLayout = field(default_factory=SolutionLayout)
+    data: DataOptions = field(default_factory=DataOptions)
     grading: Grading = field(default_factory=Grading)
     training: NGramRankerConfig = field(default_factory=NGramRankerConfig)

@@ -69,7 +69,7 @@ def test_parses_negative_numbers():
     assert parse_config(EvalConfig, "x", [*EVAL, "--seed", "-3"]).generation.seed == -3
 
 
-def test_names_of_tasks_and_layouts_are_those_of_the_library():
+def test_names_of_tasks_and_formats_are_those_of_the_library():
     # The configs spell them out, because importing the library takes seconds.
     assert get_args(configs.TaskName) == (*TASKS,)
     assert {*get_args(configs.Format)} <= {"auto", *DATASET_FORMATS}
