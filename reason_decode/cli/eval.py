@@ -49,7 +49,8 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
                 n=_candidates(config),
                 seed=options.seed,
             )
-            result = flatten_options(options) | result
+            given = flatten_options(options)
+            result |= {name: x for name, x in given.items() if name not in result}
             result["rejected"] = [asdict(reject) for reject in rejected]
             _write(config, result, write)
             if not failed:

@@ -43,7 +43,7 @@ class DataOptions:
     """Format of files of solutions.
 
     Args:
-        format: ``auto``, told from the first row of each file, or prm800k, stepwise,
+        format: ``auto``, detected at the first row of each file, or prm800k, stepwise,
             math-shepherd, processbench, bigbench-mistake, plain, samples or math-samples.
         prompt_suffix: end of every prompt, added where it is missing (default: the separator where
             prompt and steps are one text, else nothing).
