@@ -82,13 +82,11 @@ class Scorer(ABC):
     its members do one by one; order and padding change nothing; a session scores as ``score`` does.
 
     Attributes:
-        score_space: what the scores are; strategies look at it where they multiply, vote or
-            compare.
+        score_space: meaning of the scores, by which strategies decide how to combine them.
         splitter: splits a solution into this scorer's steps.
-        vote_weighting: how a solution's score becomes the weight of its vote; ``None``: the score
-            itself if it is a probability, its exponential if it is a log-probability; rewards
-            weigh no votes.
-        prompt_suffix: what a prompt must end with where prompt and steps are read as one text.
+        vote_weighting: formula for the weight of a solution's vote; ``None``: the score itself if
+            it is a probability, its exponential if it is a log-probability; rewards weigh no votes.
+        prompt_suffix: required end of a prompt, for scorers that read prompt and steps as one text.
 
     Examples:
         >>> import torch

@@ -209,14 +209,14 @@ class PairEncoder:
     def __init__(
         self, model: PreTrainedModel, tokenizer: CachedTokenizer, window: int | None
     ) -> None:
-        words = tokenizer.tokenizer
-        close = words.eos_token_id if words.sep_token_id is None else words.sep_token_id
+        base = tokenizer.tokenizer
+        close = base.eos_token_id if base.sep_token_id is None else base.sep_token_id
         self.tokenizer, self.offset = tokenizer, position_offset(model)
         self.first, self.last = (
-            [x] if isinstance(x, int) else [] for x in (words.cls_token_id, close)
+            [x] if isinstance(x, int) else [] for x in (base.cls_token_id, close)
         )
         self.positions = (max_positions(model) or _NO_LIMIT) - (self.offset or 0)
-        self.window = min(window or sys.maxsize, words.model_max_length, self.positions)
+        self.window = min(window or sys.maxsize, base.model_max_length, self.positions)
         if self.window < MIN_WINDOW:
             raise ValueError(
                 f"got a window of {self.window} tokens; a prompt and a solution need at least "

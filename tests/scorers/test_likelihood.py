@@ -46,9 +46,9 @@ def _random(kind: str, tiny: Tiny) -> PreTrainedModel:
 
 def _plain(model: PreTrainedModel, tiny: Tiny, prompt: str, steps: list[str]) -> list[torch.Tensor]:
     """Log-probabilities of each step's tokens from the whole matrix of logits."""
-    words: Any = tiny.tokenizer
-    pieces = [words(prompt)["input_ids"]]
-    pieces += [words(f"{step}\n", add_special_tokens=False)["input_ids"] for step in steps]
+    tokenizer: Any = tiny.tokenizer
+    pieces = [tokenizer(prompt)["input_ids"]]
+    pieces += [tokenizer(f"{step}\n", add_special_tokens=False)["input_ids"] for step in steps]
     ids = torch.tensor([[token for piece in pieces for token in piece]])
     with torch.no_grad():
         logps = model(ids).logits[0, :-1].float().log_softmax(-1)
@@ -78,14 +78,14 @@ def test_equals_the_softmax_of_all_logits(tiny: Tiny, kind: str) -> None:
 def test_every_token_is_read_once(tiny: Tiny) -> None:
     """A step's first token is predicted at the prompt's last, which is not read again for it."""
     scorer = LikelihoodScorer(tiny.model, tiny.tokenizer, chat=False)
-    words: Any = tiny.tokenizer
+    tokenizer: Any = tiny.tokenizer
     session = scorer.start_session(PROMPTS[:1])
     session.score([[STEPS[0][:1], STEPS[1]]])
     session.select([(0, 0)])
     session.score([[STEPS[0][1:]]])
     steps = [*STEPS[0], *STEPS[1]]
-    unique = len(words(PROMPTS[0])["input_ids"])
-    unique += sum(len(words(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
+    unique = len(tokenizer(PROMPTS[0])["input_ids"])
+    unique += sum(len(tokenizer(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
     assert session.tokens_read == unique
 
 

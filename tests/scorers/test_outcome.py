@@ -30,16 +30,16 @@ def _orm(tiny: Tiny, labels: int = 1, **options: Any) -> OutcomeRewardModel:
 def test_equals_the_plain_classification_of_the_text(tiny: Tiny, chat: bool) -> None:
     """transformers' own pooling reads the last token that is no padding."""
     orm = _orm(tiny, raw=True, chat=chat)
-    words: Any = tiny.tokenizer
+    tokenizer: Any = tiny.tokenizer
     plain = []
     for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True):
         if chat:
             roles = (("user", prompt), ("assistant", solution))
             turns = [{"role": role, "content": content} for role, content in roles]
-            text = str(words.apply_chat_template(turns, tokenize=False))
-            ids = words(text, add_special_tokens=False)["input_ids"]
+            text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         else:
-            ids = words(f"{prompt}{solution}\n")["input_ids"]
+            ids = tokenizer(f"{prompt}{solution}\n")["input_ids"]
         with torch.no_grad():
             plain.append(orm.model(torch.tensor([ids])).logits[0])
     assert_close(orm.score(PAIRS, SOLUTIONS), plain, terms=roundings(orm.model))

@@ -56,24 +56,24 @@ class Published(NamedTuple):
     """A checkpoint in a folder, and its authors' way to score one solution with it."""
 
     folder: Path
-    plainly: Callable[[PreTrainedTokenizerFast, str, Sequence[str]], Tensor]
+    score_plainly: Callable[[PreTrainedTokenizerFast, str, Sequence[str]], Tensor]
     format: str | None = None
 
 
-def _words(*added: str) -> PreTrainedTokenizerFast:
-    words = build_tokenizer([" ".join([*PROMPTS, *sum(STEPS, [])])] * 3, vocab_size=330)
-    words.add_special_tokens({"additional_special_tokens": ["<s>", "</s>"]})
-    words.add_tokens(list(added))
-    words.chat_template = CHAT
-    return words
+def _tokenizer(*added: str) -> PreTrainedTokenizerFast:
+    tokenizer = build_tokenizer([" ".join([*PROMPTS, *sum(STEPS, [])])] * 3, vocab_size=330)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<s>", "</s>"]})
+    tokenizer.add_tokens(list(added))
+    tokenizer.chat_template = CHAT
+    return tokenizer
 
 
 def _saved(
-    folder: Path, model: Any, words: Any, head: nn.Module | None = None, **config: Any
+    folder: Path, model: Any, tokenizer: Any, head: nn.Module | None = None, **config: Any
 ) -> None:
     """The checkpoint as its authors saved it, a head's weights among the model's."""
     model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     if head is not None:
         weights = load_file(folder / "model.safetensors")
         # A bare body is saved without the prefix that a model with a head gives it.
@@ -88,22 +88,24 @@ def _saved(
 def _three_labels(
     folder: Path, names: Sequence[str] = (), right: Sequence[int] = (1, 2)
 ) -> Published:
-    words = _words()
+    tokenizer = _tokenizer()
     model = LlamaForTokenClassification(
-        LlamaConfig(vocab_size=len(words) + 8, **SIZES, **LABELS)
+        LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES, **LABELS)
     ).eval()
     labels = {str(k): name for k, name in enumerate(names)}
     config: dict[str, Any] = {"id2label": labels} if names else {}
-    _saved(folder, model, words, **config)
+    _saved(folder, model, tokenizer, **config)
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
-        ids, ends = [words.bos_token_id, *_ids(words, prompt)], []
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
+        ids, ends = [tokenizer.bos_token_id, *_ids(tokenizer, prompt)], []
         for step in steps:
-            ids += _ids(words, step) + _ids(words, "\n")
+            ids += _ids(tokenizer, step) + _ids(tokenizer, "\n")
             ends.append(len(ids) - 1)
         return model(torch.tensor([ids])).logits[0, ends].softmax(-1)[:, right].sum(-1)
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
 def _named_labels(folder: Path) -> Published:
@@ -111,19 +113,21 @@ def _named_labels(folder: Path) -> Published:
 
 
 def _math_shepherd(folder: Path) -> Published:
-    words = _words("ки")
+    tokenizer = _tokenizer("ки")
     model = MistralForCausalLM(
-        MistralConfig(vocab_size=len(words) + 8, sliding_window=None, **SIZES)
+        MistralConfig(vocab_size=len(tokenizer) + 8, sliding_window=None, **SIZES)
     ).eval()
-    _saved(folder, model, words)
+    _saved(folder, model, tokenizer)
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
         lines = [f"Step {k}: {step} ки" for k, step in enumerate(steps, 1)]
-        ids = torch.tensor([words(prompt + " " + "\n".join(lines))["input_ids"]])
-        logits = model(ids).logits[0][ids[0] == _ids(words, "ки")[-1]]
-        return logits[:, [_ids(words, "+")[-1], _ids(words, "-")[-1]]].softmax(-1)[:, 0]
+        ids = torch.tensor([tokenizer(prompt + " " + "\n".join(lines))["input_ids"]])
+        logits = model(ids).logits[0][ids[0] == _ids(tokenizer, "ки")[-1]]
+        return logits[:, [_ids(tokenizer, "+")[-1], _ids(tokenizer, "-")[-1]]].softmax(-1)[:, 0]
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
 def _rlhflow(folder: Path) -> Published:
@@ -139,101 +143,113 @@ def _generative(folder: Path) -> Published:
 
 
 def _asked(folder: Path, verdicts: tuple[str, str], first: str, later: str) -> Published:
-    words = _words(*verdicts)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words) + 8, **SIZES)).eval()
-    _saved(folder, model, words)
+    tokenizer = _tokenizer(*verdicts)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES)).eval()
+    _saved(folder, model, tokenizer)
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
-        choice = [_ids(words, verdict)[-1] for verdict in verdicts]
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
+        choice = [_ids(tokenizer, verdict)[-1] for verdict in verdicts]
         dialogue, scores = [], []
         for k, step in enumerate(steps):
             turn = (later if k else first).format(prompt=prompt, step=step)
             dialogue += [{"role": "user", "content": turn}]
             dialogue += [{"role": "assistant", "content": verdicts[0]}]
-            text = str(words.apply_chat_template(dialogue, tokenize=False)).rstrip("\n")
-            logits = model(torch.tensor([_ids(words, text)])).logits[0, -3]
+            text = str(tokenizer.apply_chat_template(dialogue, tokenize=False)).rstrip("\n")
+            logits = model(torch.tensor([_ids(tokenizer, text)])).logits[0, -3]
             scores.append(logits[choice].softmax(-1)[0])
         return torch.stack(scores)
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
 def _qwen_math(folder: Path) -> Published:
-    words = _words()
-    body = Qwen2Model(Qwen2Config(vocab_size=len(words) + 8, **SIZES)).eval()
+    tokenizer = _tokenizer()
+    body = Qwen2Model(Qwen2Config(vocab_size=len(tokenizer) + 8, **SIZES)).eval()
     score = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
     architecture = "Qwen2ForProcessRewardModel"
     _saved(
         folder,
         body,
-        words,
+        tokenizer,
         nn.ModuleDict({"score": score}),
         architectures=[architecture],
         auto_map={"AutoModel": f"modeling_qwen2_rm.{architecture}"},
     )
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
         system = "Please reason step by step, and put your final answer within \\boxed{}."
         answer = "<extra_0>".join(steps) + "<extra_0>"
         roles = zip(("system", "user", "assistant"), (system, prompt, answer), strict=True)
         messages = [{"role": role, "content": content} for role, content in roles]
-        ids = torch.tensor([_ids(words, str(words.apply_chat_template(messages, tokenize=False)))])
-        hidden = body(ids).last_hidden_state[0][ids[0] == words.convert_tokens_to_ids("<extra_0>")]
+        ids = torch.tensor(
+            [_ids(tokenizer, str(tokenizer.apply_chat_template(messages, tokenize=False)))]
+        )
+        hidden = body(ids).last_hidden_state[0][
+            ids[0] == tokenizer.convert_tokens_to_ids("<extra_0>")
+        ]
         return score(hidden).softmax(-1)[:, 1]
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
 def _skywork(folder: Path) -> Published:
-    words = _words()
-    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(words) + 8, **SIZES)).eval()
+    tokenizer = _tokenizer()
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer) + 8, **SIZES)).eval()
     summary = nn.Linear(32, 1)
-    _saved(folder, model, words, nn.ModuleDict({"v_head": nn.ModuleDict({"summary": summary})}))
+    _saved(folder, model, tokenizer, nn.ModuleDict({"v_head": nn.ModuleDict({"summary": summary})}))
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
-        ids = words(f"{words.bos_token}{prompt}\n")["input_ids"]
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
+        ids = tokenizer(f"{tokenizer.bos_token}{prompt}\n")["input_ids"]
         ends = []
         for step in steps:
-            ids += [*_ids(words, step), _ids(words, "\n")[-1]]
+            ids += [*_ids(tokenizer, step), _ids(tokenizer, "\n")[-1]]
             ends.append(len(ids) - 1)
         hidden = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1]
         return summary(hidden[0, ends]).sigmoid()[:, 0]
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
 def _reasoneval(folder: Path, mistral: bool) -> Published:
-    words = _words()
+    tokenizer = _tokenizer()
     if mistral:
-        words.pad_token = words.bos_token
+        tokenizer.pad_token = tokenizer.bos_token
     body = (
-        MistralModel(MistralConfig(vocab_size=len(words) + 8, sliding_window=None, **SIZES))
+        MistralModel(MistralConfig(vocab_size=len(tokenizer) + 8, sliding_window=None, **SIZES))
         if mistral
-        else LlamaModel(LlamaConfig(vocab_size=len(words) + 8, **SIZES))
+        else LlamaModel(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES))
     ).eval()
     head = nn.Linear(32, 3)
     _saved(
         folder,
         body,
-        words,
+        tokenizer,
         nn.ModuleDict({"score_head": head}),
         architectures=["ReasonEval_7B" if mistral else "ReasonEval_34B"],
     )
 
-    def plainly(words: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]) -> Tensor:
-        ids = words(f"Question:\n{prompt}\nAnswer:\nLet's think step by step.\n")["input_ids"]
+    def score_plainly(
+        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
+    ) -> Tensor:
+        ids = tokenizer(f"Question:\n{prompt}\nAnswer:\nLet's think step by step.\n")["input_ids"]
         ends = []
         for step in steps:
-            ids += _ids(words, step)
+            ids += _ids(tokenizer, step)
             ends.append(len(ids) - (2 if mistral else 1))
         probabilities = head(body(torch.tensor([ids])).last_hidden_state[0, ends]).softmax(-1)
         return probabilities[:, 1] + probabilities[:, 2]
 
-    return Published(folder, plainly)
+    return Published(folder, score_plainly)
 
 
-def _ids(words: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return list(words(text, add_special_tokens=False)["input_ids"])
+def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 MADE: dict[str, Callable[[Path], Published]] = {
@@ -264,9 +280,11 @@ def prm(published: Published) -> ProcessRewardModel:
 @pytest.mark.numeric
 def test_equals_the_published_implementation(published: Published, prm: ProcessRewardModel) -> None:
     pairs = [PROMPTS[owner] for owner in OWNERS]
-    words: Any = prm.tokenizer
+    tokenizer: Any = prm.tokenizer
     with torch.no_grad():
-        plain = [published.plainly(words, *pair) for pair in zip(pairs, STEPS, strict=True)]
+        plain = [
+            published.score_plainly(tokenizer, *pair) for pair in zip(pairs, STEPS, strict=True)
+        ]
     assert_close(prm.score(pairs, STEPS), plain, terms=roundings(prm.model))
 
 
@@ -301,6 +319,6 @@ def test_a_plain_language_model_needs_format(tmp_path: Path, tiny_llama: LlamaFo
 
 def test_rejects_tokenizers_without_the_tags(tiny_llama: LlamaForCausalLM) -> None:
     core = Tokenizer(models.WordLevel({"<unk>": 0, "+": 1, "-": 2}, unk_token="<unk>"))
-    words = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
     with pytest.raises(ValueError, match="no token for 'ки', which marks verdicts"):
-        ProcessRewardModel(tiny_llama, words, format="math-shepherd")
+        ProcessRewardModel(tiny_llama, tokenizer, format="math-shepherd")

@@ -19,14 +19,14 @@ OWNERS = [0, 0, 0, 1]
 PAIRS = [PROMPTS[owner] for owner in OWNERS]
 
 
-def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
+def _score_plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
     """One uncached forward pass over one solution, from the description of the layout."""
-    words = tiny.prm.tokenizer
-    ids = [words.bos_token_id, *words(prompt, add_special_tokens=False)["input_ids"]]
+    tokenizer = tiny.prm.tokenizer
+    ids = [tokenizer.bos_token_id, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
     ends: list[int] = []
     for step in solution.split("\n"):
-        ids += words(step, add_special_tokens=False)["input_ids"]
-        ids += words("\n", add_special_tokens=False)["input_ids"]
+        ids += tokenizer(step, add_special_tokens=False)["input_ids"]
+        ids += tokenizer("\n", add_special_tokens=False)["input_ids"]
         ends.append(len(ids) - 1)
     with torch.no_grad():
         logits = tiny.prm.model(torch.tensor([ids])).logits[0]
@@ -36,7 +36,8 @@ def _plainly(tiny: Tiny, prompt: str, solution: str) -> torch.Tensor:
 @pytest.mark.numeric
 def test_equals_a_plain_uncached_pass(tiny: Tiny) -> None:
     plain = [
-        _plainly(tiny, prompt, solution) for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True)
+        _score_plainly(tiny, prompt, solution)
+        for prompt, solution in zip(PAIRS, SOLUTIONS, strict=True)
     ]
     assert_close(tiny.prm.score(PAIRS, SOLUTIONS), plain, terms=roundings(tiny.prm.model))
 
@@ -55,11 +56,11 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
 
     from reason_decode import BestOfN
 
-    words: PreTrainedTokenizerFast = build_tokenizer(["left = make"] * 2, vocab_size=268)
+    tokenizer: PreTrainedTokenizerFast = build_tokenizer(["left = make"] * 2, vocab_size=268)
     config = tiny.prm.model.config.__class__.from_dict(
-        {**tiny.prm.model.config.to_dict(), "vocab_size": len(words), "num_labels": 2}
+        {**tiny.prm.model.config.to_dict(), "vocab_size": len(tokenizer), "num_labels": 2}
     )
-    prm = ProcessRewardModel(LlamaForTokenClassification(config), words)
+    prm = ProcessRewardModel(LlamaForTokenClassification(config), tokenizer)
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
     out = tiny.model.generate(
         **inputs,
@@ -74,10 +75,10 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
 
 
 def test_rejects_a_tokenizer_too_large_for_the_model(tiny: Tiny) -> None:
-    words: PreTrainedTokenizerFast = build_tokenizer(["left = make"], vocab_size=268)
-    words.add_tokens([f"<more_{k}>" for k in range(100)])
+    tokenizer: PreTrainedTokenizerFast = build_tokenizer(["left = make"], vocab_size=268)
+    tokenizer.add_tokens([f"<more_{k}>" for k in range(100)])
     with pytest.raises(ValueError, match="pass the tokenizer that belongs to it"):
-        ProcessRewardModel(tiny.prm.model, words)
+        ProcessRewardModel(tiny.prm.model, tokenizer)
 
 
 def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:

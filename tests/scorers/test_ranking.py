@@ -40,28 +40,28 @@ def ranker(tiny: Tiny) -> RankingModel:
 def test_equals_the_published_head_on_the_mean_of_the_solution(
     ranker: RankingModel, tiny: Tiny, chat: bool
 ) -> None:
-    words: Any = tiny.tokenizer
-    asked = RankingModel(ranker.model, words, chat=chat)
+    tokenizer: Any = tiny.tokenizer
+    same_body = RankingModel(ranker.model, tokenizer, chat=chat)
     head: Any = ranker.model.get_submodule("reward_head")
     for (score,), prompt, solution in zip(
-        asked.score(PROMPTS, SOLUTIONS), PROMPTS, SOLUTIONS, strict=True
+        same_body.score(PROMPTS, SOLUTIONS), PROMPTS, SOLUTIONS, strict=True
     ):
         if chat:
             turns = [{"role": "user", "content": prompt}]
             before = str(
-                words.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
             )
-            start = words(before, add_special_tokens=False)["input_ids"]
+            start = tokenizer(before, add_special_tokens=False)["input_ids"]
         else:
-            start = words(prompt)["input_ids"]
-        ids = start + words(f"{solution}\n", add_special_tokens=False)["input_ids"]
+            start = tokenizer(prompt)["input_ids"]
+        ids = start + tokenizer(f"{solution}\n", add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             hidden = ranker.model(torch.tensor([ids])).last_hidden_state[0, len(start) :]
             x = hidden.mean(0)
             x = elu(head.first.weight @ x + head.first.bias) + x
             x = elu(head.second.weight @ x + head.second.bias) + x
             plain = (head.out.weight @ x + head.out.bias).sigmoid()[0]
-        assert_close(score, plain, terms=roundings(asked.model))
+        assert_close(score, plain, terms=roundings(same_body.model))
 
 
 @pytest.mark.numeric
@@ -91,31 +91,31 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def pairs(tiny: Tiny) -> Any:
+def pair_tokenizer(tiny: Tiny) -> Any:
     """The packaged tokenizer with the marks of a pair, which encoders know."""
-    words: Any = copy.deepcopy(tiny.tokenizer)
-    words.add_special_tokens({"cls_token": "[CLS]", "sep_token": "[SEP]"})
-    words.chat_template = None
-    return words
+    tokenizer: Any = copy.deepcopy(tiny.tokenizer)
+    tokenizer.add_special_tokens({"cls_token": "[CLS]", "sep_token": "[SEP]"})
+    tokenizer.chat_template = None
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
-def encoder(pairs: Any) -> RankingModel:
+def encoder(pair_tokenizer: Any) -> RankingModel:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        body = BertModel(BertConfig(vocab_size=len(pairs), **SMALL))
-        return RankingModel(body, pairs)
+        body = BertModel(BertConfig(vocab_size=len(pair_tokenizer), **SMALL))
+        return RankingModel(body, pair_tokenizer)
 
 
 @pytest.mark.numeric
-def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any) -> None:
+def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pair_tokenizer: Any) -> None:
     assert encoder.is_encoder and encoder.window == 64
     score = encoder.score(PROMPTS[1:], SOLUTIONS[1:])[0]
     prompt_ids, solution_ids = (
-        pairs(x, add_special_tokens=False)["input_ids"] for x in (PROMPTS[1], SOLUTIONS[1])
+        pair_tokenizer(x, add_special_tokens=False)["input_ids"] for x in (PROMPTS[1], SOLUTIONS[1])
     )
-    before = [pairs.cls_token_id, *prompt_ids, pairs.sep_token_id]
-    ids = torch.tensor([[*before, *solution_ids, pairs.sep_token_id]])
+    before = [pair_tokenizer.cls_token_id, *prompt_ids, pair_tokenizer.sep_token_id]
+    ids = torch.tensor([[*before, *solution_ids, pair_tokenizer.sep_token_id]])
     token_types = (torch.arange(ids.shape[1]) >= len(before)).long()[None]
     with torch.no_grad():
         hidden = encoder.model(input_ids=ids, token_type_ids=token_types).last_hidden_state[0]
@@ -124,33 +124,37 @@ def test_an_encoder_reads_a_pair_of_two_kinds(encoder: RankingModel, pairs: Any)
     assert_close(score[0], plain, terms=roundings(encoder.model))
 
 
-def test_long_pairs_are_truncated_from_the_left(encoder: RankingModel, pairs: Any) -> None:
-    cut = RankingModel(encoder.model, pairs, window=21)
+def test_long_pairs_are_truncated_from_the_left(encoder: RankingModel, pair_tokenizer: Any) -> None:
+    cut = RankingModel(encoder.model, pair_tokenizer, window=21)
     long = "\n".join(["1 + 2 = 3", *SOLUTIONS, "5 + 5 = 10"])
     layout = cut.encode(PROMPTS[0], long.split("\n"))
     assert len(layout.ids) == 21
-    middle = layout.ids.index(pairs.sep_token_id)
-    kept = [pairs.decode(x) for x in (layout.ids[1:middle], layout.ids[middle + 1 : -1])]
+    middle = layout.ids.index(pair_tokenizer.sep_token_id)
+    kept = [pair_tokenizer.decode(x) for x in (layout.ids[1:middle], layout.ids[middle + 1 : -1])]
     assert PROMPTS[0].endswith(kept[0].lstrip()) and long.endswith(kept[1].lstrip())
     assert list(layout.spans[0]) == list(range(middle + 1, 20))
     with pytest.raises(ValueError, match="got a window of 5 tokens"):
-        RankingModel(encoder.model, pairs, window=5)
+        RankingModel(encoder.model, pair_tokenizer, window=5)
     with pytest.raises(ValueError, match="got chat=True for BertModel, an encoder"):
-        RankingModel(encoder.model, pairs, chat=True)
+        RankingModel(encoder.model, pair_tokenizer, chat=True)
 
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind", [BertModel, RobertaModel])
-def test_truncated_tokens_keep_their_positions(pairs: Any, kind: Any) -> None:
+def test_truncated_tokens_keep_their_positions(pair_tokenizer: Any, kind: Any) -> None:
     """As if they were there and masked, whichever position the model counts from."""
     torch.manual_seed(3)
-    body = kind(kind.config_class(vocab_size=len(pairs), pad_token_id=pairs.pad_token_id, **SMALL))
-    ranker = RankingModel(body, pairs, window=24)
-    prompt_ids, solution_ids = (
-        pairs(x, add_special_tokens=False)["input_ids"] for x in ("4 5 6 =", SOLUTIONS[0])
+    body = kind(
+        kind.config_class(
+            vocab_size=len(pair_tokenizer), pad_token_id=pair_tokenizer.pad_token_id, **SMALL
+        )
     )
-    before = [pairs.cls_token_id, *prompt_ids, pairs.sep_token_id]
-    whole = torch.tensor([[*before, *solution_ids, pairs.sep_token_id]])
+    ranker = RankingModel(body, pair_tokenizer, window=24)
+    prompt_ids, solution_ids = (
+        pair_tokenizer(x, add_special_tokens=False)["input_ids"] for x in ("4 5 6 =", SOLUTIONS[0])
+    )
+    before = [pair_tokenizer.cls_token_id, *prompt_ids, pair_tokenizer.sep_token_id]
+    whole = torch.tensor([[*before, *solution_ids, pair_tokenizer.sep_token_id]])
     cut = whole.shape[1] - 24
     assert cut > 3
     mask = torch.ones_like(whole)
@@ -167,12 +171,12 @@ def test_truncated_tokens_keep_their_positions(pairs: Any, kind: Any) -> None:
 
 @pytest.mark.numeric
 def test_an_encoder_keeps_its_window_when_saved(
-    encoder: RankingModel, pairs: Any, tmp_path: Path
+    encoder: RankingModel, pair_tokenizer: Any, tmp_path: Path
 ) -> None:
-    cut = RankingModel(encoder.model, pairs, window=21)
+    cut = RankingModel(encoder.model, pair_tokenizer, window=21)
     cut.save_pretrained(tmp_path)
     again = RankingModel.from_pretrained(tmp_path)
-    assert again.window == 21 and pairs.model_max_length > 21
+    assert again.window == 21 and pair_tokenizer.model_max_length > 21
     found, saved = (x.score(PROMPTS, SOLUTIONS) for x in (again, cut))
     assert_close(found, saved, terms=roundings(cut.model))
 

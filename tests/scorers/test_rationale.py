@@ -24,9 +24,9 @@ def _scorer(tiny: Tiny, **how: Any) -> RationaleScorer:
 
 def _logps(tiny: Tiny, before: str, step: str) -> torch.Tensor:
     """Log-probabilities of a step's tokens, all logits at once."""
-    words: Any = tiny.tokenizer
-    head = words(before)["input_ids"]
-    ids = words(before + step + "\n")["input_ids"]
+    tokenizer: Any = tiny.tokenizer
+    head = tokenizer(before)["input_ids"]
+    ids = tokenizer(before + step + "\n")["input_ids"]
     with torch.no_grad():
         logps = tiny.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
     return logps.gather(-1, torch.tensor(ids[1:])[:, None])[len(head) - 1 :, 0]
@@ -40,13 +40,15 @@ def _plain(
     length_normalize: bool,
 ) -> list[tuple[float, float]]:
     """As published: write a rationale, read all again with it before the step, or without."""
-    words: Any = tiny.tokenizer
+    tokenizer: Any = tiny.tokenizer
     scores: list[tuple[float, float]] = []
     text = prompt
     for step in steps:
-        ids = words(text + "<BOT>", return_tensors="pt")["input_ids"]
+        ids = tokenizer(text + "<BOT>", return_tensors="pt")["input_ids"]
         written = tiny.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
-        rationale = words.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
+        rationale = (
+            tokenizer.decode(written, skip_special_tokens=True).partition("<EOT>")[0].strip()
+        )
         assert rationale
         logp_with = _logps(tiny, f"{text}<BOT>{rationale}<EOT>", step)
         logp_without = _logps(tiny, text, step)
@@ -98,9 +100,9 @@ def test_a_rationale_is_written_once_for_all_candidates(tiny: Tiny) -> None:
     assert session.tokens_written == 12
     before = session.tokens_read
     session.score([[STEPS[0][:1], STEPS[1]]])
-    words: Any = tiny.tokenizer
+    tokenizer: Any = tiny.tokenizer
     steps = [STEPS[0][0], STEPS[1][0]]
-    read = sum(len(words(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
+    read = sum(len(tokenizer(f"{x}\n", add_special_tokens=False)["input_ids"]) for x in steps)
     assert session.tokens_read == before + read
     session.select([(0, 0)])
     assert session.before_round() != written
@@ -122,9 +124,9 @@ def test_max_steps_counts_the_positions_of_both_models(tiny: Tiny) -> None:
     steps = ["1 + 1 = 2"] * 300
     count = scorer.max_steps(PROMPTS[0], steps)
     assert 0 < count < 300 and scorer.max_steps(PROMPTS[0], steps[:count]) == count
-    words: Any = tiny.tokenizer
+    tokenizer: Any = tiny.tokenizer
     text = PROMPTS[0] + "1 + 1 = 2\n" * count
-    assert len(words(text)["input_ids"]) + 12 <= 1024 < len(words(text * 2)["input_ids"])
+    assert len(tokenizer(text)["input_ids"]) + 12 <= 1024 < len(tokenizer(text * 2)["input_ids"])
 
 
 def test_a_saved_scorer_keeps_its_chat(tiny: Tiny) -> None:

@@ -7,6 +7,7 @@ import torch
 from reason_decode import SelfConsistency, tiny
 from reason_decode.scorers import NGramRanker
 from reason_decode.scorers.ngram.ranker import features
+from reason_decode.scorers.reduction import resolve_vote_weighting
 from tests.tolerance import assert_close
 
 
@@ -68,9 +69,9 @@ def test_false_sums_share_features_whatever_their_numbers() -> None:
 
 
 def test_it_weighs_votes_as_a_ranker_does(ranker: NGramRanker) -> None:
-    words = tiny.load().tokenizer
-    vote = SelfConsistency(tokenizer=words, n=2, scorer=ranker)
+    vote = SelfConsistency(tokenizer=tiny.load().tokenizer, n=2, scorer=ranker)
     assert vote.scorer is ranker and vote.vote_weighting is None
+    assert resolve_vote_weighting(vote.vote_weighting, ranker) == "1+s"
 
 
 def test_the_docstring_example_is_true() -> None:
