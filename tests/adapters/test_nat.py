@@ -120,13 +120,13 @@ warnings.filterwarnings("ignore")
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 from reason_decode.adapters import load_nat
-told = {}
+logits = {}
 for name in ("float32", "bfloat16"):
     base = AutoModelForCausalLM.from_pretrained(sys.argv[1] + "/base-" + name)
     model = load_nat(base, sys.argv[1] + "/" + name)
     with torch.no_grad():
-        told[name] = model(torch.arange(3, 27).reshape(2, 12)).logits
-save_file(told, sys.argv[1] + "/told.safetensors")
+        logits[name] = model(torch.arange(3, 27).reshape(2, 12)).logits
+save_file(logits, sys.argv[1] + "/logits.safetensors")
 """
 
 
@@ -143,8 +143,8 @@ def test_a_new_process_loads_bit_equal_logits(tiny_llama, tmp_path):
     threads = str(torch.get_num_threads())
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
     subprocess.run([sys.executable, "-c", FRESH, str(tmp_path)], env=environment, check=True)
-    told = load_file(tmp_path / "told.safetensors")
-    assert all(torch.equal(told[name], expected[name]) for name in expected)
+    loaded = load_file(tmp_path / "logits.safetensors")
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
 def test_it_can_be_trained_further_after_loading(tiny_llama, tmp_path):

@@ -46,21 +46,21 @@ def test_models_share_weights_and_not_adapters(tiny: Tiny, adapter):
 
 def test_writer_scorer_and_generator_share_one_base(tiny: Tiny, adapter):
     """With a rationale of each writer, the same as with models that share nothing."""
-    words = tiny.tokenizer
-    inputs = words(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
-    how = {"do_sample": True, "max_new_tokens": 40, "return_dict_in_generate": True}
+    tokenizer = tiny.tokenizer
+    inputs = tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+    options = {"do_sample": True, "max_new_tokens": 40, "return_dict_in_generate": True}
     apart = load().model
     apart.load_adapter(str(adapter))
-    said = []
+    texts = []
     for writes in (with_adapter(tiny.model, adapter), apart.eval()):
-        writer = RationaleWriter(writes, words, chat=False, max_new_tokens=4)
-        rationalyst = RationaleScorer(writer, tiny.model, words, chat=False)
-        guided = RationaleGuided(rationalyst, tokenizer=words, n=2, max_steps=2)
+        writer = RationaleWriter(writes, tokenizer, chat=False, max_new_tokens=4)
+        rationalyst = RationaleScorer(writer, tiny.model, tokenizer, chat=False)
+        guided = RationaleGuided(rationalyst, tokenizer=tokenizer, n=2, max_steps=2)
         torch.manual_seed(0)
-        out = tiny.model.generate(**inputs, **how, custom_generate=guided)
+        out = tiny.model.generate(**inputs, **options, custom_generate=guided)
         rounds = out.traces[0].rounds
-        said.append([(step.text, step.rationale) for steps in rounds for step in steps])
-    assert said[0] == said[1] and all(rationale for _, rationale in said[0])
+        texts.append([(step.text, step.rationale) for steps in rounds for step in steps])
+    assert texts[0] == texts[1] and all(rationale for _, rationale in texts[0])
 
 
 def test_rejects_a_model_that_has_an_adapter(tiny: Tiny, adapter):

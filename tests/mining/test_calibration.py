@@ -15,7 +15,7 @@ def test_the_lowest_threshold_that_is_precise_enough():
     assert calibrate_threshold(deltas, good, precision=1.0) == (4.5, 1.0, 1 / 3, 1)
 
 
-def test_what_is_kept_is_what_the_threshold_keeps():
+def test_the_reported_precision_is_that_of_the_deltas_kept():
     deltas = [0.3, -1.0, 2.0, 2.0, 0.7, -0.2, 1.1]
     good = [True, False, True, True, False, False, True]
     for precision in (0.5, 0.7, 0.8, 1.0):
@@ -24,7 +24,7 @@ def test_what_is_kept_is_what_the_threshold_keeps():
         assert len(kept) == found.kept and sum(kept) / len(kept) == found.precision >= precision
 
 
-def test_equal_deltas_stand_or_fall_together_and_nan_falls():
+def test_equal_deltas_have_one_decision_and_nan_is_rejected():
     deltas, good = [1.0, 1.0, 0.0, math.nan], [True, False, False, True]
     assert calibrate_threshold(deltas, good, precision=0.5) == (0.5, 0.5, 0.5, 2)
     with pytest.raises(ValueError, match=r"these 3 deltas has a precision of 0.9; .* is 0.500"):
@@ -32,12 +32,12 @@ def test_equal_deltas_stand_or_fall_together_and_nan_falls():
 
 
 @pytest.mark.parametrize(("good", "precision"), [([True], 0.9), ([True, True], 0.0)])
-def test_says_what_it_cannot_do(good, precision):
+def test_rejects_invalid_arguments(good, precision):
     with pytest.raises(ValueError, match="one judgement per delta"):
         calibrate_threshold([1.0, 2.0], good, precision=precision)
 
 
-def test_sure_of_a_share_needs_judgements():
+def test_a_confidence_needs_enough_judgements():
     # 0.95 ** 58 > 0.05 >= 0.95 ** 59
     for count, enough in ((58, False), (59, True)):
         deltas, good = [float(k) for k in range(count)], [True] * count
@@ -51,16 +51,16 @@ def test_sure_of_a_share_needs_judgements():
         calibrate_threshold(deltas, good, precision=1.0, confidence=0.95)
 
 
-def test_new_rationales_keep_the_share_as_often_as_was_asked_for():
+def test_new_rationales_reach_the_precision_at_the_given_confidence():
     chance = random.Random(0)
     held = {None: 0, 0.95: 0}
     for _ in range(200):
         good = [chance.random() < 0.5 for _ in range(400)]
         deltas = [chance.gauss(2.5 * own, 1) for own in good]
         for confidence in held:
-            least = calibrate_threshold(
+            threshold = calibrate_threshold(
                 deltas, good, precision=0.9, confidence=confidence
             ).threshold
-            right, wrong = (math.erfc((least - mean) / math.sqrt(2)) for mean in (2.5, 0.0))
+            right, wrong = (math.erfc((threshold - mean) / math.sqrt(2)) for mean in (2.5, 0.0))
             held[confidence] += right / (right + wrong) >= 0.9
     assert held[None] < 120 and held[0.95] > 180

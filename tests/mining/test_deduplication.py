@@ -9,7 +9,7 @@ def documents(*texts: str) -> list[Document]:
     return [Document(str(k), "s", text) for k, text in enumerate(texts)]
 
 
-def test_near_duplicates_of_what_is_kept_go_and_others_stay():
+def test_near_duplicates_of_kept_documents_are_dropped():
     first = " ".join(WORDS)
     near = " ".join([*WORDS[:199], "other"])
     half = " ".join([*WORDS[:100], *(f"new{k}" for k in range(100))])
@@ -18,12 +18,12 @@ def test_near_duplicates_of_what_is_kept_go_and_others_stay():
     assert [x.reason for x in found if isinstance(x, Dropped)] == ["near duplicate: 0 of s"] * 2
 
 
-def test_the_same_documents_give_the_same_in_every_run():
+def test_deduplication_is_deterministic():
     texts = [" ".join(WORDS[k : k + 60]) for k in range(0, 140, 3)]
     assert list(dedup(documents(*texts))) == list(dedup(documents(*texts)))
 
 
-def test_test_items_are_found_by_words_in_a_row_whatever_their_signs():
+def test_evaluation_items_are_found_in_any_punctuation():
     test = " ".join(WORDS[:13])
     found = list(
         decontaminate(
@@ -36,9 +36,9 @@ def test_test_items_are_found_by_words_in_a_row_whatever_their_signs():
     assert [isinstance(x, Dropped) for x in found] == [True, False, False]
 
 
-@pytest.mark.parametrize("how", [{"threshold": 0}, {"ngram": 0}, {"permutations": 1}])
-def test_numbers_that_cannot_be_are_refused(how):
+@pytest.mark.parametrize("settings", [{"threshold": 0}, {"ngram": 0}, {"permutations": 1}])
+def test_rejects_invalid_arguments(settings):
     with pytest.raises(ValueError, match="need a share above 0"):
-        dedup([], **how)
+        dedup([], **settings)
     with pytest.raises(ValueError, match="at least 1 word"):
         decontaminate([], [], ngram=0)

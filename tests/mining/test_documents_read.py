@@ -31,7 +31,7 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
     assert [(x.file, x.row) for x in report.rejected] == [("web.jsonl", k) for k in range(2, 7)]
 
 
-def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
+def test_reference_texts_are_read_in_any_format(tmp_path):
     path = tmp_path / "test.jsonl"
     path.write_text('{"problem": "p", "solution": "s"}\n{"question": "q", "answer": "a"}\n{"x": 1}')
     report = ReadReport()
@@ -40,7 +40,7 @@ def test_texts_to_compare_to_are_read_in_whatever_layout(tmp_path):
 
 
 @pytest.mark.parametrize("tokenizer", [None, tiny.load().tokenizer], ids=["words", "tokens"])
-def test_pieces_joined_are_the_document_and_none_is_too_long(tokenizer):
+def test_segments_joined_are_the_document_and_none_is_too_long(tokenizer):
     generator = random.Random(0)
     for _ in range(50):
         parts = ["one ", "two. ", "é!\n", "\n\n", "4 + 5 = 9\n", "a" * 30]
@@ -53,7 +53,7 @@ def test_pieces_joined_are_the_document_and_none_is_too_long(tokenizer):
             assert all(len(x.text.split()) <= limit for x in pieces)
 
 
-def test_pieces_end_where_paragraphs_or_sentences_do():
+def test_segments_end_at_paragraphs_or_sentences():
     text = "One two. Three four.\n\nFive six. Seven eight nine ten."
     found = [x.text for x in segment([Document("d", "s", text)], 4)]
     assert found == ["One two. Three four.\n\n", "Five six. ", "Seven eight nine ten."]

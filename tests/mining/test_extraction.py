@@ -22,7 +22,7 @@ TEMPLATE = "{{ messages[-1]['content'] }}"
 
 
 @pytest.mark.parametrize("shot", [shot for shots in SHOTS.values() for shot in shots])
-def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
+def test_the_worked_examples_pass_the_faithfulness_gate(shot):
     answer = shot.rpartition("#### ")[2] if "####" in shot else None
     document = Document("1", "s", without_rationales(shot), answer=answer)
     write = partial(extract, complete=lambda chats: (shot for _ in chats))
@@ -32,7 +32,7 @@ def test_the_worked_examples_pass_the_gate_that_answers_must_pass(shot):
     )
 
 
-def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
+def test_the_prompt_has_the_domain_of_the_source_and_the_given_tags():
     document = Document("1", "gsm8k", "2 + 3")
     math = messages(document, {"gsm8k": "math"}, Tags("[", "]"))
     assert math[1]["content"] == without_rationales(SHOTS["math"][0])
@@ -44,19 +44,19 @@ def test_the_domain_is_the_sources_and_tags_are_those_asked_for():
         messages(document, unknown)
 
 
-def test_a_model_here_answers_the_same_alone_and_in_a_batch():
+def test_batching_does_not_change_answers():
     models = tiny.load()
     tokenizer: Any = copy(models.tokenizer)
     tokenizer.chat_template = TEMPLATE
     texts = ["Make 24 from 4 6.\n", "Make 36 from 4 5 6 10.\n", "Make 10 from 4 6.\n"]
     chats = [[{"role": "user", "content": text}] for text in texts]
-    how = {"max_new_tokens": 100}
-    together = list(ChatModel(models.model, tokenizer, **how, batch_size=3)(chats))
-    assert together == list(ChatModel(models.model, tokenizer, **how, batch_size=1)(chats))
+    options = {"max_new_tokens": 100}
+    together = list(ChatModel(models.model, tokenizer, **options, batch_size=3)(chats))
+    assert together == list(ChatModel(models.model, tokenizer, **options, batch_size=1)(chats))
     assert all(together)
 
 
-def test_a_model_here_says_what_it_cannot_do():
+def test_long_chats_and_answers_are_failed_requests():
     models = tiny.load()
     tokenizer: Any = copy(models.tokenizer)
     tokenizer.chat_template = None

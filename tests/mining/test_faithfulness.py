@@ -15,18 +15,18 @@ from reason_decode.mining import (
 )
 
 
-def gate(text: str, said: str, answer: str | None = None) -> AnnotatedDocument | Dropped:
+def gate(text: str, written: str, answer: str | None = None) -> AnnotatedDocument | Dropped:
     document = Document("1", "s", text, answer=answer)
-    write = partial(extract, complete=lambda chats: (said for _ in chats))
+    write = partial(extract, complete=lambda chats: (written for _ in chats))
     (found,) = run_stages([document], [write, faithful])
     return found
 
 
-def test_rationales_move_to_the_same_places_of_the_document_as_it_was():
+def test_rationales_move_to_the_same_places_in_the_original_document():
     text = "I has a dog. It is brown and it bark loud at night. So we moved it."
-    said = "I have a dog. <BOT>why<EOT>It is brown and it barks loud at night. "
-    said += "<BOT>so<EOT>So we moved it."
-    found = gate(text, said)
+    written = "I have a dog. <BOT>why<EOT>It is brown and it barks loud at night. "
+    written += "<BOT>so<EOT>So we moved it."
+    found = gate(text, written)
     assert isinstance(found, AnnotatedDocument)
     assert found.texts == (
         "I has a dog. ",
@@ -36,23 +36,23 @@ def test_rationales_move_to_the_same_places_of_the_document_as_it_was():
     assert found.rationales == ("why", "so")
 
 
-def test_whatever_the_model_changed_the_text_stays_the_documents():
+def test_the_text_of_the_document_is_never_changed():
     generator = random.Random(0)
     for _ in range(200):
         text = "".join(generator.choices("ab c.\n", k=80))
-        said = list(text)
+        written = list(text)
         for _ in range(generator.randrange(7)):
-            place = generator.randrange(len(said))
-            said[place : place + generator.randrange(2)] = generator.choice(["", "x", "yz"])
+            place = generator.randrange(len(written))
+            written[place : place + generator.randrange(2)] = generator.choice(["", "x", "yz"])
         for name in ("<BOT>p<EOT>", "<BOT>q<EOT>"):
-            said.insert(generator.randrange(len(said) + 1), name)
-        found = gate(text, "".join(said))
+            written.insert(generator.randrange(len(written) + 1), name)
+        found = gate(text, "".join(written))
         if isinstance(found, AnnotatedDocument):
             assert "".join(found.texts) == text
             assert sorted(found.rationales) == ["p", "q"]
 
 
-def test_a_text_that_is_another_is_set_aside():
+def test_another_text_is_dropped():
     found = gate("It rains in Spain.", "Sure! Here is it: <BOT>r<EOT>It rains in Spain.")
     assert isinstance(found, Dropped) and found.reason.startswith("unfaithful: ")
 
@@ -70,22 +70,22 @@ def test_a_text_that_is_another_is_set_aside():
         ("it is 5", "2 + 3", " is 5", None, ""),
     ],
 )
-def test_leaks(rationale, preceding, following, answer, kind):
+def test_find_leak(rationale, preceding, following, answer, kind):
     assert find_leak(rationale, preceding, following, answer).startswith(kind)
     assert bool(find_leak(rationale, preceding, following, answer)) == bool(kind)
 
 
-def test_a_rationale_that_leaks_goes_and_its_text_joins_the_piece_before():
+def test_the_text_after_a_leaking_rationale_joins_the_piece_before():
     text = "First a thing. Then 7 follows. The end."
-    said = "First a thing. <BOT>think<EOT>Then 7 follows. <BOT>it is 9<EOT>The end."
-    found = gate(text, said, answer="9")
+    written = "First a thing. <BOT>think<EOT>Then 7 follows. <BOT>it is 9<EOT>The end."
+    found = gate(text, written, answer="9")
     assert isinstance(found, AnnotatedDocument)
     assert found.texts == ("First a thing. ", "Then 7 follows. The end.")
     assert found.rationales == ("think",)
     assert found.rejected == (("it is 9", "leak: the final answer"),)
 
 
-def test_needs_the_document_and_sound_numbers():
+def test_rejects_unknown_documents_and_invalid_arguments():
     annotated, _ = parse_annotated("1", "s", "a<BOT>r<EOT>b")
     with pytest.raises(ValueError, match="without its `document`"):
         list(faithful([annotated]))

@@ -84,7 +84,7 @@ def plain(
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("discount", [0.9, 1.0])
-def test_one_pass_gives_what_two_whole_passes_give(kind, discount):
+def test_the_delta_is_the_difference_of_two_whole_passes(kind, discount):
     loss_model = MODELS[kind]()
     found = list(score_rationales(DOCUMENTS, loss_model, TOKENIZER, discount=discount))
     assert [(x.document.id, x.index) for x in found] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
@@ -95,7 +95,7 @@ def test_one_pass_gives_what_two_whole_passes_give(kind, discount):
 
 
 @pytest.mark.numeric
-def test_a_batch_changes_nothing():
+def test_batching_does_not_change_deltas():
     loss_model = MODELS["llama"]()
     alone = list(score_rationales(DOCUMENTS, loss_model, TOKENIZER, batch_size=1))
     together = score_rationales(DOCUMENTS, loss_model, TOKENIZER)
@@ -110,9 +110,9 @@ def test_thresholds_are_by_source_and_ties_are_kept():
         (x.document.id, x.index): x.delta
         for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER)
     }
-    least = {"x": float(deltas["a", 1] or 0), "y": 1e9}
+    thresholds = {"x": float(deltas["a", 1] or 0), "y": 1e9}
     found = list(
-        score_rationales(DOCUMENTS, loss_model, TOKENIZER, min_loss_delta=least, batch_size=1)
+        score_rationales(DOCUMENTS, loss_model, TOKENIZER, min_loss_delta=thresholds, batch_size=1)
     )
     kept = {(x.document.id, x.index) for x in found if x.kept}
     assert ("a", 1) in kept and ("b", 0) not in kept
@@ -121,7 +121,7 @@ def test_thresholds_are_by_source_and_ties_are_kept():
         list(score_rationales(DOCUMENTS, loss_model, TOKENIZER, min_loss_delta={"x": 0.0}))
 
 
-def test_what_cannot_be_judged_is_set_aside_with_its_reason_and_costs_the_rest_nothing():
+def test_unscored_rationales_have_a_reason():
     loss_model = model(LlamaConfig(**SIZES, max_position_embeddings=40))
     odd = AnnotatedDocument(
         "d", "x", ("abc", "def", "", "x" * 60, "end"), ("  ", "why", "how", "late")
@@ -139,7 +139,7 @@ def test_what_cannot_be_judged_is_set_aside_with_its_reason_and_costs_the_rest_n
     assert first.reason == "no text before the rationale"
 
 
-def test_a_loss_that_is_no_number_is_not_kept():
+def test_nan_losses_are_rejected():
     loss_model = MODELS["llama"]()
     torch.nn.init.constant_(loss_model.get_parameter("lm_head.weight"), float("nan"))
     assert {x.reason for x in score_rationales(DOCUMENTS, loss_model, TOKENIZER)} == {
@@ -147,7 +147,7 @@ def test_a_loss_that_is_no_number_is_not_kept():
     }
 
 
-def test_documents_are_read_as_results_are_asked_for():
+def test_documents_are_read_lazily():
     taken = []
 
     def stream():
@@ -160,7 +160,7 @@ def test_documents_are_read_as_results_are_asked_for():
     assert len(taken) == 2
 
 
-def test_parse_annotated_joins_what_an_unclosed_tag_would_have_taken():
+def test_text_after_an_unclosed_tag_stays_text():
     document, unclosed = parse_annotated("1", "s", "a<BOT>r<EOT>b<BOT>open c<BOT>q<EOT>d")
     assert document.texts == ("a", "bopen c", "d") and document.rationales == ("r", "q")
     assert unclosed == 1
@@ -169,16 +169,16 @@ def test_parse_annotated_joins_what_an_unclosed_tag_would_have_taken():
         AnnotatedDocument("2", "s", ("a",), ("b",))
 
 
-@pytest.mark.parametrize("how", ["gpu", "cpu"])
-def test_without_memory_for_a_batch_it_is_judged_by_halves_and_no_document_is_lost(
-    how: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("device", ["gpu", "cpu"])
+def test_a_batch_out_of_memory_is_split_and_loses_no_document(
+    device: str, monkeypatch: pytest.MonkeyPatch
 ):
     loss_model, deltas = MODELS["llama"](), loss_delta_filter.loss_deltas
     whole = list(filter_rationales(DOCUMENTS, loss_model, TOKENIZER))
 
     def little(model: Any, documents: Any, *rest: Any) -> Any:
         if any(each.document.id == "a" for each in documents):
-            if how == "gpu":
+            if device == "gpu":
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             torch.empty(1 << 60, dtype=torch.uint8)
         return deltas(model, documents, *rest)

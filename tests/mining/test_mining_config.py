@@ -53,9 +53,9 @@ def test_the_pipeline_has_the_stages_of_the_paper_in_order(tmp_path):
     assert names(default_stages(config)) == [
         *("prefilter", "extract", "faithful", "filter_rationales"),
     ]
-    least = MiningConfig(**NAMES, dedup_threshold=1)
-    assert names(global_stages(least)) == []
-    assert names(default_stages(least)) == ["parse_tagged", "faithful", "filter_rationales"]
+    smallest = MiningConfig(**NAMES, dedup_threshold=1)
+    assert names(global_stages(smallest)) == []
+    assert names(default_stages(smallest)) == ["parse_tagged", "faithful", "filter_rationales"]
 
 
 def test_settings_reach_the_stages():

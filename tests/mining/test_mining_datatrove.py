@@ -43,7 +43,7 @@ def gates(_: str) -> Sequence[Stage]:
     return [parse_tagged, faithful]
 
 
-def test_marked_documents_survive_the_way_through_datatrove():
+def test_annotated_documents_survive_datatrove():
     text = "First a thing. <BOT>think<EOT>Then 7. <BOT>it is 9<EOT>The end."
     document = Document("1", "s", text, answer="9", similarity=0.5)
     (annotated,) = run_stages([document], [parse_tagged, faithful])
@@ -54,7 +54,7 @@ def test_marked_documents_survive_the_way_through_datatrove():
     assert list(to_datatrove(Dropped(document, "x", "y"))) == []
 
 
-def test_steps_follow_each_other_and_count_what_they_drop():
+def test_a_step_runs_stages_in_order_and_counts_dropped_documents():
     (first,) = to_datatrove(Document("1", "s", "a<BOT>r<EOT>b"))
     (second,) = to_datatrove(Document("2", "s", "no tags"))
     step = MiningStep(gates)
@@ -63,7 +63,7 @@ def test_steps_follow_each_other_and_count_what_they_drop():
     assert step.stats["dropped by extract"].total == 1 and step.stats["passed"].total == 1
 
 
-def test_the_local_executor_gives_each_document_once_however_often_it_runs(tmp_path: Path):
+def test_the_local_executor_does_each_document_once(tmp_path: Path):
     from datatrove.executor.local import LocalPipelineExecutor
     from datatrove.pipeline.readers import JsonlReader
 

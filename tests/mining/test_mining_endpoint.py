@@ -4,7 +4,7 @@ from reason_decode.mining import AnnotatedDocument, ChatEndpoint, Document, Drop
 from tests.server import served
 
 
-def test_a_server_that_stays_down_ends_the_run_and_no_document_is_done():
+def test_a_server_that_stays_down_ends_the_run():
     with served(lambda *_: "drop") as (url, _):
         complete = ChatEndpoint(
             url, "m", attempts=1, max_failures=3, concurrency=1, sleep=lambda _: None

@@ -74,7 +74,7 @@ def test_every_record_is_in_one_file_and_counted(tmp_path: Path):
     }
 
 
-def test_outputs_that_fail_leave_the_old_ones(tmp_path: Path):
+def test_failed_outputs_leave_the_old_ones(tmp_path: Path):
     paths = journals(tmp_path)
     before = write_outputs(paths, tmp_path).kept.read_text()
     paths[1].write_text("rubbish\n")
@@ -97,7 +97,7 @@ def test_parquet_without_pyarrow_names_the_command(monkeypatch):
         check_parquet()
 
 
-def test_the_picture_has_a_part_a_source(tmp_path: Path):
+def test_the_plot_has_one_part_per_source(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     report = write_outputs(journals(tmp_path), tmp_path).report
     report.deltas["sums"][3] = 2

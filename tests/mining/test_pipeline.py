@@ -41,13 +41,13 @@ def ids(results: Iterable[MiningResult | Dropped]) -> list[str]:
     return [x.document.id if isinstance(x, Dropped) else x.id for x in results]
 
 
-def test_every_document_has_one_result_in_order_however_far_a_stage_reads_ahead():
+def test_every_document_has_one_result_in_order():
     found = list(mine(DOCUMENTS, [thirds, ahead, thirds, finish]))
     assert ids(found) == [x.id for x in DOCUMENTS]
     assert [isinstance(x, Dropped) for x in found] == [k % 3 == 0 for k in range(20)]
 
 
-def test_documents_are_read_as_results_are_asked_for_where_stages_do_not_read_ahead():
+def test_documents_are_read_lazily():
     taken = []
     results = run_stages((taken.append(x.id) or x for x in DOCUMENTS[1:]), [thirds, finish])
     next(results)
@@ -67,7 +67,7 @@ def test_a_journal_cut_at_any_byte_ends_with_the_same_lines(tmp_path: Path):
         assert len(again) == len(whole) - data[:size].count(b"\n")
 
 
-def test_what_is_to_be_tried_again_is_not_done(tmp_path: Path):
+def test_retryable_documents_are_not_done(tmp_path: Path):
     down = [True]
 
     def flaky(documents: Iterable[Document]) -> Iterator[Document | Dropped]:
@@ -83,7 +83,7 @@ def test_what_is_to_be_tried_again_is_not_done(tmp_path: Path):
     assert [row["id"] for row in rows] == ["0", "2", "1", "3"]
 
 
-def test_first_stages_see_documents_that_are_done_too(tmp_path: Path):
+def test_global_stages_also_see_done_documents(tmp_path: Path):
     seen: list[str] = []
 
     def watch(documents: Iterable[Document]) -> Iterator[Document]:
@@ -97,7 +97,7 @@ def test_first_stages_see_documents_that_are_done_too(tmp_path: Path):
     assert seen == ["0", "1", "2", "3"]
 
 
-def test_two_processes_may_not_write_one_journal_and_edits_are_noticed(tmp_path: Path):
+def test_rejects_a_journal_in_use_or_edited(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
     with MiningJournal(path), pytest.raises(ValueError, match="another process is writing"):
         MiningJournal(path)
@@ -106,7 +106,7 @@ def test_two_processes_may_not_write_one_journal_and_edits_are_noticed(tmp_path:
         MiningJournal(path)
 
 
-def test_a_long_torn_line_is_cut_off_too(tmp_path: Path):
+def test_a_long_incomplete_line_is_cut_off(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
     with MiningJournal(path) as journal:
         list(mine(DOCUMENTS[:1], [finish], journal))

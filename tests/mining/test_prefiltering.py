@@ -31,7 +31,7 @@ def test_the_reference_is_the_mean_of_directions_not_of_lengths():
         reference_embedding([], embed)
 
 
-def test_the_nearest_set_counts_and_every_document_keeps_its_score():
+def test_similarity_is_to_the_nearest_set():
     sets = {"x": reference_embedding(["x"], embed), "y": reference_embedding(["y"], embed)}
     found = list(prefilter(documents("x", "y", "between"), sets, embed, batch_size=2))
     assert [x.similarity for x in found if isinstance(x, Document)] == pytest.approx(
@@ -46,7 +46,7 @@ def test_the_nearest_set_counts_and_every_document_keeps_its_score():
     ]
 
 
-def test_says_what_it_cannot_compare():
+def test_rejects_embeddings_of_wrong_shape():
     with pytest.raises(ValueError, match="width 2 and references of width 3"):
         list(prefilter(documents("x"), {"r": torch.ones(3)}, embed))
     with pytest.raises(ValueError, match="need one row per text"):

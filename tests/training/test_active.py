@@ -88,8 +88,8 @@ def test_equal_solutions_are_labelled_once(tmp_path, uniform):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     config = ActiveLearningConfig(rounds=2, uniform=uniform)
     twice = [solution for solution in pool() for _ in range(2)]
-    words = tiny.load().tokenizer
-    rows = active_learning(tiny.WEIGHTS / "base", words, twice, tmp_path, config, FAST)
+    tokenizer = tiny.load().tokenizer
+    rows = active_learning(tiny.WEIGHTS / "base", tokenizer, twice, tmp_path, config, FAST)
     assert [row["solutions"] for row in rows] == [3, 9, 15]
     chosen = [twice[index] for row in rows for index in row["chosen"]]
     assert len(set(chosen)) == 15
@@ -98,10 +98,10 @@ def test_equal_solutions_are_labelled_once(tmp_path, uniform):
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 def test_a_selector_chooses_in_the_first_round(tmp_path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
-    words, chooser = tiny.load().tokenizer, tmp_path / "chooser"
-    train_prm(tiny.WEIGHTS / "base", words, pool(), chooser, FAST)
+    tokenizer, chooser = tiny.load().tokenizer, tmp_path / "chooser"
+    train_prm(tiny.WEIGHTS / "base", tokenizer, pool(), chooser, FAST)
     config = ActiveLearningConfig(rounds=0, wrong_share=0.5, selector=str(chooser))
-    (row,) = active_learning(tiny.WEIGHTS / "base", words, pool(), tmp_path, config, FAST)
+    (row,) = active_learning(tiny.WEIGHTS / "base", tokenizer, pool(), tmp_path, config, FAST)
     scores = ProcessRewardModel.from_pretrained(chooser).score(
         [x.prompt for x in pool()], [list(x.steps) for x in pool()]
     )

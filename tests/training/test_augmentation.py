@@ -53,15 +53,15 @@ def test_small_batches_sample_every_problem_in_order(model):
 
 
 def test_augment_adds_new_right_samples(model):
-    how: dict[str, Any] = {"config": PLENTY, "is_right": is_even}
-    sampled = grade_samples(sample_solutions(model.model, model.tokenizer, SUMS, **how))
+    options: dict[str, Any] = {"config": PLENTY, "is_right": is_even}
+    sampled = grade_samples(sample_solutions(model.model, model.tokenizer, SUMS, **options))
     assert sampled.right and sampled.wrong
     known = sampled.right[:1]
-    more = augment(model.model, model.tokenizer, known, SUMS, **how)
+    more = augment(model.model, model.tokenizer, known, SUMS, **options)
     assert more[0] == known[0] and len(more) == len(sampled.right)
     assert {(x.prompt, x.steps) for x in more} == {(x.prompt, x.steps) for x in sampled.right}
     # Equal text has been there before, whoever wrote it.
-    assert augment(model.model, model.tokenizer, sampled.right, SUMS, **how) == sampled.right
+    assert augment(model.model, model.tokenizer, sampled.right, SUMS, **options) == sampled.right
 
 
 def test_rejects_invalid_arguments(model):
@@ -77,12 +77,12 @@ def test_batches_are_halved_when_memory_runs_out(model, monkeypatch: pytest.Monk
     generate = model.model.generate
     rows: list[int] = []
 
-    def greedy_for_memory(input_ids: torch.Tensor, **how: Any) -> torch.Tensor:
+    def greedy_for_memory(input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
         rows.append(len(input_ids))
         long = "9" in model.tokenizer.batch_decode(input_ids)[0]
         if len(input_ids) > 1 or long:
             raise torch.OutOfMemoryError("out of memory")
-        return generate(input_ids=input_ids, **how)
+        return generate(input_ids=input_ids, **options)
 
     monkeypatch.setattr(model.model, "generate", greedy_for_memory)
     problems = [*SUMS[:2], LabelledSolution("(9 + 2) =\n", (), (), answer="11", source="9")]

@@ -48,13 +48,13 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(base, tmp_path_factory):
-    """Trains by a method into a folder of its own; gives the folder and what was told."""
+    """Trains by a method into a folder of its own; returns the folder and the counts."""
 
     def train(right=RIGHT, wrong=WRONG, **options: Any) -> tuple[Path, dict[str, Any]]:
         folder = tmp_path_factory.mktemp(options["method"])
         config = BaselineConfig(**{**FAST, "lora_rank": 2, "lora_dropout": 0.0, **options})
-        words = tiny.load().tokenizer
-        return folder, train_baseline(base, words, right, wrong, folder, config)
+        tokenizer = tiny.load().tokenizer
+        return folder, train_baseline(base, tokenizer, right, wrong, folder, config)
 
     return train
 
@@ -80,19 +80,19 @@ def loaded(base: Path, folder: Path) -> torch.Tensor:
 )
 def test_a_penalty_of_weight_0_is_cot_kd(base, plain, trained, options):
     expected = loaded(base, plain)
-    nothing, told = trained(penalty_weight=0.0, negatives_per_positive=2, **options)
+    nothing, result = trained(penalty_weight=0.0, negatives_per_positive=2, **options)
     terms = roundings(AutoModelForCausalLM.from_pretrained(base))
     assert_close(loaded(base, nothing), expected, terms=terms)
     # An epoch is of right samples, and only their tokens are counted.
-    assert told["examples"] == 8 and told["steps"] == 4
+    assert result["examples"] == 8 and result["steps"] == 4
     something, _ = trained(penalty_weight=200.0, **options)
     assert not torch.allclose(loaded(base, something), expected, atol=1e-3)
 
 
 def test_mix_and_ft_are_cot_kd_on_other_samples(base, plain, trained):
-    mix, told = trained(method="mix")
+    mix, result = trained(method="mix")
     both, _ = trained([*RIGHT, *WRONG], (), method="cot-kd")
-    assert told["examples"] == 20
+    assert result["examples"] == 20
     assert torch.equal(loaded(base, mix), loaded(base, both))
     reference, _ = trained(wrong=(), method="ft")
     assert torch.equal(loaded(base, reference), loaded(base, plain))
@@ -100,22 +100,22 @@ def test_mix_and_ft_are_cot_kd_on_other_samples(base, plain, trained):
 
 def test_the_mean_is_over_the_tokens_of_right_solutions(trained):
     """Prompts, padding and wrong samples are read, and are no part of what the mean is over."""
-    _, told = trained(
+    _, result = trained(
         RIGHT[:1], [LabelledSolution("10000 + 1 =\n", ("10000",), (-1,))], method="nt"
     )
-    assert told["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
+    assert result["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
 
 
 def test_penalties_make_wrong_samples_less_likely(base, trained):
     """Of the same wrong samples, those taken from mix are likelier, from nt and ul less likely."""
     found = {}
-    how: dict[str, Any] = {"num_train_epochs": 8, "learning_rate": 0.03}
+    options: dict[str, Any] = {"num_train_epochs": 8, "learning_rate": 0.03}
     for method in ("cot-kd", "mix", "nt"):
-        folder, _ = trained(method=method, penalty_weight=1.0, **how)
+        folder, _ = trained(method=method, penalty_weight=1.0, **options)
         found[method] = likelihood(load_adapter(AutoModelForCausalLM.from_pretrained(base), folder))
     for level in ("token", "sequence"):
         # The gradient of log(1 - p) is as small as p, about 1 / 327.
-        folder, _ = trained(method="ul", unlikelihood_level=level, penalty_weight=100.0, **how)
+        folder, _ = trained(method="ul", unlikelihood_level=level, penalty_weight=100.0, **options)
         found[level] = likelihood(load_adapter(AutoModelForCausalLM.from_pretrained(base), folder))
     assert max(found["nt"], found["token"], found["sequence"]) < found["cot-kd"] < found["mix"]
 
@@ -123,10 +123,10 @@ def test_penalties_make_wrong_samples_less_likely(base, trained):
 @torch.no_grad()
 def likelihood(model: Any) -> float:
     """Mean log-probability a token of the wrong samples' text."""
-    words, total = tiny.load().tokenizer, 0.0
+    tokenizer, total = tiny.load().tokenizer, 0.0
     for x in WRONG:
         ids = torch.tensor(
-            [[1, *words(x.prompt + x.steps[0], add_special_tokens=False)["input_ids"]]]
+            [[1, *tokenizer(x.prompt + x.steps[0], add_special_tokens=False)["input_ids"]]]
         )
         total -= float(model(ids, labels=ids).loss)
     return total / len(WRONG)
@@ -138,17 +138,17 @@ warnings.filterwarnings("ignore")
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 from reason_decode.adapters import load_adapter
-told = {}
+logits = {}
 for folder in sys.argv[3:]:
     model = load_adapter(AutoModelForCausalLM.from_pretrained(sys.argv[2]), folder)
     with torch.no_grad():
-        told[folder] = model(torch.arange(3, 27).reshape(2, 12)).logits
-save_file(told, sys.argv[1])
+        logits[folder] = model(torch.arange(3, 27).reshape(2, 12)).logits
+save_file(logits, sys.argv[1])
 """
 
 
 def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
-    words = tiny.load().tokenizer
+    tokenizer = tiny.load().tokenizer
     folders = [plain, *(trained(method=x)[0] for x in ("mix", "nt", "ul", "cl")), tmp_path / "sum"]
     summed = sum_adapters(
         AutoModelForCausalLM.from_pretrained(base), {plain: 2.0, folders[1]: -1.0}
@@ -156,7 +156,7 @@ def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
     summed.save_pretrained(tmp_path / "sum")
     # The control: a second positive adapter where NAT has the negative one.
     config = NATConfig(negative=str(folders[2]), lora_rank=2, gate_dim=4, **FAST)
-    train_nat(base, words, RIGHT, tmp_path / "nat", config)
+    train_nat(base, tokenizer, RIGHT, tmp_path / "nat", config)
     folders.append(tmp_path / "nat")
     expected = {str(folder): loaded(base, folder) for folder in folders}
     assert_close(expected[str(tmp_path / "sum")], logits(summed), terms=roundings(summed))
@@ -164,10 +164,10 @@ def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
     path = f"{ROOT}:{ROOT / 'kernels' / 'torch-ext'}"
     threads = str(torch.get_num_threads())
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
-    command = [sys.executable, "-c", FRESH, str(tmp_path / "told"), str(base), *map(str, folders)]
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "logits"), str(base), *map(str, folders)]
     subprocess.run(command, env=environment, check=True)
-    told = load_file(tmp_path / "told")
-    assert all(torch.equal(told[name], x) for name, x in expected.items())
+    loaded = load_file(tmp_path / "logits")
+    assert all(torch.equal(loaded[name], x) for name, x in expected.items())
 
 
 def test_rejects_invalid_arguments_before_training(trained):

@@ -47,8 +47,12 @@ def test_math_shepherd_finds_the_end_of_odd_prompts():
     assert quoted[0].prompt == "Is step 1: x or y?" and quoted[0].steps[0] == "Step 1: x"
     (tagged,) = math_shepherd(shepherd("Mr. Rocky {} has 2. Step 1: x {}", "-", "+"))
     assert (tagged.prompt, tagged.labels) == ("Mr. Rocky  has 2.", (1,))
-    (bare,) = math_shepherd(shepherd("How many? x {} y {}", "+", "-"))
-    assert (bare.prompt, bare.steps, bare.labels) == ("How many?", ("x", "y"), (1, -1))
+    (unanswered,) = math_shepherd(shepherd("How many? x {} y {}", "+", "-"))
+    assert (unanswered.prompt, unanswered.steps, unanswered.labels) == (
+        "How many?",
+        ("x", "y"),
+        (1, -1),
+    )
 
 
 def test_math_shepherd_reads_what_follows_the_last_tag_as_an_unlabelled_step():

@@ -35,10 +35,10 @@ def test_samples_are_graded_by_answer_and_all_are_counted():
     ]
     right, wrong, counts = grade_samples(given)
     assert right == [given[0], given[1], given[3]] and wrong == [given[4], given[7]]
-    told = (
+    expected = (
         "8 samples of 2 problems: 3 right, 2 wrong, 1 duplicates, 1 unanswered, 1 ungraded; 1 mixed"
     )
-    assert str(counts) == told
+    assert str(counts) == expected
     left_out = counts.duplicates + counts.unanswered + counts.ungraded
     assert counts.right + counts.wrong + left_out == counts.samples
     strict = grade_samples(given, unanswered_wrong=True)
@@ -77,8 +77,12 @@ def test_published_samples_with_whole_numbers_are_graded_right(shared_data, name
     right, wrong, counts = grade_samples(found for found, _ in whole)
     assert counts.samples > 300 and counts.unanswered == counts.ungraded == 0
     expected = {(x.prompt, x.steps): verdict for x, verdict in whole}
-    assert {(x.prompt, x.steps) for x in right} == {k for k, said in expected.items() if said}
-    assert {(x.prompt, x.steps) for x in wrong} == {k for k, said in expected.items() if not said}
+    assert {(x.prompt, x.steps) for x in right} == {
+        k for k, is_right in expected.items() if is_right
+    }
+    assert {(x.prompt, x.steps) for x in wrong} == {
+        k for k, is_right in expected.items() if not is_right
+    }
     assert counts.duplicates == len(whole) - len(expected)
 
 

@@ -176,16 +176,18 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def nat(base, tmp_path_factory) -> Path:
     """A folder with what ``train_nat`` made of what ``train_negative`` made."""
-    folder, words = tmp_path_factory.mktemp("trained"), tiny.load().tokenizer
+    folder, tokenizer = tmp_path_factory.mktemp("trained"), tiny.load().tokenizer
     config = NegativeConfig(**FAST)
-    told = train_negative(base, words, WRONG, folder / "negative", config)
-    assert told["examples"] == 8 and told["steps"] == 4
+    result = train_negative(base, tokenizer, WRONG, folder / "negative", config)
+    assert result["examples"] == 8 and result["steps"] == 4
     config = NATConfig(negative=str(folder / "negative"), gate_dim=4, **FAST)
-    told = train_nat(base, words, RIGHT, folder / "nat", config, held_out=RIGHT[:2])
+    result = train_nat(base, tokenizer, RIGHT, folder / "nat", config, held_out=RIGHT[:2])
     layers = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 48), (32, 48), (48, 32)]
     # LoRA of rank 2; query; key, inner and outer.
-    assert told["trainable_parameters"] == 2 * sum((2 + 4) * i + (2 + 3 * 4) * o for i, o in layers)
-    assert told["held_out_loss"] > 0
+    assert result["trainable_parameters"] == 2 * sum(
+        (2 + 4) * i + (2 + 3 * 4) * o for i, o in layers
+    )
+    assert result["held_out_loss"] > 0
     return folder / "nat"
 
 
@@ -216,24 +218,24 @@ def test_a_student_is_plain_lora_that_merges(base, nat, tmp_path, level):
     config = NCEConfig(
         nat=str(nat), calibrate_by=level, gradient_checkpointing=level == "token", **FAST
     )
-    words = tiny.load().tokenizer
-    told = train_nce(base, words, RIGHT, tmp_path, config, held_out=RIGHT[:2])
-    assert told["held_out_loss"] > 0 and told["steps"] == 4
+    tokenizer = tiny.load().tokenizer
+    result = train_nce(base, tokenizer, RIGHT, tmp_path, config, held_out=RIGHT[:2])
+    assert result["held_out_loss"] > 0 and result["steps"] == 4
     assert not (tmp_path / "nat").exists() and not (tmp_path / "negative").exists()
     student = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path)
     found = logits(student)
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), found)
     assert_close(logits(student.merge_and_unload()), found, terms=roundings(student))
     if level == "none":
-        train_nce(base, words, RIGHT, tmp_path / "whole", replace(config, merge_lora=True))
+        train_nce(base, tokenizer, RIGHT, tmp_path / "whole", replace(config, merge_lora=True))
         assert not (tmp_path / "whole" / "adapter_config.json").exists()
         merged = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
         assert logits(merged).shape == found.shape
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(base, nat, tmp_path, monkeypatch):
-    words, config = tiny.load().tokenizer, NCEConfig(nat=str(nat), save_steps=2, **FAST)
-    train_nce(base, words, RIGHT, tmp_path / "whole", config)
+    tokenizer, config = tiny.load().tokenizer, NCEConfig(nat=str(nat), save_steps=2, **FAST)
+    train_nce(base, tokenizer, RIGHT, tmp_path / "whole", config)
 
     class Killed(Exception):
         pass
@@ -248,8 +250,8 @@ def test_a_stopped_run_resumes_to_the_same_weights(base, nat, tmp_path, monkeypa
 
     monkeypatch.setattr("reason_decode.training.nce.teacher_outputs", dies)
     with pytest.raises(Killed):
-        train_nce(base, words, RIGHT, tmp_path / "cut", config)
-    train_nce(base, words, RIGHT, tmp_path / "cut", config)
+        train_nce(base, tokenizer, RIGHT, tmp_path / "cut", config)
+    train_nce(base, tokenizer, RIGHT, tmp_path / "cut", config)
     assert len(calls) == 4 + 2
     ends = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("whole", "cut")]
     assert_close(logits(ends[0]), logits(ends[1]), terms=roundings(ends[0]))
@@ -270,7 +272,7 @@ def test_accumulated_batches_learn_as_one(base, nat, tmp_path):
 
 
 def test_rejects_invalid_arguments_before_training(base, nat, tmp_path):
-    words = tiny.load().tokenizer
+    tokenizer = tiny.load().tokenizer
     with pytest.raises(
         ValueError, match="calibrate_by='x'; allowed are 'sequence', 'token', 'none"
     ):
@@ -278,9 +280,9 @@ def test_rejects_invalid_arguments_before_training(base, nat, tmp_path):
     with pytest.raises(ValueError, match="alpha=1.5; it must be from 0 to 1"):
         NCEConfig(nat=str(nat), alpha=1.5)
     with pytest.raises(FileNotFoundError, match="no NAT adapter in"):
-        train_nce(base, words, RIGHT, tmp_path, NCEConfig(nat=str(nat.parent / "negative")))
+        train_nce(base, tokenizer, RIGHT, tmp_path, NCEConfig(nat=str(nat.parent / "negative")))
     with pytest.raises(ValueError, match="got 0 examples"):
         config = NATConfig(negative=str(nat.parent / "negative"))
-        train_nat(base, words, [], tmp_path, config)
+        train_nat(base, tokenizer, [], tmp_path, config)
     with pytest.raises(ValueError, match="lora_rank=0; it must be positive"):
         NegativeConfig(lora_rank=0)

@@ -29,8 +29,8 @@ def sums(shift: int) -> list[LabelledSolution]:
 def test_it_learns_to_rank_and_loads(tmp_path: Path) -> None:
     right, wrong = sums(0), sums(3)
     config = NGramRankerConfig(min_count=1)
-    told = train_ngram_ranker(right, wrong, tmp_path, config, held_out=(right, wrong))
-    assert told["examples"] == 6 and told["labels"] == 12 and told["pair_accuracy"] == 1
+    result = train_ngram_ranker(right, wrong, tmp_path, config, held_out=(right, wrong))
+    assert result["examples"] == 6 and result["labels"] == 12 and result["pair_accuracy"] == 1
     ranker = NGramRanker.from_pretrained(tmp_path)
     good, bad = ranker.score(["7 + 1 ="] * 2, ["The answer is 7.", "The answer is -7."])
     assert float(good) > 0.5 > float(bad)

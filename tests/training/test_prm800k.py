@@ -63,10 +63,10 @@ def test_every_rating_is_a_label_exactly_once():
     solutions = [found for found in prm800k(row(*steps)) if isinstance(found, LabelledSolution)]
     learnt = {}
     for solution in dedupe_shared_steps(solutions):
-        for said, label in zip(solution.steps, solution.labels, strict=True):
+        for text, label in zip(solution.steps, solution.labels, strict=True):
             if label is not None:
-                assert said not in learnt
-                learnt[said] = label
+                assert text not in learnt
+                learnt[text] = label
     assert learnt == {f"{k}{j}": r for k in range(5) for j, r in enumerate((1, 0, -1))}
 
 

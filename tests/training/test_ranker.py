@@ -79,28 +79,28 @@ def test_large_problems_are_split_into_mixed_groups() -> None:
     )
     found, too_long = ranking_groups(right, wrong, Letters(), max_solutions=4, max_length=9)
     assert too_long == 1
-    said = [["".join(map(chr, x.ids)) for x in group.solutions] for group in found]
+    texts = [["".join(map(chr, x.ids)) for x in group.solutions] for group in found]
     # Three of the first problem, one of the second that loses what does not fit, none of the third.
     assert len(found) == 4
     assert all(len(x.solutions) <= 4 and {*x.right} == {True, False} for x in found)
-    assert sorted(sum(said[:3], [])) == sorted("abcdevwxyz")
-    assert said[3] == ["a", "s", "t", "u"]
+    assert sorted(sum(texts[:3], [])) == sorted("abcdevwxyz")
+    assert texts[3] == ["a", "s", "t", "u"]
     assert len(ranking_groups(right, wrong, Letters(), max_length=9, mixed=False)[0]) == 3
 
 
 @pytest.mark.parametrize("loss", ["cubic", "logistic", "pointwise"])
 def test_an_encoder_learns_to_rank_and_loads(tmp_path, bert, loss):
-    words = tiny.load().tokenizer
-    told = train_ranker(
+    tokenizer = tiny.load().tokenizer
+    result = train_ranker(
         bert,
-        words,
+        tokenizer,
         RIGHT,
         WRONG,
         tmp_path / "out",
         RankerConfig(loss=loss, window=40, **FAST),
         held_out=(RIGHT[:4], WRONG[:4]),
     )
-    assert told["examples"] == 6 and told["labels"] == 24 and told["pair_accuracy"] > 0.9
+    assert result["examples"] == 6 and result["labels"] == 24 and result["pair_accuracy"] > 0.9
     ranker = RankingModel.from_pretrained(tmp_path / "out")
     assert ranker.window == 40
     assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
@@ -110,18 +110,18 @@ def test_an_encoder_learns_to_rank_and_loads(tmp_path, bert, loss):
 def test_a_causal_model_learns_and_a_trained_ranker_continues(tmp_path, lora):
     if lora:
         pytest.importorskip("peft", reason="LoRA needs peft")
-    base, words = tiny.WEIGHTS / "base", tiny.load().tokenizer
+    base, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
     config = RankerConfig(
         num_train_epochs=15, batch_size=2, learning_rate=3e-3 if lora else 3e-4, lora_rank=lora
     )
-    first = train_ranker(base, words, RIGHT, WRONG, tmp_path / "first", config)
+    first = train_ranker(base, tokenizer, RIGHT, WRONG, tmp_path / "first", config)
     assert first["pair_accuracy"] is None and first["loss"] < 0.2
     ranker = RankingModel.from_pretrained(tmp_path / "first")
     assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
     short = RankerConfig(num_train_epochs=1, batch_size=6, learning_rate=1e-5)
     then = train_ranker(
         tmp_path / "first",
-        words,
+        tokenizer,
         RIGHT,
         WRONG,
         tmp_path / "then",
@@ -132,9 +132,9 @@ def test_a_causal_model_learns_and_a_trained_ranker_continues(tmp_path, lora):
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, bert, monkeypatch):
-    words = tiny.load().tokenizer
+    tokenizer = tiny.load().tokenizer
     config = RankerConfig(num_train_epochs=1, batch_size=1, learning_rate=3e-3, save_steps=2)
-    train_ranker(bert, words, RIGHT, WRONG, tmp_path / "whole", config)
+    train_ranker(bert, tokenizer, RIGHT, WRONG, tmp_path / "whole", config)
 
     class Killed(Exception):
         pass
@@ -150,18 +150,18 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, bert, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr("reason_decode.training.ranker.take_targets", dies)
         with pytest.raises(Killed):
-            train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", config)
-    told = train_ranker(bert, words, RIGHT, WRONG, tmp_path / "cut", config)
-    assert told["steps"] == 6
+            train_ranker(bert, tokenizer, RIGHT, WRONG, tmp_path / "cut", config)
+    result = train_ranker(bert, tokenizer, RIGHT, WRONG, tmp_path / "cut", config)
+    assert result["steps"] == 6
     whole, cut = (RankingModel.from_pretrained(tmp_path / x) for x in ("whole", "cut"))
     asked = [x.prompt for x in WRONG], [list(x.steps) for x in WRONG]
     assert_close(cut.score(*asked), whole.score(*asked), terms=roundings(whole.model))
 
 
 def test_rejects_invalid_arguments(tmp_path, bert):
-    words = tiny.load().tokenizer
+    tokenizer = tiny.load().tokenizer
     with pytest.raises(ValueError, match="12 right and 0 wrong samples, and no problem with both"):
-        train_ranker(bert, words, RIGHT, [], tmp_path)
+        train_ranker(bert, tokenizer, RIGHT, [], tmp_path)
     with pytest.raises(ValueError, match="got loss='pairs'; allowed are 'cubic', 'logistic'"):
         RankerConfig(loss="pairs")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="got max_solutions_per_problem=1"):

@@ -35,30 +35,30 @@ def scorer(tiny: Tiny, chat: bool) -> RationaleScorer:
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_rationales_are_encoded_as_they_will_be_written(tiny: Tiny, chat: bool):
-    asks, words = scorer(tiny, chat), tiny.tokenizer
+    writer, tokenizer = scorer(tiny, chat), tiny.tokenizer
     for record in RECORDS:
-        ((example,), _) = rationale_examples([record], asks)
-        asked = asks.writer.encode(record.preceding, ()).ids
-        # The session lays the same text out as prompt and steps.
+        ((example,), _) = rationale_examples([record], writer)
+        asked = writer.writer.encode(record.preceding, ()).ids
+        # A session encodes the same text, given as prompt and steps.
         prompt, *steps = record.preceding.splitlines()
-        assert asks.writer.encode(f"{prompt}\n", steps).ids == asked
+        assert writer.writer.encode(f"{prompt}\n", steps).ids == asked
         assert example.ids[: len(asked)] == asked
         assert example.positions == [*range(len(asked) - 1, len(example.ids) - 1)]
         assert example.labels == example.ids[len(asked) :]
         end = "<eos>" if chat else "<EOT>"
-        assert words.decode(example.labels) == record.rationale + end
+        assert tokenizer.decode(example.labels) == record.rationale + end
 
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_following_text_is_encoded_as_it_will_be_scored(tiny: Tiny, chat: bool):
-    judges = scorer(tiny, chat)
+    encoder = scorer(tiny, chat)
     for record in RECORDS:
         step = record.following.rstrip("\n")
-        told, bare = rationale_examples(
-            [record], judges, loss_on="following", share_without_rationale=1.0
+        with_rationale, without = rationale_examples(
+            [record], encoder, loss_on="following", share_without_rationale=1.0
         )[0]
-        for example, said in ((told, record.rationale), (bare, None)):
-            encoded = judges.encode(record.preceding, [step], said)
+        for example, rationale in ((with_rationale, record.rationale), (without, None)):
+            encoded = encoder.encode(record.preceding, [step], rationale)
             assert example.ids == encoded.ids and example.positions == [*encoded.spans[0]]
             assert tiny.tokenizer.decode(example.labels) == record.following
 
@@ -85,14 +85,14 @@ def test_a_share_is_also_learned_without_rationales(tiny: Tiny):
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_long_texts_lose_their_beginning_and_are_counted(tiny: Tiny, chat: bool):
-    asks = scorer(tiny, chat)
+    writer = scorer(tiny, chat)
     long = RationaleRow("c", "sums", "9 + " * 200 + "1 =\n", "Add.", "9 + 9 = 18\n")
-    examples, cut = rationale_examples([long, RECORDS[0]], asks, max_length=60)
+    examples, cut = rationale_examples([long, RECORDS[0]], writer, max_length=60)
     assert cut == 1 and max(len(x.ids) for x in examples) <= 60
     text = str(tiny.tokenizer.decode(examples[0].ids, skip_special_tokens=True))
     assert len(examples[0].ids) > 55 and "9 + 9 + 1 =\n" in text and "Add." in text
     # What would not fit even without any text is left to the trainer, which counts it.
-    examples, cut = rationale_examples([long], asks, max_length=4)
+    examples, cut = rationale_examples([long], writer, max_length=4)
     assert cut == 0 and len(examples[0].ids) > 4
 
 
@@ -136,13 +136,13 @@ def test_reads_rows_of_rationales_and_of_documents(tmp_path: Path):
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A random model that learns three lines by heart in no time, with the tiny tokenizer."""
-    words = tiny.load().tokenizer
-    words.chat_template = None
-    shape = model_config(len(words))
+    tokenizer = tiny.load().tokenizer
+    tokenizer.chat_template = None
+    shape = model_config(len(tokenizer))
     shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 32, 64, 2
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "small")
-    words.save_pretrained(tmp_path / "small")
+    tokenizer.save_pretrained(tmp_path / "small")
     return tmp_path / "small"
 
 
@@ -160,21 +160,21 @@ def written(folder: Path) -> list[str]:
 
 def test_a_model_writes_the_rationales_it_learned(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
-    words: Any = RationaleScorer.from_pretrained(small).tokenizer
+    tokenizer: Any = RationaleScorer.from_pretrained(small).tokenizer
     config = RationalystConfig(loss_on="both", **FAST)
-    told = train_rationalyst(small, words, RECORDS, tmp_path / "out", config)
-    assert told["examples"] == 3 and told["cut"] == 0 and told["loss"] < 0.2
+    result = train_rationalyst(small, tokenizer, RECORDS, tmp_path / "out", config)
+    assert result["examples"] == 3 and result["cut"] == 0 and result["loss"] < 0.2
     assert written(tmp_path / "out") == ["Add.", "Go on.", "Multiply."]
 
 
 def test_an_adapter_is_saved_alone_or_merged(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     pytest.importorskip("peft", reason="LoRA needs peft")
-    words: Any = RationaleScorer.from_pretrained(small).tokenizer
+    tokenizer: Any = RationaleScorer.from_pretrained(small).tokenizer
     for merge in (True, False):
         out = tmp_path / str(merge)
         config = RationalystConfig(lora_rank=8, merge_lora=merge, **FAST)
-        train_rationalyst(small, words, RECORDS, out, config)
+        train_rationalyst(small, tokenizer, RECORDS, out, config)
         assert (out / "adapter_model.safetensors").exists() is not merge
     assert written(tmp_path / "True") == written(tmp_path / "False")
     assert written(tmp_path / "True") != written(small)

@@ -56,8 +56,8 @@ def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
     if lora:
         pytest.importorskip("peft", reason="LoRA needs peft")
     config = PRMConfig(lora_rank=lora, **FAST)
-    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, config)
-    assert told["examples"] == 12 and told["labels"] == 24 and told["loss"] < 0.5
+    result = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, config)
+    assert result["examples"] == 12 and result["labels"] == 24 and result["loss"] < 0.5
     assert prm_agrees(tmp_path) > 0.9
     # In plain transformers too, with nothing of peft left.
     plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
@@ -134,17 +134,17 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, monkeypatch, last):
         broken.setattr("reason_decode.training.prm.class_loss", dies)
         with pytest.raises(Killed):
             train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
-    told = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
-    assert told["steps"] == 8
+    result = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
+    assert result["steps"] == 8
     assert_learnt_alike(tmp_path / "cut", tmp_path / "whole", far=8 * config.learning_rate)
     log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 8
 
 
 def test_min_steps_adds_epochs(tmp_path):
-    for least, steps in ((0, 3), (2, 3), (7, 7)):
-        config = PRMConfig(batch_size=2, gradient_accumulation_steps=2, min_steps=least)
-        out = tmp_path / str(least)
+    for minimum, steps in ((0, 3), (2, 3), (7, 7)):
+        config = PRMConfig(batch_size=2, gradient_accumulation_steps=2, min_steps=minimum)
+        out = tmp_path / str(minimum)
         assert train_prm(BASE, tokenizer(), SOLUTIONS, out, config)["steps"] == steps
 
 

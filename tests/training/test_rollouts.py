@@ -71,7 +71,7 @@ def test_batching_does_not_change_greedy_rollouts():
 
 def test_is_seeded_and_does_not_touch_the_global_rng():
     t = tiny.load()
-    how: dict[str, Any] = {
+    kwargs: dict[str, Any] = {
         "rollouts": 4,
         "max_new_tokens": 12,
         "temperature": 1.5,
@@ -80,7 +80,10 @@ def test_is_seeded_and_does_not_touch_the_global_rng():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, two, other = (
-        [x.shares for x in label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], seed=s, **how)]
+        [
+            x.shares
+            for x in label_by_rollouts(t.model, t.tokenizer, [SLIPPED, RIGHT], seed=s, **kwargs)
+        ]
         for s in (1, 1, 2)
     )
     assert one == two != other
