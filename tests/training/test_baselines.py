@@ -166,8 +166,8 @@ def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
     command = [sys.executable, "-c", FRESH, str(tmp_path / "logits"), str(base), *map(str, folders)]
     subprocess.run(command, env=environment, check=True)
-    loaded = load_file(tmp_path / "logits")
-    assert all(torch.equal(loaded[name], x) for name, x in expected.items())
+    fresh = load_file(tmp_path / "logits")
+    assert all(torch.equal(fresh[name], x) for name, x in expected.items())
 
 
 def test_rejects_invalid_arguments_before_training(trained):
