@@ -179,7 +179,7 @@ class SearchLoop:
         self.active: list[Position] = [(p, 0) for p in range(len(self.prompts))]
         """The trajectories that continue, in the order of the session's trajectories."""
         self.written: list[str | None] = []
-        """What the session wrote before this round, for each active trajectory."""
+        """Texts that the session wrote before this round, one for each active trajectory."""
 
     def run(self) -> tuple[LongTensor, list[Trace], Cost]:
         """Search until every kept trajectory has ended or a limit is reached."""
