@@ -84,7 +84,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class RationalystConfig:
+class RecipeConfig:
     """Sizes and learning rates of the recipe.
 
     Args:
@@ -132,14 +132,14 @@ def exercise_rows(seed: int, count: int, start: int = 0) -> list[RationaleRow]:
     return rows
 
 
-def draw_shard(path: Path, config: RationalystConfig) -> None:
+def draw_shard(path: Path, config: RecipeConfig) -> None:
     """Write the documents of a shard, whose file name is its number."""
     start = int(path.stem) * config.shard_size
     count = min(config.shard_size, config.documents - start)
     write_documents(path, draw(config.seed, count, start=start))
 
 
-def run(out: Path, base: Path, config: RationalystConfig) -> dict[str, int]:
+def run(out: Path, base: Path, config: RecipeConfig) -> dict[str, int]:
     """Run all stages that are not done yet; the numbers of rows and tokens of the last one.
 
     Args:
@@ -165,7 +165,7 @@ def run(out: Path, base: Path, config: RationalystConfig) -> dict[str, int]:
 
 
 def _run_stages(
-    out: Path, base: Path, config: RationalystConfig, pool: Executor | None
+    out: Path, base: Path, config: RecipeConfig, pool: Executor | None
 ) -> dict[str, int]:
     names = [f"{k:04}.jsonl" for k in range(-(-config.documents // config.shard_size))]
     tokenizer = with_words(PreTrainedTokenizerFast.from_pretrained(base), TAGS)
@@ -195,7 +195,7 @@ def _exercise(
     out: Path,
     base: Path,
     tokenizer: PreTrainedTokenizerFast,
-    config: RationalystConfig,
+    config: RecipeConfig,
     pool: Executor | None,
 ) -> Path:
     """Train the base on its exercises, unless that is done; the folder of the result."""
@@ -229,7 +229,7 @@ def _train_reader(
     base: Path,
     shards: Sequence[Path],
     tokenizer: PreTrainedTokenizerFast,
-    config: RationalystConfig,
+    config: RecipeConfig,
     pool: Executor | None,
 ) -> Path:
     """Train the base to read drawn documents, unless that is done; the folder of the result."""
@@ -244,7 +244,7 @@ def _train_reader(
 def _encode_last_stage(
     mined: Sequence[Path],
     tokenizer: PreTrainedTokenizerFast,
-    config: RationalystConfig,
+    config: RecipeConfig,
     pool: Executor | None,
 ) -> EncodedRows:
     """The mined rationales and the whole documents."""
@@ -255,7 +255,7 @@ def _encode_last_stage(
 
 
 def _encode_exercises(
-    start: int, config: RationalystConfig, tokenizer: PreTrainedTokenizerFast
+    start: int, config: RecipeConfig, tokenizer: PreTrainedTokenizerFast
 ) -> EncodedRows:
     count = min(config.shard_size, config.exercises - start)
     return encode_as_lines(exercise_rows(config.seed, count, start), tokenizer)
@@ -270,7 +270,7 @@ def _encode_mined(path: Path, tokenizer: PreTrainedTokenizerFast) -> EncodedRows
 
 
 def _encode_whole(
-    start: int, config: RationalystConfig, tokenizer: PreTrainedTokenizerFast
+    start: int, config: RecipeConfig, tokenizer: PreTrainedTokenizerFast
 ) -> EncodedRows:
     count = min(config.shard_size, config.whole_documents - start)
     documents = list(draw_whole(f"{config.seed}/whole", count, start))
@@ -282,7 +282,7 @@ def _train(
     rows: EncodedRows,
     out: Path,
     tokenizer: PreTrainedTokenizerFast,
-    config: RationalystConfig,
+    config: RecipeConfig,
     epochs: float,
 ) -> LlamaForCausalLM:
     """Train a checkpoint on rows, continuing from what is in ``out``; the model, in eval mode."""
@@ -337,8 +337,8 @@ def main() -> None:
         help="a checkpoint (default: the packaged PRM)",
     )
     # The first words of each argument in the docstring are the help of its option.
-    words = dict(re.findall(r"^ +(\w+): ([^;.\n]+)", RationalystConfig.__doc__ or "", re.MULTILINE))
-    for field in fields(RationalystConfig):
+    words = dict(re.findall(r"^ +(\w+): ([^;.\n]+)", RecipeConfig.__doc__ or "", re.MULTILINE))
+    for field in fields(RecipeConfig):
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             type=type(field.default),
@@ -346,7 +346,7 @@ def main() -> None:
             help=f"{words[field.name]} (default: %(default)s)",
         )
     args = parser.parse_args()
-    config = RationalystConfig(**{x.name: getattr(args, x.name) for x in fields(RationalystConfig)})
+    config = RecipeConfig(**{x.name: getattr(args, x.name) for x in fields(RecipeConfig)})
     print(json.dumps(run(args.out, args.base, config)))
 
 

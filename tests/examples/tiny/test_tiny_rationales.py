@@ -123,7 +123,7 @@ def test_the_recipe_runs_small_and_resumes(tiny: Tiny, tmp_path: Path):
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(tmp_path / "base")
     tiny.tokenizer.save_pretrained(tmp_path / "base")
-    config = train_rationalyst.RationalystConfig(
+    config = train_rationalyst.RecipeConfig(
         exercises=18,
         whole_documents=14,
         documents=36,
