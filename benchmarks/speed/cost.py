@@ -29,7 +29,7 @@ from tqdm import tqdm
 from benchmarks.speed import search_and_learn
 from reason_decode import StepSearch, tiny
 from reason_decode.io.console import table
-from reason_decode.models.padding import pad_rows
+from reason_decode.models.inputs import pad_rows
 from reason_decode.scorers.base import Candidates, Scorer, Session
 
 PROMPT = "Make 36 from 4 5 6 10.\n"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reason_decode.models.padding import pad_rows
+from reason_decode.models.inputs import pad_rows
 from reason_decode.training.examples import IGNORE
 
 VERDICTS = ("wrong", "dead end", "right")

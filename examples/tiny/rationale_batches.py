@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from examples.tiny.batch import Batch, token_id
 from reason_decode.core.tags import TAGS
 from reason_decode.mining import AnnotatedDocument
-from reason_decode.models.padding import pad_rows
+from reason_decode.models.inputs import pad_rows
 from reason_decode.training import RationaleRow
 from reason_decode.training.examples import IGNORE
 

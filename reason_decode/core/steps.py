@@ -1,6 +1,8 @@
-"""Splitting a solution into reasoning steps."""
+"""The steps of a solution: where they end in text, and in tokens while they are sampled."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,34 @@ class StepSplitter:
     def complete(self, text: str) -> list[str]:
         """Steps of an unfinished text: those that a separator has ended."""
         return self.split(text.rpartition(self.separator)[0])
+
+
+@dataclass
+class StepBoundary:
+    """A predicate on new tokens: true once they hold ``count`` whole steps.
+
+    Only a token whose text has the last character of the separator can end a step. The text of all
+    new tokens is decoded after such tokens only, and which tokens these are is cached.
+
+    Args:
+        tokenizer: decodes the sampled tokens.
+        splitter: splits text into steps.
+        count: number of steps to wait for.
+    """
+
+    tokenizer: Any
+    splitter: StepSplitter
+    count: int = 1
+    _may_end: dict[int, bool] = field(default_factory=dict)
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        """True if ``tokens``, sampled since the last boundary, hold ``count`` whole steps."""
+        last = tokens[-1]
+        if last not in self._may_end:
+            self._may_end[last] = self.splitter.separator[-1] in self._text([last])
+        if not self._may_end[last]:
+            return False
+        return len(self.splitter.complete(self._text(tokens))) >= self.count
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(tokens))

@@ -1,11 +1,9 @@
 """The decoding engine: from a call of ``generate`` to the operations that strategies are made of.
 
-- ``engine``: ``Generation``, one ``generate`` call as prefill, sample, branch and resume
-- ``sampling``: the token-by-token loop
-- ``batch``: the sequences of a batch, and the branches sampled from it
-- ``cache``: key-value caches taken apart into rows and stacked again
-- ``validation``: checks of a call before any forward pass
-- ``step_boundary``, ``streaming``, ``output``: ends of steps, streamed tokens, the returned object
+- ``engine``: ``Generation``, one ``generate`` call, checked, as prefill, sample, branch and resume
+- ``sampling``: the token-by-token loop, and the streamed tokens
+- ``batch``: the sequences of a batch, the branches sampled from it, and their key-value caches
+- ``output``: the returned object
 
 Only ``engine`` touches transformers' private generation API.
 """

@@ -2,7 +2,9 @@
 
 ``generate(custom_generate=strategy)`` hands a strategy prepared logits processors, stopping
 criteria and a key-value cache. ``Generation`` turns them into the operations that strategies are
-made of: read the prompts, sample continuations, branch them, go on from some of them.
+made of: read the prompts, sample continuations, branch them, go on from some of them. A call that
+asks for what a strategy cannot do is refused before any forward pass: ``generate`` itself would
+drop unsupported options without a word, or fail late.
 
 This is the only file that calls transformers' private generation API (tested with 5.18 and 5.23).
 """
@@ -24,23 +26,36 @@ from transformers.generation.stopping_criteria import MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.records import Cost
-from reason_decode.generation.batch import Branch, DecodeBatch, select_rows
-from reason_decode.generation.cache import (
+from reason_decode.generation.batch import (
+    Branch,
+    DecodeBatch,
     RowCache,
     build_row_batch,
     check_branchable,
+    check_selectable,
     clone_cache,
     preallocate_cache,
     retain_sliding_window_history,
+    select_rows,
     stack_rows,
     take_row,
 )
-from reason_decode.generation.sampling import Boundary, Decoder, sample_branches
-from reason_decode.generation.streaming import AnswerStream
-from reason_decode.generation.validation import validate_generate_call
-from reason_decode.models.padding import pad_rows
+from reason_decode.generation.sampling import AnswerStream, Boundary, Decoder, sample_branches
+from reason_decode.models.inputs import check_prompts, pad_rows
 
 __all__ = ["Generation"]
+
+# Options that choose another decoding method of transformers, and its name.
+_OTHER_METHODS = {
+    "penalty_alpha": "contrastive search",
+    "dola_layers": "DoLa",
+    "constraints": "constrained beams",
+    "force_words_ids": "constrained beams",
+    "prompt_lookup_num_tokens": "assisted decoding",
+    "assistant_early_exit": "assisted decoding",
+    "use_mtp": "assisted decoding",
+}
+_PER_TOKEN_OUTPUTS = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")
 
 
 class Generation:
@@ -72,7 +87,7 @@ class Generation:
         kwargs: dict[str, Any],
         streamer: BaseStreamer | None = None,
     ) -> None:
-        validate_generate_call(strategy_name, model, input_ids, config, kwargs)
+        _validate(strategy_name, model, input_ids, config, kwargs)
         self.strategy_name, self.config = strategy_name, config
         # Any: transformers' stubs lack the generation methods of models.
         self.model: Any = model
@@ -294,3 +309,62 @@ class Generation:
         return outputs.logits[:, -1].to(
             copy=True, dtype=torch.float32, device=self.prompt_ids.device
         )
+
+
+def _validate(
+    strategy_name: str,
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    config: GenerationConfig,
+    kwargs: dict[str, Any],
+) -> None:
+    """Raise if a ``generate`` call asks for something that a strategy cannot do.
+
+    Args:
+        strategy_name: the strategy's class name, for error messages.
+        model: the generator.
+        input_ids: (b * k, t) int64, each prompt k = ``num_return_sequences`` times.
+        config: the prepared generation config.
+        kwargs: the model kwargs that ``generate`` prepared.
+
+    Raises:
+        ValueError: the model is no decoder-only model, or the prompts, the options or the cache are
+            not supported.
+    """
+    if model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{strategy_name} works on decoder-only models; got {type(model).__name__}"
+        )
+    _check_options(strategy_name, config)
+    if kwargs.get("inputs_embeds") is not None:
+        raise ValueError(
+            f"{strategy_name} reads the prompt's tokens; pass input_ids, not inputs_embeds"
+        )
+    mask, max_length = kwargs.get("attention_mask"), int(config.max_length)
+    check_prompts(strategy_name, model, input_ids, mask, max_length)
+    use_cache = kwargs.get("use_cache", True)
+    check_selectable(kwargs.get("past_key_values"), use_cache, strategy_name)
+
+
+def _check_options(strategy_name: str, config: GenerationConfig) -> None:
+    """Raise if the config asks for another decoding method, or for outputs that are not kept."""
+    if (config.num_beams or 1) > 1:
+        raise ValueError(
+            f"{strategy_name} does its own search; got num_beams={config.num_beams}, allowed is 1. "
+            "Drop num_beams, or pass StepSearch(beam_width=...) for a beam over steps"
+        )
+    for name, method in _OTHER_METHODS.items():
+        if value := getattr(config, name, None):
+            raise ValueError(
+                f"{strategy_name} samples by itself; got {name}={value!r}, which asks for {method} "
+                f"and would be ignored. Drop {name}, or custom_generate"
+            )
+    copies = config.num_return_sequences
+    if copies is not None and copies < 1:
+        raise ValueError(f"got num_return_sequences={copies}; need at least 1")
+    for name in _PER_TOKEN_OUTPUTS:
+        if getattr(config, name, None):
+            raise ValueError(
+                f"{strategy_name} does not keep per-token {name.removeprefix('output_')}; got "
+                f"{name}=True. Drop it: ReasoningOutput.traces has the candidates and their scores"
+            )

@@ -1,4 +1,4 @@
-"""The token-by-token sampling loop."""
+"""The token-by-token sampling loop, and the stream of the tokens that it decided."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.generation.stopping_criteria import MaxTimeCriteria
+from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.generation.batch import Branch, DecodeBatch, select_rows
-from reason_decode.generation.cache import take_row
-from reason_decode.generation.validation import check_logits
+from reason_decode.generation.batch import Branch, DecodeBatch, select_rows, take_row
 
-__all__ = ["Boundary", "Decoder", "sample_branches"]
+__all__ = ["AnswerStream", "Boundary", "Decoder", "sample_branches"]
 
 Boundary = Callable[[Sequence[int]], bool]
 """Given the new tokens of a row, true if sampling should pause after them."""
@@ -109,11 +108,11 @@ class _SamplingLoop:
         name, generated = self.decoder.strategy_name, len(self.tokens[self.live[0]])
         if not self.decoder.do_sample:
             best = scores.argmax(dim=-1)
-            check_logits(name, scores.gather(1, best[:, None])[:, 0], generated)
+            _check_logits(name, scores.gather(1, best[:, None])[:, 0], generated)
             return best
         probabilities = scores.softmax(dim=-1)
         # One NaN or infinite score makes every probability of its row NaN, so one is checked.
-        check_logits(name, probabilities[:, 0], generated)
+        _check_logits(name, probabilities[:, 0], generated)
         return torch.multinomial(probabilities, num_samples=1).squeeze(1)
 
     def _append(self, tokens: Tensor) -> None:
@@ -178,3 +177,66 @@ class _SamplingLoop:
             cache=take_row(self.model_kwargs["past_key_values"], place, padding, copy=copy),
             position=0 if positions is None else int(positions[place, -1]),
         )
+
+
+def _check_logits(strategy_name: str, values: Tensor, generated: int) -> None:
+    """Raise if the scores of a row hold NaN or infinity, or rule out every token.
+
+    Args:
+        strategy_name: the strategy's class name, for the error message.
+        values: (r,), one value of each row that is NaN or infinite exactly if its scores are: a
+            probability, or the best score.
+        generated: number of tokens that the rows already have.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    bad = (~torch.isfinite(values)).nonzero()
+    if len(bad):
+        raise ValueError(
+            f"{strategy_name} got scores for token {generated + 1} that hold NaN or "
+            f"infinity, or rule out every token, in row {int(bad[0])}; check the model's weights "
+            "and dtype (float16 overflows where bfloat16 does not), a temperature next to 0, and "
+            "the logits processors"
+        )
+
+
+class AnswerStream:
+    """Passes each token of the answer to a streamer once, when no later choice can change it.
+
+    Args:
+        strategy_name: the strategy's class name, for the error message.
+        streamer: receives token ids; ``None`` to stream nothing.
+        rows: number of sequences that will be returned.
+
+    Raises:
+        ValueError: a streamer for more than one sequence.
+    """
+
+    def __init__(self, strategy_name: str, streamer: BaseStreamer | None, rows: int) -> None:
+        if streamer is not None and rows != 1:
+            raise ValueError(
+                f"{strategy_name} can stream one sequence; got {rows}: pass one prompt and "
+                "num_return_sequences=1, or drop the streamer"
+            )
+        self.streamer, self.count = streamer, 0
+
+    def open(self, prompt: Tensor) -> None:
+        """Pass the prompt (1, t) int64, as ``generate`` does; streamers may skip it."""
+        if self.streamer is not None:
+            self.streamer.put(prompt.cpu())
+
+    def commit(self, tokens: Tensor) -> None:
+        """Pass the tokens that are new in a longer, decided beginning of the answer.
+
+        Args:
+            tokens: the whole beginning of the answer that is decided so far, (t,) int64.
+        """
+        if self.streamer is not None and len(tokens) > self.count:
+            self.streamer.put(tokens[self.count :].cpu())
+            self.count = len(tokens)
+
+    def close(self) -> None:
+        """End the stream; a reader of it would otherwise wait for more."""
+        if self.streamer is not None:
+            self.streamer.end()

@@ -16,9 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.core.tags import Tags
 from reason_decode.kernels import LossDelta, loss_delta
 from reason_decode.mining.documents import AnnotatedDocument
-from reason_decode.models.devices import input_device
 from reason_decode.models.heads import lm_head_of
-from reason_decode.models.padding import pad_rows
+from reason_decode.models.inputs import input_device, pad_rows
 
 __all__ = ["Branch", "BranchedDocument", "encode_branches", "loss_deltas"]
 

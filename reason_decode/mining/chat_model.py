@@ -9,9 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.io.openai_client import Messages, RequestFailed
-from reason_decode.models.devices import input_device
-from reason_decode.models.padding import pad_rows
-from reason_decode.models.positions import max_positions
+from reason_decode.models.inputs import input_device, max_positions, pad_rows
 
 __all__ = ["ChatModel"]
 

@@ -14,7 +14,7 @@ from reason_decode.mining.branches import encode_branches, loss_deltas
 from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.results import MiningResult, Record
 from reason_decode.models.attention import supports_4d_mask
-from reason_decode.models.positions import max_positions
+from reason_decode.models.inputs import max_positions
 
 __all__ = ["ScoredRationale", "filter_rationales", "score_rationales"]
 

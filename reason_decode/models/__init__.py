@@ -1,9 +1,8 @@
-"""Models and tokenizers: loading, heads, token ids, padding, positions, devices.
+"""Models and tokenizers: loading, heads, inputs, devices.
 
 - ``loading``, ``checkpoint``: models from a folder or the Hub, complete and from safetensors only
 - ``heads``: reward heads, and the output layer of a language model
-- ``tokenization``: texts and chats as token ids
-- ``padding``: ``pad_rows``, rows of ids as a batch
-- ``positions``, ``attention``: the longest sequence, and the masks that a model supports
+- ``inputs``: texts and chats as token ids, rows of ids as a batch, and what a model can read
+- ``attention``: the masks that a model supports
 - ``devices``: the device to run on, and whether it computes in bfloat16
 """

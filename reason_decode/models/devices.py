@@ -1,9 +1,8 @@
 """The devices that models run on, and the dtype that they train in."""
 
 import torch
-from transformers import PreTrainedModel
 
-__all__ = ["default_device", "has_native_bf16", "input_device"]
+__all__ = ["default_device", "has_native_bf16"]
 
 
 def default_device() -> torch.device:
@@ -20,13 +19,3 @@ def has_native_bf16() -> bool:
     """
     # torch exposes this property of a CPU only privately.
     return torch.accelerator.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def input_device(model: PreTrainedModel) -> torch.device:
-    """The device on which a model expects its input ids.
-
-    A model whose first layer is offloaded (accelerate) has parameters on the meta device between
-    calls; its hooks take inputs from the CPU.
-    """
-    device = torch.device(model.device)
-    return torch.device("cpu") if device.type == "meta" else device

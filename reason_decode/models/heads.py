@@ -10,7 +10,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from reason_decode.models.checkpoint import checkpoint_errors, load_checkpoint
-from reason_decode.models.devices import input_device
+from reason_decode.models.inputs import input_device
 
 __all__ = [
     "LMHead",

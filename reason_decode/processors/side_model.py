@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.generation.cache import (
+from reason_decode.generation.batch import (
     RowCache,
     build_row_batch,
     check_branchable,
@@ -16,7 +16,7 @@ from reason_decode.generation.cache import (
     stack_rows,
     take_row,
 )
-from reason_decode.models.devices import input_device
+from reason_decode.models.inputs import input_device
 
 __all__ = ["CachedSideModel", "pad_id", "unpadded"]
 

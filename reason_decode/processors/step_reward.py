@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 from reason_decode.processors.side_model import pad_id, unpadded
 from reason_decode.processors.step_tracker import StepPosition, StepTracker
 from reason_decode.scorers.base import Scorer

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.steps import StepSplitter
-from reason_decode.generation.step_boundary import StepBoundary
+from reason_decode.core.steps import StepBoundary, StepSplitter
 
 Ids = tuple[int, ...]
 

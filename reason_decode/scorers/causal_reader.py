@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.steps import StepSplitter
-from reason_decode.models.tokenization import (
+from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,
     check_batch_tokens,

@@ -13,10 +13,13 @@ from transformers.models.auto.modeling_auto import (
     AutoModelForTextEncoding,
 )
 
-from reason_decode.models.devices import input_device
-from reason_decode.models.padding import pad_rows
-from reason_decode.models.positions import max_positions
-from reason_decode.models.tokenization import CachedTokenizer, EncodedSolution
+from reason_decode.models.inputs import (
+    CachedTokenizer,
+    EncodedSolution,
+    input_device,
+    max_positions,
+    pad_rows,
+)
 from reason_decode.scorers.base import RescoringSession
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import lm_head_of, output_layer
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
-from reason_decode.models.tokenization import EncodedSolution, check_loaded
+from reason_decode.models.inputs import EncodedSolution, check_loaded
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reason_decode.generation.cache import (
+from reason_decode.generation.batch import (
     RowCache,
     build_row_batch,
     check_branchable,
@@ -22,9 +22,7 @@ from reason_decode.generation.cache import (
     new_cache,
     take_row,
 )
-from reason_decode.models.devices import input_device
-from reason_decode.models.positions import learned_positions
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution, input_device, learned_positions
 from reason_decode.scorers.causal_reader import CausalReader, Span
 
 __all__ = ["UNREAD", "PrefixReader", "PrefixState"]

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_config, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.models.positions import max_positions
+from reason_decode.models.inputs import max_positions
 from reason_decode.scorers.base import Scorer, ScoreSpace, Session
 from reason_decode.scorers.prm_formats import detect_format, format_by_name
 

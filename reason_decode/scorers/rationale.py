@@ -11,8 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.models.positions import max_positions
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution, max_positions
 from reason_decode.scorers.base import ScoreSpace
 from reason_decode.scorers.cached_session import MAX_SOLUTIONS
 from reason_decode.scorers.causal import CausalScorer

@@ -7,10 +7,8 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import TAGS, Tags
-from reason_decode.generation.cache import crop_row, stack_rows
-from reason_decode.models.devices import input_device
-from reason_decode.models.padding import pad_rows
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.generation.batch import crop_row, stack_rows
+from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
 from reason_decode.scorers.causal_reader import CausalReader
 from reason_decode.scorers.likelihood import SpanEncoder
 from reason_decode.scorers.prefix_cache import PrefixState

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.messages import Messages, find_messages, is_rendered, last_question
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 
 __all__ = ["scorer_prompts"]
 

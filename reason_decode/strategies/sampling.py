@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.core.records import Candidate
 from reason_decode.generation.batch import Branch
 from reason_decode.generation.engine import Generation
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import TokenBudget
 
 IsEnough = Callable[[int, Sequence[str]], bool]

@@ -8,10 +8,10 @@ import torch
 from torch import LongTensor, Tensor
 
 from reason_decode.core.records import Cost, Step, Trace
+from reason_decode.core.steps import StepBoundary
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
-from reason_decode.generation.step_boundary import StepBoundary
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 from reason_decode.scorers.base import Scorer, check_scorer_argument
 from reason_decode.scorers.reduction import Reduce, check_reduce, reduce_scores
 from reason_decode.strategies.base import (

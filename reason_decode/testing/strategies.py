@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import Strategy
 from reason_decode.testing.laws import LawBroken
 

@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.core.steps import StepSplitter
 from reason_decode.io.oom import BatchFailure, run_in_halves
-from reason_decode.models.padding import pad_rows
-from reason_decode.models.tokenization import CachedTokenizer, decode
+from reason_decode.models.inputs import CachedTokenizer, decode, pad_rows
 from reason_decode.training.adapter_config import SamplingConfig
 from reason_decode.training.examples import encode_prompt
 from reason_decode.training.grading import grade_samples

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.models.padding import pad_rows
-from reason_decode.models.tokenization import CachedTokenizer, EncodedSolution
+from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, pad_rows
 from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
 

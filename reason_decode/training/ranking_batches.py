@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.encoder_session import collate_pairs
 from reason_decode.training.config import RankingLoss
 from reason_decode.training.examples import SolutionEncoder

@@ -1,7 +1,6 @@
 import pytest
 
-from reason_decode.core.steps import StepSplitter
-from reason_decode.generation.step_boundary import StepBoundary
+from reason_decode.core.steps import StepBoundary, StepSplitter
 from reason_decode.tiny import load
 
 

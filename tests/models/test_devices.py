@@ -1,10 +1,7 @@
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 import torch
 
-from reason_decode.models.devices import default_device, has_native_bf16, input_device
+from reason_decode.models.devices import default_device, has_native_bf16
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -19,9 +16,3 @@ def test_the_default_device_is_an_accelerator_only_where_there_is_one(monkeypatc
 def test_accelerators_have_bf16(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert has_native_bf16()
-
-
-@pytest.mark.parametrize(("own", "expected"), [("cpu", "cpu"), ("meta", "cpu"), ("cuda", "cuda")])
-def test_inputs_of_an_offloaded_model_go_to_the_cpu(own, expected):
-    model: Any = SimpleNamespace(device=torch.device(own))
-    assert input_device(model) == torch.device(expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from reason_decode.generation.cache import (
+from reason_decode.generation.batch import (
     RowCache,
     build_row_batch,
     crop_row,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reason_decode import StepSplitter, extract_answer, same_answer
 from reason_decode.core.answers import answer_value, evaluate
+from reason_decode.core.steps import StepBoundary
 from reason_decode.core.voting import (
     hold_probability,
     is_decided,
@@ -16,7 +17,6 @@ from reason_decode.core.voting import (
     should_stop,
     weighted_vote,
 )
-from reason_decode.generation.step_boundary import StepBoundary
 from reason_decode.tiny import Tiny
 
 # The same examples every time and no deadline, so that a failure is the same on every machine.

@@ -13,7 +13,7 @@ from torch import LongTensor
 from reason_decode import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 from reason_decode.core.records import Candidate, Cost, Trace
 from reason_decode.generation.engine import Generation
-from reason_decode.models.tokenization import decode
+from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import Strategy, TokenBudget, chosen_sequences
 from reason_decode.tiny import Tiny
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reason_decode import RankingModel, tiny
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.encoder_session import truncate_pair
 from reason_decode.training import LabelledSolution, RankerConfig, ranking_loss, train_ranker
 from reason_decode.training.ranker import pair_accuracy

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
-from reason_decode.models.tokenization import EncodedSolution
+from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.prm_formats.base import PRMFormat, prob_of_first
 
 __all__ = ["QUESTION", "Generative", "QwenMath", "RLHFlow", "chat_with_verdicts", "step_questions"]

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from reason_decode.models.checkpoint import load_checkpoint
-from reason_decode.models.tokenization import EncodedSolution, check_loaded
+from reason_decode.models.inputs import EncodedSolution, check_loaded
 from reason_decode.scorers.prm_formats.base import PRMFormat
 
 __all__ = ["NEUTRAL", "TokenClassification"]

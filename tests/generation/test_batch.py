@@ -3,7 +3,7 @@ import torch
 from transformers import LlamaForCausalLM, StaticCache
 from transformers.cache_utils import DynamicCache
 
-from reason_decode.generation.cache import (
+from reason_decode.generation.batch import (
     check_branchable,
     new_cache,
     preallocate_cache,
