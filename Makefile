@@ -1,5 +1,6 @@
 # make demo    what the library does, on the model it ships with
-# make test    the tests
+# make test    the tests, but for the slow ones
+# make slow    the tests that take many seconds each: benchmarks run small, trained models, killed commands
 # make portable the tests that compare numbers, once for each kind of CPU that this one can act as
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
@@ -45,14 +46,17 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test portable lowest harness browser serve lint check docs wheel clean FORCE
+.PHONY: demo test slow portable lowest harness browser serve lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
 	$(VENV)/$(BIN)/reason-decode demo
 
 test: $(DEV)
-	$(PY) -m pytest --numprocesses auto --dist worksteal
+	$(PY) -m pytest --numprocesses auto --dist worksteal -m 'not slow'
+
+slow: $(DEV)
+	$(PY) -m pytest --numprocesses auto --dist worksteal -m slow
 
 # Files are looked for first: reading those of all tests takes as long as running these. Triton's
 # programs are interpreted by numpy, which none of the settings reach.
@@ -68,7 +72,7 @@ portable: $(DEV)
 lowest: $(DEV)
 	version=$$(sed -n 's/.*"transformers>=\([0-9.]*\).*/\1/p' pyproject.toml) && \
 	$(PY) -m pip install --quiet --quiet --no-deps --upgrade --target $(VENV)/lowest "transformers==$$version.0" && \
-	PYTHONPATH=$(VENV)/lowest $(PY) -m pytest $(LOWEST)
+	PYTHONPATH=$(VENV)/lowest $(PY) -m pytest -m 'not slow' $(LOWEST)
 
 harness: $(DEV)
 	$(INSTALL) -e '.[harness]'

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 KERNELS = Path(__file__).resolve().parents[1] / "torch-ext"
 
 # Run in a process of its own, since the other tests interpret Triton's programs. It goes through

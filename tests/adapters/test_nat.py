@@ -130,6 +130,7 @@ save_file(logits, sys.argv[1] + "/logits.safetensors")
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_loads_bit_equal_logits(tiny_llama, tmp_path):
     expected = {}
     for name in ("float32", "bfloat16"):

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_accuracy_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,10 @@ from reason_decode.training import LabelledSolution
 from tests.random_models import save_bert
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # transformers', torch's and peft's own
+]
 
 
 def samples(truth: str, given: str) -> list[LabelledSolution]:

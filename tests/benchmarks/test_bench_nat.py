@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("peft", reason="NAT needs peft")
-pytestmark = pytest.mark.filterwarnings("ignore")  # peft's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # peft's own
+]
 SMALL = ["--device", "cpu", "--preset", "tiny", "--rounds", "1", "--rank", "2", "--gate-dim", "4"]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from reason_decode import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def test_rationales_table_runs_small(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]

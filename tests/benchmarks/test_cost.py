@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_cost_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str], sal_checkout: Path

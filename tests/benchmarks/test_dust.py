@@ -4,7 +4,10 @@ import pytest
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytest.importorskip("peft", reason="adapters need peft")
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # transformers', torch's and peft's own
+]
 
 
 @pytest.fixture

@@ -4,7 +4,10 @@ import random
 import pytest
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # transformers' and torch's own
+]
 
 
 def write_rows(path, rows):

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "name", ["bench_token_logprobs", "bench_linear_token_logprobs", "bench_loss_delta"]

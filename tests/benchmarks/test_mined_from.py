@@ -13,7 +13,10 @@ from reason_decode.io.jsonl import write_rows
 from reason_decode.mining import ScoredRationale
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # transformers' and torch's own
+]
 
 
 def by_number(documents, *_, **how):

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_mining_filter_table_runs_small(
     benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]

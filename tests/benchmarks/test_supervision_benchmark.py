@@ -3,7 +3,10 @@ import json
 import pytest
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # transformers' and torch's own
+]
 
 SMALL = ["--tests", "2", "--pool", "4", "--problems", "3", "--samples", "4", "--seeds", "1"]
 SHORT = ["--epochs", "0.2", "--min-steps", "1", "--device", "cpu"]

@@ -95,6 +95,7 @@ def test_every_stage_in_one_command(tmp_path, capsys):
     assert "was started with other settings (decontaminate_against: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_records_and_none_twice(tmp_path):
     # The promise of the command: kill -9 loses nothing that was done and repeats nothing.
     path, out = data(tmp_path), tmp_path / "killed"

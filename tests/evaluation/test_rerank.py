@@ -125,6 +125,7 @@ def test_a_score_that_is_not_finite_is_named(mark: str):
         rerank([problem("a 0.5", f"b {mark}", correct=(True, True), row=7)], TableScorer(by_mark))
 
 
+@pytest.mark.slow
 def test_reads_all_samples_of_gpt4(shared_data: Path):
     problems, rejected = read_samples(shared_data / "game24" / "gpt4_cot_samples.jsonl.gz", GAME24)
     assert (len(problems), rejected) == (50, [])

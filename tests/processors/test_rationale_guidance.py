@@ -56,6 +56,7 @@ def test_guidance_of_a_batch_is_that_of_its_rows_call_after_call(tiny: Tiny) -> 
         assert generate(tiny, [prompt], processor) == [text]
 
 
+@pytest.mark.slow
 def test_guidance_follows_rows_that_a_step_search_branches(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2)
     how = {"do_sample": True, "custom_generate": search}

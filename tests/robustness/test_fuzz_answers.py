@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_every_hostile_answer_is_read_and_compared_within_its_bounds():
     # The program holds itself to 2 GiB and each comparison to a second on the clock; counted
     # here is the processor's time, which a busy machine does not change.

@@ -218,6 +218,7 @@ def test_a_vote_that_is_decided_elects_no_other(answers: list[str | None]):
             break
 
 
+@pytest.mark.slow
 @laws
 @given(st.lists(st.integers(0, 20).map(float), max_size=5), st.integers(0, 20))
 def test_the_leader_s_chance_is_a_probability_and_certain_once_decided(

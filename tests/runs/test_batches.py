@@ -74,6 +74,7 @@ def test_raises_other_errors():
         run(lambda batch: True, wrong)
 
 
+@pytest.mark.slow
 def test_frees_a_failed_batch_before_the_next_attempt():
     # An exception's traceback holds its frames' tensors: retried inside the handler, half a batch
     # has only half the memory, and runs out of it again.

@@ -74,6 +74,7 @@ def result(folder: Path) -> Any:
     return {name: x for name, x in json.loads(text).items() if name != "seconds"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["generate", "eval", "verify", "label"])
 def test_a_killed_command_resumes_to_the_result_of_an_unbroken_run(command: str, tmp_path: Path):
     folder = tmp_path / "killed"
@@ -95,6 +96,7 @@ def test_a_killed_command_resumes_to_the_result_of_an_unbroken_run(command: str,
         assert (folder / "out").read_bytes().startswith(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_with_130_and_prints_the_command_that_resumes(tmp_path: Path):
     given = argv("eval", tmp_path / "stopped")
     process = start_command(given)
@@ -106,6 +108,7 @@ def test_ctrl_c_exits_with_130_and_prints_the_command_that_resumes(tmp_path: Pat
     assert said.rstrip().endswith(" ".join(["reason-decode", *given]))
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("eval", tmp_path / "one")) == 0
@@ -131,6 +134,7 @@ def test_a_failed_worker_is_reported_with_its_last_output(
     assert "worker 2 of 2 failed (3)" in said and said.rstrip().endswith("no model 2")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # datatrove's and multiprocess's own
 def test_datatrove_executor_gives_the_result_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -51,6 +51,7 @@ def test_several_sequences_come_back_from_a_pipeline(tiny: Tiny) -> None:
     assert [len(row) for row in rows] == [2, 2, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
 def test_compiled_models_return_the_same_tokens(
     other: Tiny, strategy: type[BestOfN] | type[StepSearch]

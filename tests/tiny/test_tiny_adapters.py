@@ -59,6 +59,7 @@ def test_exported_adapters_equal_the_trained_ones_in_float16(
     assert kept["base_model_name_or_path"] == "reason-decode tiny base" and len(kept) < 10
 
 
+@pytest.mark.slow
 def test_packaged_adapters_give_equal_logits_in_a_fresh_process(tiny: Tiny, tmp_path: Path) -> None:
     before = logits_of(tiny.model)
     kept = [logits_of(getattr(tiny, name)) for name in NAMES]

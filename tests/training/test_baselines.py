@@ -106,6 +106,7 @@ def test_the_mean_is_over_the_tokens_of_right_solutions(trained):
     assert result["labels"] == len("0 + 1 = 1".split()) + len(["newline", "end"])
 
 
+@pytest.mark.slow
 def test_penalties_make_wrong_samples_less_likely(base, trained):
     """Of the same wrong samples, those taken from mix are likelier, from nt and ul less likely."""
     found = {}
@@ -147,6 +148,7 @@ save_file(logits, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_loads_bit_equal_logits(base, plain, trained, tmp_path):
     tokenizer = tiny.load().tokenizer
     folders = [plain, *(trained(method=x)[0] for x in ("mix", "nt", "ul", "cl")), tmp_path / "sum"]

@@ -140,6 +140,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_a_million_rows_stream_in_constant_memory_and_lose_nothing(tmp_path: Path):
     # 1,000 blocks of 1,000 rows, of which three are bad: some 400 MB as objects, 1 as a block.

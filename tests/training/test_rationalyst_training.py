@@ -167,6 +167,7 @@ def test_a_model_writes_the_rationales_it_learned(small: Path, tmp_path: Path):
     assert written(tmp_path / "out") == ["Add.", "Go on.", "Multiply."]
 
 
+@pytest.mark.slow
 def test_an_adapter_is_saved_alone_or_merged(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     pytest.importorskip("peft", reason="LoRA needs peft")

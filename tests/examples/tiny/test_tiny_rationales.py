@@ -117,6 +117,7 @@ def test_groups_whose_deltas_do_not_separate_get_a_lower_precision():
     assert found["countdown 1"].recall == 1.0
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_small_and_resumes(tiny: Tiny, tmp_path: Path):
     shape = model_config(len(tiny.tokenizer))
     shape.hidden_size, shape.intermediate_size, shape.num_hidden_layers = 16, 16, 3

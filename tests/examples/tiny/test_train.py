@@ -37,6 +37,7 @@ def _run(tiny: Tiny, out: Path, steps: int, until: int | None = None) -> MultiHe
     return network
 
 
+@pytest.mark.slow
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
     tiny: Tiny, tmp_path: Path
 ) -> None:
