@@ -50,7 +50,13 @@ if TYPE_CHECKING:
         RationaleScorer,
         Scorer,
     )
-    from reason_decode.strategies import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+    from reason_decode.strategies import (
+        BestOfN,
+        RationaleGuided,
+        Response,
+        SelfConsistency,
+        StepSearch,
+    )
 
     __version__: str
 
@@ -67,6 +73,7 @@ __all__ = [
     "RationaleGuided",
     "RationaleScorer",
     "ReasoningOutput",
+    "Response",
     "Scorer",
     "SelfConsistency",
     "Step",
@@ -101,7 +108,13 @@ _MODULES = {
         "RationaleScorer",
         "Scorer",
     ),
-    "reason_decode.strategies": ("BestOfN", "RationaleGuided", "SelfConsistency", "StepSearch"),
+    "reason_decode.strategies": (
+        "BestOfN",
+        "RationaleGuided",
+        "Response",
+        "SelfConsistency",
+        "StepSearch",
+    ),
 }
 _get, _ = lazy_imports(__name__, _MODULES)
 

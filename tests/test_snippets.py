@@ -44,7 +44,7 @@ def elsewhere(own_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_snippets_of_the_readme_run() -> None:
-    assert run((ROOT / "README.md").read_text(), 1)["out"].traces[0].best.text
+    assert run((ROOT / "README.md").read_text(), 1)["response"].trace.best.text
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-__all__ = ["Message", "Messages", "Prompt", "find_messages", "is_rendered", "last_question"]
+__all__ = [
+    "Message",
+    "Messages",
+    "Prompt",
+    "check_messages",
+    "find_messages",
+    "is_rendered",
+    "last_question",
+]
 
 Message = Mapping[str, str]
 Messages = Sequence[Message]
@@ -25,7 +33,32 @@ MAX_TURNS = 16
 # Switches of thinking that templates read; each is tried both ways where a template names it.
 _SWITCHES = ("enable_thinking", "thinking")
 _MARK = "Qx{}xQ"
+_FORM = 'such as {"role": "user", "content": "What is 1 + 2?"}'
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4}")
+
+
+def check_messages(messages: Any) -> Messages:
+    """The messages, if they are a conversation that an assistant can continue.
+
+    Args:
+        messages: dicts with the texts ``role`` and ``content``, one of them a user's.
+
+    Raises:
+        ValueError: they are something else.
+
+    Examples:
+        >>> check_messages([{"role": "user", "content": "1 + 2?"}])[0]["content"]
+        '1 + 2?'
+    """
+    if not isinstance(messages, list | tuple) or not messages:
+        raise ValueError(f"got the messages {messages!r:.80}; need a list of turns, {_FORM}")
+    for turn in messages:
+        texts = [turn.get("role"), turn.get("content")] if isinstance(turn, Mapping) else [None]
+        if not all(isinstance(text, str) for text in texts) or not texts[0]:
+            raise ValueError(f"got the turn {turn!r:.80}; need texts, {_FORM}")
+        str(texts[1]).encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    last_question(messages)
+    return messages
 
 
 def last_question(prompt: Prompt) -> str:

@@ -5,10 +5,12 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reason_decode.core.messages import Prompt
+from reason_decode.models.chat_template import render_chat
 
 __all__ = [
     "CachedTokenizer",
@@ -17,6 +19,7 @@ __all__ = [
     "check_loaded",
     "check_prompts",
     "decode",
+    "encode_prompts",
     "input_device",
     "learned_positions",
     "max_positions",
@@ -113,22 +116,7 @@ class CachedTokenizer:
         Raises:
             ValueError: the template refuses the messages, or leaves out one of them.
         """
-        try:
-            text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                tokenize=False,
-                add_generation_prompt=generate,
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise ValueError(
-                f"the tokenizer's chat template refuses the turns {roles} ({error}); pass the "
-                "tokenizer that belongs to the model, repair tokenizer.chat_template, or score "
-                "plain text (chat=False, where there is the choice)"
-            ) from error
-        assert isinstance(text, str)
-        _check_complete(text, messages)
-        return text
+        return render_chat(self.tokenizer, messages, generate=generate)
 
 
 def check_loaded(model: object, tokenizer: object) -> None:
@@ -164,20 +152,36 @@ def check_batch_tokens(batch_tokens: int) -> None:
         raise ValueError(f"got batch_tokens={batch_tokens!r}; pass a whole number of at least 1")
 
 
-def _check_complete(text: str, messages: Sequence[Mapping[str, str]]) -> None:
-    """Raise if a template left a message out: the score would be that of another text.
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, Tensor]:
+    """``input_ids`` and ``attention_mask``, (b, t) int64, of prompts that are padded on the left.
 
-    Templates may trim messages, and remove the thinking before an answer, so only the last line of
-    each has to be there.
+    A text gets the special tokens that its tokenizer adds; a conversation has those of its
+    template.
+
+    Args:
+        tokenizer: the generator's tokenizer.
+        prompts: b texts or conversations.
+        chat_template_kwargs: further arguments of the chat template.
+
+    Raises:
+        ValueError: a conversation cannot be rendered, see ``render_chat``.
     """
-    for message in messages:
-        lines = message["content"].rpartition("</think>")[2].strip().splitlines()
-        if lines and lines[-1].strip() not in text:
-            raise ValueError(
-                f"the tokenizer's chat template drops or changes the {message['role']}'s turn "
-                f"{message['content'][:60]!r}; pass the tokenizer that belongs to the model, or "
-                "repair tokenizer.chat_template"
-            )
+    rows: list[list[int]] = []
+    for prompt in prompts:
+        if isinstance(prompt, str):
+            rows.append(tokenizer(prompt)["input_ids"])
+        else:
+            text = render_chat(tokenizer, prompt, **(chat_template_kwargs or {}))
+            rows.append(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    padding = next((x for x in ids if isinstance(x, int)), 0)
+    input_ids, attention_mask = pad_rows(rows, side="left", value=padding)
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Tensor) -> str:

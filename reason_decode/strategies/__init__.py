@@ -1,5 +1,32 @@
 r"""Decoding strategies for ``generate(custom_generate=...)``: more computation, better answers.
 
+`chat` answers a conversation, rendered by the model's chat template; a list of conversations is a
+batch, and further options are those of `generate`:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from reason_decode import SelfConsistency
+
+tokenizer = AutoTokenizer.from_pretrained("you/your-instruct-model")
+model = AutoModelForCausalLM.from_pretrained("you/your-instruct-model")
+vote = SelfConsistency(tokenizer=tokenizer, n=8)
+response = vote.chat(model, [{"role": "user", "content": "What is 17 * 23?"}], temperature=0.7)
+print(response.answer, response.confidence, response.text)
+```
+
+`complete` continues a text as it stands, such as the packaged model's problems:
+
+```python
+from reason_decode import BestOfN, tiny
+
+t = tiny.load()
+best = BestOfN(t.verifier, tokenizer=t.tokenizer, n=16)
+response = best.complete(t.model, "Make 24 from 4 5 6 10.\n", max_new_tokens=96)
+print(response.answer, response.total)
+```
+
+Both are calls of `generate`, which takes everything that they leave out:
+
 ```python
 from reason_decode import StepSearch, tiny
 
@@ -107,6 +134,7 @@ Qwen3-Next) are refused with the reason.
 """
 
 from reason_decode.strategies.best_of_n import BestOfN
+from reason_decode.strategies.chat import Response
 from reason_decode.strategies.rationale_guided import RationaleGuided
 from reason_decode.strategies.selection import BestOfNSelector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
@@ -116,6 +144,7 @@ __all__ = [
     "BestOfN",
     "BestOfNSelector",
     "RationaleGuided",
+    "Response",
     "SelfConsistency",
     "StepSearch",
     "VoteSelector",

@@ -23,6 +23,7 @@ from reason_decode.core.records import Cost, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
+from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.prompts import scorer_prompts
 from reason_decode.strategies.save import save_strategy
 
@@ -111,6 +112,44 @@ class Strategy(ABC):
         if not generation_config.return_dict_in_generate:
             return sequences
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)
+
+    def chat(
+        self, model: PreTrainedModel, messages: Any, *, system: str | None = None, **options: Any
+    ) -> Any:
+        """The model's response to a conversation, which its chat template renders.
+
+        Args:
+            model: the generator, whose tokenizer this strategy has.
+            messages: a conversation, or a user's text; a list of either is a batch.
+            system: text of a system turn before the first turn.
+            options: arguments of ``generate`` (``max_new_tokens=1024``, ``do_sample=True`` unless
+                given), and ``chat_template_kwargs``, such as ``{"enable_thinking": False}``.
+
+        Returns:
+            A ``Response`` with text, answer, total or confidence, and trace; a list of a batch.
+
+        Raises:
+            ValueError: the messages are no conversation or cannot be rendered, or an option is not
+                allowed.
+        """
+        chats, batch = to_conversations(messages, system)
+        responses = respond(self, model, self.tokenizer, chats, **options)
+        return responses if batch else responses[0]
+
+    def complete(self, model: PreTrainedModel, prompt: str | Sequence[str], **options: Any) -> Any:
+        """The model's continuation of a text as it stands, without its chat template.
+
+        Args:
+            model: the generator, whose tokenizer this strategy has.
+            prompt: a text; a list of texts is a batch.
+            options: as in ``chat``.
+
+        Returns:
+            A ``Response``; a list of a batch.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        responses: list[Response] = respond(self, model, self.tokenizer, prompts, **options)
+        return responses[0] if isinstance(prompt, str) else responses
 
     @abstractmethod
     def run(

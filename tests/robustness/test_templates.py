@@ -67,7 +67,7 @@ TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
         "{% if messages[1:] %}{{ raise_exception('one') }}{% endif %}" + EVERY,
         "refuses the turns user, assistant",
     ),
-    "cannot be parsed": (likely, "{% for %}", "refuses the turns user .*or score plain text"),
+    "cannot be parsed": (likely, "{% for %}", "refuses the turns user .*or use plain text"),
     "asks for what is not there": (judged, "{{ foo.bar }}", "'foo' is undefined"),
     "reaches for Python": (likely, "{{ ''.__class__.__mro__ }}", "access to attribute .*unsafe"),
     "says the same of everything": (likely, "hello", "drops or changes the user's turn '1 . 2"),
@@ -81,7 +81,7 @@ TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
     "rewrites earlier turns": (asked, "{{ messages | length }}" + EVERY, "rewrites earlier turns"),
     "is not there, of an outcome": (judged, None, "got chat=True for a tokenizer without a chat"),
     "is not there, of a writer": (written, None, "pass chat=False, or set tokenizer.chat_template"),
-    "is not there, of a verifier": (asked, None, "chat_template is not set"),
+    "is not there, of a verifier": (asked, None, "has no chat template to render it"),
 }
 
 
