@@ -33,8 +33,7 @@ from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from reason_decode.core.answers import extract_answer, same_answer
-    from reason_decode.core.records import Candidate, Cost, Step, Trace
-    from reason_decode.core.steps import StepSplitter
+    from reason_decode.core.solutions import Candidate, Cost, Step, StepSplitter, Trace
     from reason_decode.generation.output import ReasoningOutput
     from reason_decode.processors import (
         NegativeContrastLogitsProcessor,
@@ -91,8 +90,7 @@ __all__ = [
 # `reason-decode --help` load neither torch nor transformers.
 _MODULES = {
     "reason_decode.core.answers": ("extract_answer", "same_answer"),
-    "reason_decode.core.records": ("Candidate", "Cost", "Step", "Trace"),
-    "reason_decode.core.steps": ("StepSplitter",),
+    "reason_decode.core.solutions": ("Candidate", "Cost", "Step", "StepSplitter", "Trace"),
     "reason_decode.generation.output": ("ReasoningOutput",),
     "reason_decode.processors": (
         "NegativeContrastLogitsProcessor",

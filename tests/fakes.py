@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reason_decode.core.records import Candidate, Cost, Trace
+from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.scorers.base import Scorer, ScoreSpace
 
 PAD, END = 0, 1

@@ -36,16 +36,16 @@ from benchmarks.papers.pools import (
     score,
 )
 from reason_decode.core.answers import extract_answer
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import to_steps
 from reason_decode.evaluation import SamplePool, accuracy_curves, rerank
 from reason_decode.evaluation.curves import answer_ids
 from reason_decode.evaluation.metrics import Estimate, bootstrap, paired_bootstrap
 from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
-from reason_decode.scorers.base import Scorer, ScoreSpace
-from reason_decode.scorers.checks import to_steps
+from reason_decode.scorers.base import Scorer, ScoreSpace, reduce_scores
 from reason_decode.scorers.prm_formats.token_classification import NEUTRAL
-from reason_decode.scorers.reduction import Reduce, reduce_scores
 from reason_decode.tasks import TASKS
 
 Curves = dict[str, list[Estimate]]

@@ -9,7 +9,8 @@ from typing import Any
 
 from reason_decode import tiny
 from reason_decode.core.answers import answer_value, extract_answer
-from reason_decode.scorers.reduction import Reduce, reduce_scores
+from reason_decode.core.options import Reduce
+from reason_decode.scorers.base import reduce_scores
 from reason_decode.tasks import Task
 
 NEWLINE = "\n"

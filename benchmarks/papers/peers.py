@@ -45,7 +45,7 @@ from reason_decode.evaluation import evaluate
 from reason_decode.evaluation.metrics import bootstrap
 from reason_decode.io.console import table
 from reason_decode.io.journal import Journal, read_rows
-from reason_decode.scorers.reduction import reduce_scores
+from reason_decode.scorers.base import reduce_scores
 from reason_decode.tasks import TASKS, Item, Task
 
 Row = tuple[str, str, Solver | None]

@@ -27,10 +27,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reason_decode import LikelihoodScorer, RationaleGuided, RationaleScorer, StepSearch, tiny
+from reason_decode.core.solutions import to_steps
 from reason_decode.evaluation import evaluate
 from reason_decode.io.console import table
 from reason_decode.scorers.base import Scorer, ScoreSpace
-from reason_decode.scorers.checks import to_steps
 from reason_decode.scorers.loading import load_rationale_scorer
 from reason_decode.tasks import TASKS, Item
 

@@ -49,7 +49,7 @@ from reason_decode.io.console import table
 from reason_decode.io.jsonl import write_json, write_text
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_padded_tokenizer, packaged
-from reason_decode.scorers.reduction import reduce_scores
+from reason_decode.scorers.base import reduce_scores
 from reason_decode.training import (
     ActiveLearningConfig,
     LabelledSolution,

@@ -12,6 +12,7 @@ from typing import Any
 from reason_decode.cli.configs import GenerateConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.cli.settings import settings_of
+from reason_decode.core.solutions import check_text
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.console import printable
 from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
@@ -19,7 +20,6 @@ from reason_decode.runs.batches import Batches, FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.workers import run_workers
-from reason_decode.scorers.checks import check_text
 from reason_decode.serving.from_options import completer_from_options
 
 __all__ = ["run"]

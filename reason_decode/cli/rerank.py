@@ -8,7 +8,7 @@ from reason_decode.cli.output import json_output
 from reason_decode.evaluation import rerank
 from reason_decode.evaluation.rerank import read_samples
 from reason_decode.io.console import percent, table
-from reason_decode.scorers.reduction import default_reduce
+from reason_decode.scorers.base import default_reduce
 from reason_decode.strategies.from_options import scorer_from_options
 from reason_decode.tasks import TASKS
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from reason_decode.cli.configs import TraceConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
-from reason_decode.core.records import Trace
+from reason_decode.core.solutions import Trace
 from reason_decode.io.console import in_colour, printable, table
 from reason_decode.io.jsonl import Reject, check_writable, write_text
 from reason_decode.viewer import (

@@ -1,8 +1,8 @@
-"""Data and text, without models: records, steps, messages, answers, votes.
+"""Data and text, without models: solutions and their steps, messages, answers, votes.
 
-- ``records``: ``Candidate``, ``Step``, ``Trace`` and ``Cost``, the results of decoding
-- ``steps``: the ends of steps in text and in sampled tokens
-- ``messages``: the conversation behind a rendered prompt, and back
+- ``solutions``: the steps of a solution, and ``Candidate``, ``Step``, ``Trace`` and ``Cost``, the
+  records of decoding it
+- ``messages``: the conversation behind a rendered prompt, and the question that a scorer is asked
 - ``answers``: extracting the final answer of a text, and comparing two
 - ``voting``: votes over answers, and when a vote is decided
 - ``options``: the options of decoding that commands and configs share

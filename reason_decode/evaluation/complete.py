@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
 
 __all__ = ["Completer", "Completions", "complete", "local_completer"]
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reason_decode.core.records import Candidate
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import Candidate, check_text
 from reason_decode.io.jsonl import Reject, read_jsonl
-from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import NonFiniteScoreError, check_text
-from reason_decode.scorers.reduction import Reduce
+from reason_decode.scorers.base import NonFiniteScoreError, Scorer
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.evaluation.complete import Completer, local_completer
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.runs.batches import Batches, FailedItem

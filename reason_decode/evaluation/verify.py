@@ -10,8 +10,7 @@ from reason_decode.evaluation.first_error import best_threshold, first_below, fi
 from reason_decode.evaluation.splits import CalibrationSplit
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, Shard
-from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import NonFiniteScoreError, check_finite
+from reason_decode.scorers.base import NonFiniteScoreError, Scorer, check_finite
 
 __all__ = [
     "AnnotatedSolution",

@@ -25,7 +25,7 @@ from transformers.cache_utils import Cache
 from transformers.generation.stopping_criteria import MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.records import Cost
+from reason_decode.core.solutions import Cost
 from reason_decode.generation.batch import (
     Branch,
     DecodeBatch,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
 
 
 @dataclass

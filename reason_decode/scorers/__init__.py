@@ -84,8 +84,8 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 ```
 """
 
-from reason_decode.scorers.base import Scorer, ScoreSpace, Session
-from reason_decode.scorers.checks import to_steps
+from reason_decode.core.solutions import to_steps
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session, reduce_scores
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
@@ -94,7 +94,6 @@ from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
-from reason_decode.scorers.reduction import reduce_scores
 
 __all__ = [
     "EndpointVerifier",

@@ -1,16 +1,34 @@
-"""The contract of scorers: ``Scorer`` and ``Session``, and the session built from ``score``."""
+"""The contract of scorers: ``Scorer`` and ``Session``, and the numbers that they return.
+
+``RescoringSession`` is the session built from ``score``; ``reduce_scores`` makes one number of the
+scores of a solution's steps; ``check_finite`` refuses NaN and infinity.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.errors import ScoringError
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import StepSplitter, to_steps
 from reason_decode.core.voting import VoteWeighting
-from reason_decode.scorers.checks import candidate_names, check_finite, to_steps
 
-__all__ = ["RescoringSession", "ScoreSpace", "Scorer", "Session", "check_scorer_argument"]
+__all__ = [
+    "NonFiniteScoreError",
+    "RescoringSession",
+    "ScoreSpace",
+    "Scorer",
+    "Session",
+    "candidate_names",
+    "check_finite",
+    "check_reduce",
+    "check_scorer_argument",
+    "default_reduce",
+    "reduce_scores",
+]
 
 ScoreSpace = Literal["probability", "log_probability", "reward"]
 """``"probability"``: in [0, 1]. ``"log_probability"``: at most 0, in nats. ``"reward"``: any real
@@ -18,6 +36,13 @@ number. In each, higher is better."""
 
 Candidates = Sequence[Sequence[Sequence[str]]]
 """``candidates[i][j]``: new steps, without separators, that continue trajectory i."""
+
+_DEFAULT_REDUCE: dict[ScoreSpace, Reduce] = {
+    "probability": "prod",
+    "log_probability": "mean",
+    "reward": "last",
+}
+_LOWEST_SCORE = torch.finfo(torch.float32).min
 
 
 class Session(ABC):
@@ -242,3 +267,113 @@ def check_scorer_argument(name: str, scorer: object) -> None:
             f"got {name} of {type(scorer).__name__} with score_space={space!r}; allowed are "
             f"{', '.join(map(repr, get_args(ScoreSpace)))}: set it in the class"
         )
+
+
+def reduce_scores(
+    scores: Sequence[Tensor], reduce: Reduce = "prod", score_space: ScoreSpace = "probability"
+) -> Tensor:
+    """One number a solution: ``prod(s)``, ``min(s)``, ``s[-1]``, ``mean(s)`` or ``sum(s)``.
+
+    A solution without steps reduces to the lowest number of the space: 0 for probabilities, the
+    lowest float32 for log-probabilities and rewards. So it never wins over one that has steps.
+
+    Args:
+        scores: float32 (s,) for each solution, over its steps.
+        reduce: the reduction.
+        score_space: what the scores are.
+
+    Returns:
+        float32 (n,).
+
+    Raises:
+        ValueError: there is no such reduction, or ``score_space`` does not allow it.
+
+    Source: the product is what Let's Verify Step by Step uses (Lightman et al. 2023, 2305.20050,
+    section 2.6).
+
+    Examples:
+        >>> import torch
+        >>> from reason_decode.scorers import reduce_scores
+        >>> reduce_scores([torch.tensor([0.5, 0.5]), torch.zeros(0)], "prod")
+        tensor([0.2500, 0.0000])
+    """
+    _check_reduce(reduce, score_space)
+    empty = 0.0 if score_space == "probability" else _LOWEST_SCORE
+    totals = [_reduce_one(x.float(), reduce) if len(x) else torch.tensor(empty) for x in scores]
+    return torch.stack(totals) if totals else torch.zeros(0)
+
+
+def default_reduce(scorer: Scorer) -> Reduce:
+    """The reduction that is natural for a scorer's ``score_space``.
+
+    ``"prod"`` for probabilities, ``"mean"`` for log-probabilities, ``"last"`` for rewards.
+    """
+    return _DEFAULT_REDUCE[scorer.score_space]
+
+
+def check_reduce(reduce: str | None, scorer: Scorer) -> None:
+    """Raise unless a reduction exists and the scorer's ``score_space`` allows it.
+
+    Args:
+        reduce: the reduction; ``None`` for the natural one, which is always allowed.
+        scorer: gives the scores.
+
+    Raises:
+        ValueError: there is no such reduction, or scores are to be multiplied that are not
+            probabilities: the product of two negative numbers is the greater, the worse they are.
+    """
+    if reduce is not None:
+        _check_reduce(reduce, scorer.score_space, f" of {type(scorer).__name__}")
+
+
+def _check_reduce(reduce: str, score_space: ScoreSpace, whose: str = "") -> None:
+    if reduce not in get_args(Reduce):
+        raise ValueError(f"got reduce={reduce!r}; allowed are {', '.join(get_args(Reduce))}")
+    if reduce == "prod" and score_space != "probability":
+        kind = "log-probabilities" if score_space == "log_probability" else "rewards"
+        same = "'sum' (the log of the product), " if score_space == "log_probability" else ""
+        raise ValueError(
+            f"got reduce='prod' for {kind}{whose}, whose product says nothing; pass "
+            f"reduce={same}'mean', 'min' or 'last'"
+        )
+
+
+def _reduce_one(scores: Tensor, reduce: Reduce) -> Tensor:
+    if reduce == "last":
+        return scores[-1]
+    functions = {"prod": torch.prod, "min": torch.min, "mean": torch.mean, "sum": torch.sum}
+    return functions[reduce](scores)
+
+
+class NonFiniteScoreError(ScoringError):
+    """A score is NaN or infinite."""
+
+
+def check_finite(scores: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Raise if a score is NaN or infinite: it would win or lose every comparison silently.
+
+    Args:
+        scores: float (s,) for each solution.
+        names: the name of each solution, for the message.
+
+    Raises:
+        NonFiniteScoreError: such a score; the message names the solution and the step.
+    """
+    for name, tensor in zip(names, scores, strict=True):
+        bad = (~torch.isfinite(tensor)).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            raise NonFiniteScoreError(
+                f"got score {tensor[step].item()} for step {step} of {name}; scores must be "
+                "finite. Check the scorer's weights and dtype (float16 overflows where bfloat16 "
+                "does not)"
+            )
+
+
+def candidate_names(candidates: Sequence[Sequence[object]]) -> list[str]:
+    """Names of candidates for messages, in order: ``candidate j of trajectory i``."""
+    return [
+        f"candidate {j} of trajectory {i}"
+        for i, group in enumerate(candidates)
+        for j in range(len(group))
+    ]

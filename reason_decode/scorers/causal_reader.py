@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import StepSplitter
 from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import StepSplitter, check_pairs, to_steps
 from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
-from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
 
 __all__ = ["EndpointVerifier", "Verdict"]

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution, check_loaded
-from reason_decode.scorers.base import Session
+from reason_decode.scorers.base import Session, check_finite
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
-from reason_decode.scorers.checks import check_finite, check_pairs, to_steps
 from reason_decode.scorers.encoder_session import (
     EncoderSession,
     PairEncoder,

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution, max_positions
 from reason_decode.scorers.base import ScoreSpace
-from reason_decode.scorers.cached_session import MAX_SOLUTIONS
-from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal import MAX_SOLUTIONS, CausalScorer
 from reason_decode.scorers.causal_reader import Span
-from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.likelihood import SpanEncoder, token_logps
 from reason_decode.scorers.rationale_session import RationaleSession
 from reason_decode.scorers.rationale_writer import RationaleWriter, trajectory_text

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from reason_decode.scorers.base import Candidates, Session
-from reason_decode.scorers.checks import check_finite, check_text, to_steps
-from reason_decode.scorers.prefix_cache import PrefixReader, PrefixState
+from reason_decode.core.solutions import check_text, to_steps
+from reason_decode.scorers.base import Candidates, Session, check_finite
+from reason_decode.scorers.causal import PrefixReader, PrefixState
 
 if TYPE_CHECKING:
     from reason_decode.scorers.rationale import RationaleScorer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from reason_decode.core.errors import ItemError
 from reason_decode.core.hashing import stable_hash
-from reason_decode.core.records import Cost
+from reason_decode.core.solutions import Cost
 from reason_decode.evaluation.complete import Completer, Completions
 from reason_decode.io.openai_client import Completion, CompletionEndpoint, RequestFailed
 from reason_decode.strategies.selection import Selector

@@ -18,13 +18,12 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.messages import Messages
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.messages import Messages, scorer_prompts
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.strategies.chat import Response, respond, to_conversations
-from reason_decode.strategies.prompts import scorer_prompts
 from reason_decode.strategies.save import save_strategy
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reason_decode.core.records import Candidate
+from reason_decode.core.solutions import Candidate
 from reason_decode.generation.batch import Branch
 
 StateKey = Callable[[Sequence[str]], Hashable]

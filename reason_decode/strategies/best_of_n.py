@@ -5,10 +5,10 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import LongTensor
 
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.reduction import Reduce
 from reason_decode.strategies.base import (
     Strategy,
     check_max_tokens,

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.messages import Messages, Prompt, check_messages
-from reason_decode.core.records import Trace
+from reason_decode.core.solutions import Trace
 from reason_decode.models.inputs import encode_prompts, input_device
 
 __all__ = ["Response", "add_system", "respond", "to_conversations"]

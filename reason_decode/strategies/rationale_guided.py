@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import LongTensor
 
 from reason_decode.core.options import Supervision
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.strategies.base import Strategy

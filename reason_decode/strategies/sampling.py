@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.records import Candidate
+from reason_decode.core.solutions import Candidate
 from reason_decode.generation.batch import Branch
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import decode

@@ -23,21 +23,21 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.records import Candidate, Trace
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import Candidate, StepSplitter, Trace
 from reason_decode.core.voting import (
     VoteWeighting,
     check_vote_weighting,
     vote_weights,
     weighted_vote,
 )
-from reason_decode.scorers.base import Scorer, Session, check_scorer_argument
-from reason_decode.scorers.reduction import (
-    Reduce,
+from reason_decode.scorers.base import (
+    Scorer,
+    Session,
     check_reduce,
+    check_scorer_argument,
     default_reduce,
     reduce_scores,
-    resolve_vote_weighting,
 )
 
 __all__ = ["BestOfNSelector", "Selector", "VoteSelector"]
@@ -274,3 +274,34 @@ class VoteSelector(Selector):
             return [1.0] * len(candidates)
         weighting = resolve_vote_weighting(self.vote_weighting, self.scorer)
         return vote_weights([c.total or 0.0 for c in candidates], weighting)
+
+
+def resolve_vote_weighting(vote_weighting: VoteWeighting | None, scorer: Scorer) -> VoteWeighting:
+    """The vote weighting that turns a scorer's totals into weights of at least 0.
+
+    Args:
+        vote_weighting: the caller's choice; ``None``: the scorer's, else ``"s"`` for probabilities
+            and ``"exp(s)"`` for log-probabilities.
+        scorer: gives the scores.
+
+    Raises:
+        ValueError: there is no such weighting; rewards without a weighting; log-probabilities with
+            one that can make a negative weight.
+    """
+    check_vote_weighting(vote_weighting)
+    chosen = vote_weighting or scorer.vote_weighting
+    name = type(scorer).__name__
+    if scorer.score_space == "log_probability":
+        if chosen not in (None, "exp(s)", "sigmoid(s)"):
+            raise ValueError(
+                f"got vote_weighting={chosen!r} for log-probabilities of {name}, which are "
+                "negative, and a vote weighs 0 or more; leave it out for 'exp(s)'"
+            )
+        return chosen or "exp(s)"
+    if chosen is None and scorer.score_space == "reward":
+        raise ValueError(
+            f"got rewards of {name} to weigh votes, which may be negative, and a vote weighs 0 or "
+            "more; pass vote_weighting='sigmoid(s)' or 'exp(s)', vote_weighting='s' if no reward "
+            "is negative, or a scorer of probabilities"
+        )
+    return chosen or "s"

@@ -7,13 +7,12 @@ from itertools import accumulate
 import torch
 from torch import LongTensor, Tensor
 
-from reason_decode.core.records import Cost, Step, Trace
-from reason_decode.core.steps import StepBoundary
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import Cost, Step, StepBoundary, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import decode
-from reason_decode.scorers.base import Scorer, check_scorer_argument
-from reason_decode.scorers.reduction import Reduce, check_reduce, reduce_scores
+from reason_decode.scorers.base import Scorer, check_reduce, check_scorer_argument, reduce_scores
 from reason_decode.strategies.base import (
     Strategy,
     TokenBudget,

@@ -14,8 +14,8 @@ from reason_decode.models.devices import default_device
 from reason_decode.runs.options import RunOptions
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import run_settings
+from reason_decode.scorers.base import reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
-from reason_decode.scorers.reduction import reduce_scores
 from reason_decode.training.active_config import ActiveLearningConfig
 from reason_decode.training.config import PRMConfig
 from reason_decode.training.grading import is_right

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import StepSplitter
 from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.models.inputs import CachedTokenizer, decode, pad_rows
 from reason_decode.training.adapter_config import SamplingConfig

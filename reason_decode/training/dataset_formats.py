@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import StepSplitter
 from reason_decode.io.fields import Row, boolean, index, items, optional_text, text, texts
 from reason_decode.training.labelled import Label, LabelledSolution
 from reason_decode.training.prm800k import LeftOut

@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from reason_decode.scorers.base import Scorer
-from reason_decode.scorers.checks import check_finite
+from reason_decode.scorers.base import Scorer, check_finite
 from reason_decode.training.labelled import Label, LabelledSolution, until_first_error
 
 __all__ = ["Checker", "label_by_checker", "label_by_scorer"]

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reason_decode.core.records import Trace
+from reason_decode.core.solutions import Trace
 from reason_decode.io.jsonl import Reject
 from reason_decode.viewer.read import TraceEntry
 from reason_decode.viewer.tree import build_tree, count_votes

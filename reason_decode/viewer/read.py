@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from reason_decode.core.records import Trace
+from reason_decode.core.solutions import Trace
 from reason_decode.io.jsonl import Reject, stream_rows
 
 __all__ = ["TraceEntry", "TraceFile", "read_traces"]

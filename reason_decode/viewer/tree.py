@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reason_decode.core.answers import same_answer
-from reason_decode.core.records import Candidate, Step, Trace
+from reason_decode.core.solutions import Candidate, Step, Trace
 
 __all__ = ["AnswerVotes", "NodeState", "TreeNode", "build_tree", "count_votes"]
 

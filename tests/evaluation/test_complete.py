@@ -1,7 +1,7 @@
 import torch
 from transformers import LlamaForCausalLM
 
-from reason_decode.core.records import Cost
+from reason_decode.core.solutions import Cost
 from reason_decode.evaluation.complete import complete
 from tests.fakes import END, ByteTokenizer, Guided, ScriptedModel
 

@@ -7,7 +7,7 @@ import torch
 
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import Shard
-from reason_decode.scorers.checks import check_finite
+from reason_decode.scorers.base import check_finite
 
 INDICES = list(range(10, 20))
 

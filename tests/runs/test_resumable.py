@@ -14,7 +14,7 @@ import torch
 from reason_decode.cli import main, verify
 from reason_decode.io.journal import Journal
 from reason_decode.runs.settings import folder_fingerprint
-from reason_decode.scorers.checks import check_finite
+from reason_decode.scorers.base import check_finite
 from reason_decode.serving import from_options
 from reason_decode.training import label_run
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel, TableScorer

@@ -1,4 +1,4 @@
-"""A user's scorer, written to the documented contract, in every strategy."""
+"""The contract of scorers: a user's scorer in every strategy, and what becomes of its scores."""
 
 import re
 from collections.abc import Sequence
@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from reason_decode import BestOfN, Scorer, SelfConsistency, StepSearch
+from reason_decode.core.options import Reduce
 from reason_decode.core.voting import VoteWeighting
-from reason_decode.scorers import ScoreSpace, Session, to_steps
+from reason_decode.scorers import ScoreSpace, Session, reduce_scores, to_steps
+from reason_decode.scorers.base import check_finite, check_reduce, default_reduce
 from reason_decode.tiny import Tiny
 
 PROMPT = "((1 + 2) * (3 - 4)) =\n"
+SPACES: list[ScoreSpace] = ["probability", "log_probability", "reward"]
 
 
 class Shortness(Scorer):
@@ -34,6 +37,16 @@ class WholeReward(Scorer):
     def score(self, prompts: Sequence[str], solutions: Sequence[Any]) -> list[Tensor]:
         steps = to_steps(solutions, self.splitter)
         return [torch.tensor([3.0 - len(x)]) if x else torch.zeros(0) for x in steps]
+
+
+class Fixed(Scorer):
+    """A scorer of any space that scores nothing."""
+
+    def __init__(self, score_space: ScoreSpace) -> None:
+        self.score_space = score_space
+
+    def score(self, prompts: Sequence[str], solutions: Sequence[Any]) -> list[Tensor]:
+        raise AssertionError
 
 
 def generate(tiny: Tiny, strategy: Any) -> Any:
@@ -132,3 +145,57 @@ def test_a_class_without_the_contract_is_refused(tiny: Tiny) -> None:
 def test_a_scorer_without_settings_cannot_be_saved() -> None:
     with pytest.raises(ValueError, match="got a Shortness, which cannot be saved"):
         Shortness().settings()
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [
+        ("prod", [0.25, 0.0]),
+        ("min", [0.5, 0.0]),
+        ("last", [0.5, 0.0]),
+        ("mean", [0.5, 0.0]),
+        ("sum", [1.0, 0.0]),
+    ],
+)
+def test_reductions_and_the_empty_solution(reduce: Reduce, expected: list[float]) -> None:
+    scores = [torch.tensor([0.5, 0.5]), torch.zeros(0)]
+    assert reduce_scores(scores, reduce).tolist() == expected
+
+
+def test_no_solutions_reduce_to_no_numbers() -> None:
+    assert reduce_scores([]).tolist() == []
+
+
+def test_unknown_reductions_are_refused() -> None:
+    reduce: Any = "max"
+    with pytest.raises(ValueError, match="got reduce='max'; allowed are prod, min, last, mean, su"):
+        reduce_scores([torch.ones(1)], reduce)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_default_reduction_prefers_the_better_steps(space: ScoreSpace) -> None:
+    """The product of two log-probabilities is greater, the less probable both are."""
+    good, bad = {
+        "probability": (0.9, 0.1),
+        "log_probability": (-0.1, -9.0),
+        "reward": (1.0, -9.0),
+    }[space]
+    reduce = default_reduce(Fixed(space))
+    scores = [torch.tensor([good, good]), torch.tensor([bad, bad]), torch.zeros(0)]
+    first, second, empty = reduce_scores(scores, reduce, space).tolist()
+    assert first > second > empty
+
+
+@pytest.mark.parametrize("space", ["log_probability", "reward"])
+def test_only_probabilities_are_multiplied(space: ScoreSpace) -> None:
+    check_reduce("prod", Fixed("probability"))
+    check_reduce(None, Fixed(space))
+    with pytest.raises(ValueError, match=r"got reduce='prod' for .* of Fixed.*'mean', 'min'"):
+        check_reduce("prod", Fixed(space))
+    with pytest.raises(ValueError, match="got reduce='prod'"):
+        reduce_scores([torch.ones(1)], "prod", space)
+
+
+def test_infinite_scores_are_named() -> None:
+    with pytest.raises(ValueError, match="got score inf for step 1 of b"):
+        check_finite([torch.ones(1), torch.tensor([0.0, float("inf")])], ["a", "b"])

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from reason_decode import ReasoningOutput
-from reason_decode.core.records import Candidate, Step, Trace
+from reason_decode.core.solutions import Candidate, Step, Trace
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 

@@ -7,9 +7,10 @@ import torch
 from run_strategy import generate, traces
 
 from reason_decode import BestOfN, SelfConsistency
-from reason_decode.core.records import Candidate
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import Candidate, StepSplitter
+from reason_decode.scorers import ScoreSpace
 from reason_decode.strategies import BestOfNSelector, VoteSelector
+from reason_decode.strategies.selection import resolve_vote_weighting
 from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer
 
@@ -19,6 +20,12 @@ PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
 def by_length() -> TableScorer:
     """1 / length: shorter steps score higher."""
     return TableScorer(lambda step: 1 / len(step))
+
+
+def of_space(space: ScoreSpace) -> TableScorer:
+    scorer = by_length()
+    scorer.score_space = space
+    return scorer
 
 
 @pytest.mark.parametrize("name", ["best of n", "vote", "plain vote"])
@@ -99,3 +106,22 @@ def test_rejects_invalid_arguments() -> None:
         VoteSelector(extract_answer=answers)
     with pytest.raises(ValueError, match="got count=2; a vote has one winner"):
         VoteSelector().choose("p", [Candidate("a", ("a",))], count=2)
+
+
+def test_a_vote_weighs_a_probability_whatever_the_space_is() -> None:
+    assert resolve_vote_weighting(None, of_space("probability")) == "s"
+    assert resolve_vote_weighting(None, of_space("log_probability")) == "exp(s)"
+    assert resolve_vote_weighting("sigmoid(s)", of_space("reward")) == "sigmoid(s)"
+    ranker = of_space("probability")
+    ranker.vote_weighting = "1+s"
+    assert resolve_vote_weighting(None, ranker) == "1+s"
+    assert resolve_vote_weighting("s", ranker) == "s"
+
+
+def test_votes_are_not_weighed_by_what_may_be_negative() -> None:
+    with pytest.raises(
+        ValueError, match=r"got rewards of TableScorer .* pass vote_weighting='sigmoid"
+    ):
+        resolve_vote_weighting(None, of_space("reward"))
+    with pytest.raises(ValueError, match="log-probabilities of TableScorer, which are negative"):
+        resolve_vote_weighting("1+s", of_space("log_probability"))

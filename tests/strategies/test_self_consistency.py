@@ -5,7 +5,7 @@ from run_strategy import generate, total, traces
 from transformers import LlamaModel
 
 from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
-from reason_decode.core.records import Trace
+from reason_decode.core.solutions import Trace
 from reason_decode.core.voting import majority_vote, vote_weights
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close

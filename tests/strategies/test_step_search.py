@@ -7,7 +7,7 @@ import torch
 from run_strategy import generate, total, traces
 
 from reason_decode import StepSearch
-from reason_decode.core.records import Step
+from reason_decode.core.solutions import Step
 from reason_decode.tasks.countdown import state_key
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close, roundings

@@ -11,7 +11,7 @@ from run_strategy import generate, traces
 from torch import LongTensor
 
 from reason_decode import BestOfN, RationaleGuided, SelfConsistency, StepSearch
-from reason_decode.core.records import Candidate, Cost, Trace
+from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import Strategy, TokenBudget, chosen_sequences

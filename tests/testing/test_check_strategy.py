@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reason_decode import BestOfN, RationaleGuided, SelfConsistency, StepSearch
-from reason_decode.core.records import Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.strategies.base import Strategy
 from reason_decode.testing import LawBroken, check_strategy

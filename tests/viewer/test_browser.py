@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.core.records import Candidate, Trace
+from reason_decode.core.solutions import Candidate, Trace
 from reason_decode.viewer import TraceEntry, render_page
 from tests.viewer.traces import HOSTILE, best_of, search, vote
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from reason_decode.core.records import Candidate, Trace
+from reason_decode.core.solutions import Candidate, Trace
 from reason_decode.viewer import build_tree, count_votes
 from tests.viewer.traces import best_of, search, vote
 

@@ -1,6 +1,6 @@
 """Traces for the tests of the viewer, and texts that try to break it."""
 
-from reason_decode.core.records import Candidate, Step, Trace
+from reason_decode.core.solutions import Candidate, Step, Trace
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",

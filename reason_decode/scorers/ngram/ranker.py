@@ -14,10 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.steps import StepSplitter
+from reason_decode.core.solutions import StepSplitter, check_pairs, to_steps
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.scorers.base import Scorer, ScoreSpace
-from reason_decode.scorers.checks import check_pairs, to_steps
 from reason_decode.scorers.ngram.equations import find_equations
 
 __all__ = ["BUCKETS", "NGramRanker", "features"]

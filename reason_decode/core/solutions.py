@@ -1,12 +1,158 @@
-"""Records of a decoding run: steps, candidates, traces, and cost in tokens.
+"""Solutions and their steps: splitting, checks of what is passed, and the records of decoding.
 
 Dimension letters used in every docstring of the library:
 b prompts, n candidates per prompt, s steps, t tokens, h hidden size, v vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True)
+class StepSplitter:
+    r"""Splits a solution into steps at a separator.
+
+    ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are dropped.
+
+    Args:
+        separator: the text that ends a step: ``"\n"`` for one step per line, ``"\n\n"`` for one
+            per paragraph.
+
+    Raises:
+        ValueError: the separator is not text, or empty.
+
+    Examples:
+        >>> from reason_decode import StepSplitter
+        >>> StepSplitter("\n\n").split("First this.\n\nThen that.\n")
+        ['First this.', 'Then that.']
+    """
+
+    separator: str = "\n"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.separator, str):
+            raise ValueError(
+                f"got separator={self.separator!r}; pass the text that ends a step, such as '\\n'"
+            )
+        if not self.separator:
+            raise ValueError(
+                "got an empty separator; pass the text that ends a step, such as '\\n'"
+            )
+
+    def split(self, text: str) -> list[str]:
+        """Steps of a text in order, without separators and surrounding white space."""
+        pieces = (piece.strip() for piece in text.split(self.separator))
+        return [piece for piece in pieces if piece]
+
+    def complete(self, text: str) -> list[str]:
+        """Steps of an unfinished text: those that a separator has ended."""
+        return self.split(text.rpartition(self.separator)[0])
+
+
+@dataclass
+class StepBoundary:
+    """A predicate on new tokens: true once they hold ``count`` whole steps.
+
+    Only a token whose text has the last character of the separator can end a step. The text of all
+    new tokens is decoded after such tokens only, and which tokens these are is cached.
+
+    Args:
+        tokenizer: decodes the sampled tokens.
+        splitter: splits text into steps.
+        count: number of steps to wait for.
+    """
+
+    tokenizer: Any
+    splitter: StepSplitter
+    count: int = 1
+    _may_end: dict[int, bool] = field(default_factory=dict)
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        """True if ``tokens``, sampled since the last boundary, hold ``count`` whole steps."""
+        last = tokens[-1]
+        if last not in self._may_end:
+            self._may_end[last] = self.splitter.separator[-1] in self._text([last])
+        if not self._may_end[last]:
+            return False
+        return len(self.splitter.complete(self._text(tokens))) >= self.count
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(tokens))
+
+
+def to_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
+    """The steps of each solution: text is split, lists of steps are taken as they are.
+
+    Args:
+        solutions: texts or lists of steps.
+        splitter: splits the texts.
+
+    Raises:
+        ValueError: a step of a list is blank, or something is no text or holds half a character.
+    """
+    listed: list[list[str]] = []
+    for i, solution in enumerate(solutions):
+        if isinstance(solution, str):
+            check_text(solution, f"solution {i}")
+            listed.append(splitter.split(solution))
+            continue
+        if not isinstance(solution, Sequence):
+            raise ValueError(f"got {solution!r:.60} as solution {i}; need text, or a list of steps")
+        for k, step in enumerate(solution):
+            check_text(step, f"step {k} of solution {i}")
+        blank = [k for k, step in enumerate(solution) if not step.strip()]
+        if blank:
+            raise ValueError(
+                f"got a blank step (number {blank[0]}) in solution {i}; every step needs text. "
+                "Drop blank steps, or pass the solution as one string and let it be split"
+            )
+        listed.append(list(solution))
+    return listed
+
+
+def check_pairs(prompts: Sequence[str], solutions: Sequence[object]) -> None:
+    """Raise unless both are lists of the same length and every prompt is text.
+
+    Args:
+        prompts: the prompt of each solution.
+        solutions: the solutions.
+
+    Raises:
+        ValueError: the lengths differ, one of the two is a text, or a prompt is no text.
+    """
+    # A text is a sequence of texts too: one solution would become one for each letter.
+    for name, given in (("prompts", prompts), ("solutions", solutions)):
+        if isinstance(given, str):
+            raise ValueError(f"got one text as {name}; pass a list: {name}=[{given[:40]!r}]")
+    for k, prompt in enumerate(prompts):
+        check_text(prompt, f"prompt {k}")
+    if len(prompts) != len(solutions):
+        raise ValueError(
+            f"got {len(prompts)} prompts for {len(solutions)} solutions; pass one prompt each"
+        )
+
+
+def check_text(text: object, name: str) -> None:
+    """Raise unless a tokenizer can read this.
+
+    Args:
+        text: what should be text.
+        name: its name, for the message.
+
+    Raises:
+        ValueError: it is no text, or holds a lone surrogate (half a character), as damaged JSON
+            does.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"got {text!r:.60} as {name}; need text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"got {name} with half a character ({error}); drop it, or repair it: "
+            "text.encode(errors='replace').decode()"
+        ) from error
 
 
 @dataclass(frozen=True)
