@@ -1,6 +1,8 @@
 """A small server of OpenAI's form, on loopback, that does what a test wants."""
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,12 +42,22 @@ def served(
             if told == "drop":
                 self.connection.close()
                 return
+            if isinstance(told, tuple) and told[0] == "raw":
+                if told[1] == "reset":
+                    self.wfile.write(b"HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nsome")
+                    linger = struct.pack("ii", 1, 0)  # close() then resets the connection
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                else:
+                    self.wfile.write(told[1].encode())
+                self.connection.close()
+                return
             status, headers, end = told if isinstance(told, tuple) else (200, {}, "stop")
             message = {"role": "assistant", "content": f"re: {chat}"}
             said = {"text": say(body)} if "prompt" in body else {"message": message}
             usage = {"prompt_tokens": 3, "completion_tokens": 5}
             answer = {"choices": [{**said, "finish_reason": end, **choice(body)}], "usage": usage}
-            data = json.dumps(answer).encode() if told != "rubbish" else b"<html>"
+            texts = {"rubbish": "<html>", "deep": "[" * 200_000}
+            data = texts.get(str(told), json.dumps(answer)).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -1,18 +1,26 @@
 """Client of OpenAI-compatible servers (vLLM, SGLang, llama.cpp): chat and text completions."""
 
-import json
-import os
+import logging
+import math
 import random
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
+from concurrent.futures import Future
+from functools import partial
 from http.client import HTTPException
 from typing import Any, ClassVar, NamedTuple
-from urllib import error, request
+from urllib import error
+
+from reason_decode.io.http import (
+    DaemonPool,
+    JsonClient,
+    RateLimit,
+    replace_surrogates,
+    retry_after_seconds,
+)
 
 __all__ = [
     "ChatEndpoint",
@@ -21,9 +29,12 @@ __all__ = [
     "Endpoint",
     "Messages",
     "RequestFailed",
+    "token_count",
 ]
 
 Messages = list[dict[str, str]]
+
+_log = logging.getLogger(__name__)
 
 # HTTP statuses of temporary failures, which are retried; the other ones from 400 on reject the
 # request itself.
@@ -35,7 +46,7 @@ FATAL_STATUSES = {
     404: "check the model's name against its /models, and that the address ends in /v1",
     405: "check that the address ends in /v1",
 }
-MAX_RESPONSE = 16 * 2**20  # bytes
+TOLD_WAIT = 10.0  # seconds of a Retry-After from which on it is told
 
 
 class RequestFailed(NamedTuple):
@@ -94,7 +105,8 @@ class Endpoint(ABC):
         sleep: function that waits for a number of seconds; for tests.
 
     Raises:
-        ValueError: the address is not one of http or https, or a number is not positive.
+        ValueError: the address is not one of http or https, a number is not positive, or the key
+            holds a character that a header cannot.
     """
 
     path: ClassVar[str]
@@ -132,12 +144,12 @@ class Endpoint(ABC):
                 raise ValueError(f"got {name}={value}; it must be positive")
         self.url = base_url.rstrip("/") + self.path
         self.api_key_env, self.concurrency, self.attempts = api_key_env, concurrency, attempts
-        self.timeout, self.max_failures, self.sleep = timeout, max_failures, sleep
+        self.max_failures, self.sleep = max_failures, sleep
         self.body = {"model": model, "max_tokens": max_tokens, "temperature": 0}
         self.body |= extra_body or {}
         interval = 60 / requests_per_minute if requests_per_minute else 0.0
-        self.rate_limit = _RateLimit(interval, sleep)
-        self.opener = request.build_opener(_NoRedirect)
+        self.rate_limit = RateLimit(interval, sleep)
+        self.client = JsonClient(self.url, api_key_env, timeout)
 
     @abstractmethod
     def _request_fields(self, item: Any) -> dict[str, Any]:
@@ -162,7 +174,7 @@ class Endpoint(ABC):
         """
         waiting: deque[Future[Any]] = deque()
         failures = 0
-        pool = ThreadPoolExecutor(self.concurrency)
+        pool = DaemonPool(self.concurrency)
         refused = threading.Event()
 
         def ask(item: Any) -> Any:
@@ -177,7 +189,7 @@ class Endpoint(ABC):
 
         try:
             for item in items:
-                waiting.append(pool.submit(ask, item))
+                waiting.append(pool.submit(partial(ask, item)))
                 # At most 4 * concurrency answers are under way or wait for a slow one before them.
                 while len(waiting) >= 4 * self.concurrency or (waiting and waiting[0].done()):
                     yield (answer := waiting.popleft().result())
@@ -186,7 +198,7 @@ class Endpoint(ABC):
                 yield (answer := waiting.popleft().result())
                 failures = self._count_failures(failures, answer)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.close()
 
     def _count_failures(self, before: int, answer: Any) -> int:
         """Number of requests in a row, up to this one, that the server failed to answer."""
@@ -210,34 +222,29 @@ class Endpoint(ABC):
             self.rate_limit.wait()
             retry_after: float | None = None
             try:
-                return self._parse_answer(self._post({**self.body, **self._request_fields(item)}))
+                return self._parse_answer(
+                    self.client.post({**self.body, **self._request_fields(item)})
+                )
             except error.HTTPError as failure:
-                with failure:
-                    detail = failure.read(300).decode(errors="replace").strip()
-                    retry_after = _seconds(failure.headers.get("Retry-After"))
-                reason = f"HTTP {failure.code}: {detail or failure.reason}"
+                retry_after = retry_after_seconds(failure.headers.get("Retry-After"))
+                reason = f"HTTP {failure.code}: {self.client.detail(failure)}"
                 self._raise_if_fatal(failure.code, reason)
                 if failure.code not in RETRIED_STATUSES:
                     return RequestFailed(reason)
-                if failure.code == 429 and retry_after:
-                    self.rate_limit.hold(retry_after)
+                self._heed(failure.code, retry_after)
             except (OSError, HTTPException, ValueError) as failure:
-                reason = f"no answer: {type(failure).__name__}: {failure}"
+                reason = self.client.safe(f"no answer: {type(failure).__name__}: {failure}")
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
                 self.sleep(backoff if retry_after is None else max(retry_after, backoff / 10))
         return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=True)
 
-    def _post(self, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.api_key_env):
-            headers["Authorization"] = f"Bearer {key}"
-        sent = request.Request(self.url, json.dumps(body).encode(), headers)
-        with self.opener.open(sent, timeout=self.timeout) as response:
-            data = response.read(MAX_RESPONSE + 1)
-        if len(data) > MAX_RESPONSE:
-            raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
-        return json.loads(data)
+    def _heed(self, status: int, retry_after: float | None) -> None:
+        """Hold back the requests of all threads for the time that the server asks for."""
+        if status == 429 and retry_after:
+            self.rate_limit.hold(retry_after)
+        if retry_after and retry_after >= TOLD_WAIT:
+            _log.warning("%s asks to wait %.0f s (HTTP %d)", self.url, retry_after, status)
 
     def _raise_if_fatal(self, status: int, reason: str) -> None:
         advice = FATAL_STATUSES.get(status)
@@ -278,7 +285,7 @@ class ChatEndpoint(Endpoint):
             return RequestFailed("cut off: the answer has more than max_tokens")
         if not isinstance(text, str):
             return RequestFailed(f"no text in the answer: {end}")
-        return text
+        return replace_surrogates(text)
 
 
 class CompletionEndpoint(Endpoint):
@@ -293,61 +300,22 @@ class CompletionEndpoint(Endpoint):
     def _request_fields(self, item: tuple[str, int]) -> dict[str, Any]:
         return {"prompt": item[0], "seed": item[1]}
 
-    def _parse_answer(self, response: Any) -> Completion:
+    def _parse_answer(self, response: Any) -> Completion | RequestFailed:
         try:
             choice, usage = response["choices"][0], response.get("usage") or {}
             text, end = choice["text"], choice.get("finish_reason")
-            counts = [int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion")]
+            counts = [token_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion")]
         except (AttributeError, IndexError, KeyError, TypeError):
             raise ValueError(f"no text completion: {str(response)[:200]}") from None
+        if text is None and end is not None:
+            # Another attempt would be filtered as well.
+            return RequestFailed(f"no text in the answer: {end}")
         if not isinstance(text, str):
             raise ValueError(f"no text in the answer: {str(response)[:200]}")
-        return Completion(text, end != "length", *counts)
+        return Completion(replace_surrogates(text), end != "length", *counts)
 
 
-def _seconds(after: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header, which is a number or a date; ten minutes at most."""
-    if not after:
-        return None
-    try:
-        wait = float(after)
-    except ValueError:
-        try:
-            wait = parsedate_to_datetime(after).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(wait, 0.0), 600.0)
-
-
-class _RateLimit:
-    """Times at which requests may be sent; shared by the threads.
-
-    Args:
-        interval: seconds between two requests, at least.
-        sleep: function that waits for a number of seconds.
-    """
-
-    def __init__(self, interval: float, sleep: Callable[[float], None]) -> None:
-        self.interval, self.sleep = interval, sleep
-        self.lock, self.next = threading.Lock(), 0.0
-
-    def wait(self) -> None:
-        """Wait until the next request may be sent."""
-        with self.lock:
-            now = time.monotonic()
-            turn = max(now, self.next)
-            self.next = turn + self.interval
-        if turn > now:
-            self.sleep(turn - now)
-
-    def hold(self, seconds: float) -> None:
-        """Let no request be sent for a number of seconds."""
-        with self.lock:
-            self.next = max(self.next, time.monotonic() + seconds)
-
-
-class _NoRedirect(request.HTTPRedirectHandler):
-    """Treats redirects as errors: urllib would send the API key to the new address."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """None: the redirect becomes an HTTPError."""
+def token_count(reported: Any) -> int:
+    """A number of tokens that a server reports; 0 for anything else."""
+    is_number = isinstance(reported, int | float) and math.isfinite(reported)
+    return int(reported) if is_number and 0 < reported < 2**53 else 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.solutions import StepSplitter, check_pairs, to_steps
-from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed
+from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed, token_count
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
 from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
 
@@ -38,8 +38,11 @@ class _VerdictEndpoint(ChatEndpoint):
     def _parse_answer(self, response: Any) -> Any:  # a Verdict in place of the chat's text
         try:
             choice, usage = response["choices"][0], response.get("usage") or {}
-            tokens_read = int(usage.get("prompt_tokens") or 0)
-            prob_correct = _prob_yes(choice.get("logprobs"))
+            tokens_read = token_count(usage.get("prompt_tokens"))
+            try:
+                prob_correct = _prob_yes(choice.get("logprobs"))
+            except ValueError as failure:
+                return RequestFailed(f"no verdict: {failure}")
             if prob_correct is None:
                 text = choice["message"]["content"] or ""
                 word = _VERDICT_WORD.match(text)
@@ -191,7 +194,11 @@ class _EndpointSession(Session):
 
 
 def _prob_yes(logprobs: Any) -> float | None:
-    """``P(yes) / (P(yes) + P(no))`` of an answer's first token; ``None`` if it is not reported."""
+    """``P(yes) / (P(yes) + P(no))`` of an answer's first token; ``None`` if it is not reported.
+
+    Raises:
+        ValueError: the server reports a number that is no log-probability.
+    """
     content = (logprobs or {}).get("content")
     if not content:
         return None
@@ -199,7 +206,11 @@ def _prob_yes(logprobs: Any) -> float | None:
     for one in content[0].get("top_logprobs") or [content[0]]:
         word = one["token"].strip().lower()
         if word in total:
-            total[word] += math.exp(one["logprob"])
+            logp = one["logprob"]
+            # Rounding can make the logarithm of a certain token slightly positive.
+            if not isinstance(logp, int | float) or not logp <= 0.01:
+                raise ValueError(f"the server answers {word!r} with the log-probability {logp!r}")
+            total[word] += math.exp(logp)
     both = sum(total.values())
     return total["yes"] / both if both else None
 

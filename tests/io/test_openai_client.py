@@ -3,7 +3,12 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.openai_client import ChatEndpoint, RequestFailed
+from reason_decode.io.openai_client import (
+    ChatEndpoint,
+    Completion,
+    CompletionEndpoint,
+    RequestFailed,
+)
 from tests.server import served
 
 
@@ -31,7 +36,9 @@ def test_answers_come_in_the_order_of_the_chats(monkeypatch):
     assert {(x["key"], x["model"], x["seed"]) for x in got} == {("Bearer secret", "m", 3)}
 
 
-@pytest.mark.parametrize("fault", [(500, {}, ""), (429, {}, ""), "drop", "rubbish", "short"])
+@pytest.mark.parametrize(
+    "fault", [(500, {}, ""), (429, {"Retry-After": "nan"}, ""), "drop", "rubbish", "short", "deep"]
+)
 def test_temporary_failures_are_retried_after_growing_pauses(fault):
     slept: list[float] = []
     with served(lambda chat, count: fault if count < 4 else None) as (url, got):
@@ -98,3 +105,50 @@ def test_rejects_invalid_arguments():
         ChatEndpoint("localhost:8000", "m")
     with pytest.raises(ValueError, match="concurrency=0; it must be positive"):
         ChatEndpoint("http://localhost", "m", concurrency=0)
+
+
+@pytest.mark.parametrize("raw", ["HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\nzz", "reset"])
+def test_a_refusal_whose_text_cannot_be_read_is_retried(raw):
+    """A 500 with a broken body ended the run with a traceback of IncompleteRead."""
+    with served(lambda chat, count: ("raw", raw) if count == 1 else None) as (url, got):
+        complete = ChatEndpoint(url, "m", concurrency=1, sleep=lambda _: None)
+        assert list(complete(chats(1))) == ["re: 0"]
+    assert len(got) == 2
+
+
+def test_refusals_show_neither_the_key_nor_control_codes(monkeypatch):
+    """A server that repeats the key in its 401 put it on the terminal, and its escapes, too."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-SECRET")
+    said = "HTTP/1.1 {} X\r\nContent-Length: 23\r\n\r\nbad sk-SECRET \x1b[2Jowned"
+    for status in (401, 400):
+        with served(lambda *_, status=status: ("raw", said.format(status))) as (url, _):
+            try:
+                (answer,) = ChatEndpoint(url, "m", concurrency=1)(chats(1))
+                text = answer.reason
+            except ConnectionError as failure:
+                text = str(failure)
+        assert "SECRET" not in text and "\x1b" not in text and "bad *** \\x1b[2Jowned" in text
+
+
+@pytest.mark.parametrize("count", [1e999, float("nan"), -4, "many", None, [3]])
+def test_a_count_that_is_none_is_taken_as_unknown(count):
+    """1e999 prompt tokens ended a run with a traceback of OverflowError."""
+    usage = {"prompt_tokens": count, "completion_tokens": 2}
+    response = {"choices": [{"text": "3", "finish_reason": "stop"}], "usage": usage}
+    endpoint = CompletionEndpoint("http://localhost", "m")
+    expected = Completion("3", True, 0, 2)
+    assert endpoint._parse_answer(response) == expected
+
+
+def test_a_filtered_completion_sets_its_prompt_aside():
+    """Text null with a finish reason was retried as a failure of the server, and ended the run."""
+    response = {"choices": [{"text": None, "finish_reason": "content_filter"}]}
+    answer = CompletionEndpoint("http://localhost", "m")._parse_answer(response)
+    assert answer == RequestFailed("no text in the answer: content_filter")
+
+
+def test_long_pauses_are_told(caplog):
+    with served(lambda *_: (429, {"Retry-After": "1e9"}, "")) as (url, _):
+        complete = ChatEndpoint(url, "m", attempts=2, concurrency=1, sleep=lambda _: None)
+        list(complete(chats(1)))
+    assert "asks to wait 600 s (HTTP 429)" in caplog.text

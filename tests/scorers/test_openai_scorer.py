@@ -109,3 +109,14 @@ def test_rejects_answers_that_are_no_verdicts():
         scorer.score(["p"], [["a"]])
     with pytest.raises(ValueError, match="must begin with http"):
         EndpointVerifier("localhost", "m")
+
+
+@pytest.mark.parametrize("logp", [float("nan"), 1e6, "0"])
+def test_what_is_no_log_probability_is_named_as_the_server_s_answer(logp: Any):
+    """NaN of a server was blamed on the scorer's weights and dtype."""
+    one = {"token": "Yes", "logprob": logp}
+    with (
+        served(lambda *_: None, choice=lambda _: {"logprobs": {"content": [one]}}) as (url, _),
+        pytest.raises(ScoringError, match="the server answers 'yes' with the log-probability"),
+    ):
+        EndpointVerifier(url, "m").score(PROMPTS[:1], SOLUTIONS[1:])
