@@ -53,13 +53,14 @@ def test_lookahead_with_one_candidate_changes_no_token(tiny: Tiny) -> None:
     one = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=1)
     ahead = dataclasses.replace(one, lookahead=3)
     assert torch.equal(
-        generate(tiny, one, PROMPTS).sequences, generate(tiny, ahead, PROMPTS).sequences
+        generate(tiny, one, PROMPTS, max_new_tokens=60).sequences,
+        generate(tiny, ahead, PROMPTS, max_new_tokens=60).sequences,
     )
 
 
 def test_a_beam_with_lookahead_keeps_the_best_of_each_round(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=3, beam_width=2, lookahead=1)
-    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
+    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=100)):
         for round_ in trace.rounds:
             kept = [total(step) for step in round_ if step.kept]
             dropped = [total(step) for step in round_ if not step.kept]

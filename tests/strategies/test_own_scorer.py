@@ -92,7 +92,9 @@ def test_a_product_of_negative_numbers_is_refused_before_any_work(
 def test_best_of_n_returns_the_candidate_of_the_greatest_total(
     tiny: Tiny, kind: type[LogProbabilities]
 ) -> None:
-    out = generate(tiny, BestOfN(kind(tiny), tokenizer=tiny.tokenizer, n=6), PROMPTS)
+    out = generate(
+        tiny, BestOfN(kind(tiny), tokenizer=tiny.tokenizer, n=6), PROMPTS, max_new_tokens=60
+    )
     for trace in traces(out):
         assert total(trace.best) == max(map(total, trace.candidates))
         assert len({total(c) for c in trace.candidates}) > 1
@@ -101,11 +103,14 @@ def test_best_of_n_returns_the_candidate_of_the_greatest_total(
 def test_the_sum_of_log_probabilities_chooses_as_the_product_of_probabilities(tiny: Tiny) -> None:
     ours = BestOfN(LogProbabilities(tiny), tokenizer=tiny.tokenizer, n=6, reduce="sum")
     theirs = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=6)
-    chosen = [[x.chosen for x in traces(generate(tiny, s, PROMPTS))] for s in (ours, theirs)]
+    chosen = [
+        [x.chosen for x in traces(generate(tiny, s, PROMPTS, max_new_tokens=60))]
+        for s in (ours, theirs)
+    ]
     assert chosen[0] == chosen[1]
 
 
-@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("lookahead", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [LogProbabilities, Rewards])
 def test_step_search_keeps_the_same_steps_under_any_monotone_score(
     tiny: Tiny, kind: type[LogProbabilities], lookahead: int
@@ -113,7 +118,12 @@ def test_step_search_keeps_the_same_steps_under_any_monotone_score(
     """A session that rescores whole trajectories finds what the cached one of the model finds."""
     settings: dict[str, Any] = {"n": 3, "beam_width": 2, "lookahead": lookahead}
     out = [
-        generate(tiny, StepSearch(scorer, tokenizer=tiny.tokenizer, **settings), PROMPTS)
+        generate(
+            tiny,
+            StepSearch(scorer, tokenizer=tiny.tokenizer, **settings),
+            PROMPTS,
+            max_new_tokens=60,
+        )
         for scorer in (kind(tiny), tiny.prm)
     ]
     assert torch.equal(out[0].sequences, out[1].sequences)
@@ -125,7 +135,9 @@ def test_votes_are_weighted_by_the_exponential_of_log_probabilities(tiny: Tiny) 
     )
     theirs = SelfConsistency(tokenizer=tiny.tokenizer, n=6, scorer=tiny.prm)
     for ours_, theirs_ in zip(
-        traces(generate(tiny, ours, PROMPTS)), traces(generate(tiny, theirs, PROMPTS)), strict=True
+        traces(generate(tiny, ours, PROMPTS, max_new_tokens=60)),
+        traces(generate(tiny, theirs, PROMPTS, max_new_tokens=60)),
+        strict=True,
     ):
         assert ours_.chosen == theirs_.chosen
         # The greatest weight is 1: all weights of a vote may be scaled alike.
@@ -140,7 +152,7 @@ def test_rewards_weight_votes_only_by_a_formula_that_the_caller_names(tiny: Tiny
     vote = SelfConsistency(
         tokenizer=tiny.tokenizer, n=4, scorer=Rewards(tiny), vote_weighting="sigmoid(s)"
     )
-    for trace in traces(generate(tiny, vote, PROMPTS)):
+    for trace in traces(generate(tiny, vote, PROMPTS, max_new_tokens=60)):
         assert all(0 <= weight <= 4 for weight in trace.votes.values())
 
 

@@ -7,10 +7,11 @@ from transformers import LlamaModel
 from reason_decode import RankingModel, ReasoningOutput, SelfConsistency, extract_answer
 from reason_decode.core.solutions import Trace
 from reason_decode.core.voting import majority_vote, vote_weights
+from reason_decode.strategies import VoteSelector
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close
 
-PROMPT = "((1 + 2 * -3) - (4 * 5)) =\n"
+PROMPT = "((1 + 2) * (3 - 4)) =\n"
 
 
 def _vote(tiny: Tiny, strategy: SelfConsistency) -> tuple[ReasoningOutput, Trace]:
@@ -45,6 +46,7 @@ def test_without_any_answer_the_first_candidate_is_returned(tiny: Tiny) -> None:
     assert trace.votes == {}
 
 
+@pytest.mark.slow
 def test_a_decided_vote_has_the_winner_of_the_full_vote(tiny: Tiny) -> None:
     """The solutions not sampled are made to agree on another answer; the winner stays."""
     prompts = [
@@ -64,7 +66,7 @@ def test_a_decided_vote_has_the_winner_of_the_full_vote(tiny: Tiny) -> None:
 
 def test_votes_stopped_early_read_each_prompt_once(tiny: Tiny) -> None:
     strategy = SelfConsistency(tokenizer=tiny.tokenizer, n=4, early_stop=0.9)
-    out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=240)
+    out = generate(tiny, strategy, [PROMPT, "(1 + 2) =\n"], max_new_tokens=40)
     assert out.cost is not None
     words = tiny.tokenizer([PROMPT, "(1 + 2) =\n"])["input_ids"]
     assert out.cost.prefill == sum(map(len, words))
@@ -75,8 +77,9 @@ def test_votes_stopped_early_read_each_prompt_once(tiny: Tiny) -> None:
 @pytest.mark.parametrize("weighting", [None, "s", "1+s", "1+2s"])
 def test_votes_weigh_by_the_given_formula(tiny: Tiny, weighting: Any) -> None:
     ranker = RankingModel(LlamaModel(tiny.model.config), tiny.tokenizer, chat=False)
-    vote = SelfConsistency(tokenizer=tiny.tokenizer, n=5, scorer=ranker, vote_weighting=weighting)
-    _, trace = _vote(tiny, vote)
+    selector = VoteSelector(ranker, vote_weighting=weighting)
+    texts = [f"{k} + 1 = {k + 1}\nThe answer is {k % 2}." for k in range(5)]
+    (trace,), _ = selector.select([PROMPT], [[selector.candidate(text) for text in texts]])
     for answer, weight in trace.votes.items():
         scores = [c.scores[0] for c in trace.candidates if c.answer == answer]
         assert weight == pytest.approx(sum(vote_weights(scores, weighting or "1+s")))

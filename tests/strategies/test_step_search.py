@@ -13,13 +13,14 @@ from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 20 from 1 1 4 5.\n"]
+COUNTDOWN = PROMPTS[::2]  # solved within 120 tokens, in three steps
 
 
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_kept_steps_are_the_best_of_their_round(tiny: Tiny, beam_width: int) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=beam_width)
     # Tokens enough for all: a trajectory that is cut off would rank last, whatever its score.
-    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
+    for trace in traces(generate(tiny, strategy, COUNTDOWN, max_new_tokens=120)):
         for round_ in trace.rounds:
             kept = [total(step) for step in round_ if step.kept]
             dropped = [total(step) for step in round_ if not step.kept]
@@ -33,7 +34,7 @@ def test_parents_point_at_the_step_that_is_continued(tiny: Tiny, how: dict[str, 
     strategy = StepSearch(
         tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, reduce="prod", **how
     )
-    for trace in traces(generate(tiny, strategy, PROMPTS, max_new_tokens=300)):
+    for trace in traces(generate(tiny, strategy, COUNTDOWN, max_new_tokens=120)):
         ends: set[tuple[str, ...]] = set()
         paths: list[tuple[tuple[str, ...], float]] = [((), 1.0)]
         for k, round_ in enumerate(trace.rounds):
@@ -55,12 +56,12 @@ def test_parents_point_at_the_step_that_is_continued(tiny: Tiny, how: dict[str, 
 
 def test_a_margin_drops_what_is_far_below_the_best(tiny: Tiny) -> None:
     strategy = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=4, margin=0.1)
-    out = generate(tiny, strategy, PROMPTS)
+    out = generate(tiny, strategy, COUNTDOWN)
     for trace in traces(out):
         for round_ in trace.rounds:
             kept = [total(step) for step in round_ if step.kept]
             assert not kept or min(kept) >= max(kept) - 0.1
-    whole = generate(tiny, dataclasses.replace(strategy, margin=None), PROMPTS)
+    whole = generate(tiny, dataclasses.replace(strategy, margin=None), COUNTDOWN)
     assert out.cost is not None and whole.cost is not None
     assert out.cost.sampled < whole.cost.sampled
     with pytest.raises(ValueError, match="0 or more"):

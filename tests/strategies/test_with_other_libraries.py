@@ -19,6 +19,7 @@ def _pipe(tiny: Tiny, **how: Any) -> Any:
     return make("text-generation", model=tiny.model, tokenizer=tiny.tokenizer, **how)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("strategy", [BestOfN, StepSearch])
 def test_one_candidate_in_a_pipeline_is_the_plain_pipeline(

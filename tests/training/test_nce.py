@@ -233,6 +233,7 @@ def test_a_student_is_plain_lora_that_merges(base, nat, tmp_path, level):
         assert logits(merged).shape == found.shape
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_weights(base, nat, tmp_path, monkeypatch):
     tokenizer, config = tiny.load().tokenizer, NCEConfig(nat=str(nat), save_steps=2, **FAST)
     train_nce(base, tokenizer, RIGHT, tmp_path / "whole", config)

@@ -106,6 +106,7 @@ def test_an_encoder_learns_to_rank_and_loads(tmp_path, bert, loss):
     assert (pair_accuracy(ranker, RIGHT, WRONG) or 0) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, 4])
 def test_a_causal_model_learns_and_a_trained_ranker_continues(tmp_path, lora):
     if lora:
