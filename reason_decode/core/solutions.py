@@ -13,7 +13,8 @@ from typing import Any
 class StepSplitter:
     r"""Splits a solution into steps at a separator.
 
-    ``split("a\n\nb\n") == ["a", "b"]`` for the separator ``"\n"``: blank pieces are dropped.
+    ``split("a\n\n  b\n") == ["a", "  b"]`` for the separator ``"\n"``: blank pieces are dropped,
+    the others are left as they are.
 
     Args:
         separator: the text that ends a step: ``"\n"`` for one step per line, ``"\n\n"`` for one
@@ -41,9 +42,15 @@ class StepSplitter:
             )
 
     def split(self, text: str) -> list[str]:
-        """Steps of a text in order, without separators and surrounding white space."""
-        pieces = (piece.strip() for piece in text.split(self.separator))
-        return [piece for piece in pieces if piece]
+        """Steps of a text in order, without separators."""
+        return [piece for piece in self.pieces(text) if piece.strip()]
+
+    def pieces(self, text: str) -> list[str]:
+        """All that lies between separators, also what is blank; joined again it is the text.
+
+        A blank text has no pieces.
+        """
+        return text.split(self.separator) if text.strip() else []
 
     def complete(self, text: str) -> list[str]:
         """Steps of an unfinished text: those that a separator has ended."""

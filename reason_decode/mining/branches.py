@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import Tags
-from reason_decode.kernels import LossDelta, loss_delta
+from reason_decode.kernels import LossDelta, loss_delta, token_logprobs
 from reason_decode.mining.documents import AnnotatedDocument
-from reason_decode.models.heads import lm_head_of
 from reason_decode.models.inputs import input_device, pad_rows
+from reason_decode.models.lm_head import LMHead, NextTokenLogits
 
 __all__ = ["Branch", "BranchedDocument", "encode_branches", "loss_deltas"]
 
@@ -102,7 +102,7 @@ def _why_unscored(document: AnnotatedDocument, index: int, following: Sequence[i
 
 
 def loss_deltas(
-    model: PreTrainedModel,
+    next_token: NextTokenLogits,
     documents: Sequence[BranchedDocument],
     discount: float,
     thresholds: Tensor,
@@ -111,7 +111,7 @@ def loss_deltas(
     """The loss deltas of all branches of some documents, in order; see ``kernels.loss_delta``.
 
     Args:
-        model: the loss model.
+        next_token: the loss model.
         documents: documents, at least one of them with a branch.
         discount: weight of each token relative to the token before it.
         thresholds: (number of branches,) float32, nats.
@@ -119,6 +119,22 @@ def loss_deltas(
             attention mask; else each branch in a row of its own.
     """
     documents = [each for each in documents if each.branches]
+    if next_token.head is None:
+        return _deltas_of_logits(next_token, documents, discount, thresholds)
+    return _deltas_of_states(
+        next_token.model, next_token.head, documents, discount, thresholds, packed
+    )
+
+
+def _deltas_of_states(
+    model: PreTrainedModel,
+    head: LMHead,
+    documents: Sequence[BranchedDocument],
+    discount: float,
+    thresholds: Tensor,
+    packed: bool,
+) -> LossDelta:
+    """The loss deltas, from hidden states and the output matrix."""
     branches = [(k, branch) for k, each in enumerate(documents) for branch in each.branches]
     if packed:
         states = branch_states = _hidden_packed(model, documents)
@@ -143,7 +159,6 @@ def loss_deltas(
     ]
     lengths = [len(branch.following) for _, branch in branches]
     ids = [token for _, branch in branches for token in branch.following]
-    head = lm_head_of(model)
     device = head.weight.device
     return loss_delta(
         head.scale_hidden(torch.cat(with_rationale)),
@@ -156,6 +171,43 @@ def loss_deltas(
         bias=head.bias,
         softcap=head.softcap,
     )
+
+
+@torch.inference_mode()
+def _deltas_of_logits(
+    next_token: NextTokenLogits,
+    documents: Sequence[BranchedDocument],
+    discount: float,
+    thresholds: Tensor,
+) -> LossDelta:
+    """The loss deltas, from the model's own logits: a row at a time, for they take much memory."""
+    with_rationale: list[Tensor] = []
+    without_rationale: list[Tensor] = []
+    for each in documents:
+        logps = _row_logps(next_token, each.ids)
+        for branch in each.branches:
+            count = len(branch.following)
+            ids = each.ids[: branch.start] + branch.rationale + branch.following
+            with_rationale.append(_row_logps(next_token, ids)[-count:])
+            without_rationale.append(logps[branch.start - 1 :][:count])
+    deltas = [a - b for a, b in zip(with_rationale, without_rationale, strict=True)]
+    weights = [discount ** torch.arange(len(x), device=x.device) for x in deltas]
+    sums = torch.stack([(w * x).sum() for w, x in zip(weights, deltas, strict=True)])
+    return LossDelta(
+        torch.cat(with_rationale),
+        torch.cat(without_rationale),
+        torch.cat(deltas),
+        sums,
+        sums / torch.stack([w.sum() for w in weights]),
+        sums >= thresholds.to(sums.device),
+    )
+
+
+def _row_logps(next_token: NextTokenLogits, ids: Sequence[int]) -> Tensor:
+    """Log-probability of each id but the first, (t - 1,)."""
+    row = torch.tensor([ids], device=input_device(next_token.model))
+    logits = next_token.features(input_ids=row, use_cache=False)[0, :-1]
+    return token_logprobs(logits, row[0, 1:].to(logits.device))
 
 
 def _packed_starts(document: BranchedDocument) -> list[int]:

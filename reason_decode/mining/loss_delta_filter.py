@@ -15,6 +15,7 @@ from reason_decode.mining.documents import AnnotatedDocument, Document, Dropped
 from reason_decode.mining.results import MiningResult, Record
 from reason_decode.models.attention import supports_4d_mask
 from reason_decode.models.inputs import max_positions
+from reason_decode.models.lm_head import NextTokenLogits
 
 __all__ = ["ScoredRationale", "filter_rationales", "score_rationales"]
 
@@ -97,6 +98,22 @@ def score_rationales(
         >>> [found.tokens > 0 for found in score_rationales([document], t.model, t.tokenizer)]
         [True]
     """
+    yield from _score(
+        documents, NextTokenLogits(model), tokenizer, discount, min_loss_delta, tags, batch_size
+    )
+
+
+def _score(
+    documents: Iterable[AnnotatedDocument],
+    next_token: NextTokenLogits,
+    tokenizer: PreTrainedTokenizerBase,
+    discount: float,
+    min_loss_delta: float | Mapping[str, float],
+    tags: Tags,
+    batch_size: int,
+) -> Iterator[ScoredRationale]:
+    """The results of ``score_rationales``, by a model that has been probed."""
+    model = next_token.model
     packed = supports_4d_mask(model)
     waiting = iter(documents)
     while batch := list(islice(waiting, batch_size)):
@@ -108,7 +125,7 @@ def score_rationales(
         branches = [(k, branch) for k, each in enumerate(encoded) for branch in each.branches]
         if branches:
             thresholds = [_threshold(batch[k].source, min_loss_delta) for k, _ in branches]
-            deltas = loss_deltas(model, encoded, discount, torch.tensor(thresholds), packed)
+            deltas = loss_deltas(next_token, encoded, discount, torch.tensor(thresholds), packed)
             columns = (x.tolist() for x in (deltas.sums, deltas.means, deltas.passed))
             for (k, branch), delta, mean, passed in zip(branches, *columns, strict=True):
                 reason = "" if passed else "the loss falls by less than the threshold"
@@ -161,15 +178,11 @@ def filter_rationales(
         [True]
     """
 
+    next_token = NextTokenLogits(model)
+
     def filter_batch(batch: Sequence[AnnotatedDocument]) -> list[MiningResult]:
-        scored = score_rationales(
-            batch,
-            model,
-            tokenizer,
-            discount=discount,
-            min_loss_delta=min_loss_delta,
-            tags=tags,
-            batch_size=len(batch),
+        scored = _score(
+            batch, next_token, tokenizer, discount, min_loss_delta, tags, batch_size=len(batch)
         )
         # Each document has one ScoredRationale per rationale, in order.
         return [_result(each, list(islice(scored, len(each.rationales)))) for each in batch]

@@ -1,8 +1,8 @@
-"""Heads of models: reward heads that transformers has no class for, and the output layer."""
+"""Reward heads that transformers has no class for."""
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -11,15 +11,13 @@ from transformers.utils.hub import cached_file
 
 from reason_decode.models.checkpoint import checkpoint_errors, load_checkpoint
 from reason_decode.models.inputs import input_device
+from reason_decode.models.wrapped import has_adapter
 
 __all__ = [
-    "LMHead",
     "apply_head",
     "attach_head",
     "body_with_head",
     "hub_id_or_path",
-    "lm_head_of",
-    "output_layer",
     "tensors_under",
 ]
 
@@ -93,68 +91,11 @@ def apply_head(model: PreTrainedModel, features: Tensor) -> Tensor:
     return head(features.to(next(head.parameters()).device))
 
 
-def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
-    """The output matrix (v, h) of a language model, and its bias (v,) or ``None``.
-
-    Raises:
-        ValueError: the model has none, or it is offloaded; its rows are read here.
-    """
-    output: Any = model.get_output_embeddings()
-    if output is None:
-        raise ValueError(
-            f"got a {type(model).__name__}, which has no output layer; pass a causal language "
-            "model, as AutoModelForCausalLM loads it"
-        )
-    if output.weight.is_meta:
-        raise ValueError(
-            f"got a {type(model).__name__} whose output layer is offloaded; its rows are read one "
-            "by one: keep that layer on a device, as device_map={..., 'lm_head': 'cpu'} does"
-        )
-    return output.weight, getattr(output, "bias", None)
-
-
-class LMHead(NamedTuple):
-    """The last layer of a language model, from hidden states to logits.
-
-    ``cap(scale * hidden @ weight.T + bias)``.
-
-    Attributes:
-        weight: (v, h).
-        bias: (v,) or ``None``.
-        softcap: bound of the magnitude of a logit, ``cap(x) = softcap * tanh(x / softcap)``, or
-            ``None``.
-        scale: factor of the hidden states.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    softcap: float | None
-    scale: float
-
-    def scale_hidden(self, hidden: Tensor) -> Tensor:
-        """Last hidden states (t, h), multiplied by ``scale``, on the device of ``weight``."""
-        hidden = hidden.to(self.weight.device)
-        return hidden if self.scale == 1.0 else hidden * self.scale
-
-
-def lm_head_of(model: PreTrainedModel) -> LMHead:
-    """The head that turns a language model's last hidden states into logits.
-
-    Raises:
-        ValueError: the model has no output layer, or it is offloaded.
-    """
-    weight, bias = output_layer(model)
-    config: Any = model.config.get_text_config()
-    # Cohere multiplies its logits, Granite divides them, Gemma applies tanh soft-capping.
-    scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
-    return LMHead(weight, bias, getattr(config, "final_logit_softcapping", None), scale)
-
-
 def hub_id_or_path(model: PreTrainedModel) -> str:
     """The absolute folder or the Hub id that a model was loaded from.
 
     Raises:
-        ValueError: it was made in memory.
+        ValueError: it was made in memory, or has an adapter that is not in the folder.
     """
     source = model.name_or_path
     if not source:
@@ -162,7 +103,13 @@ def hub_id_or_path(model: PreTrainedModel) -> str:
             f"got a {type(model).__name__} that was loaded from nowhere, so nothing can name it; "
             "save it, and load it again with from_pretrained"
         )
-    return str(Path(source).resolve()) if Path(source).is_dir() else source
+    folder = Path(source)
+    if folder.is_dir() and has_adapter(model) and not (folder / "adapter_config.json").is_file():
+        raise ValueError(
+            f"got a {type(model).__name__} from {source} with an adapter that is not saved there; "
+            "save the adapter, and load it by its own folder"
+        )
+    return str(folder.resolve()) if folder.is_dir() else source
 
 
 def _files_with(path_or_id: str, prefix: str) -> list[str]:

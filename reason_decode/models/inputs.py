@@ -1,7 +1,9 @@
 """Texts, chats and solutions as the inputs of a model: token ids, padding, positions, device."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -105,6 +107,29 @@ class CachedTokenizer:
             ids += [*self.encode_cached(step), *self.encode_cached(separator)]
             score_positions.append(len(ids) - 1)
         return EncodedSolution(ids, score_positions)
+
+    def encode_to_ends(self, text: str, ends: Sequence[int]) -> EncodedSolution:
+        """A text with its special tokens as ids, each span being the token that ends at a place.
+
+        What follows the last of these tokens is left out.
+
+        Args:
+            text: the text, encoded as a whole.
+            ends: offsets in the text, in characters, ascending; without any, the ids are all.
+
+        Raises:
+            ValueError: the tokenizer gives no character offsets.
+        """
+        if not self.tokenizer.is_fast:
+            raise ValueError(
+                f"got {type(self.tokenizer).__name__}, which gives no character offsets of its "
+                "tokens; load a fast tokenizer, one with a tokenizer.json"
+            )
+        read = self.tokenizer(text, return_offsets_mapping=True)
+        # A special token has the offsets (0, 0); one at the end of the text comes after all places.
+        token_ends = list(accumulate((end for _, end in read["offset_mapping"]), max))
+        positions = [bisect_left(token_ends, end) for end in ends]
+        return EncodedSolution(read["input_ids"][: positions[-1] + 1 if ends else None], positions)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], generate: bool) -> str:
         """A conversation as text, by the tokenizer's chat template.

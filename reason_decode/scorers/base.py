@@ -34,8 +34,9 @@ ScoreSpace = Literal["probability", "log_probability", "reward"]
 """``"probability"``: in [0, 1]. ``"log_probability"``: at most 0, in nats. ``"reward"``: any real
 number. In each, higher is better."""
 
-Candidates = Sequence[Sequence[Sequence[str]]]
-"""``candidates[i][j]``: new steps, without separators, that continue trajectory i."""
+Candidates = Sequence[Sequence[str | Sequence[str]]]
+"""``candidates[i][j]``: new steps, without separators, that continue trajectory i; or their text,
+which is split into steps."""
 
 _DEFAULT_REDUCE: dict[ScoreSpace, Reduce] = {
     "probability": "prod",
@@ -67,7 +68,8 @@ class Session(ABC):
         """Scores of the new steps of each candidate.
 
         Args:
-            candidates: ``candidates[i][j]`` are new steps that continue trajectory i.
+            candidates: ``candidates[i][j]`` are new steps that continue trajectory i, or their
+                text. A scorer of whole solutions reads a text as it is.
             keep_cache: whether ``select`` may follow; if not, nothing that was read is held.
 
         Returns:
@@ -109,6 +111,8 @@ class Scorer(ABC):
     Attributes:
         score_space: meaning of the scores, by which strategies decide how to combine them.
         splitter: splits a solution into this scorer's steps.
+        per_step: whether each step has a score of its own. A scorer of whole solutions is given
+            their texts as they were generated, where they are complete.
         vote_weighting: formula for the weight of a solution's vote; ``None``: the score itself if
             it is a probability, its exponential if it is a log-probability; rewards weigh no votes.
         prompt_suffix: required end of a prompt, for scorers that read prompt and steps as one text.
@@ -130,6 +134,7 @@ class Scorer(ABC):
 
     score_space: ScoreSpace
     splitter: StepSplitter = StepSplitter()
+    per_step: bool = True
     vote_weighting: VoteWeighting | None = None
     prompt_suffix: str = ""
 
@@ -209,7 +214,13 @@ class RescoringSession(Session):
             for before, group in zip(self.trajectories, new, strict=True)
         ]
         prompts = [prompt for prompt, group in zip(self.prompts, whole, strict=True) for _ in group]
-        flat = self._score_whole(prompts, [steps for group in whole for steps in group])
+        # A text that continues nothing is passed on as it is, white space included.
+        solutions = [
+            one if isinstance(one, str) and not before else steps
+            for before, given, group in zip(self.trajectories, candidates, whole, strict=True)
+            for one, steps in zip(given, group, strict=True)
+        ]
+        flat = self._score_whole(prompts, solutions)
         check_finite(flat, candidate_names(whole))
         rest = iter(flat)
         scores = [
@@ -226,7 +237,7 @@ class RescoringSession(Session):
         self._candidates = []
 
     def _score_whole(
-        self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         return self.scorer.score(prompts, solutions)
 

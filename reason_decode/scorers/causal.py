@@ -8,6 +8,7 @@ the ids that changed are read again. States are never changed, so a search may e
 several ways, and drop others.
 """
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import check_pairs, check_text, to_steps
+from reason_decode.core.solutions import check_pairs, check_text
 from reason_decode.generation.batch import (
     RowCache,
     build_row_batch,
@@ -26,7 +27,12 @@ from reason_decode.generation.batch import (
     take_row,
 )
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.models.inputs import EncodedSolution, input_device, learned_positions
+from reason_decode.models.inputs import (
+    EncodedSolution,
+    input_device,
+    learned_positions,
+    max_positions,
+)
 from reason_decode.scorers.base import (
     Candidates,
     Scorer,
@@ -110,6 +116,7 @@ class PrefixReader:
         check_branchable(new_cache(reader.model.config), type(reader).__name__)
         self.reader, self.tokens_read = reader, 0
         self._max_length = learned_positions(reader.model)
+        self._positions = max_positions(reader.model)
 
     def read_prompts(self, prompts: Sequence[str]) -> list[PrefixState]:
         """The states of prompts without steps.
@@ -142,6 +149,7 @@ class PrefixReader:
             ValueError: a text is longer than the model's table of positions.
         """
         self._check_length(encoded)
+        self._warn_of_length(encoded)
         extensions = [_extend(state, text) for state, text in zip(states, encoded, strict=True)]
         # A text without new ids has all its scores already.
         found = [
@@ -171,6 +179,18 @@ class PrefixReader:
                 f"got a prompt with steps of {longest} tokens; {type(self.reader.model).__name__} "
                 f"has a table of {self._max_length} positions and cannot read on: pass shorter "
                 "texts, or a scorer that reads longer ones"
+            )
+
+    def _warn_of_length(self, encoded: Sequence[EncodedSolution]) -> None:
+        """Warn if a span is scored past the positions that the model was made for."""
+        limit = self._positions
+        last = max((text.score_positions[-1] for text in encoded if text.score_positions), default=0)
+        if limit is not None and last >= limit:
+            warnings.warn(
+                f"{type(self.reader).__name__} scores steps past the {limit} positions that its "
+                f"{type(self.reader.model).__name__} was made for; such scores mean little. Pass "
+                "shorter texts, or a scorer that reads longer ones",
+                stacklevel=2,
             )
 
     def _fits(self, extensions: Sequence[_Extension]) -> bool:
@@ -259,7 +279,7 @@ class CachedSession(Session):
         Raises:
             ValueError: a blank step, or a score that is not finite.
         """
-        new = [to_steps(group, self.reader.splitter) for group in candidates]
+        new = [self.reader.steps_of(group) for group in candidates]
         owners = [i for i, group in enumerate(new) for _ in group]
         steps = [(*self.steps[i], *x) for i, group in enumerate(new) for x in group]
         before = [self.states[i] for i in owners]
@@ -348,7 +368,7 @@ class CausalScorer(CausalReader, Scorer):
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
         check_pairs(prompts, solutions)
-        steps = to_steps(solutions, self.splitter)
+        steps = self.steps_of(solutions)
         prefix_reader = PrefixReader(self)
         scores: list[Tensor] = []
         for start in range(0, len(steps), MAX_SOLUTIONS):

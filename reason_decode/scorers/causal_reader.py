@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.solutions import StepSplitter, to_steps
 from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,
     check_batch_tokens,
 )
+from reason_decode.models.wrapped import unwrap_peft
 
 __all__ = ["CausalReader", "Span"]
 
@@ -35,7 +36,7 @@ class CausalReader(ABC):
     Subclasses write ``encode`` and, if they score, ``score_spans``.
 
     Args:
-        model: the model; it is put into evaluation mode.
+        model: the model, also in peft's wrapper; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
         separator: ends a step in a solution's text.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
@@ -62,7 +63,7 @@ class CausalReader(ABC):
     ) -> None:
         self.cached_tokenizer = CachedTokenizer(tokenizer, model)
         check_batch_tokens(batch_tokens)
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer = unwrap_peft(model).eval(), tokenizer
         self.splitter = StepSplitter(separator)
         self.chat = tokenizer.chat_template is not None if chat is None else chat
         if self.chat and tokenizer.chat_template is None:
@@ -71,6 +72,26 @@ class CausalReader(ABC):
                 "tokenizer.chat_template"
             )
         self.batch_tokens = batch_tokens
+
+    def steps_of(self, solutions: Sequence[str | Sequence[str]]) -> list[list[str]]:
+        """The steps of each solution that ``encode`` is given.
+
+        A reader that scores whole solutions gets all pieces of a text, which make up the text as it
+        was generated, blank lines included.
+
+        Args:
+            solutions: texts or lists of steps.
+
+        Raises:
+            ValueError: a step of a list is blank, or something is no text or holds half a character.
+        """
+        steps = to_steps(solutions, self.splitter)
+        if self.per_step:
+            return steps
+        return [
+            self.splitter.pieces(solution) if isinstance(solution, str) else own
+            for solution, own in zip(solutions, steps, strict=True)
+        ]
 
     @abstractmethod
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

@@ -53,9 +53,9 @@ class EncoderSession(RescoringSession):
         self._encoder = scorer
 
     def _score_whole(
-        self, prompts: Sequence[str], solutions: Sequence[Sequence[str]]
+        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        scores, tokens = score_pairs(self._encoder, prompts, solutions)
+        scores, tokens = score_pairs(self._encoder, prompts, self._encoder.steps_of(solutions))
         self.tokens_read += tokens
         return scores
 

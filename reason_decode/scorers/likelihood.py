@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
-from reason_decode.models.heads import lm_head_of, output_layer
 from reason_decode.models.inputs import EncodedSolution
+from reason_decode.models.lm_head import NextTokenLogits
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 
@@ -67,7 +67,8 @@ class LikelihoodScorer(CausalScorer):
         batch_tokens: int = 16_384,
     ) -> None:
         super().__init__(model, tokenizer, separator, chat, batch_tokens)
-        output_layer(model)
+        self.next_token = NextTokenLogits(self.model)
+        self.batch_tokens = self.next_token.limit_batch(batch_tokens)
         self.per_step, self.length_normalize = per_step, length_normalize
         self.span_encoder = SpanEncoder(tokenizer, self.chat)
 
@@ -113,16 +114,22 @@ class LikelihoodScorer(CausalScorer):
             message = {"role": "user", "content": prompt}
             text = self.cached_tokenizer.render_chat([message], generate=True)
         bounds = [len(text)]
-        for step in steps:
+        # A separator follows each step, so those at the end of a whole text say nothing more.
+        last = max((k for k, step in enumerate(steps, 1) if step.strip()), default=0)
+        for step in steps[:last]:
             text += step + self.splitter.separator
             bounds.append(len(text))
         if not self.per_step:
             bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]
         return self.span_encoder.encode(text, bounds)
 
+    def forward(self, **inputs: Any) -> Tensor:
+        """Features from which ``next_token`` reads logits, (b, t, c)."""
+        return self.next_token.features(**inputs)
+
     def score_spans(self, spans: Sequence[Span]) -> Tensor:
         """``exp`` of the mean, or of the sum, of each span's log-probabilities."""
-        logps = token_logps(self.model, spans)
+        logps = token_logps(self.next_token, spans)
         return torch.stack([(x.mean() if self.length_normalize else x.sum()).exp() for x in logps])
 
 
@@ -172,27 +179,27 @@ class SpanEncoder:
         )
 
 
-def token_logps(model: PreTrainedModel, spans: Sequence[Span]) -> list[Tensor]:
-    """Log-probabilities of the ids after each span's tokens, without a matrix of logits.
+def token_logps(next_token: NextTokenLogits, spans: Sequence[Span]) -> list[Tensor]:
+    """Log-probabilities of the ids after each span's tokens.
 
     Args:
-        model: a causal language model.
-        spans: features are its last hidden states, (t, h).
+        next_token: the logits of the model that gave the spans' features.
+        spans: the spans, at least one.
 
     Returns:
         For each span float32 (t,), in nats.
     """
     # Imported here, so that other scorers work without the kernels on the path.
-    from reason_decode.kernels import linear_token_logprobs
+    from reason_decode.kernels import linear_token_logprobs, token_logprobs
 
-    head = lm_head_of(model)
-    ids = [token for span in spans for token in span.next_ids]
-    hidden = head.scale_hidden(torch.cat([span.features for span in spans]))
-    logps = linear_token_logprobs(
-        hidden,
-        head.weight,
-        torch.tensor(ids, device=hidden.device),
-        bias=head.bias,
-        softcap=head.softcap,
-    )
+    features = torch.cat([span.features for span in spans])
+    ids = torch.tensor([token for span in spans for token in span.next_ids])
+    head = next_token.head
+    if head is None:
+        logps = token_logprobs(features, ids.to(features.device))
+    else:
+        hidden = head.scale_hidden(features)
+        logps = linear_token_logprobs(
+            hidden, head.weight, ids.to(hidden.device), bias=head.bias, softcap=head.softcap
+        )
     return list(logps.split([len(span.next_ids) for span in spans]))

@@ -14,6 +14,7 @@ from transformers import (
 
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.inputs import EncodedSolution, check_loaded
+from reason_decode.models.wrapped import unwrap_peft
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 
@@ -23,8 +24,8 @@ __all__ = ["OutcomeRewardModel"]
 class OutcomeRewardModel(CausalScorer):
     r"""Scores a solution at its last token: ``sigmoid(score(hidden))``, or the reward itself.
 
-    The text is a chat of the prompt and the solution if the tokenizer has a chat template, else
-    prompt and steps with a separator after each. Two labels (wrong, right) give
+    The text is a chat of the prompt and the solution, as it was generated, if the tokenizer has a
+    chat template, else prompt and steps with a separator after each. Two labels (wrong, right) give
     ``softmax(score(hidden))[1]``.
 
     Args:
@@ -68,6 +69,7 @@ class OutcomeRewardModel(CausalScorer):
         batch_tokens: int = 16_384,
     ) -> None:
         check_loaded(model, tokenizer)
+        model = unwrap_peft(model)
         labels = model.config.num_labels
         named = "SequenceClassification" in type(model).__name__ and hasattr(model, "score")
         if not named or labels not in (1, 2) or (raw and labels == 2):
@@ -114,7 +116,10 @@ class OutcomeRewardModel(CausalScorer):
             text = self.cached_tokenizer.render_chat(messages, generate=not steps)
             ids = list(self.cached_tokenizer.encode(text))
         else:
-            ids = self.cached_tokenizer.encode_plain(prompt, steps, self.splitter.separator).ids
+            # A separator follows each step, so those at the end of a text say nothing more.
+            last = max((k for k, step in enumerate(steps, 1) if step.strip()), default=0)
+            separator = self.splitter.separator
+            ids = self.cached_tokenizer.encode_plain(prompt, steps[:last], separator).ids
         return EncodedSolution(ids, [len(ids) - 1] if steps else [])
 
     def score_spans(self, spans: Sequence[Span]) -> Tensor:

@@ -13,6 +13,7 @@ from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution, max_positions
+from reason_decode.models.lm_head import NextTokenLogits
 from reason_decode.scorers.base import ScoreSpace
 from reason_decode.scorers.causal import MAX_SOLUTIONS, CausalScorer
 from reason_decode.scorers.causal_reader import Span
@@ -93,6 +94,8 @@ class RationaleScorer(CausalScorer):
             # A difference of log-probabilities may be positive.
             self.score_space = "reward"
         self.span_encoder = SpanEncoder(self.tokenizer, self.chat)
+        self.next_token = NextTokenLogits(self.model)
+        self.batch_tokens = self.next_token.limit_batch(batch_tokens)
 
     @classmethod
     def from_pretrained(
@@ -204,9 +207,13 @@ class RationaleScorer(CausalScorer):
         """The steps and the rationale of the next one as ids; nothing is scored."""
         return self.span_encoder.encode(self._context(prompt, steps, rationale), ())
 
+    def forward(self, **inputs: Any) -> Tensor:
+        """Features from which ``next_token`` reads logits, (b, t, c)."""
+        return self.next_token.features(**inputs)
+
     def score_spans(self, spans: Sequence[Span]) -> Tensor:
         """The weighted mean, or sum, of each span's log-probabilities, in nats."""
-        return torch.stack([self._weighted(logps) for logps in token_logps(self.model, spans)])
+        return torch.stack([self._weighted(logps) for logps in token_logps(self.next_token, spans)])
 
     def start_session(self, prompts: Sequence[str]) -> RationaleSession:
         """A session that writes one rationale for each trajectory and round."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.tags import TAGS, Tags
@@ -77,6 +78,11 @@ class RationaleWriter(CausalReader):
         else:
             text += self.tags.opening
         return self.span_encoder.encode(text, ())
+
+    def forward(self, **inputs: Any) -> Tensor:
+        """Read the ids into the cache; the features (b, t, 1) stand for none, which no one needs."""
+        self.model.base_model(**inputs)
+        return inputs["input_ids"][..., None]
 
     def write(self, states: Sequence[PrefixState]) -> tuple[list[str], int]:
         """The rationales of trajectories, and the number of tokens that they took.

@@ -139,17 +139,18 @@ class Selector(ABC):
             return [list(group) for group in candidates], 0
         session = session or self.scorer.start_session(prompts)
         # A solution without steps is not scored: it gets the lowest total of the score space.
-        unique = [list(dict.fromkeys(c.steps for c in group if c.steps)) for group in candidates]
+        read = _steps_of if self.scorer.per_step else _text_of
+        unique = [list(dict.fromkeys(read(c) for c in group if c.steps)) for group in candidates]
         scores = session.score(unique, keep_cache=False)
         scored: list[list[Candidate]] = []
         for group, keys, values in zip(candidates, unique, scores, strict=True):
             keys, values = [*keys, ()], [*values, torch.zeros(0)]
             totals = self._totals(self.scorer, values)
-            by_steps = {
+            by_key = {
                 key: {"scores": tuple(x.tolist()), "total": total}
                 for key, x, total in zip(keys, values, totals, strict=True)
             }
-            scored.append([replace(c, **by_steps[c.steps]) for c in group])
+            scored.append([replace(c, **by_key[read(c) if c.steps else ()]) for c in group])
         return scored, session.tokens_read
 
     def _totals(self, scorer: Scorer, scores: Sequence[Tensor]) -> list[float]:
@@ -165,6 +166,14 @@ class Selector(ABC):
             candidates: at least one, as ``score`` returns them.
             count: number of candidates to choose, the best first.
         """
+
+
+def _steps_of(candidate: Candidate) -> tuple[str, ...]:
+    return candidate.steps
+
+
+def _text_of(candidate: Candidate) -> str:
+    return candidate.text
 
 
 @dataclass(frozen=True, eq=False)

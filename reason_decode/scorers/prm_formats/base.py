@@ -10,12 +10,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.checkpoint import load_checkpoint
-from reason_decode.models.heads import output_layer
 from reason_decode.models.inputs import EncodedSolution
+from reason_decode.models.lm_head import NextTokenLogits
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 
-__all__ = ["PRMFormat", "prob_of_first"]
+__all__ = ["PRMFormat", "VerdictFormat"]
 
 
 class PRMFormat(CausalScorer):
@@ -89,18 +89,35 @@ class PRMFormat(CausalScorer):
         return EncodedSolution(list(ids[: positions[-1] + 1] if positions else ids), positions)
 
 
-def prob_of_first(model: PreTrainedModel, features: Tensor, tokens: Sequence[int]) -> Tensor:
-    """Probability of the first of some tokens among them, (k,): ``softmax(logits[tokens])[0]``.
+class VerdictFormat(PRMFormat):
+    """A format of causal language models, which answer with one of some tokens.
 
-    Only these rows of the output matrix are used.
+    P(correct) is the probability of the first of ``verdicts`` among them:
+    ``softmax(logits[verdicts])[0]``.
 
     Args:
-        model: a causal language model.
-        features: its last hidden states, (k, h).
-        tokens: their ids.
+        model: a causal language model; it is put into evaluation mode.
+        tokenizer: the tokenizer of ``model``.
+        options: see ``PRMFormat``.
+
+    Attributes:
+        verdicts: texts of the answers, the good one first.
     """
-    weight, bias = output_layer(model)
-    logits = features.to(weight.device) @ weight[list(tokens)].T
-    if bias is not None:
-        logits = logits + bias[list(tokens)]
-    return logits.float().softmax(dim=-1)[:, 0]
+
+    verdicts: tuple[str, ...] = ("+", "-")
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
+    ) -> None:
+        super().__init__(model, tokenizer, **options)
+        self.next_token = NextTokenLogits(self.model)
+        self.batch_tokens = self.next_token.limit_batch(self.batch_tokens)
+
+    def forward(self, **inputs: Any) -> Tensor:
+        """Features from which ``next_token`` reads logits, (b, t, c)."""
+        return self.next_token.features(**inputs)
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``softmax(logits[verdicts])[0]``."""
+        verdicts = [self.token_ids[verdict] for verdict in self.verdicts]
+        return self.next_token.logits(features, verdicts).softmax(dim=-1)[:, 0]

@@ -9,25 +9,24 @@ from transformers import PreTrainedModel
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution
-from reason_decode.scorers.prm_formats.base import PRMFormat, prob_of_first
+from reason_decode.scorers.prm_formats.base import PRMFormat, VerdictFormat
 
 __all__ = ["QUESTION", "Generative", "QwenMath", "RLHFlow", "chat_with_verdicts", "step_questions"]
 
 QUESTION = "Is this step correct (Yes/No)?"
 
 
-class RLHFlow(PRMFormat):
+class RLHFlow(VerdictFormat):
     """A chat in which every step is a user's message and ``+`` the assistant's answer.
 
-    The first message is the question, a space and the first step. P(+) against P(-) is read where
+    The first message is the question, a space and the first step, each stripped. P(+) against P(-) is read where
     the answer is predicted; steps before were answered ``+``.
 
     Source: RLHFlow/RLHF-Reward-Modeling, math-rm/prm_evaluate.py.
     """
 
     separator = "\n\n"
-    required_tokens = ("+", "-")
-    """The two verdicts, the good one first."""
+    required_tokens = verdicts = ("+", "-")
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The chat up to where the last verdict is predicted, encoded message by message."""
@@ -37,7 +36,7 @@ class RLHFlow(PRMFormat):
             # and templates may trim a message.
             end = opening.rindex(prompt.strip()) + len(prompt.strip())
             return EncodedSolution(list(self.cached_tokenizer.encode_cached(opening[:end])), [])
-        messages, good = self.user_messages(prompt, steps), self.required_tokens[0]
+        messages, good = self.user_messages(prompt, steps), self.verdicts[0]
         ids: list[int] = []
         score_positions: list[int] = []
         encoded = ""
@@ -58,15 +57,10 @@ class RLHFlow(PRMFormat):
 
     def user_messages(self, prompt: str, steps: Sequence[str]) -> list[str]:
         """The user's message for each step; the first begins with the prompt."""
-        return [f"{prompt} {steps[0]}", *steps[1:]]
-
-    def prob_correct(self, features: Tensor) -> Tensor:
-        """``softmax(logits[good, bad])[0]``."""
-        verdicts = [self.token_ids[verdict] for verdict in self.required_tokens]
-        return prob_of_first(self.model, features, verdicts)
+        return [f"{prompt} {steps[0].strip()}", *(step.strip() for step in steps[1:])]
 
     def _render(self, messages: Sequence[str], generate: bool) -> str:
-        chat = chat_with_verdicts(messages, self.required_tokens[0])
+        chat = chat_with_verdicts(messages, self.verdicts[0])
         return self.cached_tokenizer.render_chat(chat, generate)
 
 
@@ -80,7 +74,7 @@ class Generative(RLHFlow):
     """
 
     separator = "\n"
-    required_tokens = ("Yes", "No")
+    required_tokens = verdicts = ("Yes", "No")
     question = QUESTION
 
     def user_messages(self, prompt: str, steps: Sequence[str]) -> list[str]:

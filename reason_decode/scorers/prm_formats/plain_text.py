@@ -10,12 +10,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution
-from reason_decode.scorers.prm_formats.base import PRMFormat, prob_of_first
+from reason_decode.scorers.prm_formats.base import PRMFormat, VerdictFormat
 
 __all__ = ["MathShepherd", "ReasonEval", "Skywork"]
 
 
-class MathShepherd(PRMFormat):
+class MathShepherd(VerdictFormat):
     r"""``"question Step 1: ... ки\nStep 2: ... ки"``; P(+) against P(-) at each ``ки``.
 
     The logits are those at the tag itself, where training had put the verdict in the tag's place.
@@ -28,18 +28,19 @@ class MathShepherd(PRMFormat):
     required_tokens = ("ки", "+", "-")
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The whole text encoded at once, up to the last tag."""
+        """The whole text encoded at once, up to the last tag.
+
+        The letters of the tag may also be in a text: each step is scored at the tag after it.
+        """
         numbered = [
-            step if re.match(r"Step \d+:", step) else f"Step {k}: {step}"
+            step if re.match(r"\s*Step \d+:", step) else f"Step {k}: {step}"
             for k, step in enumerate(steps, 1)
         ]
-        lines = "\n".join(f"{step} ки" for step in numbered)
-        text = f"{prompt} {lines}" if steps else prompt
-        return self._at_tags(self.tokenizer(text)["input_ids"], "ки", steps)
-
-    def prob_correct(self, features: Tensor) -> Tensor:
-        """``softmax(logits[+, -])[0]``."""
-        return prob_of_first(self.model, features, [self.token_ids["+"], self.token_ids["-"]])
+        text, ends = prompt, []
+        for k, step in enumerate(numbered):
+            text += f"{chr(10) if k else ' '}{step} ки"
+            ends.append(len(text))
+        return self.cached_tokenizer.encode_to_ends(text, ends)
 
 
 class Skywork(PRMFormat):

@@ -14,6 +14,7 @@ from transformers import (
 
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.models.inputs import EncodedSolution, check_loaded
+from reason_decode.models.wrapped import unwrap_peft
 from reason_decode.scorers.prm_formats.base import PRMFormat
 
 __all__ = ["NEUTRAL", "TokenClassification"]
@@ -53,6 +54,7 @@ class TokenClassification(PRMFormat):
         **options: Any,
     ) -> None:
         check_loaded(model, tokenizer)
+        model = unwrap_peft(model)
         labels, count = model.config.id2label or {}, model.config.num_labels
         if "TokenClassification" not in type(model).__name__ or count not in (2, 3):
             raise ValueError(
