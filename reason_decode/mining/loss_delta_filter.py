@@ -177,7 +177,6 @@ def filter_rationales(
         >>> [record.kept for result in found for record in result.records]
         [True]
     """
-
     next_token = NextTokenLogits(model)
 
     def filter_batch(batch: Sequence[AnnotatedDocument]) -> list[MiningResult]:

@@ -184,7 +184,9 @@ class PrefixReader:
     def _warn_of_length(self, encoded: Sequence[EncodedSolution]) -> None:
         """Warn if a span is scored past the positions that the model was made for."""
         limit = self._positions
-        last = max((text.score_positions[-1] for text in encoded if text.score_positions), default=0)
+        last = max(
+            (text.score_positions[-1] for text in encoded if text.score_positions), default=0
+        )
         if limit is not None and last >= limit:
             warnings.warn(
                 f"{type(self.reader).__name__} scores steps past the {limit} positions that its "

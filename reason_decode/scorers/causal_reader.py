@@ -83,7 +83,8 @@ class CausalReader(ABC):
             solutions: texts or lists of steps.
 
         Raises:
-            ValueError: a step of a list is blank, or something is no text or holds half a character.
+            ValueError: a step of a list is blank, or something is no text or holds half a
+                character.
         """
         steps = to_steps(solutions, self.splitter)
         if self.per_step:

@@ -80,7 +80,7 @@ class RationaleWriter(CausalReader):
         return self.span_encoder.encode(text, ())
 
     def forward(self, **inputs: Any) -> Tensor:
-        """Read the ids into the cache; the features (b, t, 1) stand for none, which no one needs."""
+        """The ids as features, (b, t, 1), for nothing is scored; reading them fills the cache."""
         self.model.base_model(**inputs)
         return inputs["input_ids"][..., None]
 

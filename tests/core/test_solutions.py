@@ -18,6 +18,15 @@ def test_drops_blank_pieces() -> None:
     assert StepSplitter().split("\na\n\n  \nb\n") == ["a", "b"]
 
 
+def test_steps_keep_their_indentation_and_pieces_make_up_the_text() -> None:
+    """Code was once stripped before it was judged."""
+    code = "def f(x):\n    if x:\n\n        return 1\n"
+    splitter = StepSplitter()
+    assert splitter.split(code) == ["def f(x):", "    if x:", "        return 1"]
+    assert "\n".join(splitter.pieces(code)) == code
+    assert splitter.pieces(" \n") == []
+
+
 def test_complete_leaves_out_the_step_that_is_still_growing() -> None:
     splitter = StepSplitter("\n\n")
     assert splitter.complete("a\n\nb\nc\n\nd") == ["a", "b\nc"]

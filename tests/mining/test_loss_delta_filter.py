@@ -7,6 +7,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    ModernBertDecoderConfig,
     PreTrainedModel,
 )
 
@@ -53,6 +54,7 @@ def model(config: Any) -> PreTrainedModel:
 MODELS = {
     "llama": lambda: model(LlamaConfig(**SIZES)),
     "gpt2": lambda: model(GPT2Config(vocab_size=320, n_embd=16, n_layer=2, n_head=2)),
+    "modernbert, own logits": lambda: model(ModernBertDecoderConfig(**SIZES, pad_token_id=0)),
     "mistral, sliding window": lambda: model(MistralConfig(**SIZES, sliding_window=5)),
 }
 

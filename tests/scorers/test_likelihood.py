@@ -15,7 +15,7 @@ STEPS = [
     ["A is 1 + 2.", "First 1 + 2 = 3, so A is 3."],
 ]
 PAIRS = [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
-# Models that cap or scale the logits of the output matrix, and two that do not.
+# Models that cap or scale their logits, one with a layer before the output matrix, and two plain.
 LOGITS: dict[str, dict[str, Any]] = {
     "llama": {},
     "gemma2": {
@@ -25,6 +25,8 @@ LOGITS: dict[str, dict[str, Any]] = {
     },
     "granite": {"logits_scaling": 3.0},
     "cohere": {"logit_scale": 0.3},
+    "hyperclovax": {"logits_scaling": 0.3},
+    "modernbert-decoder": {"pad_token_id": 0},
     "gpt2": {"n_embd": 32, "n_head": 2, "n_layer": 2},
 }
 

@@ -5,6 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from reason_decode import BestOfN, OutcomeRewardModel
+from reason_decode.strategies import BestOfNSelector
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close, roundings
 
@@ -66,6 +67,29 @@ def test_best_of_n_returns_the_candidate_that_it_scores_highest(tiny: Tiny) -> N
     trace = out.traces[0]
     assert trace.best.total == max(candidate.total for candidate in trace.candidates)
     assert [len(candidate.scores) for candidate in trace.candidates] == [1] * 4
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("way", ["alone", "best of n"])
+def test_reads_a_solution_as_it_was_generated(tiny: Tiny, way: str) -> None:
+    """Blank lines and indentation of code were once taken away: 0.13 instead of 0.28."""
+    orm = _orm(tiny, chat=True)
+    code = "def f(x):\n\n    if x:\n        return 1\n    return 2\n"
+    if way == "alone":
+        found = orm.score(["Write f."], [code])[0]
+    else:
+        selector = BestOfNSelector(orm)
+        candidates = [selector.candidate(code), selector.candidate("def f(x): return 2")]
+        (scored,), _ = selector.score(["Write f."], [candidates])
+        found = torch.tensor(scored[0].scores)
+    roles = (("user", "Write f."), ("assistant", code))
+    turns = [{"role": role, "content": content} for role, content in roles]
+    tokenizer: Any = tiny.tokenizer
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    with torch.no_grad():
+        ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+        plain = orm.model(ids).logits[0].sigmoid()
+    assert_close(found, plain, terms=roundings(orm.model))
 
 
 def test_rejects_models_with_another_head(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:

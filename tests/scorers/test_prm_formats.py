@@ -1,6 +1,7 @@
 """Every format against a plain implementation: one solution, one forward pass, no cache."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -298,13 +299,40 @@ def test_a_session_reads_each_token_once(prm: ProcessRewardModel) -> None:
     assert by_step.tokens_read == at_once.tokens_read
 
 
-@pytest.mark.parametrize(
-    ("name", "tag"), [("math-shepherd", "ки"), ("qwen2.5-math-prm", "<extra_0>")]
-)
-def test_rejects_steps_that_contain_the_tag(tmp_path: Path, name: str, tag: str) -> None:
-    prm = ProcessRewardModel.from_pretrained(MADE[name](tmp_path / name).folder)
-    with pytest.raises(ValueError, match=f"must not contain '{tag}'"):
-        prm.score(PROMPTS[:1], [[f"First {tag} 3."]])
+def test_rejects_steps_that_contain_the_tag(tmp_path: Path) -> None:
+    prm = ProcessRewardModel.from_pretrained(MADE["qwen2.5-math-prm"](tmp_path).folder)
+    with pytest.raises(ValueError, match="must not contain '<extra_0>'"):
+        prm.score(PROMPTS[:1], [["First <extra_0> 3."]])
+
+
+@pytest.mark.numeric
+def test_letters_of_a_tag_in_a_text_are_no_tag(tmp_path: Path) -> None:
+    """Russian text with the letters of Math-Shepherd's tag once ended a whole call."""
+    folder = MADE["math-shepherd"](tmp_path).folder
+    prm = ProcessRewardModel.from_pretrained(folder, format="math-shepherd")
+    prompt, steps = "Сколько книжки ки стоят?", ["Чашки и миски.", "Итого ки 3."]
+    (found,) = prm.score([prompt], [steps])
+    tokenizer: Any = prm.tokenizer
+    tag, *verdicts = (_ids(tokenizer, text)[-1] for text in ("ки", "+", "-"))
+    text = f"{prompt} Step 1: {steps[0]} ки\nStep 2: {steps[1]} ки"
+    ids = torch.tensor(tokenizer(text)["input_ids"])
+    first, second = (ids == tag).nonzero()[[4, 6], 0].tolist()
+    with torch.no_grad():
+        logits = prm.model(ids[None]).logits[0, [first, second]]
+    plain = logits[:, verdicts].softmax(-1)[:, 0]
+    assert_close(found, plain, terms=roundings(prm.model))
+
+
+def test_warns_of_steps_past_the_positions_of_the_model() -> None:
+    """Scores past them are noise; two were once given without a word."""
+    tokenizer = build_tokenizer([PROMPTS[0]] * 3, vocab_size=300)
+    config = LlamaConfig(vocab_size=400, **{**SIZES, "max_position_embeddings": 48})
+    prm = ProcessRewardModel(LlamaForTokenClassification(config), tokenizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prm.score(PROMPTS[:1], [["short"]])
+    with pytest.warns(UserWarning, match="past the 48 positions that its LlamaForToken"):
+        prm.score(PROMPTS[:1], [["short", "long " * 30]])
 
 
 def test_a_plain_language_model_needs_format(tmp_path: Path, tiny_llama: LlamaForCausalLM) -> None:

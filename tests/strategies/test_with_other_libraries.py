@@ -9,6 +9,7 @@ from transformers import pipeline
 
 from reason_decode import BestOfN, LikelihoodScorer, ProcessRewardModel, StepSearch
 from reason_decode.tiny import Tiny
+from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
 CHATS = [[{"role": "user", "content": prompt.strip()}] for prompt in PROMPTS]
@@ -92,8 +93,13 @@ def test_models_with_a_device_map_return_the_same_tokens(
     assert torch.equal(*said)
 
 
-def test_an_offloaded_output_layer_is_refused_where_its_rows_are_read(tiny: Tiny) -> None:
+@pytest.mark.numeric
+def test_an_offloaded_output_layer_scores_by_the_logits_of_the_model(tiny: Tiny) -> None:
+    """Its rows cannot be read between two forward passes, so it was once refused."""
     accelerate = pytest.importorskip("accelerate", reason="pip install accelerate to map devices")
     model = accelerate.cpu_offload(copy.deepcopy(tiny.model), execution_device="cpu")
-    with pytest.raises(ValueError, match="output layer is offloaded"):
-        LikelihoodScorer(model, tiny.tokenizer, chat=False).score(PROMPTS[:1], ["4 + 5 = 9"])
+    found, plain = (
+        LikelihoodScorer(x, tiny.tokenizer, chat=False).score(PROMPTS[:1], ["4 + 5 = 9"])
+        for x in (model, tiny.model)
+    )
+    assert_close(found, plain, terms=roundings(tiny.model))

@@ -19,8 +19,8 @@ QUESTION = "Is this step correct (Yes/No)?"
 class RLHFlow(VerdictFormat):
     """A chat in which every step is a user's message and ``+`` the assistant's answer.
 
-    The first message is the question, a space and the first step, each stripped. P(+) against P(-) is read where
-    the answer is predicted; steps before were answered ``+``.
+    The first message is the question, a space and the first step; steps are stripped. P(+) against
+    P(-) is read where the answer is predicted; steps before were answered ``+``.
 
     Source: RLHFlow/RLHF-Reward-Modeling, math-rm/prm_evaluate.py.
     """
