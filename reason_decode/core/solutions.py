@@ -54,7 +54,7 @@ class StepSplitter:
 
     def complete(self, text: str) -> list[str]:
         """Steps of an unfinished text: those that a separator has ended."""
-        return self.split(text.rpartition(self.separator)[0])
+        return [piece for piece in self.pieces(text)[:-1] if piece.strip()]
 
 
 @dataclass
