@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import reason_decode
+from reason_decode.io.console import escape_unprintable, printable_lines
 
 __all__ = ["main"]
 
@@ -120,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         user interrupted it. The results so far are kept.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    escape_unprintable(sys.stdout, sys.stderr)
     if "--version" in argv[:1]:
         print(f"{PROG} {reason_decode.__version__}")
         return 0
@@ -145,7 +147,8 @@ def _run(prog: str, command: Command, options: Sequence[str], argv: Sequence[str
         config = parse_config(_load(command.config), prog, options)
         status = _load(command.run)(config, argv)
         # Flushed here, where a closed pipe is caught, rather than at exit.
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except SystemExit as stop:
         return int(stop.code or 0)  # of the parser, which has printed its help or an error
@@ -154,7 +157,8 @@ def _run(prog: str, command: Command, options: Sequence[str], argv: Sequence[str
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        # A message may hold a file's name or a server's words, with escapes for the terminal.
+        print(printable_lines(f"{prog}: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         # A run that keeps its results says how many they are.

@@ -3,16 +3,37 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any
 
-__all__ = ["colour_enabled", "in_colour", "percent", "printable", "table"]
+__all__ = [
+    "colour_enabled",
+    "escape_unprintable",
+    "in_colour",
+    "percent",
+    "printable",
+    "printable_lines",
+    "table",
+]
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
 def colour_enabled() -> bool:
     """True if standard output is a terminal and ``NO_COLOR`` is unset (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    # Python has no standard output where the caller closed it.
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def escape_unprintable(*streams: Any) -> None:
+    """Let text streams write characters that their encoding lacks as escapes, not raise.
+
+    Args:
+        streams: such as ``sys.stdout``, whose encoding may be ASCII; others are left alone.
+    """
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def in_colour(text: str, colour: str) -> str:
@@ -28,6 +49,11 @@ def in_colour(text: str, colour: str) -> str:
 def printable(text: str) -> str:
     """The text with control characters escaped, so that model output cannot steer a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The text with control characters escaped, but for its line ends."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def percent(share: float | None) -> str:

@@ -110,7 +110,7 @@ def read_rows(path: str | Path, keys: Keys, of: str = "this command") -> Iterato
             try:
                 row = json.loads(line)
                 _ = list(keys(row))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(
                     f"{path}, line {number} is no result of {of} ({error!r}); was it edited? "
                     "Delete the line, and its item is done again"
@@ -134,7 +134,12 @@ def check_settings(path: str | Path, settings: Mapping[str, Any], advice: str) -
     if not path.exists():
         write_text(path, json.dumps(settings, indent=1) + "\n")
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict):
+        raise ValueError(f"{path} does not hold the settings of a run; was it edited? {advice}")
     now = json.loads(json.dumps(settings))
     other = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     if other:

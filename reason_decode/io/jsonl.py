@@ -25,9 +25,16 @@ __all__ = [
 ]
 
 MAX_REJECTS = 1_000
-MAX_LINE_BYTES = 2**26
-"""Longest line that is read. A longer one means a device, a binary file or a gzip bomb, and reading
-stops there."""
+MAX_LINE_BYTES = 2**24
+"""Longest line that is read; a longer one is set aside. Parsed JSON takes up to 25 times as much
+memory as its text."""
+MAX_SKIPPED_BYTES = 2**30
+"""Bytes of a line that is too long after which reading stops: it is a device or a gzip bomb."""
+MAX_DOCUMENT_BYTES = 2**28
+"""Largest JSON document that is read whole."""
+BLANK = "blank line"
+MAX_BLANK_LINES = 100
+"""Blank lines that are set aside one by one; the others are set aside together, at the end."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,8 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
     Args:
         path: UTF-8 text, gzip-compressed if the name ends in ``.gz``. Of a truncated gzip file the
             lines before the break are read. Corrupt bytes in it may decompress to lines of noise,
-            which are returned as well, before the fault shows. A line of more than 64 MiB ends the
-            reading.
+            which are returned as well, before the fault shows. Lines of more than 16 MiB are
+            rejected, and so is a JSON list of more than 256 MiB.
 
     Raises:
         OSError: the file cannot be read.
@@ -147,14 +154,11 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                 document = file.read(64).lstrip().startswith(b"[")
                 file.seek(0)
                 if document:
-                    yield from _elements(file.read())
+                    yield from _elements(file.read(MAX_DOCUMENT_BYTES + 1))
                     return
-            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
-            for number, line in enumerate(lines, start=1):
-                if len(line) > MAX_LINE_BYTES:
-                    yield Reject(number, f"a line of more than {MAX_LINE_BYTES} bytes")
-                    return
-                yield _row(number, line)
+            for row in _lines(file):
+                number = row.row if isinstance(row, Reject) else row[0]
+                yield row
         except EOFError as error:
             yield Reject(number + 1, f"the gzip file is broken from here on: {error}")
         except (zlib.error, gzip.BadGzipFile) as error:
@@ -162,9 +166,37 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
             yield Reject(number + 1, reason)
 
 
+def _lines(file: Any) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    """The row of each line; many blank lines are one reject, at the end."""
+    blank = number = 0
+    lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
+    for number, line in enumerate(lines, start=1):
+        if len(line) > MAX_LINE_BYTES:
+            yield Reject(number, f"a line of more than {MAX_LINE_BYTES} bytes")
+            if not line.endswith(b"\n") and not _skip_line(file):
+                return
+        elif blank < MAX_BLANK_LINES or line.strip():
+            row = _row(number, line)
+            blank += isinstance(row, Reject) and row.reason == BLANK
+            yield row
+        else:
+            blank += 1
+    if blank > MAX_BLANK_LINES:
+        yield Reject(number, f"{blank - MAX_BLANK_LINES} more blank lines")
+
+
+def _skip_line(file: Any) -> bool:
+    """Read to the end of a line; false if it has more than ``MAX_SKIPPED_BYTES``."""
+    for _ in range(MAX_SKIPPED_BYTES // MAX_LINE_BYTES):
+        rest = file.readline(MAX_LINE_BYTES)
+        if not rest or rest.endswith(b"\n"):
+            return True
+    return False
+
+
 def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:
     if not line.strip():
-        return Reject(number, "blank line")
+        return Reject(number, BLANK)
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -173,6 +205,10 @@ def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Reject:
 
 
 def _elements(document: bytes) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    if len(document) > MAX_DOCUMENT_BYTES:
+        reason = f"a JSON list of more than {MAX_DOCUMENT_BYTES} bytes; write it as JSON Lines"
+        yield Reject(1, reason)
+        return
     try:
         rows = json.loads(document)
     except (ValueError, RecursionError) as error:
@@ -231,7 +267,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path in the folder of a file, moved to that file unless an error is raised.
 
     Args:
-        path: the file to write; one that exists is replaced.
+        path: the file to write; one that exists is replaced and keeps its permissions, and a link
+            stays a link to it.
 
     Raises:
         OSError: it cannot be written; a file that was there before is left unchanged.
@@ -243,16 +280,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ...     [path.name for path in Path(folder).iterdir()]
         ['note']
     """
-    path = Path(path)
+    # A link stays a link: the file that it points to is replaced.
+    path = Path(path).resolve()
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     name = Path(made)
     try:
         yield name
-        # mkstemp creates files that only their owner can read; use the permissions of a new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        name.chmod(0o666 & ~mask)
+        name.chmod(_permissions(path))
         name.replace(path)
     except OSError as error:
         if error.filename is not None:
@@ -260,6 +295,18 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
     finally:
         name.unlink(missing_ok=True)
+
+
+def _permissions(path: Path) -> int:
+    """The permissions of a file, or of a new file where there is none.
+
+    mkstemp creates files that only their owner can read.
+    """
+    if path.exists():
+        return path.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:

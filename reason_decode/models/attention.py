@@ -1,11 +1,16 @@
-"""Attention masks that a model supports."""
+"""Attention: the implementation that a config names, and the masks that a model supports."""
 
 import inspect
 from typing import Any
 
 from transformers import PreTrainedModel
 
-__all__ = ["supports_4d_mask"]
+__all__ = ["attention_implementation", "supports_4d_mask"]
+
+
+def attention_implementation(config: Any) -> str | None:
+    """The implementation that a config names, such as ``"sdpa"``; ``None`` if it names none."""
+    return getattr(config, "_attn_implementation", None)
 
 
 def supports_4d_mask(model: PreTrainedModel) -> bool:
@@ -20,5 +25,5 @@ def supports_4d_mask(model: PreTrainedModel) -> bool:
         set(getattr(config, "layer_types", None) or []) <= {"full_attention"}
         and not (window or getattr(config, "alibi", False))
         and "position_ids" in inspect.signature(model.base_model.forward).parameters
-        and config._attn_implementation in ("sdpa", "eager")
+        and attention_implementation(config) in ("sdpa", "eager")
     )

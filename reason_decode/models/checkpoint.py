@@ -4,20 +4,23 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from reason_decode.models.attention import attention_implementation
 
 __all__ = ["checkpoint_errors", "load_checkpoint", "load_config", "load_tokenizer"]
 
 _ADAPTER = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
+_LAYER = re.compile(r"\b(?:layers|h|blocks)\.(\d+)\.")
 _FIRST_LAYER = re.compile(r"\b(?:layers|h|blocks)\.0\.")
 _MAX_SHOWN = 5
 
@@ -51,6 +54,7 @@ def load_checkpoint(
     """
     with checkpoint_errors(path_or_id):
         _check_weights(Path(path_or_id))
+        _check_config(path_or_id, kwargs)
         safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
         with _held_load_report() as report:
             model, found = kind.from_pretrained(
@@ -219,7 +223,7 @@ def _check_exists(path_or_id: str | Path) -> None:
 
 
 def _check_weights(folder: Path) -> None:
-    """Raise if all weights in a folder are pickled."""
+    """Raise if all weights in a folder are pickled, or an index names other files than its own."""
     names = sorted(x.name for x in folder.iterdir()) if folder.is_dir() else []
     pickled = [name for name in names if name.endswith(_PICKLES)]
     if pickled and not any(name.endswith(".safetensors") for name in names):
@@ -227,6 +231,46 @@ def _check_weights(folder: Path) -> None:
             f"got no safetensors in {folder}; pickled weights ({pickled[0]}) are not read, for "
             "they can run code: if you trust them, convert them with save_pretrained"
         )
+    for name in names:
+        if name.endswith(".safetensors.index.json"):
+            for file in sorted(set(json.loads((folder / name).read_text())["weight_map"].values())):
+                if not file.endswith(".safetensors") or Path(file).name != file:
+                    raise ValueError(
+                        f"{folder / name} names {file!r} as a file of weights; only safetensors "
+                        "files in the folder itself are read, since others can run code"
+                    )
+
+
+def _check_config(path_or_id: str | Path, kwargs: Mapping[str, Any]) -> None:
+    """Raise if a config asks for code from the Hub, or for far more layers than there are weights.
+
+    transformers downloads and runs a kernel that ``attn_implementation`` names as ``owner/name``.
+    """
+    folder = Path(path_or_id)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        return  # an adapter
+    config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
+    attention = attention_implementation(config)
+    if "attn_implementation" not in kwargs and "/" in str(attention):
+        raise ValueError(
+            f"config.json of {path_or_id} asks for the attention {attention!r}, code that would be "
+            'downloaded and run; pass attn_implementation="sdpa", or that name if you trust it'
+        )
+    layers, held = getattr(config, "num_hidden_layers", None), _count_layers(folder)
+    if held and isinstance(layers, int) and layers > 10 * held + 100:
+        raise ValueError(
+            f"config.json of {path_or_id} says num_hidden_layers={layers}, and there are weights "
+            f"of {held}; take both from one save"
+        )
+
+
+def _count_layers(folder: Path) -> int:
+    """Number of layers of which a folder holds weights, by the names in its safetensors files."""
+    numbers: set[int] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            numbers |= {int(found[1]) for name in file.keys() if (found := _LAYER.search(name))}
+    return len(numbers)
 
 
 def _base_of(folder: Path) -> str | None:

@@ -54,8 +54,9 @@ def run_workers(run: ResumableRun, command: Sequence[str]) -> bool:
         _start(command, run.folder, index, options.workers)
         for index in range(1, options.workers + 1)
     ]
-    # A SIGTERM of this process must end the workers, too.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What ends this process must end the workers, too: SIGHUP is a closed terminal or connection.
+    ends = [x for name in ("SIGTERM", "SIGHUP") if (x := getattr(signal, name, None)) is not None]
+    before = {x: signal.signal(x, signal.default_int_handler) for x in ends}
     try:
         with tqdm(total=run.total, initial=done, unit="item", disable=None) as bar:
             while any(process.poll() is None for process in processes):
@@ -71,7 +72,8 @@ def run_workers(run: ResumableRun, command: Sequence[str]) -> bool:
         _stop(processes)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     _raise_first_failure(processes, run.folder)
     return True
 

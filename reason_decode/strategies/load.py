@@ -1,6 +1,7 @@
 """Rebuilds a strategy from the settings that ``save_pretrained`` wrote, and decodes with it."""
 
 import importlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,7 +67,14 @@ def from_settings(settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBas
         name: _load_scorer(json.dumps(x)) if isinstance(x, dict) else x
         for name, x in settings["arguments"].items()
     }
-    return _import_class(settings["class"], Strategy)(tokenizer=tokenizer, **arguments)
+    strategy = _import_class(settings["class"], Strategy)
+    known = inspect.signature(strategy).parameters
+    if unknown := sorted(arguments.keys() - known.keys()):
+        raise ValueError(
+            f"got the argument {unknown[0]!r} in a saved {strategy.__name__}, which has only "
+            f"{', '.join(known)}; was custom_generate/generate.py edited? Save the strategy again"
+        )
+    return strategy(tokenizer=tokenizer, **arguments)
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,6 @@
 """Reading traces from the files that commands write; each is checked before it is shown."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
@@ -70,7 +71,12 @@ def read_traces(path: str | Path, run: int = 0) -> TraceFile:
             continue
         number, saved = row
         if "trace" not in saved and isinstance(saved.get("run"), dict):
-            file.run.update(saved["run"])
+            try:
+                json.dumps(saved["run"], allow_nan=False)
+            except ValueError:
+                file.rejected.append(Reject(number, "a run with a number that is NaN or infinite"))
+            else:
+                file.run.update(saved["run"])
             continue
         try:
             file.traces.append(_entry(saved, number, run))

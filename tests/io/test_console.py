@@ -1,3 +1,5 @@
+import io
+
 import pytest
 
 from reason_decode.io import console as text
@@ -30,3 +32,23 @@ def test_colours_are_for_terminals_without_no_color(
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
     monkeypatch.setenv("NO_COLOR", no_color)
     assert text.in_colour("x", "red") == expected
+
+
+def test_without_a_standard_output_nothing_is_coloured(monkeypatch: pytest.MonkeyPatch):
+    """A closed terminal ended ``trace`` in "'NoneType' object has no attribute 'isatty'"."""
+    monkeypatch.setattr("sys.stdout", None)
+    assert text.in_colour("x", "red") == "x"
+
+
+def test_characters_that_an_encoding_lacks_are_escaped():
+    """``trace`` failed where standard output was ASCII."""
+    data = io.BytesIO()
+    stream = io.TextIOWrapper(data, encoding="ascii")
+    text.escape_unprintable(stream, None, io.StringIO())
+    stream.write("é")
+    stream.flush()
+    assert data.getvalue() == b"\\xe9"
+
+
+def test_lines_stay_lines_and_escapes_are_shown():
+    assert text.printable_lines("a\x1b[2J\nb") == "a\\x1b[2J\nb"

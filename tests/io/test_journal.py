@@ -75,3 +75,21 @@ def test_check_settings_rejects_changed_settings(tmp_path: Path):
     with pytest.raises(ValueError, match=r"\(n: 8, now 16\); take another --out"):
         check_settings(path, {"n": 16, "rows": (1, 2)}, "take another --out")
     assert json.loads(path.read_text())["n"] == 8
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000])
+def test_settings_that_were_edited_are_named(tmp_path: Path, text: str):
+    """A list in settings.json ended in a traceback."""
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="settings.json does not hold the settings of a run"):
+        check_settings(path, {"n": 8}, "take another --output")
+    assert path.read_text() == text
+
+
+def test_a_line_of_brackets_is_no_result(tmp_path: Path):
+    """100,000 opening brackets were a traceback of RecursionError."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(ValueError, match="line 1 is no result of"):
+        list(read_rows(path, lambda row: [row["id"]]))

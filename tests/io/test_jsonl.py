@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from reason_decode.io.jsonl import (
+    MAX_LINE_BYTES,
     Reject,
     check_writable,
     read_jsonl,
@@ -78,3 +79,41 @@ def test_check_writable_rejects_unusable_paths(tmp_path: Path):
         check_writable(tmp_path / "missing" / "out.json")
     with pytest.raises(ValueError, match="name a file in it"):
         check_writable(tmp_path)
+
+
+def test_a_line_that_is_too_long_is_set_aside_and_the_next_one_read(tmp_path: Path):
+    """A line of 60 MB of empty lists took more than a gigabyte."""
+    path = tmp_path / "rows.jsonl"
+    long = b'{"x": "' + b"a" * (2 * MAX_LINE_BYTES) + b'"}\n'
+    path.write_bytes(long + b'{"a": 1}\n' + long[: MAX_LINE_BYTES + 1])
+    reason = f"a line of more than {MAX_LINE_BYTES} bytes"
+    assert read_jsonl(path) == ([(2, {"a": 1})], [Reject(1, reason), Reject(3, reason)])
+
+
+def test_many_blank_lines_are_one_reject(tmp_path: Path):
+    """30 kB of gzip held 30 million blank lines, each of which was kept."""
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' + b"\n" * 100_000 + b'{"a": 2}\n'))
+    rows, rejected = read_jsonl(path)
+    assert [number for number, _ in rows] == [1, 100_002] and len(rejected) == 101
+    assert rejected[-1] == Reject(100_002, "99900 more blank lines")
+
+
+def test_a_json_list_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A gzip file of spaces took 3.3 GB."""
+    monkeypatch.setattr("reason_decode.io.jsonl.MAX_DOCUMENT_BYTES", 1000)
+    path = tmp_path / "rows.json.gz"
+    path.write_bytes(gzip.compress(b"[" + b" " * 10_000 + b"{}]"))
+    ((), (reject,)) = read_jsonl(path)
+    assert reject.reason == "a JSON list of more than 1000 bytes; write it as JSON Lines"
+
+
+def test_a_link_is_followed_and_permissions_are_kept(tmp_path: Path):
+    """``--output`` at a link replaced the link by a file that everybody could read."""
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_json(link, {"a": 1})
+    assert link.is_symlink() and json.loads(real.read_text()) == {"a": 1}
+    assert real.stat().st_mode & 0o777 == 0o640

@@ -87,6 +87,18 @@ def index(text: str) -> Change:
     return change
 
 
+def indexed(name: str) -> Change:
+    """All weights are in a pickle, and an index names them as in ``name``, beside a decoy."""
+
+    def change(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        pickled(folder)
+        (folder / "decoy.safetensors").write_bytes(b"")
+        index(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, name)}))(folder)
+
+    return change
+
+
 PRM, LIKELY, ORM, RANK = ProcessRewardModel, LikelihoodScorer, OutcomeRewardModel, RankingModel
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 FOUR = {str(k): f"label {k}" for k in range(4)}
@@ -145,6 +157,30 @@ FOLDERS: dict[str, tuple[Any, str, Change, str]] = {
         "prm",
         config(vocab_size=10),
         r"\(327, 192\) there and \(10, 192\)",
+    ),
+    "an index of a pickle": (
+        LIKELY,
+        "base",
+        indexed("weights.bin"),
+        "names 'weights.bin' as a file of weights; only safetensors",
+    ),
+    "an index of a file elsewhere": (
+        PRM,
+        "prm",
+        indexed("../x.safetensors"),
+        "names '../x.safetensors' as a file of weights",
+    ),
+    "attention from the Hub": (
+        LIKELY,
+        "base",
+        config(attn_implementation="owner/kernel"),
+        "asks for the attention 'owner/kernel', code that would be downloaded",
+    ),
+    "far more layers than weights": (
+        PRM,
+        "prm",
+        config(num_hidden_layers=200_000),
+        "says num_hidden_layers=200000, and there are weights of",
     ),
     "code of its own": (PRM, "prm", remote, "custom code which must be executed|contains custom"),
 }

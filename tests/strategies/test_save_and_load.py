@@ -146,6 +146,13 @@ def test_a_class_that_is_missing_where_the_folder_is_loaded_is_named(tiny: Tiny)
             from_settings({"class": path, "arguments": {}}, tiny.tokenizer)
 
 
+def test_an_argument_that_the_strategy_lacks_is_named(tiny: Tiny) -> None:
+    """An edited folder ended in a TypeError of ``__init__``."""
+    settings = {"class": "reason_decode:SelfConsistency", "arguments": {"n": 2, "odd": 1}}
+    with pytest.raises(ValueError, match="got the argument 'odd' in a saved SelfConsistency"):
+        from_settings(settings, tiny.tokenizer)
+
+
 def test_saving_leaves_the_readme_of_others_alone(tiny: Tiny, tmp_path: Path) -> None:
     """``save_pretrained`` into a model's folder overwrote the model's card."""
     strategy = BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=3)

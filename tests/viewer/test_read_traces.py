@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from reason_decode.io.jsonl import Reject
 from reason_decode.viewer import TraceEntry, read_traces
 from tests.viewer.traces import HOSTILE, best_of, search, step, vote
 
@@ -32,6 +33,15 @@ def test_reads_what_commands_write(tmp_path: Path):
         TraceEntry(vote({"a": 1}, {"a": 1.0}), 2, None, None, 1),
         TraceEntry(best_of(HOSTILE), 4, None, None, 1),
     ]
+
+
+def test_a_run_with_nan_is_set_aside_and_the_traces_are_read(tmp_path: Path):
+    """All traces were refused, without a line number."""
+    path = tmp_path / "traces.jsonl"
+    path.write_text('{"run": {"a": NaN}}\n' + json.dumps({"trace": search().to_dict()}) + "\n")
+    file = read_traces(path)
+    assert len(file.traces) == 1 and file.run == {}
+    assert file.rejected == [Reject(1, "a run with a number that is NaN or infinite")]
 
 
 def test_reads_the_lines_before_the_break_of_a_gzip_file(tmp_path: Path):
