@@ -122,7 +122,7 @@ $(CORE): pyproject.toml constraints.txt | $(PY)
 
 $(DEV): pyproject.toml constraints.txt | $(PY)
 	@echo "installing reason-decode and what its tests need into $(VENV)"
-	$(INSTALL) -e '.[answers,structured,dev]'
+	$(INSTALL) -e '.[structured,dev]'
 	@echo "$(PLACES)" > $(CORE)
 	@echo "$(PLACES)" > $@
 

@@ -1,23 +1,24 @@
 r"""Adaptive self-consistency on other models' samples: votes weighted by a ranker.
 
     python -m benchmarks.papers.asc --samples gpt35.jsonl.gz gpt4.jsonl.gz --model ngrams \
-        --output runs/asc --cache runs/grades
+        --output runs/asc
 
 Cross-validated: problems are dealt into folds by their text, with one split for all files, and each
 fold is scored by a ranker that was trained, on all files, without it. ``--measure 2`` does that for
 the first two folds only. The table has the majority vote, the three published weightings, the
 sample with the highest score, and the best that any choice can reach.
 
-Votes are counted by ``voting.weighted_vote``. Answers are compared by ``same_answer``; its results
-are kept in ``--cache``. Only problems with right and wrong samples are voted on; the outcome of the
-others is known. If answers tie for the first place, each counts for its share; samples without an
-answer do not vote. Intervals are 95 %, by a bootstrap over problems.
+Votes are counted by ``voting.weighted_vote``, answers are compared by ``same_answer``. Only
+problems with right and wrong samples are voted on; the outcome of the others is known. If answers
+tie for the first place, each counts for its share; samples without an answer do not vote. Intervals
+are 95 %, by a bootstrap over problems.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -25,9 +26,8 @@ import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from benchmarks.papers.same_answer_cache import CachedSameAnswer
 from reason_decode import RankingModel
-from reason_decode.core.answers import extract_answer
+from reason_decode.core.answers import extract_answer, same_answers
 from reason_decode.core.hashing import stable_hash
 from reason_decode.core.voting import VoteWeighting, vote_weights, weighted_vote
 from reason_decode.io.console import table
@@ -67,15 +67,13 @@ class GradedProblem(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Grade the samples, train a ranker for each fold, score, vote, print the tables."""
     args = _arguments(argv)
-    same = CachedSameAnswer(args.cache)
-    files = {path.name: _problems(path, args.limit) for path in args.samples}
+    files = {path.name: graded(_problems(path, args.limit)) for path in args.samples}
     folds = range(args.folds)[: args.measure]
     scores: dict[str, list[tuple[GradedProblem, list[float]]]] = {name: [] for name in files}
     for fold in folds:
         kept: list[GradedProblem] = []
         for name, problems in files.items():
-            graded = tqdm(problems, desc=f"grading {name}", disable=None)
-            for problem in (_graded(samples, same) for samples in graded):
+            for problem in problems:
                 if fold_of(problem.samples[0].prompt, args.folds) != fold:
                     kept.append(problem)
                 else:
@@ -87,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     score += _scores(ranker, problem)
     for name, found in scores.items():
         print(f"\n{name}: {len(found)} problems of {len(folds)} of {args.folds} folds")
-        print(table(_rows(found, same, args.bootstrap)))
+        print(table(_rows(found, comparisons(problem for problem, _ in found), args.bootstrap)))
     return 0
 
 
@@ -107,7 +105,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="the checkpoint that rankers start from, or ngrams for linear rankers",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the rankers")
-    parser.add_argument("--cache", type=Path, help="folder for the results of same_answer")
     parser.add_argument("--folds", type=int, default=5, help="(default: 5)")
     parser.add_argument("--measure", type=int, help="number of folds to measure (default: all)")
     parser.add_argument("--limit", type=int, help="only the first so many problems of each file")
@@ -151,11 +148,42 @@ def _problems(path: Path, limit: int | None) -> list[list[LabelledSolution]]:
     return [samples for samples in rows.values() if samples[0].answer is not None]
 
 
-def _graded(samples: list[LabelledSolution], same: CachedSameAnswer) -> GradedProblem:
-    truth = samples[0].answer
-    assert truth is not None
-    answers = [extract_answer("\n".join(x.steps)) for x in samples]
-    return GradedProblem(samples, answers, [x is not None and same(x, truth) for x in answers])
+def graded(problems: Sequence[Sequence[LabelledSolution]]) -> list[GradedProblem]:
+    """The samples of each problem with their answers, and whether each is the reference answer."""
+    answers = [[extract_answer("\n".join(x.steps)) for x in samples] for samples in problems]
+    pairs = [
+        (answer, samples[0].answer or "")
+        for samples, given in zip(problems, answers, strict=True)
+        for answer in given
+        if answer is not None
+    ]
+    same = iter(same_answers(pairs))
+    right = [[answer is not None and next(same) for answer in given] for given in answers]
+    return [
+        GradedProblem(list(samples), given, verdicts)
+        for samples, given, verdicts in zip(problems, answers, right, strict=True)
+    ]
+
+
+def comparisons(problems: Iterable[GradedProblem]) -> Callable[[str, str], bool]:
+    """``same_answer`` of the answers to a problem, compared beforehand on all processes.
+
+    Args:
+        problems: the problems that are voted on.
+    """
+    pairs = {
+        pair
+        for problem in problems
+        if problem.mixed
+        for pair in combinations(sorted({x for x in problem.answers if x is not None}), 2)
+    }
+    ordered = sorted(pairs)
+    known = dict(zip(ordered, same_answers(ordered), strict=True))
+
+    def same(a: str, b: str) -> bool:
+        return a == b or known[min(a, b), max(a, b)]
+
+    return same
 
 
 def _ranker(args: argparse.Namespace, problems: Iterable[GradedProblem], out: Path) -> Any:
@@ -191,7 +219,9 @@ def _scores(ranker: Any, problem: GradedProblem) -> list[float]:
     return [float(x) for x in ranker.score([x.prompt for x in problem.samples], texts)]
 
 
-def _credit(problem: GradedProblem, weights: Sequence[float], same: CachedSameAnswer) -> float:
+def _credit(
+    problem: GradedProblem, weights: Sequence[float], same: Callable[[str, str], bool]
+) -> float:
     """The share of right answers among the answers with the greatest weight."""
     truth = dict(zip(problem.answers, problem.right, strict=True))
     sums = weighted_vote(problem.answers, weights, same).weights
@@ -200,7 +230,9 @@ def _credit(problem: GradedProblem, weights: Sequence[float], same: CachedSameAn
 
 
 def _rows(
-    found: Sequence[tuple[GradedProblem, list[float]]], same: CachedSameAnswer, resamples: int
+    found: Sequence[tuple[GradedProblem, list[float]]],
+    same: Callable[[str, str], bool],
+    resamples: int,
 ) -> list[dict[str, Any]]:
     """Rows of the table, one a method: its accuracy and its difference to the majority vote."""
     methods: dict[str, list[float]] = {"majority": [], **{x: [] for x in WEIGHTINGS}}

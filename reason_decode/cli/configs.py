@@ -132,9 +132,9 @@ class RerankConfig:
     """Choose among solutions that any model wrote, by a scorer, and grade the choices.
 
     Args:
-        input: JSON Lines of ``puzzle`` or ``prompt``, ``samples``, optionally ``correct``,
-            compressed (.gz) or not.
-        task: the task, which grades the choices.
+        input: JSON Lines of ``prompt`` or ``puzzle``, ``samples``, and ``correct`` (a truth value
+            for each sample) or ``answer`` (the right one), compressed (.gz) or not.
+        task: the task that grades rows without ``correct``, and whose form a ``puzzle`` has.
         output: write the result, each choice included, as JSON to this file; ``-`` for standard
             output.
         reduce: how step scores become the score of a solution (default: ``prod`` of probabilities,
@@ -143,7 +143,7 @@ class RerankConfig:
     """
 
     input: str
-    task: TaskName
+    task: TaskName | None = None
     output: str | None = None
     reduce: Reduce | None = None
     scoring: ScorerOptions = field(default_factory=lambda: ScorerOptions(scorer="tiny"))

@@ -18,14 +18,16 @@ __all__ = ["run"]
 def run(config: RerankConfig, argv: Sequence[str]) -> int:
     """Score, choose, grade; print a table, write the result."""
     with json_output(config.output, config.input) as write:
-        problems, rejected = read_samples(config.input, TASKS[config.task])
+        task = None if config.task is None else TASKS[config.task]
+        problems, rejected = read_samples(config.input, task)
         scorer = scorer_from_options(config.scoring)
         reduce = config.reduce or default_reduce(scorer)
         result = rerank(problems, scorer, reduce=reduce, rejected=rejected)
         given = {"task": config.task, "scorer": config.scoring.scorer, "reduce": reduce}
         write({**given, **result})
         print(
-            f"{config.task}: {result['problems']} problems, {result['samples']} samples, "
+            f"{config.task or config.input}: {result['problems']} problems, "
+            f"{result['samples']} samples, "
             f"{result['problems_with_a_right_sample']} problems with a right one"
         )
         ways = (_row(result, way) for way in ("best_of_n", "weighted_vote"))

@@ -1,5 +1,6 @@
 """Rerank solutions that any model wrote by the scores of their steps, and grade the choice."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reason_decode.core.answers import none_right_message, reference_answer, states_answer
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, check_text
+from reason_decode.io.fields import optional_text
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import NonFiniteScoreError, Scorer
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
@@ -27,6 +30,7 @@ class SampledProblem:
         prompt: text that the scorer reads before a solution.
         texts: the solutions, see ``normalize_solution``.
         correct: whether each solution is right.
+        answer: the reference answer that decided that; ``None`` if the file did.
     """
 
     row: int
@@ -34,18 +38,22 @@ class SampledProblem:
     prompt: str
     texts: tuple[str, ...]
     correct: tuple[bool, ...]
+    answer: str | None = None
 
 
-def read_samples(path: str | Path, task: Task) -> tuple[list[SampledProblem], list[Reject]]:
+def read_samples(
+    path: str | Path, task: Task | None = None
+) -> tuple[list[SampledProblem], list[Reject]]:
     """Problems of a file of samples, graded, and the lines that hold none.
 
-    A row has ``samples`` (texts) and either ``puzzle`` (the problem in the form of the task) or
-    ``prompt`` (the text itself); optionally ``correct`` (one truth value per sample; without it the
-    task grades) and ``rank`` or ``id``.
+    A row has ``samples`` (texts) and either ``prompt`` (the problem as text) or ``puzzle`` (the
+    problem in the form of the task), and optionally ``rank`` or ``id``. A sample is right by the
+    row's ``correct`` (one truth value per sample), else by the task, else by ``answer`` (a final
+    answer, or a solution that states one). A warning is logged if no sample of a file is right.
 
     Args:
         path: JSON Lines, gzipped if the name ends in ``.gz``.
-        task: makes the prompt of a puzzle, and grades.
+        task: makes the prompt of a puzzle, and grades; ``None`` where rows need neither.
 
     Raises:
         OSError: the file cannot be read.
@@ -61,6 +69,8 @@ def read_samples(path: str | Path, task: Task) -> tuple[list[SampledProblem], li
     if not problems:
         why = f"; line {rejected[0].row}: {rejected[0].reason}" if rejected else ""
         raise ValueError(f"{path} holds no problem with samples ({len(rejected)} malformed{why})")
+    if not any(any(problem.correct) for problem in problems):
+        _warn_of_none_right(path, problems)
     return problems, sorted(rejected, key=lambda reject: reject.row)
 
 
@@ -122,7 +132,7 @@ def normalize_solution(text: str) -> str:
     return "\n".join(lines[1:] if lines and lines[0].lower() == "steps:" else lines)
 
 
-def _sampled_problem(number: int, row: Mapping[str, Any], task: Task) -> SampledProblem:
+def _sampled_problem(number: int, row: Mapping[str, Any], task: Task | None) -> SampledProblem:
     samples = row.get("samples")
     if not isinstance(samples, list) or not samples:
         raise ValueError("`samples` is no list of texts, or an empty one")
@@ -131,14 +141,7 @@ def _sampled_problem(number: int, row: Mapping[str, Any], task: Task) -> Sampled
     for k, sample in enumerate(samples):
         check_text(sample, f"sample {k}")
     texts = tuple(normalize_solution(sample) for sample in samples)
-    correct = row.get("correct")
-    own_prompt = row.get("prompt") if "puzzle" not in row else None
-    if correct is None or own_prompt is None:
-        item = task.row_to_item(row)
-        prompt = item.prompt if own_prompt is None else own_prompt
-        graded = tuple(task.grade(item, text) for text in texts) if correct is None else correct
-    else:
-        prompt, graded = own_prompt, correct
+    prompt, answer, graded = _graded(row, texts, task)
     if not isinstance(prompt, str) or not prompt:
         raise ValueError(f"got the prompt {prompt!r}; need a text, or a `puzzle` instead")
     is_list = isinstance(graded, list | tuple) and len(graded) == len(texts)
@@ -146,7 +149,40 @@ def _sampled_problem(number: int, row: Mapping[str, Any], task: Task) -> Sampled
         raise ValueError(f"`correct` is no list of {len(texts)} truth values, one per sample")
     name = row.get("rank", row.get("id"))
     id = name if isinstance(name, int | str) else number
-    return SampledProblem(number, id, prompt, texts, tuple(bool(x) for x in graded))
+    return SampledProblem(number, id, prompt, texts, tuple(bool(x) for x in graded), answer)
+
+
+def _graded(
+    row: Mapping[str, Any], texts: Sequence[str], task: Task | None
+) -> tuple[Any, str | None, Any]:
+    """The prompt of a row, the answer that graded its samples, if one did, and their grades."""
+    prompt, correct = row.get("prompt"), row.get("correct")
+    if "puzzle" in row and task is None:
+        raise ValueError("`puzzle` is in the form of a task: name it by --task, or give a `prompt`")
+    if task is not None and ("puzzle" in row or correct is None):
+        item = task.row_to_item(row)
+        prompt = item.prompt if "puzzle" in row or prompt is None else prompt
+        if correct is None:
+            return prompt, item.target, tuple(task.grade(item, text) for text in texts)
+    if correct is not None:
+        return prompt, None, correct
+    given = optional_text(row, "answer")
+    answer = reference_answer(given) if given else None
+    if answer is None:
+        raise ValueError(
+            "nothing says which samples are right: give `correct` (a list of truth values) or "
+            "`answer` (the right answer), or name a --task that grades"
+        )
+    return prompt, answer, tuple(states_answer(text, answer) for text in texts)
+
+
+def _warn_of_none_right(path: str | Path, problems: Sequence[SampledProblem]) -> None:
+    """Log a warning with an example, if answers were compared."""
+    compared = [(x.answer, text) for x in problems for text in x.texts if x.answer is not None]
+    if compared:
+        answer, text = compared[0]
+        message = none_right_message(len(compared), text, answer)
+        logging.getLogger(__name__).warning("%s: %s", path, message)
 
 
 def _score(problem: SampledProblem, selector: Selector) -> list[Candidate]:

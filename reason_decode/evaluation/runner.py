@@ -1,5 +1,6 @@
 """Evaluation of a decoding strategy on the items of a task."""
 
+import logging
 import re
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.core.answers import none_right_message
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.evaluation.complete import Completer, local_completer
 from reason_decode.evaluation.metrics import accuracy_interval
@@ -145,6 +147,8 @@ def summarize_results(
 ) -> dict[str, Any]:
     """The result of ``evaluate`` from the results of the batches of ``run_items``.
 
+    A warning is logged if no item is solved, which may be a matter of the answers' form.
+
     Args:
         items: all items.
         results: results of batches; an item in two of them is taken from the first.
@@ -167,8 +171,12 @@ def summarize_results(
     if not found:
         why = failed[0].reason if failed else "none was tried"
         raise ValueError(f"none of the {len(items)} items could be done; the first: {why}")
-    rows = [found[index] for index in sorted(found)]
+    indices = sorted(found)
+    rows = [found[index] for index in indices]
     correct = sum(row["correct"] for row in rows)
+    if not correct:
+        message = none_right_message(len(rows), rows[0]["text"], items[indices[0]].target)
+        logging.getLogger(__name__).warning("%s: %s", task, message)
     reachable = [row.pop("reachable") for row in rows if "reachable" in row]
     return {
         "task": task,

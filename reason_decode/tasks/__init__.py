@@ -4,13 +4,14 @@ A task is one file with three functions and a ``Task`` that names them; ``TASKS`
 commands know by name. This one reads a question and an answer from each line of a JSON Lines file:
 
 ```python
-from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.core.answers import reference_answer, states_answer
 from reason_decode.io.jsonl import read_jsonl
 from reason_decode.tasks import Item, Task, parse_row_range, require_items
 
 
 def row_to_item(row):
-    return Item(row.get("id", 0), f"Question: {row['question']}\nAnswer:", row["answer"])
+    prompt = f"Question: {row['question']}\nAnswer:"
+    return Item(row.get("id", 0), prompt, reference_answer(row["answer"]))
 
 
 def load(path, rows):
@@ -21,8 +22,7 @@ def load(path, rows):
 
 
 def grade(item, text):
-    answer = extract_answer(text)
-    return answer is not None and same_answer(answer, item.target)
+    return states_answer(text, item.target)
 
 
 TASK = Task("my-questions", load, row_to_item, grade, max_new_tokens=512)

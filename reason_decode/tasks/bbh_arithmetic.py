@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reason_decode.core.answers import answer_value, evaluate, extract_answer
+from reason_decode.core.answers import evaluate, states_answer
 from reason_decode.io.jsonl import Reject
 from reason_decode.tasks import arithmetic
 from reason_decode.tasks.base import Item, Task, parse_row_range, require_items
@@ -75,9 +75,8 @@ def row_to_item(row: Mapping[str, Any]) -> Item:
 
 
 def grade(item: Item, text: str) -> bool:
-    """True if the final answer that a text states has the value of the item's target."""
-    answer = extract_answer(text)
-    return answer is not None and answer_value(answer) == answer_value(item.target)
+    """True if the final answer that a text states is the item's target."""
+    return states_answer(text, item.target)
 
 
 def _example_item(example: Any, index: int) -> Item:

@@ -18,7 +18,7 @@ from reason_decode.scorers.base import reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.training.active_config import ActiveLearningConfig
 from reason_decode.training.config import PRMConfig
-from reason_decode.training.grading import is_right
+from reason_decode.training.grading import is_right, warn_of_none_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm
 
@@ -165,6 +165,8 @@ def _grade(pool: Sequence[LabelledSolution]) -> list[bool]:
                 "it has no reference answer; leave it out, or set correct"
             )
         right.append(verdict)
+    if not any(right):
+        warn_of_none_right(pool)
     return right
 
 

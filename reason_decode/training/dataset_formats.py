@@ -7,7 +7,7 @@ trees, has its own file.
 import re
 from collections.abc import Sequence
 
-from reason_decode.core.answers import extract_answer
+from reason_decode.core.answers import reference_answer, same_answer
 from reason_decode.core.solutions import StepSplitter
 from reason_decode.io.fields import Row, boolean, index, items, optional_text, text, texts
 from reason_decode.training.labelled import Label, LabelledSolution
@@ -15,15 +15,12 @@ from reason_decode.training.prm800k import LeftOut
 
 __all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
 
-MAX_SHORT = 100
-"""Characters up to which a text is an answer by itself, not a solution without a final answer."""
-
 
 def stepwise(row: Row) -> list[LabelledSolution]:
     """Read a row ``{"prompt", "completions", "labels"}``.
 
-    ``answer`` and ``correct`` are optional. A label is true or 1 (right), false or 0 (wrong, not
-    neutral), or null.
+    ``answer`` (see ``plain``) and ``correct`` are optional. A label is true or 1 (right), false or
+    0 (wrong, not neutral), or null.
 
     Args:
         row: a row of the file.
@@ -43,7 +40,7 @@ def stepwise(row: Row) -> list[LabelledSolution]:
             text(row, "prompt"),
             texts(row, "completions"),
             tuple(labels),
-            optional_text(row, "answer"),
+            _reference(row),
             boolean(row, "correct"),
         )
     ]
@@ -166,8 +163,7 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
     """Read a row ``{"input", "steps", "answer", "target", "mistake_index"}``.
 
     ``mistake_index`` is the index of the first wrong step, or null if all are right. The answer is
-    right if it equals the target up to surrounding white space and a final period; a missing answer
-    is wrong.
+    right if it is the ``same_answer`` as the target; a missing answer is wrong.
 
     Args:
         row: a row of the file.
@@ -194,13 +190,15 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
             steps,
             _labels(len(steps), None if right else index(row, "mistake_index", len(steps))),
             target,
-            target.strip() in (given, given.removesuffix(".")),
+            bool(given) and same_answer(given, target),
         )
     ]
 
 
 def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
     r"""Read a row ``{"prompt", "solution", "answer"}``, optionally with ``correct``; no labels.
+
+    The answer may be a whole reference solution, as GSM8K has it, whose final answer is extracted.
 
     Args:
         row: a row of the file.
@@ -220,7 +218,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
             text(row, "prompt"),
             steps,
             (None,) * len(steps),
-            optional_text(row, "answer"),
+            _reference(row),
             boolean(row, "correct"),
         )
     ]
@@ -249,8 +247,7 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
     """
     published = "generated_answer" in row
     prompt = text(row, "question" if published else "prompt")
-    given = optional_text(row, "answer")
-    answer = given and (extract_answer(given) or _short_answer(given))
+    answer = _reference(row)
     splitter = StepSplitter(separator)
     found: list[LabelledSolution | LeftOut] = []
     for sample in items(row, "generated_answer" if published else "samples"):
@@ -263,15 +260,10 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
     return found
 
 
-_BRACELESS = re.compile(r"\\boxed\s+(\w+)")
-
-
-def _short_answer(given: str) -> str | None:
-    """A short text as the answer, or the content of a box without braces, which MATH has twice."""
-    boxes = _BRACELESS.findall(given)
-    if boxes:
-        return boxes[-1]
-    return given.strip() if len(given) <= MAX_SHORT else None
+def _reference(row: Row) -> str | None:
+    """The final answer of the row's ``answer``."""
+    given = optional_text(row, "answer")
+    return reference_answer(given) if given else None
 
 
 def _labels(count: int, wrong: int | None) -> tuple[Label, ...]:

@@ -1,13 +1,19 @@
 """Solutions graded by their answers: right samples, wrong samples, and the counts of both."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.core.answers import (
+    extract_answer,
+    none_right_message,
+    same_answers,
+    states_answer,
+)
 from reason_decode.training.labelled import LabelledSolution
 
-__all__ = ["GradeCounts", "Graded", "grade_samples", "is_right", "states_answer"]
+__all__ = ["GradeCounts", "Graded", "grade_samples", "is_right", "warn_of_none_right"]
 
 
 @dataclass
@@ -82,47 +88,67 @@ def grade_samples(
         >>> len(right), len(wrong), counts.duplicates, counts.unanswered
         (2, 1, 1, 1)
     """
-    right: list[LabelledSolution] = []
-    wrong: list[LabelledSolution] = []
     counts = GradeCounts()
+    kept: list[LabelledSolution] = []
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    compared: dict[tuple[str, str], bool] = {}
     prompts: set[str] = set()
     for solution in solutions:
         counts.samples += 1
         prompts.add(solution.prompt)
-        text = (solution.prompt, solution.steps)
-        if text in seen:
+        if (solution.prompt, solution.steps) in seen:
             counts.duplicates += 1
             continue
-        seen.add(text)
-        verdict = _verdict(solution, compared)
-        if verdict == "ungraded":
-            counts.ungraded += 1
-            continue
-        if verdict == "unanswered":
-            counts.unanswered += 1
-            if not unanswered_wrong:
-                continue
-        (right if verdict == "right" else wrong).append(solution)
+        seen.add((solution.prompt, solution.steps))
+        kept.append(solution)
+    right: list[LabelledSolution] = []
+    wrong: list[LabelledSolution] = []
+    for solution, verdict in zip(kept, _verdicts(kept), strict=True):
+        counts.ungraded += verdict == "ungraded"
+        counts.unanswered += verdict == "unanswered"
+        if verdict == "right":
+            right.append(solution)
+        elif verdict == "wrong" or verdict == "unanswered" and unanswered_wrong:
+            wrong.append(solution)
     counts.problems, counts.right, counts.wrong = len(prompts), len(right), len(wrong)
     counts.mixed = len({x.prompt for x in right} & {x.prompt for x in wrong})
+    if not right:
+        warn_of_none_right(kept)
     return Graded(right, wrong, counts)
 
 
-def _verdict(solution: LabelledSolution, compared: dict[tuple[str, str], bool]) -> str:
-    if solution.correct is not None:
-        return "right" if solution.correct else "wrong"
-    if solution.answer is None:
-        return "ungraded"
-    stated = extract_answer("\n".join(solution.steps))
-    if stated is None:
-        return "unanswered"
-    # Samples of a problem often agree, and comparing LaTeX takes another process.
-    pair = (stated, solution.answer)
-    if pair not in compared:
-        compared[pair] = same_answer(*pair)
-    return "right" if compared[pair] else "wrong"
+def _verdicts(solutions: Sequence[LabelledSolution]) -> list[str]:
+    """``right``, ``wrong``, ``unanswered`` or ``ungraded`` of each solution."""
+    verdicts: list[str] = []
+    pairs: dict[int, tuple[str, str]] = {}
+    for k, solution in enumerate(solutions):
+        if solution.correct is not None:
+            verdicts.append("right" if solution.correct else "wrong")
+        elif solution.answer is None:
+            verdicts.append("ungraded")
+        elif (stated := extract_answer("\n".join(solution.steps))) is None:
+            verdicts.append("unanswered")
+        else:
+            pairs[k] = stated, solution.answer
+            verdicts.append("wrong")
+    # Together, on all processes that math-verify may have.
+    for k, same in zip(pairs, same_answers([*pairs.values()]), strict=True):
+        verdicts[k] = "right" if same else "wrong"
+    return verdicts
+
+
+def warn_of_none_right(solutions: Sequence[LabelledSolution]) -> None:
+    """Log a warning about solutions that are all wrong, if answers were compared to find that.
+
+    Args:
+        solutions: solutions, none of which is right.
+    """
+    compared = [x for x in solutions if x.correct is None and x.answer is not None]
+    if compared:
+        texts = ["\n".join(x.steps) for x in compared]
+        # One that states an answer says more.
+        k = next((k for k, text in enumerate(texts) if extract_answer(text) is not None), 0)
+        message = none_right_message(len(solutions), texts[k], compared[k].answer or "")
+        logging.getLogger(__name__).warning("%s: %s", compared[k].source or "samples", message)
 
 
 def is_right(solution: LabelledSolution) -> bool | None:
@@ -142,14 +168,3 @@ def is_right(solution: LabelledSolution) -> bool | None:
     if solution.correct is not None or solution.answer is None:
         return solution.correct
     return states_answer("\n".join(solution.steps), solution.answer)
-
-
-def states_answer(text: str, answer: str) -> bool:
-    """True if a text states a final answer that equals ``answer``.
-
-    Args:
-        text: a solution.
-        answer: the reference answer.
-    """
-    stated = extract_answer(text)
-    return stated is not None and same_answer(stated, answer)

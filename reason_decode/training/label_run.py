@@ -12,6 +12,7 @@ from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import run_settings
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers.loading import load_scorer
+from reason_decode.training.grading import is_right, warn_of_none_right
 from reason_decode.training.label_config import LabelConfig
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.labels import label_by_scorer
@@ -131,6 +132,8 @@ def _check_answers(solutions: Sequence[LabelledSolution]) -> None:
                 f"got {solution.prompt!r} ({solution.source}) without an answer, by which rollouts "
                 "are right or wrong; leave it out, or label by a scorer"
             )
+    if not any(is_right(solution) for solution in solutions if solution.steps):
+        warn_of_none_right(solutions)
 
 
 def _make_labeller(config: LabelConfig, solutions: Sequence[LabelledSolution]) -> Label:

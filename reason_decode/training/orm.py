@@ -11,6 +11,7 @@ from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.config import ORMConfig
 from reason_decode.training.examples import outcome_examples
+from reason_decode.training.grading import warn_of_none_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
@@ -62,10 +63,13 @@ def train_orm(
     learner: Any = loaded.train()
     if config.lora_rank is not None:
         learner = with_lora(loaded, config.lora_rank, head="score")
+    examples = list(outcome_examples(solutions, orm))
+    if not any(example.labels[0] for example in examples):
+        warn_of_none_right(solutions)
     return train(
         learner,
         tokenizer,
-        list(outcome_examples(solutions, orm)),
+        examples,
         output,
         config,
         loss=outcome_loss,

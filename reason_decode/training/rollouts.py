@@ -9,10 +9,10 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.answers import states_answer
 from reason_decode.generation.batch import Branch, crop_row
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
-from reason_decode.training.grading import states_answer
 from reason_decode.training.labelled import AnswerCheck, Label, LabelledSolution
 
 __all__ = ["RolloutLabels", "label_by_rollouts"]

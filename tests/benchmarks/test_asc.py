@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from reason_decode.core.answers import same_answers
 from reason_decode.training import LabelledSolution
 from tests.random_models import save_bert
 
@@ -39,9 +40,9 @@ def test_asc_table_runs_small(
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--samples", str(path), "--model", model, "--num-train-epochs", "1"]
-    arguments += ["--output", str(tmp_path), "--cache", str(tmp_path), "--folds", "2"]
+    arguments += ["--output", str(tmp_path), "--folds", "2"]
     printed = ""
-    for _ in range(2):  # the second time with the rankers and grades of the first
+    for _ in range(2):  # the second time with the rankers of the first
         assert asc.main([*arguments, "--bootstrap", "20"]) == 0
         printed = capsys.readouterr().out
         table = {row[:14].strip(): row.split() for row in printed.splitlines()}
@@ -55,41 +56,40 @@ def test_ties_are_shared_and_samples_without_an_answer_do_not_vote(
     benchmark: Callable[[str], Any],
 ) -> None:
     asc = benchmark("papers.asc")
-    same = benchmark("papers.same_answer_cache").CachedSameAnswer(None)
-    problem = asc._graded(
-        [*samples("1", "1122"), LabelledSolution("p", ("Hm.",), (None,), "1")], same
+    (problem,) = asc.graded(
+        [[*samples("1", "1122"), LabelledSolution("p", ("Hm.",), (None,), "1")]]
     )
+    same = asc.comparisons([problem])
     assert problem.right == [True, True, False, False, False] and problem.mixed
     scores = [0.9, 0.1, 0.5, 0.2, 1.0]
     rows = {row["method"]: row["right"] for row in asc._rows([(problem, scores)], same, 5)}
     assert rows["majority"] == "50.00 %" and rows["1+s"] == "100.00 %"
     assert rows["best of all"] == "100.00 %" and rows["one sample"] == "40.00 %"
     assert rows["pairs in order"] == "50.00 %"
-    sure = asc._graded(samples("1", "111"), same)
+    (sure,) = asc.graded([samples("1", "111")])
     assert not sure.mixed and asc._rows([(sure, [])], same, 5)[0]["right"] == "100.00 %"
     assert math.isnan(asc._interval(torch.zeros(0), 5)[0])
 
 
-def test_same_answer_cache_compares_each_pair_once(
-    tmp_path: Path, benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+def test_answers_of_a_problem_are_compared_once_as_same_answer_does(
+    benchmark: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = benchmark("papers.same_answer_cache")
+    # The story: results of another version of same_answer were read from a cache on disk.
+    asc = benchmark("papers.asc")
     asked: list[tuple[str, str]] = []
 
-    def same_answer(a: str, b: str) -> bool:
-        asked.append((a, b))
-        return a.strip() == b.strip()
+    def compare(pairs: list[tuple[str, str]]) -> list[bool]:
+        asked.extend(pairs)
+        return same_answers(pairs)
 
-    monkeypatch.setattr(cache, "same_answer", same_answer)
-    first = cache.CachedSameAnswer(tmp_path)
-    assert first("\\pi ", "\\pi") and first("\\pi ", "\\pi") and not first("\\pi", "2")
-    assert first("\\pi", "\\pi") and len(asked) == 2
-    (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text() + '["\\\\pi", "3"')  # as a killed run leaves it
-    second = cache.CachedSameAnswer(tmp_path)
-    assert second("\\pi ", "\\pi") and not second("\\pi", "2") and len(asked) == 2
-    assert not second("\\pi", "3") and len(asked) == 3
-    assert cache.CachedSameAnswer(tmp_path)("\\pi", "3") is False and len(asked) == 3
+    texts = [
+        LabelledSolution("p", (f"#### {x}",), (None,), "1/2") for x in ("0.5", "1/2", "50%", "2")
+    ]
+    problems = asc.graded([texts, texts])
+    monkeypatch.setattr(asc, "same_answers", compare)
+    same = asc.comparisons(problems)
+    assert same("0.5", "50%") and same("50%", "1/2") and same("2", "2") and not same("2", "0.5")
+    assert len(asked) == len(set(asked)) == 6
 
 
 def test_a_problem_is_in_the_same_fold_with_and_without_its_heading(

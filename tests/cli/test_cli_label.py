@@ -59,6 +59,18 @@ def test_rollouts_are_labels_too(tmp_path: Path):
         assert row["labels"] == [share > 0 for share in row["shares"]]
 
 
+def test_solutions_whose_answers_are_all_wrong_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    # The story: answers in a form that nothing equals made every label wrong, with status 0.
+    row = {"prompt": "Make 24 from 2 3 4.", "solution": "So the answer is 24.", "answer": "it is x"}
+    data, out = written(tmp_path / "data.jsonl", [row]), tmp_path / "out.jsonl"
+    arguments = ["label", "--input", data, "--model", "tiny", "--output", str(out)]
+    assert main([*arguments, "--rollouts", "1", "--max-new-tokens", "2"]) == 0
+    assert "data.jsonl:1: none of 1 is graded right" in caplog.text
+    assert "states the answer '24', the reference is 'it is x'" in caplog.text
+
+
 @pytest.mark.parametrize("given", [[], ["--scorer", "tiny", "--model", "tiny"]])
 def test_exactly_one_of_scorer_and_model_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str]

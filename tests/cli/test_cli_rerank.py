@@ -30,3 +30,23 @@ def test_grades_prints_and_writes_its_choices(
     assert printed[0] == "game24: 1 problems, 2 samples, 1 problems with a right one"
     assert printed[3].split() == ["best", "of", "n", "1", "100.0", "%", "100.0", "%"]
     assert printed[5].startswith("set aside: line 2: no JSON")
+
+
+def test_rows_that_say_what_is_right_need_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    scorer = TableScorer(lambda step: 0.9 if "6 * 7" in step else 0.1)
+    monkeypatch.setattr(command, "scorer_from_options", lambda options: scorer)
+    samples = ["6 * 7 = 42\nThe answer is 42.", "6 + 7 = 13\nThe answer is 13."]
+    rows = [
+        {"prompt": "What is six times seven?", "samples": samples, "answer": "6 * 7\n#### 42"},
+        {"prompt": "What is six times seven?", "samples": samples, "correct": [True, False]},
+        {"prompt": "What is six times seven?", "samples": samples},
+    ]
+    source, out = tmp_path / "samples.jsonl", tmp_path / "out.json"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["rerank", "--input", str(source), "--output", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["task"], result["best_of_n"]["right"], result["problems"]) == (None, 2, 2)
+    assert "give `correct`" in result["rejected"][0]["reason"]
+    assert capsys.readouterr().out.startswith(f"{source}: 2 problems, 4 samples")

@@ -15,7 +15,7 @@ import reason_decode
 from reason_decode.core.answers import math_verify
 
 pytestmark = pytest.mark.skipif(
-    find_spec("math_verify") is None, reason="the extra `answers` (math-verify) is not installed"
+    find_spec("math_verify") is None, reason="math-verify is not installed"
 )
 ROOT = Path(reason_decode.__file__).parents[1]
 

@@ -34,6 +34,14 @@ def test_the_result_has_settings_counts_and_rows():
     assert "pass_at_n" not in result and json.loads(json.dumps(result)) == result
 
 
+def test_a_run_without_any_right_item_is_warned_of(caplog: pytest.LogCaptureFixture):
+    run(ScriptedModel(solve))
+    assert caplog.text == ""
+    assert run(ScriptedModel(lambda prompt: "So the answer is -1."))["correct"] == 0
+    assert "bbh-arithmetic: none of 5 is graded right" in caplog.text
+    assert "states the answer '-1', the reference is '0'" in caplog.text
+
+
 def test_items_run_in_order_in_batches_of_one_seed():
     model = ScriptedModel(solve)
     run(model)

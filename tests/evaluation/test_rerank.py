@@ -66,6 +66,31 @@ def test_malformed_rows_are_rejected_with_reasons(tmp_path: Path):
         read_samples(written(tmp_path / "s", bad[0]), GAME24)
 
 
+def test_samples_are_graded_by_the_answer_of_their_row(tmp_path: Path):
+    row = {"prompt": "p", "samples": ["So \\boxed{1/2}.", "The answer is 2."]}
+    rows = [{**row, "answer": answer} for answer in ("0.5", "It is \\boxed{50\\%}.", "#### 2")]
+    problems, rejected = read_samples(written(tmp_path / "s", *rows, {**row, "answer": None}))
+    assert [x.correct for x in problems] == [(True, False), (True, False), (False, True)]
+    assert [x.answer for x in problems] == ["0.5", "50\\%", "2"]
+    assert "give `correct` (a list of truth values) or `answer`" in rejected[0].reason
+    with pytest.raises(ValueError, match="`puzzle` is in the form of a task: name it by --task"):
+        read_samples(written(tmp_path / "p", {"puzzle": "4 5 6 10", "samples": [RIGHT]}))
+
+
+def test_a_file_without_any_right_sample_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    row = {"prompt": "p", "samples": ["The answer is 7.", "no answer"], "answer": "seven"}
+    read_samples(written(tmp_path / "s", row))
+    assert "none of 2 is graded right" in caplog.text
+    assert "states the answer '7', the reference is 'seven'" in caplog.text
+    caplog.clear()
+    read_samples(written(tmp_path / "s", row, {**row, "answer": "7"}))
+    # A file that says itself what is right was not compared.
+    read_samples(written(tmp_path / "s", {**row, "correct": [False, False]}))
+    assert caplog.text == ""
+
+
 def problem(*texts: str, correct: tuple[bool, ...], row: int = 1) -> SampledProblem:
     return SampledProblem(row, row, "p", texts, correct)
 

@@ -16,7 +16,7 @@ PACKAGE = Path(reason_decode.__file__).parent
 
 pytestmark = pytest.mark.skipif(
     find_spec("math_verify") is None or sys.platform != "linux",
-    reason="needs the extra `answers` (math-verify), and limits of Linux",
+    reason="needs math-verify, and limits of Linux",
 )
 
 

@@ -24,7 +24,7 @@ def test_grade_reads_the_stated_answer():
     assert grade(item, "So the answer is 1,000.")
     assert grade(item, r"\boxed{\frac{2000}{2}}")
     assert not grade(item, "So the answer is 100.") and not grade(item, "1000")
-    assert not grade(item, r"\boxed{\sqrt{1000000}}")
+    assert grade(item, r"\boxed{\sqrt{1000000}}")
 
 
 def test_malformed_examples_are_rejected_by_place(tmp_path: Path):
@@ -50,3 +50,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path):
 
 def test_a_row_of_samples_states_its_expression():
     assert BBH_ARITHMETIC.row_to_item({"prompt": "1 + 1 =\n"}) == arithmetic_item("1 + 1")
+
+
+def test_solutions_are_graded_as_everywhere_else():
+    item = arithmetic_item("1 + 1.5")
+    texts = ["So the answer is 5/2.", "\\boxed{2.50}", "#### 2.5 apples", "The answer is 2.", "2.5"]
+    assert [BBH_ARITHMETIC.grade(item, text) for text in texts] == [True] * 3 + [False] * 2

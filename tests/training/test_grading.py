@@ -11,6 +11,7 @@ from reason_decode.io.jsonl import ReadReport
 from reason_decode.training import (
     LabelledSolution,
     grade_samples,
+    is_right,
     read_labelled,
     solution_examples,
 )
@@ -44,6 +45,28 @@ def test_samples_are_graded_by_answer_and_all_are_counted():
     strict = grade_samples(given, unanswered_wrong=True)
     assert strict.wrong == [given[4], given[5], given[7]] and strict.counts.unanswered == 1
     assert grade_samples([]).counts.samples == 0
+
+
+def test_samples_that_are_all_wrong_are_warned_of(caplog: pytest.LogCaptureFixture):
+    grade_samples([sample("I do not know."), sample("The answer is 2.", source="f:3")])
+    assert "f:3: none of 2 is graded right" in caplog.text
+    assert "states the answer '2', the reference is '0.5'" in caplog.text
+    caplog.clear()
+    grade_samples([sample("The answer is 2.", answer=None, correct=False), sample("So #### 1/2")])
+    grade_samples([sample("The answer is 2.", answer=None, correct=False)])
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("answer", ["6 * 7 = <<6*7=42>>42\n#### 42", " 42 ", r"So $\boxed{42}$."])
+def test_an_answer_may_be_a_whole_reference_solution(tmp_path, answer):
+    # Regression: plain rows with GSM8K's own answers had every solution graded wrong, exit 0.
+    path = tmp_path / "rows.jsonl"
+    plain = {"prompt": "p", "solution": "6 * 7 = 42\nThe answer is 42.", "answer": answer}
+    stepwise = {"prompt": "p", "completions": ["The answer is 42."], "labels": [None]}
+    for row in (plain, {**stepwise, "answer": answer}):
+        path.write_text(json.dumps(row) + "\n")
+        (found,) = read_labelled(path)
+        assert found.answer == "42" and is_right(found)
 
 
 def test_bad_samples_of_a_row_are_left_out(tmp_path):

@@ -9,12 +9,20 @@ model wrote, so all of it is bounded in time and memory, and nothing is passed t
 from reason_decode.core.answers.arithmetic import evaluate, exact_value
 from reason_decode.core.answers.compare import answer_value, same_answer, same_answers
 from reason_decode.core.answers.extract import extract_answer
+from reason_decode.core.answers.grading import (
+    none_right_message,
+    reference_answer,
+    states_answer,
+)
 
 __all__ = [
     "answer_value",
     "evaluate",
     "exact_value",
     "extract_answer",
+    "none_right_message",
+    "reference_answer",
     "same_answer",
     "same_answers",
+    "states_answer",
 ]

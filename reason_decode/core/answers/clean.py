@@ -42,10 +42,20 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MARKERS = re.compile(r"<\|[a-z_]{1,30}\|>$|</s>$", re.IGNORECASE)
 MAX_WRAPPERS = 12  # each costs one pass over the text
 _WORDS = r"text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|operatorname|emph"
+# A single letter set as text is a unit; in mathematics it would be a variable.
+_UNIT_LETTER = re.compile(
+    r"(?<=[\d})i])(?:\\[,; ]|[~ ])*\\(?:"
+    + _WORDS
+    + r"|mathrm)\s*\{(?:\\[,; ]|[~ ])*([mgshlLVWJNK])\s*\}"
+)
+_UNIT_WORDS = {
+    "m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters", "L": "liters",
+    "V": "volts", "W": "watts", "J": "joules", "N": "newtons", "K": "kelvin",
+}  # fmt: skip
 _TEXT_COMMAND = re.compile(r"\\(?:" + _WORDS + r")\s*\{([^{}\\]*)\}")
 # In this order: sizes of brackets, spaces that print nothing, spellings of fractions, signs.
 _COSMETICS = (
-    (re.compile(r"\\(?:left|right|[bB]ig+[lrm]?)(?![a-zA-Z])\s*\.?(?<!\w)"), ""),
+    (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*(?:\.(?!\d))?"), ""),
     (re.compile(r"\\(?:displaystyle|textstyle|limits|phantom\{[^{}]*\})(?![a-zA-Z])"), ""),
     (re.compile(r"(?<!\\)\$([^$\s](?:[^$]*[^$\s])?)(?<!\\)\$(?!\d)"), r"\1"),
     (re.compile(r"(?<!\\)\\[!@]"), ""),
@@ -74,7 +84,9 @@ _COSMETICS = (
     (re.compile(r"(?<=\d) ?([apAP])[mM]\b"), r" \1m"),
     (re.compile(r"\s+"), " "),
 )  # fmt: skip
-_THOUSANDS = re.compile(r"(?<![\d.,(\[{])(\d{1,3}(?:,\d{3})+)(?![\d,]|\.\d*,)")
+_THOUSANDS = re.compile(
+    r"(?:(?<![\d.,(\[{])|(?<=frac\{)|(?<=\}\{))(\d{1,3}(?:,\d{3})+)(?![\d,]|\.\d*,)"
+)
 _SPACED_THOUSANDS = re.compile(r"[-+]?[$£€¥]?\d{1,3}(?: \d{3})+(?:\.\d+)?(?: ?[a-zA-Z%]+)?")
 _ONE = re.compile(r"([\^_])\s*\{\s*(\w)\s*\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-zA-Z*]+\}")
@@ -100,6 +112,7 @@ def clean(answer: str) -> str:
 def _cleaned(text: str) -> str:
     if not text.isascii():
         text = _plain_signs(text)
+    text = _UNIT_LETTER.sub(lambda match: f" {_UNIT_WORDS[match[1]]}", text)
     text = _without_text_commands(text)
     for pattern, replacement in _COSMETICS:
         text = pattern.sub(replacement, text)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from reason_decode.core.answers.arithmetic import MAX_EXPRESSION
 from reason_decode.core.answers.clean import clean, is_words, key_of
 from reason_decode.core.answers.math_verify import same_latex
+from reason_decode.core.answers.numeric import compare_values, point_value
 from reason_decode.core.answers.structure import (
     Sequence,
     choice_letter,
@@ -22,9 +23,13 @@ __all__ = ["answer_value", "same_answer", "same_answers"]
 MAX_MEMBERS = 24
 MAX_DEPTH = 4
 # math-verify reads no meaning into these and would drop them: only equal texts are equal.
-_UNREADABLE = re.compile(r"\\[lcdv]?dots(?![a-z])|\.\.\.|\\forall|\\exists|\\mid(?![a-z])")
+_UNREADABLE = re.compile(r"\\[lcdv]?dots[a-z]?(?![a-z])|\.\.\.|\\forall|\\exists|\\mid(?![a-z])")
 _BASE = re.compile(r"\(?([0-9A-Za-z]+)\)? ?_ ?\{? ?([0-9]+|[a-z]+) ?\}?")
-_TIME = re.compile(r"\d+(?: ?: ?\d+)+ ?(?:am|pm)?", re.IGNORECASE)
+_DIGIT_WITH_BASE = re.compile(r"\d\)? ?_")
+_TIME = re.compile(r"(\d+)((?: ?: ?\d+)+) ?(am|pm)?", re.IGNORECASE)
+_ALL_REALS = re.compile(r"(?:the set of )?all reals?(?: numbers?)?|\(-\\infty ?, ?\+?\\infty ?\)")
+# An equation that gives no name a value; math-verify would compare its right side alone.
+_EQUATION = re.compile(r"(?<![<>!=:\\])=(?![=<>])")
 _ASCII_MATH = (
     (re.compile(r"(?<![\\a-zA-Z])sqrt ?\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![\\a-zA-Z])(pi|infty|sqrt|sin|cos|tan|log|ln|exp)(?![a-zA-Z])"), r"\\\1 "),
@@ -42,8 +47,9 @@ def same_answer(
     Equal after cleaning (``clean``), or two equal numbers, or equal member by member, or equal to
     math-verify. Numbers are fractions: ``1/2``, ``0.5``, ``50%`` and ``\frac{1}{2}`` are one
     answer, ``0.333`` and ``1/3`` two. Units and words behind a number count only where both answers
-    have one. Letters of mathematics keep their case, words do not. Lists and sets have no order,
-    tuples and intervals have one.
+    have one, and so does the sign of percent: ``20%`` is ``0.2`` and, asked for in percent, ``20``.
+    Letters of mathematics keep their case, words do not. Lists and sets have no order, tuples and
+    intervals have one.
 
     Args:
         a: an answer, as ``extract_answer`` gives it.
@@ -115,7 +121,8 @@ def answer_value(answer: str) -> Fraction | None:
 
 @lru_cache(maxsize=65_536)
 def _remembered(a: str, b: str, tolerance: float, ordered: bool, strict: bool) -> bool:
-    return _Comparison(tolerance, ordered, strict).same(clean(a), clean(b), 0)
+    x, y = (_ALL_REALS.sub(r"\\mathbb{R}", clean(text)) for text in (a, b))
+    return _Comparison(tolerance, ordered, strict).same(x, y, 0)
 
 
 class _Comparison:
@@ -130,7 +137,7 @@ class _Comparison:
             return True
         if max(len(x), len(y)) > MAX_EXPRESSION or not x or not y:
             return False
-        for rule in (self._choices, self._numbers, self._exact_texts, self._named):
+        for rule in (self._choices, self._numerals, self._numbers, self._words, self._named):
             decided = rule(x, y, depth)
             if decided is not None:
                 return decided
@@ -143,7 +150,18 @@ class _Comparison:
                 return decided
         if _UNREADABLE.search(x) or _UNREADABLE.search(y):
             return False
-        return same_latex(*_with_marked_capitals(_as_latex(x), _as_latex(y)))
+        if _is_equation(x) != _is_equation(y) and not (_EQUATION.search(x) and _EQUATION.search(y)):
+            return False
+        # math-verify drops what a brace without its partner leaves over.
+        if not _braces_pair(x) or not _braces_pair(y):
+            return False
+        x, y = _as_latex(x), _as_latex(y)
+        left, right = point_value(x), point_value(y)
+        if left and right:
+            decided = compare_values(left, right, self.tolerance)
+            if decided is not None:
+                return decided
+        return same_latex(*_with_marked_capitals(x, y))
 
     def _choices(self, x: str, y: str, depth: int) -> bool | None:
         first, second = choice_letter(x), choice_letter(y)
@@ -163,18 +181,29 @@ class _Comparison:
         if unit and other and "%" not in (unit, other) and not _same_unit(unit, other):
             return False
         first, second = (value or Fraction(0) for value in values)
-        if self.tolerance:
-            return abs(first - second) <= self.tolerance * max(abs(first), abs(second))
-        return first == second
+        if self._equal(first, second):
+            return True
+        # A sign of percent is a unit, too: to a question in percent both 20 and 20% are answers.
+        if not self.strict and [unit, other].count("%") == 1 and None in (unit, other):
+            return self._equal(100 * first if unit else first, 100 * second if other else second)
+        return False
 
-    def _exact_texts(self, x: str, y: str, depth: int) -> bool | None:
-        """Words, numerals of other bases and times of day: equal texts or different answers."""
+    def _equal(self, a: Fraction, b: Fraction) -> bool:
+        return abs(a - b) <= Fraction(self.tolerance) * max(abs(a), abs(b))
+
+    def _numerals(self, x: str, y: str, depth: int) -> bool | None:
+        """Numerals of other bases and times of day."""
         bases = _BASE.fullmatch(x), _BASE.fullmatch(y)
         if bases[0] and bases[1]:
             return bases[0][1].upper() == bases[1][1].upper() and bases[0][2] == bases[1][2]
-        if _TIME.fullmatch(x) and _TIME.fullmatch(y):
-            (left, unit), (right, other) = split_unit(x.lower()), split_unit(y.lower())
-            return key_of(left) == key_of(right) and (not unit or not other or unit == other)
+        if _DIGIT_WITH_BASE.search(x) or _DIGIT_WITH_BASE.search(y):
+            # The base may be left out; a sum of numerals has no meaning to math-verify.
+            found, bare = (bases[0], y) if bases[0] else (bases[1], x)
+            return found is not None and not self.strict and found[1].upper() == bare.upper()
+        return _same_time(x, y)
+
+    def _words(self, x: str, y: str, depth: int) -> bool | None:
+        """Words whose texts differ are different answers."""
         return False if is_words(x) or is_words(y) else None
 
     def _named(self, x: str, y: str, depth: int) -> bool | None:
@@ -194,6 +223,11 @@ class _Comparison:
         self, x: str, y: str, first: Sequence | None, second: Sequence | None, depth: int
     ) -> bool | None:
         if first is None or second is None:
+            several, single = (first, y) if first else (second, x)
+            if several and len(several.items) > 1 and _has_value(single):
+                return several.kind != "ordered" and all(
+                    self.same(clean(item), single, depth + 1) for item in several.items
+                )
             # A set of one member, or a union that math-verify reads.
             return None if "\\" in x or "\\" in y else False
         if len(first.items) != len(second.items) or len(first.items) > MAX_MEMBERS:
@@ -216,10 +250,41 @@ class _Comparison:
         return True
 
 
+def _same_time(x: str, y: str) -> bool | None:
+    """True if two times of day are one, ``None`` where a text is none; 3:20 may be a ratio, too."""
+    first, second = _TIME.fullmatch(x), _TIME.fullmatch(y)
+    if not first or not second:
+        return None
+    halves = {match[3].lower() for match in (first, second) if match[3]}
+    if key_of(first[2]) != key_of(second[2]) or len(halves) == 2:
+        return False
+    left, right = int(first[1]), int(second[1])
+    if not halves:
+        return left == right
+    shift = 12 * (halves == {"pm"})
+    # 4 pm is 16, 12 am is 0.
+    hours = {
+        hour % 12 + shift if match[3] or hour <= 12 else hour
+        for hour, match in ((left, first), (right, second))
+    }
+    return len(hours) == 1
+
+
+def _is_equation(text: str) -> bool:
+    """True if an equation has variables on its left side that it does not only name."""
+    left = _EQUATION.split(text)[0]
+    value = point_value(left) if left != text else None
+    return value is not None and not value.constant and without_name(text)[0] is None
+
+
 def _same_unit(first: str, second: str) -> bool:
     """True if two units are one: ``apple`` and ``red apple`` are, ``m`` and ``km`` are not."""
     one, other = set(first.split()), set(second.split())
     return first == second or (one <= other or other <= one)
+
+
+def _has_value(text: str) -> bool:
+    return number_of(text) is not None or point_value(_as_latex(text)) is not None
 
 
 def _inside(text: str) -> str | None:
@@ -227,6 +292,15 @@ def _inside(text: str) -> str | None:
     inside = text[1:-1].strip()
     alone = text[:1] + text[-1:] in ("()", "[]") and not set("()[],;") & set(inside)
     return inside if alone and inside else None
+
+
+def _braces_pair(text: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"\\.|[{}]", text):
+        depth += (brace == "{") - (brace == "}")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _is_list(text: str) -> bool:

@@ -1,16 +1,26 @@
 """Reads the final answer that a text states."""
 
 import re
+from typing import NamedTuple
 
-from reason_decode.core.answers.clean import clean, strip_wrappers
+from reason_decode.core.answers.clean import clean, is_words, key_of, strip_wrappers
+from reason_decode.core.answers.numeric import compare_values, point_value
 from reason_decode.core.answers.structure import choice_letter, number_of, split_unit
 
 __all__ = ["THINKING", "extract_answer", "without_thinking"]
 
 MAX_TEXT = 100_000
+MAX_JOINT = 40
+MAX_CONCLUSION = 400
 THINKING = ("<think>", "</think>")
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:\{|(?=[^\s{]))|\\[{}]|[{}]")
+# Between boxes that are one answer: "$x = \boxed{1}$ or $x = \boxed{2}$".
+_JOINT = re.compile(
+    r"\}?[\s.,;]*(?:\$|\\\)|\\\])?[\s.,;]*(?P<word>(?:\\text ?\{ ?)?\b(?:and|or)\b ?\}?)?\s*"
+    r"(?:\$|\\\(|\\\[)?\s*(?:(?P<name>[A-Za-z]\w*) ?= ?)?"
+)
+_NAME_BEFORE = re.compile(r"([A-Za-z]\w*) ?= ?$")
 _TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
 # These match what comes before an answer.
 _HASHES = re.compile(r"(?<!#)####(?!#)")
@@ -43,6 +53,20 @@ _SENTENCE = re.compile(
     r"[A-Za-z][^\d$\\]*\b(?:is|are|was|were|has|have|had|equals|costs?|takes?|needs?|gets?|got|earns?|"
     r"makes?|made|spent|spends?|will|can|ate|sold|paid|pays?)\b[^\d$\\=()\[\]]*?(?=[-+]?\$?\d)"
 )
+_MATHS = r"\$[^$]+\$?|\\\((?:(?!\\\)).)+\\\)"
+_CONCLUDES = re.compile(
+    r"(?:so|thus|hence|therefore|the(?=[^\d$\\]*\bis\b))\b,?\s+(?:"
+    rf"(?P<equation>{_MATHS})"
+    r"|(?:.*\s)?(?:is|are|was|were|equals|has|have|had|costs?|takes?|needs?)\s+"
+    r"(?:approximately|about|exactly|equal to|only|a total of\s)?\s*"
+    rf"(?P<value>{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?)(?P<words>(?:\s+[A-Za-z'-]+){{0,8}}))",
+    re.IGNORECASE,
+)
+_NO_CONCLUSION = re.compile(
+    r"\b(?:no|not|none|never|cannot|undefined|impossible|contradict\w*|mistake|error|if|when|case|"
+    r"infinite\w*|must|between|either|or|possible)\b|n't\b",
+    re.IGNORECASE,
+)
 _ABBREVIATION = re.compile(
     r"\b(?:Dr|Mr|Mrs|Ms|St|Mt|Ft|Jr|Sr|Prof|No|vs|approx|etc|e\.g|i\.e|a\.m|p\.m|U\.S|Inc|Ave|sq|cu)$"
 )
@@ -73,12 +97,13 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     The first of these forms that occurs decides, and of that form its last occurrence:
 
     1. ``<answer>X</answer>``;
-    2. ``\boxed{X}`` with balanced braces, or ``\boxed X`` (of nested boxes, the innermost);
-       unless a line ``Answer: X`` follows the last box;
+    2. ``\boxed{X}`` with balanced braces, or ``\boxed X`` (of nested boxes, the innermost; boxes
+       joined by ``and`` or ``or`` are a list); unless a line ``Answer: X`` follows the last box;
     3. ``#### X``, where X is no heading;
     4. ``the answer is X`` and its like (``the correct option is``, ``答案是``), or a line
        ``Answer: X``; X may stand on the next line, and remarks such as ``is correct`` are skipped;
-    5. a line ``A: X``.
+    5. a line ``A: X``;
+    6. a last sentence that concludes, ``So, John is X years old.``, with one value in it.
 
     A thought is no answer: everything up to the last closing tag is skipped, and a text whose
     thought never ends states nothing. From X are dropped: markup, quotes and dollar signs around
@@ -111,7 +136,8 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
         content, end = box
         later = _answer_lines(tail, end)
         return later if later is not None else _plain(content)
-    for found in (_hashes(tail), _statement(tail), _short_line(tail)):
+    for form in (_hashes, _statement, _short_line, _conclusion):
+        found = form(tail)
         if found is not None:
             return found
     return None
@@ -129,26 +155,70 @@ def without_thinking(text: str, tags: tuple[str, str] = THINKING) -> str:
     return answer.partition(opening)[0] if opening in answer else answer
 
 
+class _Box(NamedTuple):
+    """Places of the command, the content and its end."""
+
+    command: int
+    start: int
+    end: int
+
+
 def _last_box(text: str) -> tuple[str, int] | None:
-    """Content and end of the balanced box that opens last; one pass, whatever is left open."""
-    opened: list[int | None] = []
-    best: tuple[int, int] | None = None
+    """Content and end of the last box, or of the list of boxes that ``and`` or ``or`` joins."""
+    boxes = _boxes(text)
+    if not boxes:
+        return None
+    last = max(boxes, key=lambda box: box.start)
+    contents, name = [text[last.start : last.end]], None
+    for box in sorted(boxes, key=lambda box: -box.start):
+        if not 0 <= last.command - box.end <= MAX_JOINT:
+            continue
+        joint = _JOINT.fullmatch(text, box.end, last.command)
+        if not joint or len(contents) == 1 and not joint["word"]:
+            continue
+        # Values of different names are different answers, of which the last is asked for.
+        name = joint["name"] if name is None else name
+        own = _NAME_BEFORE.search(text, max(0, box.command - 20), box.command)
+        if (own[1] if own else None) != joint["name"] or joint["name"] != name:
+            break
+        contents.append(text[box.start : box.end])
+        last = box
+    end = max(box.end for box in boxes)
+    if any(_may_be_same(contents[0], other) for other in contents[1:]):
+        contents = contents[:1]
+    return ", ".join(reversed(contents)), end
+
+
+def _may_be_same(a: str, b: str) -> bool:
+    """True if two boxes may be spellings of one answer: ``0.25`` and ``1/4``, a set and words."""
+    x, y = clean(a), clean(b)
+    # 28 and 28_9 are one numeral with and without its base.
+    if is_words(x) or is_words(y) or key_of(x).partition("_")[0] == key_of(y).partition("_")[0]:
+        return True
+    first, second = point_value(x), point_value(y)
+    return bool(first and second) and compare_values(first, second) is None
+
+
+def _boxes(text: str) -> list[_Box]:
+    """The balanced boxes of a text, in one pass, whatever is left open."""
+    opened: list[tuple[int, int] | None] = []
+    found: list[_Box] = []
     for brace in _BOX.finditer(text):
         token = brace[0]
         if token.startswith(("\\boxed", "\\fbox")):
             if token.endswith("{"):
-                opened.append(brace.end())
+                opened.append((brace.start(), brace.end()))
             else:  # \boxed 2: up to the next space, dollar sign or full stop
                 bare = re.compile(r"(?:\\[a-zA-Z]+|[^\s$\\{}.,])+").match(text, brace.end())
-                if bare and (best is None or brace.end() > best[0]):
-                    best = brace.end(), bare.end()
+                if bare:
+                    found.append(_Box(brace.start(), brace.end(), bare.end()))
         elif token == "{":
             opened.append(None)
         elif token == "}" and opened:
-            start = opened.pop()
-            if start is not None and (best is None or start > best[0]):
-                best = start, brace.start()
-    return None if best is None else (text[best[0] : best[1]], best[1])
+            place = opened.pop()
+            if place is not None:
+                found.append(_Box(*place, brace.start()))
+    return found
 
 
 def _hashes(text: str) -> str | None:
@@ -191,6 +261,22 @@ def _answer_lines(text: str, start: int) -> str | None:
 def _short_line(text: str) -> str | None:
     matches = list(_SHORT_LINE.finditer(text))
     return _stated(text, matches[-1].end(), line=True) if matches else None
+
+
+def _conclusion(text: str) -> str | None:
+    """The value of the last sentence, if it draws a conclusion and was not cut off."""
+    line = text.rstrip()[-MAX_CONCLUSION:].rpartition("\n")[2].strip()
+    ends = [match.end() for match in _SENTENCE_END.finditer(line)]
+    # One sentence, whole; its maths may hold the period.
+    if not line.endswith((".", ".$", ".\\]", ".\\)", "!")):
+        return None
+    starts = [0, *(end for end in ends if line[end:].strip())]
+    sentence = line[starts[-1] :].strip().rstrip(".!")
+    match = _CONCLUDES.fullmatch(sentence)
+    if match is None or _NO_CONCLUSION.search(sentence):
+        return None
+    value = match["equation"] or match["value"]
+    return _value_of(strip_wrappers(f"{value}{match['words'] or ''}"))
 
 
 def _stated(text: str, end: int, *, line: bool) -> str | None:

@@ -11,7 +11,7 @@ __all__ = ["Sequence", "choice_letter", "number_of", "parse_sequence", "split_un
 
 _CHOICE = re.compile(
     r"(?:(?i:option|choice|answer) )?"
-    r"(?:\(([A-Z])\)(?:[.:]?\s+[\w\\$].*)?|\(([a-z])\)|([A-Z])(?:[.:)](?:\s+\S.*)?)?)"
+    r"(?:\(([A-Z])\)(?:[.:]?\s+[\w\\$(-](?:(?!\([A-Z]\)).)*)?|\(([a-z])\)|([A-Z])(?:[.:)](?:\s+\S.*)?)?)"
 )
 # Spellings of one unit; the first is its name.
 _UNITS = (
@@ -20,20 +20,22 @@ _UNITS = (
     "mm millimeter millimeters millimetre millimetres",
     "cm centimeter centimeters centimetre centimetres", "m meter meters metre metres",
     "km kilometer kilometers kilometre kilometres", "in inch inches", "ft foot feet",
-    "yd yard yards", "mi mile miles", "mg milligram milligrams", "g gram grams gm",
+    "yd yard yards", "mi mile miles", "mg milligram milligrams", "g gram grams",
     "kg kilogram kilograms kilo kilos", "lb lbs", "oz ounce ounces", "ton tons",
     "ml milliliter milliliters millilitre millilitres", "l liter liters litre litres L",
     "s sec secs second seconds", "min mins minute minutes", "h hr hrs hour hours",
     "day days", "week weeks", "month months", "year years yr yrs", "am", "pm",
-    "unit units", "mph", "kph", "rad radian radians", "V", "W", "J", "N", "Pa", "Hz", "K", "C", "F",
+    "unit units", "mph", "kph", "rad radian radians", "V volt volts", "W watt watts",
+    "J joule joules", "N newton newtons", "Pa", "Hz", "K kelvin", "C", "F",
 )  # fmt: skip
 _UNIT_NAMES = {spelling: row.split()[0] for row in _UNITS for spelling in row.split()}
 _WORD_UNIT = re.compile(r"(?:sq|square|cubic|cu)\.?|per|[A-Za-z]+")
 _UNIT_TAIL = re.compile(
-    r"(?P<value>.*[\d})!|]|.*\\pi)(?P<gap> ?)"
+    r"(?P<value>.*\\pi(?! ?\\)|.*[\d})!|])(?P<gap> ?)"
     r"(?P<unit>[A-Za-z$£€¥¢%^\\][A-Za-z0-9$£€¥¢%^{}\\/ .-]*)",
     re.DOTALL,
 )
+_PLAIN = re.compile(r"[-+]?[\d.,/ ]+|[-+]?\d* ?\\frac\{\d+\}\{\d+\}")
 _NOT_UNITS = frozenset("and or if where is are when with over to than by x y z".split())
 _SIGN_FIRST = re.compile(r"([-+]?) ?([$£€¥]) ?([-+]?)(?=[\d.\\(])")
 
@@ -62,7 +64,8 @@ def split_unit(text: str) -> tuple[str, str | None]:
     r"""The value and the unit of an answer: ``"12 cm^2"`` -> ``("12", "cm^2")``.
 
     A currency sign in front is a unit as well. A letter right behind a number is no unit but a
-    variable, unless it spells one (``5cm``).
+    variable, unless it spells one of two letters (``5cm``); a single letter is a unit behind a
+    space and a plain number only (``5 m``).
     """
     unit = None
     sign = _SIGN_FIRST.match(text)
@@ -70,8 +73,10 @@ def split_unit(text: str) -> tuple[str, str | None]:
         text, unit = sign[1] + sign[3] + text[sign.end() :], sign[2]
     match = _UNIT_TAIL.fullmatch(text)
     if match and match["value"].strip():
-        name = _unit_name(match["unit"], spaced=bool(match["gap"]))
-        if name is not None:
+        spaced = bool(match["gap"])
+        name = _unit_name(match["unit"], spaced=spaced)
+        letter = re.fullmatch(r"[a-zA-Z](?:\^\{?\d\}?)?", match["unit"].strip(" ."))
+        if name is not None and (not letter or spaced and _PLAIN.fullmatch(match["value"])):
             return match["value"].strip(), unit if unit and name != "%" else name
     return text, unit
 
@@ -158,8 +163,9 @@ class Sequence(NamedTuple):
     """Several answers in one.
 
     Attributes:
-        kind: a tuple or an interval keeps its order, a set and a bare list do not.
-        brackets: the opening and the closing one of a tuple or an interval.
+        kind: a tuple, an interval or a matrix keeps its order, a set and a bare list do not.
+        brackets: the opening and the closing one of a tuple or an interval, or the shape of a
+            matrix.
         items: the members as text.
     """
 
@@ -169,7 +175,7 @@ class Sequence(NamedTuple):
 
 
 def parse_sequence(text: str) -> Sequence | None:
-    r"""The members of a tuple, an interval, a set or a list, or ``None`` for a single answer.
+    r"""The members of a tuple, an interval, a matrix, a set or a list; ``None`` of a single answer.
 
     Inequalities are intervals: ``2 \le x < 5`` is ``[2, 5)``, ``x > 5`` is ``(5, \infty)``.
     """
@@ -177,6 +183,8 @@ def parse_sequence(text: str) -> Sequence | None:
     if interval is not None:
         return interval
     body = text.strip()
+    if matrix := _matrix(body):
+        return matrix
     body = body.replace("\\langle", "(").replace("\\rangle", ")")
     if body.startswith("\\{") and body.endswith("\\}"):
         return Sequence("set", "{}", _split(body[2:-2]))
@@ -191,6 +199,23 @@ def parse_sequence(text: str) -> Sequence | None:
     if len(items) > 1 and all(items):
         return Sequence("list", "", _with_first_name(items))
     return None
+
+
+_MATRIX = re.compile(r"\\begin ?\{([pbBvV]?)matrix\}(.*)\\end ?\{\1matrix\}")
+_ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?|\\cr(?![a-z])")
+
+
+def _matrix(text: str) -> Sequence | None:
+    """The cells of one matrix; a determinant is none of the others."""
+    match = _MATRIX.fullmatch(text)
+    if match is None or "\\begin" in match[2]:
+        return None
+    rows = [[cell.strip() for cell in row.split("&")] for row in _ROW_END.split(match[2])]
+    rows = rows[:-1] if len(rows) > 1 and rows[-1] == [""] else rows
+    if len({len(row) for row in rows}) != 1 or match[1] in ("v", "V"):
+        return None
+    shape = f"matrix {len(rows)}x{len(rows[0])}"
+    return Sequence("ordered", shape, [cell for row in rows for cell in row])
 
 
 _RELATION = re.compile(r"(\\le(?![a-z])|\\ge(?![a-z])|<|>)")

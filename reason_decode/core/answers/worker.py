@@ -65,13 +65,16 @@ def main() -> None:
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, expire)
         threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
-    math_verify = import_module("math_verify")
+    math_verify, expression = import_module("math_verify"), import_module("sympy").Expr
     limit_memory()
 
     # In a vote an answer is compared with many others, and half of the time is reading it.
     @lru_cache(maxsize=1024)
     def read(answer: str) -> Any:
         return math_verify.parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+
+    def is_expression(parsed: Any) -> bool:
+        return isinstance(parsed, expression | str)
 
     for line in sys.stdin:
         if not line.strip():
@@ -80,9 +83,10 @@ def main() -> None:
         try:
             limit_time(SECONDS)
             first, second = map(read, json.loads(line))
-            same = math_verify.verify(first, second, timeout_seconds=None) or math_verify.verify(
-                second, first, timeout_seconds=None
-            )
+            same = math_verify.verify(first, second, timeout_seconds=None)
+            # The order matters to it for equations, relations and sets only.
+            if not same and not all(map(is_expression, (*first, *second))):
+                same = math_verify.verify(second, first, timeout_seconds=None)
             limit_time(0)
         except (Exception, RecursionError, MemoryError):
             # An answer that sympy cannot read is not shown to be equal.
