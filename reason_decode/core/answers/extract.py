@@ -196,7 +196,7 @@ def _may_be_same(a: str, b: str) -> bool:
     if is_words(x) or is_words(y) or key_of(x).partition("_")[0] == key_of(y).partition("_")[0]:
         return True
     first, second = point_value(x), point_value(y)
-    return bool(first and second) and compare_values(first, second) is None
+    return first is not None and second is not None and compare_values(first, second) is None
 
 
 def _boxes(text: str) -> list[_Box]:

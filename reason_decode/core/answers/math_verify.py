@@ -49,8 +49,8 @@ def same_latex(a: str, b: str) -> bool:
     """
     if find_spec("math_verify") is None:
         raise ImportError(
-            f"comparing the LaTeX answers {a[:80]!r} and {b[:80]!r} needs math-verify, a dependency "
-            "of reason-decode that is not installed: pip install math-verify"
+            f"comparing the LaTeX answers {a[:80]!r} and {b[:80]!r} needs math-verify, which is "
+            "not installed, though reason-decode depends on it: pip install math-verify"
         )
     if max(len(a), len(b)) > MAX_LENGTH:
         return False
