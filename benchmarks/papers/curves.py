@@ -45,7 +45,7 @@ from reason_decode.evaluation.rerank import SampledProblem, read_samples
 from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Scorer, ScoreSpace, reduce_scores
-from reason_decode.scorers.prm_formats.token_classification import NEUTRAL
+from reason_decode.scorers.process import NEUTRAL
 from reason_decode.tasks import TASKS
 
 Curves = dict[str, list[Estimate]]

@@ -70,7 +70,7 @@ class CountedModels:
         """One number for each solution: its step scores, reduced."""
         prm = self.models.prm
         steps = [prm.splitter.split(text) for text in solutions]
-        self.scored += sum(len(prm.format.encode(prompt, x).ids) for x in steps)
+        self.scored += sum(len(prm.encode(prompt, x).ids) for x in steps)
         return reduce_scores(prm.score([prompt] * len(steps), steps), reduce).tolist()
 
 

@@ -155,7 +155,7 @@ def ours(models: tiny.Tiny, n: int, steps: int, length: int) -> SearchCost:
     (trace,) = out.traces
     (uncached,) = models.prm.score([PROMPT], [trace.best.steps])
     torch.testing.assert_close(torch.tensor(trace.best.scores), uncached, atol=1e-4, rtol=0)
-    prompt = len(models.prm.format.encode(PROMPT, ()).ids)
+    prompt = len(models.prm.encode(PROMPT, ()).ids)
     unique = prompt + sum(step.tokens for steps in trace.rounds for step in steps)
     read = out.cost.prefill + out.cost.decode
     return SearchCost(read, out.cost.sampled, out.cost.scorer, unique, seconds, timed.seconds)
@@ -342,15 +342,15 @@ def _score_last(
 ) -> list[float]:
     """P(right) of the last step of each solution, by one pass over the whole text."""
     start = time.perf_counter()
-    format, splitter = models.prm.format, models.prm.splitter
-    encoded = [format.encode(prompt, splitter.split(solution)) for solution in solutions]
+    prm, splitter = models.prm, models.prm.splitter
+    encoded = [prm.encode(prompt, splitter.split(solution)) for solution in solutions]
     cost.scored += sum(len(x.ids) for x in encoded)
     ids, mask = pad_rows([x.ids for x in encoded], side="right")
-    features = format.forward(input_ids=ids, attention_mask=mask)
+    features = prm.forward(input_ids=ids, attention_mask=mask)
     last = torch.stack(
         [row[x.score_positions[-1]] for row, x in zip(features, encoded, strict=True)]
     )
-    scores = format.prob_correct(last).tolist()
+    scores = prm.prob_correct(last).tolist()
     cost.scoring += time.perf_counter() - start
     return scores
 

@@ -20,7 +20,8 @@ trajectory shares with the one before is reused.
 
 `ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published models, none of
 them with remote code. The format is detected by the architecture or, for plain language models, by
-the checkpoint's name; `format=` overrides it.
+the checkpoint's name; `format=` overrides it. A model that is in memory is passed to the class of
+its format, such as `TokenClassification(model, tokenizer)`; `scorers.prm_formats` has the others.
 
 - `token-classification` (TRL's `PRMTrainer`; three labels: PRM800K's ratings): a step is scored at
   the separator after it, by the label called `right`; without one, by the second of two labels, or
@@ -90,7 +91,7 @@ from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.scorers.outcome import OutcomeRewardModel
-from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.scorers.process import ProcessRewardModel, TokenClassification
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
@@ -107,6 +108,7 @@ __all__ = [
     "ScoreSpace",
     "Scorer",
     "Session",
+    "TokenClassification",
     "reduce_scores",
     "to_steps",
 ]

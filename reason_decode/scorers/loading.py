@@ -12,7 +12,7 @@ from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.outcome import OutcomeRewardModel
-from reason_decode.scorers.prm_formats import FORMATS, detect_format
+from reason_decode.scorers.prm_formats import FORMATS, Generative, detect_format
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel, has_ranking_head
 from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
@@ -77,7 +77,7 @@ def load_scorer(
     Examples:
         >>> from reason_decode.scorers.loading import load_scorer
         >>> type(load_scorer("tiny")).__name__, type(load_scorer("orm=tiny")).__name__
-        ('ProcessRewardModel', 'OutcomeRewardModel')
+        ('TokenClassification', 'OutcomeRewardModel')
     """
     word, folder = _parse(spec)
     kind = word or scorer_kind(folder)
@@ -107,7 +107,7 @@ def load_scorer(
         )
     if kind == "generative":
         model, tokenizer = _language_model(kind, folder, generator)
-        return ProcessRewardModel(model, tokenizer, format=kind)
+        return Generative(model, tokenizer)
     return _reward_model(kind, folder, whole_solutions)
 
 

@@ -1,37 +1,54 @@
 """Process reward models: one probability of being correct for each step."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from reason_decode.models.checkpoint import load_config, load_tokenizer
+from reason_decode.models.checkpoint import load_checkpoint, load_config, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
-from reason_decode.models.inputs import max_positions
-from reason_decode.scorers.base import Scorer, ScoreSpace, Session
-from reason_decode.scorers.prm_formats import detect_format, format_by_name
+from reason_decode.models.inputs import EncodedSolution, check_loaded, max_positions
+from reason_decode.models.wrapped import unwrap_peft
+from reason_decode.scorers.causal import CausalScorer
+from reason_decode.scorers.causal_reader import Span
 
-__all__ = ["ProcessRewardModel"]
+__all__ = ["NEUTRAL", "ProcessRewardModel", "TokenClassification"]
+
+NEUTRAL = {"positive": 1.0, "half": 0.5, "negative": 0.0}
+"""Ways to count the middle of three labels -> the share of its probability that is right."""
 
 
-class ProcessRewardModel(Scorer):
-    r"""Scores each step of a solution: P(correct) at the step's end, in [0, 1].
+class ProcessRewardModel(CausalScorer):
+    r"""Scores each step of a solution: P(correct) at one token of the step's end, in [0, 1].
+
+    ``from_pretrained`` returns an object of the class of the model's format, which is the layout of
+    its text, and where its scores are read. A model that is loaded already is passed to that class,
+    such as ``TokenClassification(model, tokenizer)``; ``prm_formats`` has the others. A format of
+    your own inherits from this class and writes ``encode`` and ``prob_correct``.
 
     Args:
-        model: the model that the format reads; by default one for token classification.
+        model: the model; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        format: the layout of its text: ``token-classification``, ``math-shepherd``, ``rlhflow``,
-            ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; see ``prm_formats``.
-        options: ``separator``, which ends a step in a solution (default: the format's);
-            ``batch_tokens``, the largest number of tokens in one forward pass, padding included;
-            for ``reasoneval``, ``position_shift``; for ``token-classification``, ``neutral``.
+        separator: ends a step in a solution's text; ``None`` for the format's own.
+        batch_tokens: largest number of tokens in one forward pass, padding included.
+
+    Attributes:
+        format: the name of the format.
+        required_tokens: texts that must have a token: the step's tag, or the verdicts.
+        token_ids: text -> id, for each of these.
 
     Raises:
-        TypeError: the format has no such option.
-        ValueError: the model has another head, its vocabulary is smaller than the tokenizer's, or
-            there is no such format.
+        ValueError: the model's vocabulary is smaller than the tokenizer's, or the tokenizer lacks
+            one of ``required_tokens``.
 
     Examples:
         >>> from reason_decode import ProcessRewardModel, tiny
@@ -42,21 +59,28 @@ class ProcessRewardModel(Scorer):
         [1, 0]
     """
 
-    score_space: ScoreSpace = "probability"
+    format: str = ""
+    separator: str = "\n"
+    required_tokens: tuple[str, ...] = ()
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        format: str = "token-classification",
-        **options: Any,
+        separator: str | None = None,
+        batch_tokens: int = 16_384,
     ) -> None:
-        self.format_name = format
-        self.format = format_by_name(format)(model, tokenizer, **options)
-        self.model, self.tokenizer = self.format.model, tokenizer
-        self.splitter, self.prompt_suffix = self.format.splitter, self.format.prompt_suffix
-        self.neutral: str | None = options.get("neutral")
+        super().__init__(
+            model,
+            tokenizer,
+            self.separator if separator is None else separator,
+            chat=False,
+            batch_tokens=batch_tokens,
+        )
+        # Most formats put something of their own between prompt and steps.
+        self.prompt_suffix = ""
+        self.token_ids = {x: self.cached_tokenizer.token_id(x) for x in self.required_tokens}
 
     @classmethod
     def from_pretrained(
@@ -72,47 +96,53 @@ class ProcessRewardModel(Scorer):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            format: the layout of its text; ``None``: detected by architecture, else by name.
+            format: the layout of its text: ``token-classification``, ``math-shepherd``,
+                ``rlhflow``, ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; ``None``:
+                that of this class, else detected by architecture, else by name.
             separator: ends a step in a solution; ``None`` for the format's own.
-            neutral: what the middle one of three labels counts as, ``"positive"``, ``"half"`` or
-                ``"negative"``; ``None``: the label that the checkpoint calls right counts.
+            neutral: of ``token-classification``, what the middle one of three labels counts as; see
+                ``TokenClassification``.
             kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
 
         Raises:
             OSError: there is no such folder and no such id.
-            ValueError: the format is not detected, or the checkpoint holds another kind of model.
+            TypeError: ``neutral`` for another format.
+            ValueError: the format is not detected, is not that of this class, or the checkpoint
+                holds another kind of model.
         """
-        name = detect_format(path_or_id, load_config(path_or_id)) if format is None else format
-        model = format_by_name(name).load(path_or_id, **kwargs)
-        tokenizer = load_tokenizer(path_or_id)
+        # Imported here: the classes of the formats inherit from this one.
+        from reason_decode.scorers.prm_formats import detect_format, format_by_name
+
+        kind = cls
+        if cls is ProcessRewardModel:
+            name = detect_format(path_or_id, load_config(path_or_id)) if format is None else format
+            kind = format_by_name(name)
+        elif format not in (None, cls.format):
+            raise ValueError(
+                f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; call "
+                "ProcessRewardModel.from_pretrained"
+            )
         options = {} if neutral is None else {"neutral": neutral}
-        return cls(model, tokenizer, format=name, separator=separator, **options)
+        model, tokenizer = kind.load(path_or_id, **kwargs), load_tokenizer(path_or_id)
+        return kind(model, tokenizer, separator=separator, **options)
+
+    @classmethod
+    def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
+        """The model of a checkpoint with the head that this format reads.
+
+        Args:
+            path_or_id: a folder or a Hub id.
+            kwargs: passed to transformers' ``from_pretrained``.
+        """
+        return load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {
             "path_or_id": hub_id_or_path(self.model),
-            "format": self.format_name,
+            "format": self.format,
             "separator": self.splitter.separator,
-            **({} if self.neutral is None else {"neutral": self.neutral}),
         }
-
-    def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
-    ) -> list[Tensor]:
-        """P(correct) of every step; a prompt is read once for several solutions in a row.
-
-        Args:
-            prompts: the prompt of each solution.
-            solutions: texts, split at the separator, or lists of steps.
-
-        Returns:
-            For each solution float32 (s,); (0,) for one without steps.
-
-        Raises:
-            ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
-        """
-        return self.format.score(prompts, solutions)
 
     def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
         """Number of leading steps whose scores are read within the model's positions.
@@ -124,9 +154,99 @@ class ProcessRewardModel(Scorer):
             steps: the steps, none of them blank.
         """
         limit = max_positions(self.model)
-        positions = self.format.encode(prompt, steps).score_positions
+        positions = self.encode(prompt, steps).score_positions
         return len(steps) if limit is None else sum(k < limit for k in positions)
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
-        """A session that reads each prompt and each step once."""
-        return self.format.start_session(prompts)
+    def score_spans(self, spans: Sequence[Span]) -> Tensor:
+        """P(correct) of each step, (len(spans),)."""
+        return self.prob_correct(torch.cat([span.features for span in spans]))
+
+    @abstractmethod
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """P(correct), (k,), from the features that ``forward`` gave for k tokens, (k, c)."""
+
+    def _at_tags(self, ids: Sequence[int], tag: str, steps: Sequence[str]) -> EncodedSolution:
+        """The ids up to the last tag; each step is scored at its tag."""
+        positions = [k for k, token in enumerate(ids) if token == self.token_ids[tag]]
+        if len(positions) != len(steps):
+            raise ValueError(
+                f"got {len(positions)} step tags in the text of {len(steps)} steps; prompt and "
+                f"steps must not contain {tag!r}, which marks a step's end"
+            )
+        return EncodedSolution(list(ids[: positions[-1] + 1] if positions else ids), positions)
+
+
+class TokenClassification(ProcessRewardModel):
+    """Prompt, then each step and a separator, each encoded alone (the layout of TRL).
+
+    P(correct) is read at the separator's last token: the probability of the label that the config
+    calls ``right``; without such a label, of the second of two labels, or of all but the first of
+    three (wrong, neutral, right: PRM800K's ratings).
+
+    Args:
+        model: a model for token classification with two or three labels.
+        tokenizer: the tokenizer of ``model``.
+        neutral: what the second of three labels counts as: ``"positive"``, ``"negative"``, or
+            ``"half"`` of its probability as right; ``None``: as described above.
+        options: see ``ProcessRewardModel``.
+
+    Raises:
+        ValueError: the model is another one, or ``neutral`` is none of these words or does not go
+            with the labels.
+
+    Source: trl 1.13, trl/experimental/prm/prm_trainer.py; three labels: Lightman et al. 2023,
+    2305.20050, section 2.6, where neutral counts as right, and appendix F, which compares both.
+    """
+
+    format = "token-classification"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        neutral: str | None = None,
+        **options: Any,
+    ) -> None:
+        check_loaded(model, tokenizer)
+        model = unwrap_peft(model)
+        labels, count = model.config.id2label or {}, model.config.num_labels
+        if "TokenClassification" not in type(model).__name__ or count not in (2, 3):
+            raise ValueError(
+                f"got {type(model).__name__} with {count} labels; allowed is token classification "
+                "with two labels (wrong, right) or three (wrong, neutral, right). For other models "
+                "take another class of reason_decode.scorers.prm_formats.FORMATS"
+            )
+        super().__init__(model, tokenizer, **options)
+        self.prompt_suffix, self.neutral = self.splitter.separator, neutral
+        named = [int(k) for k, label in labels.items() if label == "right"]
+        self.shares = torch.tensor([float(k in named if named else k > 0) for k in range(count)])
+        if neutral is not None:
+            if neutral not in NEUTRAL or count != 3 or named not in ([], [2]):
+                raise ValueError(
+                    f"got neutral={neutral!r} with labels {dict(labels)}; allowed are "
+                    f"{', '.join(NEUTRAL)}, for three labels in the order wrong, neutral, right"
+                )
+            self.shares[1] = NEUTRAL[neutral]
+
+    @classmethod
+    def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
+        """A model for token classification; see ``ProcessRewardModel.load``."""
+        return load_checkpoint(AutoModelForTokenClassification, path_or_id, **kwargs)
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
+        own = {} if self.neutral is None else {"neutral": self.neutral}
+        return {**super().settings(), **own}
+
+    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
+        """``[bos] prompt (step separator)*``."""
+        return self.cached_tokenizer.encode_plain(prompt, steps, self.splitter.separator)
+
+    def forward(self, **inputs: Any) -> Tensor:
+        """The label logits of each token, (b, t, 2 or 3)."""
+        return self.model(**inputs).logits
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """``sum of share * softmax(logits)``, with the share of each label that counts as right."""
+        return (features.float().softmax(dim=-1) * self.shares.to(features.device)).sum(dim=-1)

@@ -28,6 +28,7 @@ from reason_decode.scorers import (
     ProcessRewardModel,
     RankingModel,
     RationaleScorer,
+    TokenClassification,
 )
 
 __all__ = ["WEIGHTS", "Tiny", "load"]
@@ -56,7 +57,7 @@ class Tiny:
         ``prm`` scores it so. A whole solution that has reached its answer went through no dead end;
         a step that looks like one only makes the solution less likely to be right.
         """
-        return ProcessRewardModel(self.prm.model, self.prm.tokenizer, neutral="half")
+        return TokenClassification(self.prm.model, self.prm.tokenizer, neutral="half")
 
     @cached_property
     def orm(self) -> OutcomeRewardModel:

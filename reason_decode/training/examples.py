@@ -66,7 +66,7 @@ def step_examples(
         >>> from reason_decode import tiny
         >>> from reason_decode.training import LabelledSolution, step_examples
         >>> solution = LabelledSolution("1 + 2 + 3 =", ("1 + 2 = 3", "3 + 3 = 7"), labels=(1, -1))
-        >>> (example,) = step_examples([solution], tiny.load().prm.format, {-1: 0, 1: 1})
+        >>> (example,) = step_examples([solution], tiny.load().prm, {-1: 0, 1: 1})
         >>> example.labels
         [1, 0]
     """

@@ -95,7 +95,7 @@ def test_max_steps_ends_at_the_last_position_of_the_model(tiny: Tiny):
     steps = ["First 1 + 2 = 3."] * 400
     count = tiny.prm.max_steps("1 + 2 =\n", steps)
     assert tiny.prm.max_steps("1 + 2 =\n", steps[:5]) == 5 and 5 < count < 400
-    ends = tiny.prm.format.encode("1 + 2 =\n", steps).score_positions
+    ends = tiny.prm.encode("1 + 2 =\n", steps).score_positions
     assert ends[count - 1] < 1024 <= ends[count]
 
 

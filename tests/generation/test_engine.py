@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from reason_decode import BestOfN, ProcessRewardModel, ReasoningOutput, SelfConsistency, StepSearch
+from reason_decode import BestOfN, ReasoningOutput, SelfConsistency, StepSearch
+from reason_decode.scorers import TokenClassification
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 
@@ -131,7 +132,7 @@ def test_scoring_never_holds_a_tokens_by_vocabulary_matrix(tiny: Tiny) -> None:
     config = tiny.prm.model.config.__class__.from_dict(
         {**tiny.prm.model.config.to_dict(), "vocab_size": 20_000, "num_labels": 2}
     )
-    prm = ProcessRewardModel(LlamaForTokenClassification(config), tiny.tokenizer)
+    prm = TokenClassification(LlamaForTokenClassification(config), tiny.tokenizer)
     solution = "10 - 4 = 6 (left: 5 6 6)\n" * 20
     with counted(prm.model) as counter:
         prm.score([PROMPT] * 4, [solution] * 4)

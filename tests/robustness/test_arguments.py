@@ -39,7 +39,7 @@ from reason_decode import (
     same_answer,
 )
 from reason_decode.core.voting import majority_vote
-from reason_decode.scorers import RationaleWriter
+from reason_decode.scorers import RationaleWriter, TokenClassification
 from reason_decode.strategies.load import generate_from_settings
 from reason_decode.tiny import WEIGHTS, Tiny
 from reason_decode.training.labels import label_by_scorer
@@ -134,12 +134,12 @@ INVALID: dict[str, tuple[Callable[[Tiny], Any], str]] = {
         "got batch_tokens=0; pass a whole number",
     ),
     "batches below no token": (
-        lambda t: ProcessRewardModel(t.prm.model, t.tokenizer, batch_tokens=-5),
+        lambda t: TokenClassification(t.prm.model, t.tokenizer, batch_tokens=-5),
         "got batch_tokens=-5; pass a whole number",
     ),
     "separator is a number": (lambda t: StepSplitter(3), "got separator=3; pass the text"),  # pyright: ignore
     "a model's name as model": (
-        lambda t: ProcessRewardModel("you/prm", t.tokenizer),  # pyright: ignore
+        lambda t: TokenClassification("you/prm", t.tokenizer),  # pyright: ignore
         "got 'you/prm' as the model; pass a loaded one, or load both by from_pretrained",
     ),
     "no model": (

@@ -15,11 +15,11 @@ from reason_decode import (
     BestOfN,
     LikelihoodScorer,
     OutcomeRewardModel,
-    ProcessRewardModel,
     SelfConsistency,
 )
 from reason_decode.evaluation.complete import complete
-from reason_decode.scorers import RationaleWriter
+from reason_decode.scorers import RationaleWriter, TokenClassification
+from reason_decode.scorers.prm_formats import Generative
 from reason_decode.tiny import WEIGHTS, Tiny
 from tests.tolerance import assert_close, roundings
 
@@ -51,7 +51,7 @@ def judged(t: Tiny, orm: Any, template: str | None) -> Any:
 
 
 def asked(t: Tiny, orm: Any, template: str | None) -> Any:
-    prm = ProcessRewardModel(t.model, words(template), format="generative")
+    prm = Generative(t.model, words(template))
     return prm.score([PROMPT], [SOLUTION])
 
 
@@ -104,10 +104,8 @@ def test_a_template_may_remove_the_thinking_before_an_answer(tiny: Tiny, outcome
 def test_a_template_may_trim_the_prompt(tiny: Tiny):
     # Regression: with a template that trims (Llama 3), a prompt that ends with a newline failed
     # with "substring not found".
-    prm = ProcessRewardModel(
-        tiny.model,
-        words("{% for m in messages %}{{ m.content | trim }}|{% endfor %}"),
-        format="generative",
+    prm = Generative(
+        tiny.model, words("{% for m in messages %}{{ m.content | trim }}|{% endfor %}")
     )
     plain, trimmed = prm.score([PROMPT.strip(), PROMPT], [["3"]] * 2)
     assert plain.shape == trimmed.shape == (1,)
@@ -137,7 +135,7 @@ def test_prompts_that_a_scorer_cannot_read_are_rejected_before_sampling(tiny: Ti
 
 
 def test_a_prompt_without_tokens_is_rejected(tiny: Tiny):
-    prm = ProcessRewardModel(tiny.prm.model, words(None, bos_token=None))
+    prm = TokenClassification(tiny.prm.model, words(None, bos_token=None))
     with pytest.raises(ValueError, match="got the prompt '', which has no tokens; pass some text"):
         prm.score([""], ["3"])
 
@@ -160,4 +158,4 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_rejected(tiny: Tiny):
 def test_scorers_reject_what_is_no_tokenizer(tiny: Tiny, tokenizer: Any):
     # Regression: "object of type 'NoneType' has no len()".
     with pytest.raises(ValueError, match="as the tokenizer; pass a loaded one"):
-        ProcessRewardModel(tiny.prm.model, tokenizer)
+        TokenClassification(tiny.prm.model, tokenizer)

@@ -23,7 +23,7 @@ from reason_decode import (
     RankingModel,
     RationaleScorer,
 )
-from reason_decode.scorers import Scorer
+from reason_decode.scorers import Scorer, TokenClassification
 from reason_decode.scorers.rationale_writer import RationaleWriter
 from reason_decode.testing import (
     check_batches,
@@ -107,7 +107,7 @@ def _likelihood(tiny: Tiny, chat: bool = False, **how: Any) -> LikelihoodScorer:
 
 
 OURS: dict[str, Callable[..., Any]] = {
-    "process": lambda tiny, **how: ProcessRewardModel(tiny.prm.model, tiny.prm.tokenizer, **how),
+    "process": lambda tiny, **how: TokenClassification(tiny.prm.model, tiny.prm.tokenizer, **how),
     "outcome": lambda tiny, **how: _outcome(tiny, chat=False, **how),
     "outcome chat": lambda tiny, **how: _outcome(tiny, chat=True, **how),
     "likelihood": _likelihood,
@@ -137,9 +137,7 @@ def make(name: str, tiny: Tiny, tmp_path: Path) -> Callable[..., Any]:
         torch.manual_seed(1)
         made = PUBLISHED[name](tmp_path / name)  # some formats are detected by the folder's name
     loaded = ProcessRewardModel.from_pretrained(made.folder, format=made.format)
-    return lambda **how: ProcessRewardModel(
-        loaded.model, loaded.tokenizer, format=loaded.format_name, **how
-    )
+    return lambda **how: type(loaded)(loaded.model, loaded.tokenizer, **how)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from transformers.models.llama import LlamaConfig
 
 from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
+from reason_decode.scorers.prm_formats import MathShepherd
 from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["What is 2 + 3 * 4?", "What is 7 - 5?"]
@@ -349,4 +350,4 @@ def test_rejects_tokenizers_without_the_tags(tiny_llama: LlamaForCausalLM) -> No
     core = Tokenizer(models.WordLevel({"<unk>": 0, "+": 1, "-": 2}, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
     with pytest.raises(ValueError, match="no token for 'ки', which marks verdicts"):
-        ProcessRewardModel(tiny_llama, tokenizer, format="math-shepherd")
+        MathShepherd(tiny_llama, tokenizer)

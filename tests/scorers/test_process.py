@@ -5,6 +5,7 @@ from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreT
 from examples.tiny.batch import VERDICTS
 from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
+from reason_decode.scorers import TokenClassification
 from reason_decode.tiny import WEIGHTS, Tiny
 from tests.tolerance import assert_close, roundings
 
@@ -60,7 +61,7 @@ def test_a_prm_with_another_vocabulary_reads_the_text(tiny: Tiny) -> None:
     config = tiny.prm.model.config.__class__.from_dict(
         {**tiny.prm.model.config.to_dict(), "vocab_size": len(tokenizer), "num_labels": 2}
     )
-    prm = ProcessRewardModel(LlamaForTokenClassification(config), tokenizer)
+    prm = TokenClassification(LlamaForTokenClassification(config), tokenizer)
     inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
     out = tiny.model.generate(
         **inputs,
@@ -78,12 +79,12 @@ def test_rejects_a_tokenizer_too_large_for_the_model(tiny: Tiny) -> None:
     tokenizer: PreTrainedTokenizerFast = build_tokenizer(["left = make"], vocab_size=268)
     tokenizer.add_tokens([f"<more_{k}>" for k in range(100)])
     with pytest.raises(ValueError, match="pass the tokenizer that belongs to it"):
-        ProcessRewardModel(tiny.prm.model, tokenizer)
+        TokenClassification(tiny.prm.model, tokenizer)
 
 
 def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:
     model = AutoModelForTokenClassification.from_pretrained(WEIGHTS / "prm")
-    broken = ProcessRewardModel(model, tiny.prm.tokenizer)
+    broken = TokenClassification(model, tiny.prm.tokenizer)
     with torch.no_grad():
         model.score.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="got score nan for step 0 of solution 0"):
@@ -94,7 +95,7 @@ def test_nan_scores_name_the_candidate(tiny: Tiny) -> None:
 
 def test_rejects_models_with_another_head(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:
     with pytest.raises(ValueError, match="got LlamaForCausalLM"):
-        ProcessRewardModel(tiny_llama, tiny.tokenizer)
+        TokenClassification(tiny_llama, tiny.tokenizer)
     with pytest.raises(ValueError, match="got LlamaForCausalLM in"):
         ProcessRewardModel.from_pretrained(WEIGHTS / "base")
 

@@ -12,7 +12,6 @@ from reason_decode import (
     BestOfN,
     LikelihoodScorer,
     OutcomeRewardModel,
-    ProcessRewardModel,
     RationaleGuided,
     RationaleScorer,
     SelfConsistency,
@@ -20,7 +19,7 @@ from reason_decode import (
     tiny,
 )
 from reason_decode.mining import score_rationales
-from reason_decode.scorers import RationaleWriter
+from reason_decode.scorers import RationaleWriter, TokenClassification
 from tests.tolerance import assert_close, roundings
 
 pytestmark = [
@@ -48,7 +47,7 @@ def scorers(models: tiny.Tiny, model: Any) -> list[Any]:
     device = model.device
     prm, orm = (moved(x.model, device) for x in (models.prm, models.orm))
     return [
-        ProcessRewardModel(prm, models.tokenizer),
+        TokenClassification(prm, models.tokenizer),
         OutcomeRewardModel(orm, models.tokenizer),
         LikelihoodScorer(model, models.tokenizer, chat=False),
     ]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import pipeline
 
-from reason_decode import BestOfN, LikelihoodScorer, ProcessRewardModel, StepSearch
+from reason_decode import BestOfN, LikelihoodScorer, StepSearch
+from reason_decode.scorers import TokenClassification
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close, roundings
 
@@ -84,7 +85,7 @@ def test_models_with_a_device_map_return_the_same_tokens(
     model, judge = copy.deepcopy(tiny.model), copy.deepcopy(tiny.prm.model)
     for mapped in (model, judge):
         accelerate.cpu_offload(mapped, execution_device="cpu")
-    prm = ProcessRewardModel(judge, tiny.prm.tokenizer)
+    prm = TokenClassification(judge, tiny.prm.tokenizer)
     said: list[Any] = []
     for generator, scorer in ((tiny.model, tiny.prm), (model, prm)):
         torch.manual_seed(0)

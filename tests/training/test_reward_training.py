@@ -164,11 +164,11 @@ def test_accumulated_batches_learn_as_one_batch_does(tmp_path):
 
 
 def test_examples_end_at_the_last_label_and_are_padded_on_the_right():
-    format = tiny.load().prm.format
+    prm = tiny.load().prm
     cut = LabelledSolution("1 + 1 =\n", ("a", "b", "c"), (1, -1, None))
-    (example,) = step_examples([cut], format, {-1: 0, 1: 1})
+    (example,) = step_examples([cut], prm, {-1: 0, 1: 1})
     assert example.labels == [1, 0] and example.positions[-1] == len(example.ids) - 1
-    assert not list(step_examples([LabelledSolution("p", ("a",), (None,))], format, {1: 1}))
+    assert not list(step_examples([LabelledSolution("p", ("a",), (None,))], prm, {1: 1}))
     batch = collate([example, Example([5, 6], [1], [1])], pad=0)
     assert batch["labels"].ne(IGNORE).sum() == 3
     assert batch["input_ids"][1].tolist()[:3] == [5, 6, 0] and batch["attention_mask"][1].sum() == 2

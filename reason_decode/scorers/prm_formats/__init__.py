@@ -1,28 +1,43 @@
-"""The layouts of published process reward models: where each reads its scores.
+"""The formats of published process reward models: their texts, and where scores are read.
 
-A format encodes a solution as token ids, with one token at which each step is scored, and turns the
-model's features there into P(correct). Each class names its source.
+Each is a class of ``ProcessRewardModel``, which encodes a solution as token ids, with one
+token at which each step is scored, and turns the features there into P(correct). Each names its
+source.
 """
 
 from pathlib import Path
 from typing import Any
 
-from reason_decode.scorers.prm_formats.base import PRMFormat
 from reason_decode.scorers.prm_formats.chat import Generative, QwenMath, RLHFlow
 from reason_decode.scorers.prm_formats.plain_text import MathShepherd, ReasonEval, Skywork
-from reason_decode.scorers.prm_formats.token_classification import TokenClassification
+from reason_decode.scorers.process import ProcessRewardModel, TokenClassification
 
-__all__ = ["FORMATS", "PRMFormat", "detect_format", "format_by_name"]
+__all__ = [
+    "FORMATS",
+    "Generative",
+    "MathShepherd",
+    "QwenMath",
+    "RLHFlow",
+    "ReasonEval",
+    "Skywork",
+    "TokenClassification",
+    "detect_format",
+    "format_by_name",
+]
 
-FORMATS: dict[str, type[PRMFormat]] = {
-    "token-classification": TokenClassification,
-    "math-shepherd": MathShepherd,
-    "rlhflow": RLHFlow,
-    "qwen-math": QwenMath,
-    "skywork": Skywork,
-    "reasoneval": ReasonEval,
-    "generative": Generative,
+FORMATS: dict[str, type[ProcessRewardModel]] = {
+    kind.format: kind
+    for kind in (
+        TokenClassification,
+        MathShepherd,
+        RLHFlow,
+        QwenMath,
+        Skywork,
+        ReasonEval,
+        Generative,
+    )
 }
+"""The name of each format -> its class."""
 # Published causal language models, whose configs do not say what they were trained for.
 _BY_NAME = (
     ("shepherd", "math-shepherd"),
@@ -33,7 +48,7 @@ _BY_NAME = (
 )
 
 
-def format_by_name(name: str) -> type[PRMFormat]:
+def format_by_name(name: str) -> type[ProcessRewardModel]:
     """The format class of a name in ``FORMATS``.
 
     Raises:

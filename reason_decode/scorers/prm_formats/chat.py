@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution
-from reason_decode.scorers.prm_formats.base import PRMFormat, VerdictFormat
+from reason_decode.scorers.prm_formats.verdict import VerdictFormat
+from reason_decode.scorers.process import ProcessRewardModel
 
 __all__ = ["QUESTION", "Generative", "QwenMath", "RLHFlow", "chat_with_verdicts", "step_questions"]
 
@@ -25,6 +26,7 @@ class RLHFlow(VerdictFormat):
     Source: RLHFlow/RLHF-Reward-Modeling, math-rm/prm_evaluate.py.
     """
 
+    format = "rlhflow"
     separator = "\n\n"
     required_tokens = verdicts = ("+", "-")
 
@@ -73,6 +75,7 @@ class Generative(RLHFlow):
     correct (Yes/No)?" of whole solutions; here of each step.
     """
 
+    format = "generative"
     separator = "\n"
     required_tokens = verdicts = ("Yes", "No")
     question = QUESTION
@@ -82,7 +85,7 @@ class Generative(RLHFlow):
         return step_questions(prompt, steps, self.question)
 
 
-class QwenMath(PRMFormat):
+class QwenMath(ProcessRewardModel):
     """Qwen's chat, the answer being the steps with ``<extra_0>`` after each.
 
     P(correct) is the second of the two labels that a head of two layers gives at each
@@ -92,13 +95,14 @@ class QwenMath(PRMFormat):
     modeling_qwen2_rm.py.
     """
 
+    format = "qwen-math"
     separator = "\n\n"
     required_tokens = ("<extra_0>",)
     system = "Please reason step by step, and put your final answer within \\boxed{}."
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
-        """The body and the checkpoint's ``score`` layers; see ``PRMFormat.load``."""
+        """The body and the checkpoint's ``score`` layers; see ``ProcessRewardModel.load``."""
         weights = tensors_under(path_or_id, "score.")
         wide, narrow = weights["0.weight"], weights["2.weight"]
         layers = nn.Sequential(

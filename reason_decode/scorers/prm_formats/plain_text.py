@@ -10,7 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution
-from reason_decode.scorers.prm_formats.base import PRMFormat, VerdictFormat
+from reason_decode.scorers.prm_formats.verdict import VerdictFormat
+from reason_decode.scorers.process import ProcessRewardModel
 
 __all__ = ["MathShepherd", "ReasonEval", "Skywork"]
 
@@ -25,6 +26,7 @@ class MathShepherd(VerdictFormat):
     prm/infer_fns.py reads it.
     """
 
+    format = "math-shepherd"
     required_tokens = ("ки", "+", "-")
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
@@ -43,7 +45,7 @@ class MathShepherd(VerdictFormat):
         return self.cached_tokenizer.encode_to_ends(text, ends)
 
 
-class Skywork(PRMFormat):
+class Skywork(ProcessRewardModel):
     r"""``[bos] problem \n`` and each step with its own newline; a value head, through a sigmoid.
 
     Each piece is encoded alone. Blank lines of a solution are no steps here; upstream scores them
@@ -52,11 +54,12 @@ class Skywork(PRMFormat):
     Source: SkyworkAI/skywork-o1-prm-inference, model_utils/.
     """
 
+    format = "skywork"
     required_tokens = ("\n",)
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
-        """The body and the checkpoint's value head; see ``PRMFormat.load``."""
+        """The body and the checkpoint's value head; see ``ProcessRewardModel.load``."""
         weights = tensors_under(path_or_id, "v_head.summary.")
         head = nn.Linear(weights["weight"].shape[1], 1)
         return body_with_head(path_or_id, head, "v_head.", weights, **kwargs)
@@ -76,7 +79,7 @@ class Skywork(PRMFormat):
         return apply_head(self.model, features).float().sigmoid()[:, 0]
 
 
-class ReasonEval(PRMFormat):
+class ReasonEval(ProcessRewardModel):
     """A question and its steps, scored at each step's last token; labels wrong, neutral, right.
 
     Args:
@@ -85,10 +88,12 @@ class ReasonEval(PRMFormat):
         position_shift: tokens before a step's last at which its score is read. The published script
             for the Mistral model, and its printed scores, read one token earlier; ``None``: 1 for
             Mistral, else 0.
-        options: see ``PRMFormat``.
+        options: see ``ProcessRewardModel``.
 
     Source: Xia et al. 2024, 2404.05692; GAIR-NLP/ReasonEval, codes/examples.py.
     """
+
+    format = "reasoneval"
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class ReasonEval(PRMFormat):
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
-        """The body and the checkpoint's ``score_head``; see ``PRMFormat.load``."""
+        """The body and the checkpoint's ``score_head``; see ``ProcessRewardModel.load``."""
         weights = tensors_under(path_or_id, "score_head.")
         shape = weights["weight"].shape
         head = nn.Linear(shape[1], shape[0], bias="bias" in weights)
