@@ -23,7 +23,7 @@ from reason_decode import (
 )
 from reason_decode.cli import main
 from reason_decode.models.loading import load_model
-from reason_decode.scorers import NGramRanker
+from reason_decode.scorers import NGramRanker, TokenClassification
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import load_scorer, scorer_kind
 from reason_decode.tiny import WEIGHTS
@@ -63,7 +63,7 @@ def test_a_generator_is_no_reward_model(folders: tuple[Path, Path]):
 @pytest.mark.parametrize(
     ("folder", "kind", "loaded"),
     [
-        ("prm", "prm", ProcessRewardModel),
+        ("prm", "prm", TokenClassification),
         ("orm", "orm", OutcomeRewardModel),
         ("ranker", "ranker", RankingModel),
         ("rationalyst", "rationale", RationaleScorer),

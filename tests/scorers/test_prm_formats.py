@@ -344,6 +344,8 @@ def test_a_plain_language_model_needs_format(tmp_path: Path, tiny_llama: LlamaFo
         ProcessRewardModel.from_pretrained(tmp_path, format="openai")
     with pytest.raises(ValueError, match="no tensor score"):
         ProcessRewardModel.from_pretrained(tmp_path, format="qwen-math")
+    with pytest.raises(ValueError, match="got format='rlhflow' for MathShepherd, whose format is"):
+        MathShepherd.from_pretrained(tmp_path, format="rlhflow")
 
 
 def test_rejects_tokenizers_without_the_tags(tiny_llama: LlamaForCausalLM) -> None:
