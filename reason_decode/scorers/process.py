@@ -122,7 +122,7 @@ class ProcessRewardModel(CausalScorer):
                 f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; call "
                 "ProcessRewardModel.from_pretrained"
             )
-        options = {} if neutral is None else {"neutral": neutral}
+        options: dict[str, Any] = {} if neutral is None else {"neutral": neutral}
         model, tokenizer = kind.load(path_or_id, **kwargs), load_tokenizer(path_or_id)
         return kind(model, tokenizer, separator=separator, **options)
 

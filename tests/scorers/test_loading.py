@@ -17,7 +17,6 @@ from transformers import (
 from reason_decode import (
     LikelihoodScorer,
     OutcomeRewardModel,
-    ProcessRewardModel,
     RankingModel,
     RationaleScorer,
 )
@@ -84,8 +83,8 @@ def test_a_folder_of_a_linear_ranker_and_one_with_an_equals_sign(tmp_path: Path)
 
 def test_tiny_is_the_verifier_for_whole_solutions_only():
     step, whole = load_scorer("tiny"), load_scorer("tiny", whole_solutions=True)
-    assert isinstance(step, ProcessRewardModel) and step.neutral is None
-    assert isinstance(whole, ProcessRewardModel) and whole.neutral == "half"
+    assert isinstance(step, TokenClassification) and step.neutral is None
+    assert isinstance(whole, TokenClassification) and whole.neutral == "half"
 
 
 def test_words_score_with_the_generator_or_with_a_folder(folders: tuple[Path, Path]):
