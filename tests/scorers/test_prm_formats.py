@@ -27,7 +27,7 @@ from transformers.models.llama import LlamaConfig
 
 from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
-from reason_decode.scorers.prm_formats import MathShepherd
+from reason_decode.scorers.prm_formats import MathShepherd, TokenClassification
 from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["What is 2 + 3 * 4?", "What is 7 - 5?"]
@@ -328,7 +328,7 @@ def test_warns_of_steps_past_the_positions_of_the_model() -> None:
     """Scores past them are noise; two were once given without a word."""
     tokenizer = build_tokenizer([PROMPTS[0]] * 3, vocab_size=300)
     config = LlamaConfig(vocab_size=400, **{**SIZES, "max_position_embeddings": 48})
-    prm = ProcessRewardModel(LlamaForTokenClassification(config), tokenizer)
+    prm = TokenClassification(LlamaForTokenClassification(config), tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         prm.score(PROMPTS[:1], [["short"]])
