@@ -88,12 +88,16 @@ class StepBoundary:
         return self.tokenizer.decode(list(tokens))
 
 
-def to_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -> list[list[str]]:
+def to_steps(
+    solutions: Sequence[str | Sequence[str]], splitter: StepSplitter, per_step: bool = True
+) -> list[list[str]]:
     """The steps of each solution: text is split, lists of steps are taken as they are.
 
     Args:
         solutions: texts or lists of steps.
         splitter: splits the texts.
+        per_step: each step gets a score; if not, all pieces of a text are returned, which make up
+            the text as it was generated, blank lines included.
 
     Raises:
         ValueError: a step of a list is blank, or something is no text or holds half a character.
@@ -102,7 +106,7 @@ def to_steps(solutions: Sequence[str | Sequence[str]], splitter: StepSplitter) -
     for i, solution in enumerate(solutions):
         if isinstance(solution, str):
             check_text(solution, f"solution {i}")
-            listed.append(splitter.split(solution))
+            listed.append(splitter.split(solution) if per_step else splitter.pieces(solution))
             continue
         if not isinstance(solution, Sequence):
             raise ValueError(f"got {solution!r:.60} as solution {i}; need text, or a list of steps")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import check_pairs, check_text
+from reason_decode.core.solutions import check_pairs, check_text, to_steps
 from reason_decode.generation.batch import (
     RowCache,
     build_row_batch,
@@ -281,7 +281,7 @@ class CachedSession(Session):
         Raises:
             ValueError: a blank step, or a score that is not finite.
         """
-        new = [self.reader.steps_of(group) for group in candidates]
+        new = [to_steps(group, self.reader.splitter, self.reader.per_step) for group in candidates]
         owners = [i for i, group in enumerate(new) for _ in group]
         steps = [(*self.steps[i], *x) for i, group in enumerate(new) for x in group]
         before = [self.states[i] for i in owners]
@@ -370,7 +370,7 @@ class CausalScorer(CausalReader, Scorer):
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
         check_pairs(prompts, solutions)
-        steps = self.steps_of(solutions)
+        steps = to_steps(solutions, self.splitter, self.per_step)
         prefix_reader = PrefixReader(self)
         scores: list[Tensor] = []
         for start in range(0, len(steps), MAX_SOLUTIONS):

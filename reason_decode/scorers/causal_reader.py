@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import StepSplitter, to_steps
+from reason_decode.core.solutions import StepSplitter
 from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,
@@ -72,27 +72,6 @@ class CausalReader(ABC):
                 "tokenizer.chat_template"
             )
         self.batch_tokens = batch_tokens
-
-    def steps_of(self, solutions: Sequence[str | Sequence[str]]) -> list[list[str]]:
-        """The steps of each solution that ``encode`` is given.
-
-        A reader that scores whole solutions gets all pieces of a text, which make up the text as it
-        was generated, blank lines included.
-
-        Args:
-            solutions: texts or lists of steps.
-
-        Raises:
-            ValueError: a step of a list is blank, or something is no text or holds half a
-                character.
-        """
-        steps = to_steps(solutions, self.splitter)
-        if self.per_step:
-            return steps
-        return [
-            self.splitter.pieces(solution) if isinstance(solution, str) else own
-            for solution, own in zip(solutions, steps, strict=True)
-        ]
 
     @abstractmethod
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import (
     AutoModelForTextEncoding,
 )
 
+from reason_decode.core.solutions import to_steps
 from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,
@@ -55,7 +56,8 @@ class EncoderSession(RescoringSession):
     def _score_whole(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        scores, tokens = score_pairs(self._encoder, prompts, self._encoder.steps_of(solutions))
+        steps = to_steps(solutions, self._encoder.splitter, self._encoder.per_step)
+        scores, tokens = score_pairs(self._encoder, prompts, steps)
         self.tokens_read += tokens
         return scores
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import check_pairs
+from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
@@ -187,7 +187,7 @@ class RankingModel(CausalScorer):
         if not self.is_encoder:
             return super().score(prompts, solutions)
         check_pairs(prompts, solutions)
-        scores, _ = score_pairs(self, prompts, self.steps_of(solutions))
+        scores, _ = score_pairs(self, prompts, to_steps(solutions, self.splitter, self.per_step))
         check_finite(scores, [f"solution {k}" for k in range(len(scores))])
         return scores
 
