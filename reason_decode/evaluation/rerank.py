@@ -16,8 +16,9 @@ from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import NonFiniteScoreError, Scorer
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task
+from reason_decode.tasks.base import unchanged
 
-__all__ = ["SampledProblem", "normalize_solution", "read_samples", "rerank"]
+__all__ = ["SampledProblem", "read_samples", "rerank"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class SampledProblem:
         row: line number of the problem in its file, from 1.
         id: ``rank`` or ``id`` of the row, or its line number if it has neither.
         prompt: text that the scorer reads before a solution.
-        texts: the solutions, see ``normalize_solution``.
+        texts: the solutions, as the task normalizes them.
         correct: whether each solution is right.
         answer: the reference answer that decided that; ``None`` if the file did.
     """
@@ -46,8 +47,8 @@ def read_samples(
 ) -> tuple[list[SampledProblem], list[Reject]]:
     """Problems of a file of samples, graded, and the lines that hold none.
 
-    A row has ``samples`` (texts) and either ``prompt`` (the problem as text) or ``puzzle`` (the
-    problem in the form of the task), and optionally ``rank`` or ``id``. A sample is right by the
+    A row has ``samples`` (texts) and either ``prompt`` (the problem as text) or the problem in the
+    form of the task (``question``; of game24, ``puzzle``), and optionally ``rank`` or ``id``. A sample is right by the
     row's ``correct`` (one truth value per sample), else by the task, else by ``answer`` (a final
     answer, or a solution that states one). A warning is logged if no sample of a file is right.
 
@@ -121,17 +122,6 @@ def rerank(
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
 
 
-def normalize_solution(text: str) -> str:
-    r"""A solution without blank lines, spaces around its lines and a first line ``Steps:``.
-
-    Examples:
-        >>> normalize_solution("Steps:\n 1 + 2 = 3\n\n3 * 4 = 12 ")
-        '1 + 2 = 3\n3 * 4 = 12'
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "\n".join(lines[1:] if lines and lines[0].lower() == "steps:" else lines)
-
-
 def _sampled_problem(number: int, row: Mapping[str, Any], task: Task | None) -> SampledProblem:
     samples = row.get("samples")
     if not isinstance(samples, list) or not samples:
@@ -140,7 +130,8 @@ def _sampled_problem(number: int, row: Mapping[str, Any], task: Task | None) -> 
         raise ValueError("`samples` holds something that is no text")
     for k, sample in enumerate(samples):
         check_text(sample, f"sample {k}")
-    texts = tuple(normalize_solution(sample) for sample in samples)
+    normalize = unchanged if task is None else task.normalize
+    texts = tuple(normalize(sample) for sample in samples)
     prompt, answer, graded = _graded(row, texts, task)
     if not isinstance(prompt, str) or not prompt:
         raise ValueError(f"got the prompt {prompt!r}; need a text, or a `puzzle` instead")
@@ -161,7 +152,7 @@ def _graded(
         raise ValueError("`puzzle` is in the form of a task: name it by --task, or give a `prompt`")
     if task is not None and ("puzzle" in row or correct is None):
         item = task.row_to_item(row)
-        prompt = item.prompt if "puzzle" in row or prompt is None else prompt
+        prompt = item.question if "puzzle" in row or prompt is None else prompt
         if correct is None:
             return prompt, item.target, tuple(task.grade(item, text) for text in texts)
     if correct is not None:

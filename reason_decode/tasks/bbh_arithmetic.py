@@ -9,6 +9,7 @@ from reason_decode.core.answers import evaluate, states_answer
 from reason_decode.io.jsonl import Reject
 from reason_decode.tasks import arithmetic
 from reason_decode.tasks.base import Item, Task, parse_row_range, require_items
+from reason_decode.tasks.prompts import BOXED
 
 __all__ = ["BBH_ARITHMETIC", "arithmetic_item", "grade", "load", "row_to_item"]
 
@@ -89,4 +90,11 @@ def _example_item(example: Any, index: int) -> Item:
     return Item(index, item.prompt, target)
 
 
-BBH_ARITHMETIC = Task("bbh-arithmetic", load, row_to_item, grade, max_new_tokens=384)
+BBH_ARITHMETIC = Task(
+    "bbh-arithmetic",
+    load,
+    row_to_item,
+    grade,
+    max_new_tokens=384,
+    user_template="Work out {question}\n\n" + BOXED,
+)

@@ -12,7 +12,7 @@ from reason_decode.io.jsonl import Reject
 from reason_decode.tasks import countdown
 from reason_decode.tasks.base import Item, Task, parse_row_range, require_items
 
-__all__ = ["GAME24", "countdown_item", "grade", "load", "row_to_item"]
+__all__ = ["GAME24", "countdown_item", "grade", "load", "normalize_solution", "row_to_item"]
 
 
 def countdown_item(numbers: countdown.State, target: int = 24, id: int = 0) -> Item:
@@ -87,10 +87,12 @@ def grade(item: Item, text: str) -> bool:
         text: a solution.
     """
     lines = (line.strip() for line in reversed(text.splitlines()))
-    answer = next((line for line in lines if line[:7].lower() == "answer:"), None)
+    # A chat model may set the line in bold type, or quote it.
+    plain = (line.strip("*_`# ") for line in lines)
+    answer = next((line for line in plain if line[:7].lower() == "answer:"), None)
     if answer is None:
         return False
-    expression = answer[7:].partition("=")[0]
+    expression = answer[7:].strip("*_`$ ").partition("=")[0]
     used = sorted(re.findall(r"[0-9.]+", expression))
     if used != sorted(str(number) for number in item.extra["numbers"]):
         return False
@@ -113,4 +115,27 @@ def _four_numbers(puzzle: Any) -> tuple[int, ...]:
     return tuple(int(number) for number in puzzle.split())
 
 
-GAME24 = Task("game24", load, row_to_item, grade, max_new_tokens=128, state_key=countdown.state_key)
+def normalize_solution(text: str) -> str:
+    r"""A solution without blank lines, spaces around its lines and a first line ``Steps:``.
+
+    Examples:
+        >>> normalize_solution("Steps:\n 1 + 2 = 3\n\n3 * 4 = 12 ")
+        '1 + 2 = 3\n3 * 4 = 12'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[1:] if lines and lines[0].lower() == "steps:" else lines)
+
+
+GAME24 = Task(
+    "game24",
+    load,
+    row_to_item,
+    grade,
+    max_new_tokens=128,
+    state_key=countdown.state_key,
+    user_template=(
+        "{question}\n\nUse each number exactly once, with + - * / and parentheses. Please reason "
+        "step by step, and write your last line in the form\nAnswer: (1 + 2) * 3 = 9"
+    ),
+    normalize=normalize_solution,
+)

@@ -32,12 +32,13 @@ def test_the_task_of_the_guide_loads_and_grades(tmp_path: Path):
     path = tmp_path / "questions.jsonl"
     lines = ['{"question": "1 + 1?", "answer": "2"}', '{"question": "2 + 2?", "answer": "4"}']
     path.write_text("\n".join(lines))
-    (item,), rejected = task.load(path, "2:3")
+    (item,), rejected = task.load(path, "1:2")
     assert (item.prompt, item.target, rejected) == ("Question: 2 + 2?\nAnswer:", "4", [])
     assert task.grade(item, "The answer is 4.") and not task.grade(item, "The answer is 2.")
 
 
 def test_importing_the_tasks_loads_neither_torch_nor_transformers():
-    code = "import sys, reason_decode.tasks; print(*{'torch', 'transformers'} & set(sys.modules))"
+    loaded = "*{'torch', 'transformers'} & set(sys.modules)"
+    code = f"import sys; from reason_decode.tasks import TASKS; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
