@@ -16,7 +16,7 @@ PAD, END = 0, 1
 class ByteTokenizer:
     """One token a byte."""
 
-    pad_token_id = PAD
+    pad_token_id, eos_token_id, chat_template = PAD, END, None
 
     def encode(self, text: str) -> list[int]:
         return [2 + byte for byte in text.encode()]
@@ -28,12 +28,8 @@ class ByteTokenizer:
     def batch_decode(self, rows: Tensor, skip_special_tokens: bool = True) -> list[str]:
         return [self.decode(row, skip_special_tokens) for row in rows]
 
-    def __call__(self, texts: list[str], **how: Any) -> dict[str, Tensor]:
-        assert how == {"return_tensors": "pt", "padding": True, "padding_side": "left"}
-        rows = [self.encode(text) for text in texts]
-        width = max(map(len, rows))
-        ids = torch.tensor([[PAD] * (width - len(row)) + row for row in rows])
-        return {"input_ids": ids, "attention_mask": (ids != PAD).long()}
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": self.encode(text)}
 
 
 class Guided:
@@ -54,7 +50,7 @@ class ScriptedModel:
     """Continues each prompt by ``solve(prompt)``, or by what a ``Guided`` strategy chooses."""
 
     device = torch.device("cpu")
-    generation_config = SimpleNamespace(eos_token_id=END)
+    generation_config = SimpleNamespace(eos_token_id=END, bos_token_id=None)
 
     def __init__(self, solve: Callable[[str], str] = str):
         self.solve, self.calls, self.tokenizer = solve, [], ByteTokenizer()

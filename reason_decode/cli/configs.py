@@ -14,6 +14,7 @@ from reason_decode.core.options import (
     check_choice,
 )
 from reason_decode.runs.options import RunOptions
+from reason_decode.tasks.options import TaskOptions
 
 __all__ = [
     "DemoConfig",
@@ -24,7 +25,6 @@ __all__ = [
     "VerifyConfig",
 ]
 
-TaskName = Literal["game24", "bbh-arithmetic"]
 Format = Literal["auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd"]
 FOLDS = 5
 
@@ -62,9 +62,10 @@ class GenerateConfig:
     """Continue the prompts of a file; the same command resumes a run that was stopped.
 
     Args:
-        input: prompts, JSON Lines of ``{"prompt": text}``, compressed (.gz) or not.
-        output: JSON Lines of id (line number of the input), prompt, completion and score; ``-``
-            for standard output. Rows that the file has already are kept.
+        input: JSON Lines of ``{"prompt": text}`` or ``{"messages": [...]}``, compressed (.gz) or
+            not. A prompt is a user's turn where the model has a chat template.
+        output: JSON Lines of id (line number of the input), prompt or messages, completion and
+            score; ``-`` for standard output. Rows that the file has already are kept.
         limit: only the first prompts, this many.
         batch_size: prompts a batch.
         trace: write every candidate and score, too.
@@ -94,22 +95,21 @@ class EvalConfig:
     """Measure a strategy on a task; the same command resumes a run that was stopped.
 
     Args:
-        input: the task's public file.
-        task: the task.
-        rows: ranks (game24) or indices from 0 (bbh-arithmetic) as FIRST:LAST, LAST not included,
-            such as 901:1001.
+        input: the task's file, or the id of a dataset on the Hub, such as openai/gsm8k.
+        rows: indices from 0 (game24: ranks) as FIRST:LAST, LAST not included, such as 901:1001.
         limit: only the first of these rows, this many.
         batch_size: prompts a batch.
         output: write the result, texts included, as JSON to this file; ``-`` for standard output.
         trace: write every candidate and score to this file, JSON Lines for ``reason-decode trace``.
+        problems: the task and its prompts.
         generation: how solutions are sampled and chosen.
         endpoint: the server that samples.
         run: how the items are divided among processes.
     """
 
     input: str
-    task: TaskName
     generation: GenerationOptions
+    problems: TaskOptions = field(default_factory=TaskOptions)
     rows: str | None = None
     limit: int | None = None
     batch_size: int = 8
@@ -132,21 +132,21 @@ class RerankConfig:
     """Choose among solutions that any model wrote, by a scorer, and grade the choices.
 
     Args:
-        input: JSON Lines of ``prompt`` or ``puzzle``, ``samples``, and ``correct`` (a truth value
-            for each sample) or ``answer`` (the right one), compressed (.gz) or not.
-        task: the task that grades rows without ``correct``, and whose form a ``puzzle`` has.
+        input: JSON Lines of a problem (``prompt``, ``question`` or, of game24, ``puzzle``),
+            ``samples``, and ``correct`` or ``answer``, compressed (.gz) or not.
         output: write the result, each choice included, as JSON to this file; ``-`` for standard
             output.
         reduce: how step scores become the score of a solution (default: ``prod`` of probabilities,
             ``mean`` of log-probabilities, the ``last`` reward).
+        problems: the task, which grades the choices.
         scoring: the scorer.
     """
 
     input: str
-    task: TaskName | None = None
     output: str | None = None
     reduce: Reduce | None = None
-    scoring: ScorerOptions = field(default_factory=lambda: ScorerOptions(scorer="tiny"))
+    problems: TaskOptions = field(default_factory=TaskOptions)
+    scoring: ScorerOptions = field(default_factory=ScorerOptions)
 
     def __post_init__(self) -> None:
         check_choice(self, "reduce", (*get_args(Reduce), None))

@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Sequence
-
-import torch
+from dataclasses import replace
 
 from reason_decode.cli.configs import DemoConfig
-from reason_decode.evaluation.complete import Completions, complete
+from reason_decode.evaluation.complete import Completions
 from reason_decode.io.console import in_colour, printable
-from reason_decode.models.loading import load_model
+from reason_decode.serving.from_options import local_completer
 from reason_decode.strategies import BestOfN
-from reason_decode.strategies.from_options import scorer_from_options, strategy_from_options
-from reason_decode.tasks import TASKS, Item, Task, arithmetic_item, countdown_item
+from reason_decode.strategies.from_options import scorer_from_options
+from reason_decode.tasks import TASKS, Item, Task, arithmetic_item, chat_prompt, countdown_item
 
 __all__ = ["parse_problem", "run"]
 
@@ -20,26 +19,21 @@ def run(config: DemoConfig, argv: Sequence[str]) -> int:
     """Solve the problem twice and show both solutions with the score of each step."""
     options = config.generation
     task, item = parse_problem(config.problem)
-    model, tokenizer = load_model(options.model)
+    length = options.max_new_tokens or task.max_new_tokens
+    guided = local_completer(options, length, state_key=task.state_key)
     scorer = scorer_from_options(
-        options.scoring, whole_solutions=False, generator=(model, tokenizer)
+        options.scoring, whole_solutions=False, generator=(guided.model, guided.tokenizer)
     )
-    plain = BestOfN(scorer, tokenizer=tokenizer, n=1)
-    guided = strategy_from_options(options, tokenizer, task.state_key, model)
+    plain = replace(
+        guided,
+        strategy=BestOfN(scorer, tokenizer=guided.tokenizer, n=1),
+        temperature=0.0,
+        generate_kwargs={},
+    )
     print(in_colour(printable(item.prompt.strip()), "bold"))
-    for title, strategy, temperature in (
-        ("greedy", plain, 0.0),
-        (f"{options.strategy}, n={options.n}", guided, options.temperature),
-    ):
-        torch.manual_seed(options.seed)
-        done = complete(
-            model,
-            tokenizer,
-            strategy,
-            [item.prompt],
-            max_new_tokens=options.max_new_tokens or task.max_new_tokens,
-            temperature=temperature,
-        )
+    prompt = chat_prompt(task, item) if guided.chat else item.prompt
+    for title, solve in (("greedy", plain), (f"{options.strategy}, n={options.n}", guided)):
+        done = solve([prompt], [0], [item.question])
         print("\n".join(["", title, *_solution(done), _verdict(done, task, item)]))
     return 0
 

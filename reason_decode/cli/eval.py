@@ -7,7 +7,7 @@ from typing import Any
 
 from reason_decode.cli.configs import EvalConfig
 from reason_decode.cli.output import json_output, path_of
-from reason_decode.cli.settings import settings_of
+from reason_decode.cli.settings import sampling_of, settings_of
 from reason_decode.core.options import flatten_options
 from reason_decode.evaluation.runner import run_items, summarize_results
 from reason_decode.io.console import percent, table
@@ -17,26 +17,29 @@ from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices
 from reason_decode.runs.workers import run_workers
 from reason_decode.serving.from_options import completer_from_options
-from reason_decode.tasks import TASKS, Item, Task
+from reason_decode.tasks import Example, Item, Task, find_examples, find_task
 
 __all__ = ["run"]
 
 
 def run(config: EvalConfig, argv: Sequence[str]) -> int:
     """Run the strategy over the rows, print a table, write the result."""
-    options, task = config.generation, TASKS[config.task]
-    with json_output(config.output, config.input) as write:
+    options, task = config.generation, find_task(config.problems)
+    inputs = [config.input, *filter(None, [config.problems.few_shot_input])]
+    with json_output(config.output, *inputs) as write:
         if config.trace is not None:
-            check_writable(config.trace, inputs=[config.input])
+            check_writable(config.trace, inputs=inputs)
         items, rejected = task.load(config.input, config.rows)
-        items = items[: config.limit]
-        settings = settings_of(config, items, ["trace"]) | {"traced": config.trace is not None}
+        items, examples = items[: config.limit], find_examples(task, config.problems)
+        sampling = dict(sampling_of(options, config.endpoint))
+        settings = settings_of(config, [items, list(examples)], ["trace"])
+        settings |= {"traced": config.trace is not None, "sampling": sampling}
         output = path_of(config.output)
         run = ResumableRun(output, settings, item_indices, len(items), config.run)
         if not run_workers(run, ["-m", "reason_decode", *argv]):
             return 0
         with run:
-            failed: list[FailedItem] = _evaluate(config, task, items, run) if run.remains else []
+            failed = _evaluate(config, task, items, examples, run) if run.remains else []
             if config.run.shard != SINGLE_SHARD:
                 print(run.progress_line())
                 return 1 if failed else 0
@@ -51,7 +54,7 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
             )
             given = flatten_options(options)
             result |= {name: x for name, x in given.items() if name not in result}
-            result["rejected"] = [asdict(reject) for reject in rejected]
+            result |= {"sampling": sampling, "rejected": [asdict(reject) for reject in rejected]}
             _write(config, result, write)
             if not failed:
                 run.finish()
@@ -76,7 +79,11 @@ def _write(config: EvalConfig, result: dict[str, Any], write: Callable[[Any], No
 
 
 def _evaluate(
-    config: EvalConfig, task: Task, items: list[Item], run: ResumableRun
+    config: EvalConfig,
+    task: Task,
+    items: list[Item],
+    examples: Sequence[Example],
+    run: ResumableRun,
 ) -> list[FailedItem]:
     """Complete and grade the items that remain; print and return those that failed."""
     completer = completer_from_options(
@@ -84,6 +91,7 @@ def _evaluate(
         config.endpoint,
         max_new_tokens=task.max_new_tokens,
         state_key=task.state_key,
+        stop=task.stop,
     )
     batches = run_items(
         completer,
@@ -94,6 +102,8 @@ def _evaluate(
         shard=config.run.shard,
         trace=config.trace is not None,
         desc=config.generation.strategy,
+        system=config.generation.prompting.system,
+        examples=examples,
     )
     for _, result in batches:
         run.append(result)

@@ -11,7 +11,9 @@ from typing import Any
 
 from reason_decode.cli.configs import GenerateConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
-from reason_decode.cli.settings import settings_of
+from reason_decode.cli.settings import sampling_of, settings_of
+from reason_decode.core.messages import Messages, Prompt, check_messages
+from reason_decode.core.model_options import PromptOptions
 from reason_decode.core.solutions import check_text
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.console import printable
@@ -21,21 +23,23 @@ from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.workers import run_workers
 from reason_decode.serving.from_options import completer_from_options
+from reason_decode.strategies.chat import add_system
 
 __all__ = ["run"]
 
 
 def run(config: GenerateConfig, argv: Sequence[str]) -> int:
     """Complete the prompts that are not completed yet; each batch is written when it is done."""
-    prompts, rejected = _read_prompts(config.input)
+    prompts, rejected = _read_prompts(config.input, config.generation.prompting)
     prompts = dict(islice(prompts.items(), config.limit))
+    sampling = dict(sampling_of(config.generation, config.endpoint))
     if config.output == STANDARD_OUTPUT:
         return _print_rows(config, prompts, rejected)
     check_writable(config.output, inputs=[config.input])
     out = Path(config.output)
     if not config.run.restart:
         _check_output(out, prompts)
-    settings = settings_of(config, None)
+    settings = settings_of(config, None) | {"sampling": sampling}
     run = ResumableRun(out, settings, _keys, len(prompts), config.run, in_place=True)
     if not run_workers(run, ["-m", "reason_decode", *argv]):
         return 0
@@ -60,7 +64,7 @@ def run(config: GenerateConfig, argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _print_rows(config: GenerateConfig, prompts: dict[int, str], rejected: list[Reject]) -> int:
+def _print_rows(config: GenerateConfig, prompts: dict[int, Prompt], rejected: list[Reject]) -> int:
     """Write the rows to standard output, everything else to standard error."""
     if config.run.is_divided:
         raise ValueError(
@@ -79,14 +83,18 @@ def _print_rows(config: GenerateConfig, prompts: dict[int, str], rejected: list[
 
 
 def _batches(
-    config: GenerateConfig, prompts: dict[int, str], done: Container[int]
+    config: GenerateConfig, prompts: dict[int, Prompt], done: Container[int]
 ) -> Batches[list[dict[str, Any]]]:
     """The rows of each batch of prompts."""
     completer = completer_from_options(config.generation, config.endpoint)
+    system = config.generation.prompting.system
 
     def complete(batch: Sequence[int]) -> list[dict[str, Any]]:
+        given = [prompts[number] for number in batch]
+        # A user's turn of a chat where the model has a template; with the system turn, if any.
+        asked = [_chat(prompt, system) for prompt in given] if completer.chat else given
         # Numbered by their lines: a run that was interrupted samples what it would have.
-        made = completer([prompts[number] for number in batch], batch)
+        made = completer(asked, batch)
         rows = enumerate(batch)
         return [_row(made, k, number, prompts[number], config.trace) for k, number in rows]
 
@@ -106,8 +114,14 @@ def _print_failures(batches: Batches[Any]) -> list[FailedItem]:
     return batches.failed
 
 
-def _row(made: Completions, k: int, number: int, prompt: str, trace: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": number, "prompt": prompt}
+def _chat(prompt: Prompt, system: str | None) -> Messages:
+    """A prompt as a conversation; a text is a user's turn."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return messages if messages[0]["role"] == "system" else add_system(messages, system)
+
+
+def _row(made: Completions, k: int, number: int, prompt: Prompt, trace: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": number, _kind(prompt): prompt}
     row |= {"completion": made.texts[k], "score": None}
     if made.traces is not None:
         row["score"] = made.traces[k].best.total
@@ -116,13 +130,25 @@ def _row(made: Completions, k: int, number: int, prompt: str, trace: bool) -> di
     return row
 
 
-def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
-    """Prompts by line number, and the lines without one."""
+def _kind(prompt: Prompt) -> str:
+    """The field that holds a prompt."""
+    return "prompt" if isinstance(prompt, str) else "messages"
+
+
+def _read_prompts(path: str, prompting: PromptOptions) -> tuple[dict[int, Prompt], list[Reject]]:
+    """Prompts by line number, and the lines without one.
+
+    Raises:
+        ValueError: no line has one, or there are conversations where prompts are to be text.
+    """
     rows, rejected = read_jsonl(path)
-    prompts: dict[int, str] = {}
+    prompts: dict[int, Prompt] = {}
     for number, row in rows:
-        prompt = row.get("prompt")
         try:
+            if "messages" in row:
+                prompts[number] = check_messages(row["messages"])
+                continue
+            prompt = row.get("prompt")
             if not isinstance(prompt, str) or not prompt:
                 raise ValueError(f"got the prompt {prompt!r:.80}; need a text")
             check_text(prompt, "the prompt")
@@ -131,7 +157,15 @@ def _read_prompts(path: str) -> tuple[dict[int, str], list[Reject]]:
             rejected.append(Reject(number, str(error)))
     if not prompts:
         why = f"; line {rejected[0].row}: {rejected[0].reason}" if rejected else ""
-        raise ValueError(f'{path} has no {{"prompt": text}} line ({len(rejected)} malformed{why})')
+        raise ValueError(
+            f'{path} has no {{"prompt": text}} and no {{"messages": [...]}} line '
+            f"({len(rejected)} malformed{why})"
+        )
+    chats = [number for number, prompt in prompts.items() if not isinstance(prompt, str)]
+    if chats and not prompting.chat:
+        raise ValueError(
+            f"line {chats[0]} of {path} has messages, and chat=False asks for text; drop --no-chat"
+        )
     return prompts, sorted(rejected, key=lambda reject: reject.row)
 
 
@@ -139,7 +173,7 @@ def _keys(row: Mapping[str, Any]) -> list[int]:
     return [int(row["id"])]
 
 
-def _check_output(path: Path, prompts: dict[int, str]) -> None:
+def _check_output(path: Path, prompts: dict[int, Prompt]) -> None:
     """Raise if the output has rows of other prompts, before anything is changed.
 
     Raises:
@@ -149,7 +183,8 @@ def _check_output(path: Path, prompts: dict[int, str]) -> None:
         return
     for place, row in read_jsonl(path)[0]:
         id = row.get("id")
-        if not isinstance(id, int) or id not in prompts or prompts[id] != row.get("prompt"):
+        prompt = prompts.get(id) if isinstance(id, int) else None
+        if prompt is None or prompt != row.get(_kind(prompt)):
             raise ValueError(
                 f"line {place} of {path} answers no prompt of the input, so the file was made from "
                 "another; take another output, or restart (--restart) to delete its rows"

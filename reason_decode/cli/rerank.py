@@ -1,5 +1,6 @@
 """``reason-decode rerank``: choose among solutions that any model wrote, and grade the choices."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from reason_decode.evaluation.rerank import read_samples
 from reason_decode.io.console import percent, table
 from reason_decode.scorers.base import default_reduce
 from reason_decode.strategies.from_options import scorer_from_options
-from reason_decode.tasks import TASKS
+from reason_decode.tasks import TaskOptions, find_task
 
 __all__ = ["run"]
 
@@ -18,15 +19,22 @@ __all__ = ["run"]
 def run(config: RerankConfig, argv: Sequence[str]) -> int:
     """Score, choose, grade; print a table, write the result."""
     with json_output(config.output, config.input) as write:
-        task = None if config.task is None else TASKS[config.task]
+        # A file that says which samples are right needs no task.
+        task = None if config.problems == TaskOptions() else find_task(config.problems)
         problems, rejected = read_samples(config.input, task)
+        if not config.scoring.is_given:
+            print(
+                "scored by tiny, the packaged verifier of number games; --scorer names another",
+                file=sys.stderr,
+            )
         scorer = scorer_from_options(config.scoring)
         reduce = config.reduce or default_reduce(scorer)
         result = rerank(problems, scorer, reduce=reduce, rejected=rejected)
-        given = {"task": config.task, "scorer": config.scoring.scorer, "reduce": reduce}
+        name = config.scoring.scorer or config.scoring.scorer_model or "tiny"
+        given = {"task": task and task.name, "scorer": name, "reduce": reduce}
         write({**given, **result})
         print(
-            f"{config.task or config.input}: {result['problems']} problems, "
+            f"{config.input if task is None else task.name}: {result['problems']} problems, "
             f"{result['samples']} samples, "
             f"{result['problems_with_a_right_sample']} problems with a right one"
         )

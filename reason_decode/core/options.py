@@ -4,6 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args
 
+from reason_decode.core.model_options import (
+    ABOVE_0,
+    ModelOptions,
+    PromptOptions,
+    SamplingOptions,
+)
+
 __all__ = [
     "PLAIN",
     "EndpointOptions",
@@ -136,8 +143,10 @@ class GenerationOptions:
             confidence from which on it ends.
         max_new_tokens: tokens of a solution (default: that of the task, or 256).
         max_tokens: budget of sampled tokens a prompt, over all candidates.
-        temperature: sampling temperature; greedy ignores it.
         seed: seed of the sampling.
+        sampling: how tokens are drawn.
+        loading: how the generator is loaded.
+        prompting: how prompts are rendered.
         scoring: the scorer.
 
     Raises:
@@ -156,8 +165,10 @@ class GenerationOptions:
     early_stop: Literal["decided"] | float | None = None
     max_new_tokens: int | None = None
     max_tokens: int | None = None
-    temperature: float = 1.0
     seed: int = 0
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    loading: ModelOptions = field(default_factory=ModelOptions)
+    prompting: PromptOptions = field(default_factory=PromptOptions)
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
 
     def __post_init__(self) -> None:
@@ -165,11 +176,8 @@ class GenerationOptions:
         check_choice(self, "supervision", get_args(Supervision))
         check_choice(self, "reduce", (*get_args(Reduce), None))
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
-        if self.strategy != "greedy" and not 0 < self.temperature < float("inf"):
-            raise ValueError(
-                f"got temperature={self.temperature}; {self.strategy} samples and needs a "
-                "temperature above 0 (strategy greedy samples nothing)"
-            )
+        if self.strategy != "greedy" and self.sampling.temperature == 0:
+            raise ValueError(f"got temperature=0 with {self.strategy}; {ABOVE_0}")
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"got seed={self.seed}; need a whole number of at most 63 bits")
         for name, (default, strategies, does) in _OF_STRATEGIES.items():
@@ -212,6 +220,8 @@ class EndpointOptions:
         concurrency: requests at a time.
         attempts: attempts at one request.
         extra_body: fields to add to every request, such as ``{"top_k": 20}``.
+        tokenizer: folder or Hub id of the tokenizer of the server's model, whose chat template
+            renders prompts (default: prompts are sent as text, and chats are refused).
 
     Raises:
         ValueError: a value is out of range, or there are fields to add but no server.
@@ -222,6 +232,7 @@ class EndpointOptions:
     concurrency: int = 8
     attempts: int = 6
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "concurrency", "attempts")
@@ -231,6 +242,11 @@ class EndpointOptions:
             )
         if self.endpoint is None and self.extra_body:
             raise ValueError("got extra_body without endpoint; nothing is requested without one")
+        if self.endpoint is None and self.tokenizer is not None:
+            raise ValueError(
+                f"got tokenizer={self.tokenizer} without endpoint; a model that is loaded here has "
+                "its own"
+            )
 
     def check_strategy(self, options: GenerationOptions) -> None:
         """Raise if the server cannot sample for a strategy.
@@ -251,4 +267,11 @@ class EndpointOptions:
                 raise ValueError(
                     f"got endpoint={self.endpoint} with {name}; a server is asked for all "
                     "candidates at once, so drop it"
+                )
+        of_here = {"generation": options.sampling.generation, **vars(options.loading)}
+        for name, value in of_here.items():
+            if value not in (None, "auto"):
+                raise ValueError(
+                    f"got endpoint={self.endpoint} with {name}={value}, which is of a model in "
+                    "this process; drop it, or send fields of a request as extra_body"
                 )

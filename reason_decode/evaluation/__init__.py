@@ -1,6 +1,8 @@
 r"""Evaluation: tasks and their metrics, reranking, accuracy curves, first-error detection.
 
 ```
+reason-decode eval --task gsm8k --input test.jsonl --limit 50 --strategy self-consistency --n 8 \
+    --model Qwen/Qwen2.5-1.5B-Instruct --output eval.json
 reason-decode eval --task game24 --input 24.csv --rows 901:1001 --strategy step-search --n 8 \
     --output eval.json
 reason-decode rerank --task game24 --input gpt4_cot_samples.jsonl.gz --scorer tiny \

@@ -1,16 +1,18 @@
 """Completions of prompts and their cost: the only caller of ``generate`` in the evaluation."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, StopStringCriteria
 
+from reason_decode.core.messages import Prompt
 from reason_decode.core.solutions import Cost, Trace
+from reason_decode.models.inputs import encode_prompts
 
-__all__ = ["Completer", "Completions", "complete", "local_completer"]
+__all__ = ["Completer", "Completions", "LocalCompleter", "complete"]
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,29 @@ class Completions:
     cost: Cost
 
 
-Completer = Callable[[Sequence[str], Sequence[int]], Completions]
-"""Prompts and their ids -> their completions. The ids seed the sampling."""
+class Completer(Protocol):
+    """Completes the prompts of a batch."""
+
+    @property
+    def chat(self) -> bool:
+        """True if prompts are to be conversations, False if they are to be text."""
+        ...
+
+    def __call__(
+        self, prompts: Sequence[Prompt], ids: Sequence[int], questions: Sequence[str] | None = None
+    ) -> Completions:
+        """The completions of prompts.
+
+        Args:
+            prompts: texts or conversations.
+            ids: id of each prompt, which seeds the sampling.
+            questions: what scorers are asked about; ``None``: found in the prompts.
+        """
+        ...
 
 
-def local_completer(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    strategy: Callable[..., Any] | None,
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    seed: int | None,
-) -> Completer:
+@dataclass(frozen=True)
+class LocalCompleter:
     """A ``Completer`` of a model in this process; see ``complete``.
 
     Args:
@@ -51,53 +63,90 @@ def local_completer(
         temperature: sampling temperature; 0 is greedy.
         seed: before each batch torch's random state is set to ``seed`` + the id of its first
             prompt, so that a batch does not depend on those that ran before; ``None``: never set.
+        chat: whether prompts are to be conversations.
+        chat_template_kwargs: further arguments of the chat template.
+        stop: texts at which a completion of a text ends.
+        generate_kwargs: further arguments of ``generate``.
     """
 
-    def completer(prompts: Sequence[str], ids: Sequence[int]) -> Completions:
-        if seed is not None:
-            torch.manual_seed(seed + ids[0])
-        return complete(
-            model,
-            tokenizer,
-            strategy,
-            prompts,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    strategy: Callable[..., Any] | None
+    max_new_tokens: int
+    temperature: float
+    seed: int | None
+    chat: bool = False
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    stop: Sequence[str] = ()
+    generate_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
-    return completer
+    def __call__(
+        self, prompts: Sequence[Prompt], ids: Sequence[int], questions: Sequence[str] | None = None
+    ) -> Completions:
+        """The completions of prompts; see ``Completer``."""
+        if self.seed is not None:
+            torch.manual_seed(self.seed + ids[0])
+        return complete(
+            self.model,
+            self.tokenizer,
+            self.strategy,
+            prompts,
+            questions=questions,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            chat_template_kwargs=self.chat_template_kwargs,
+            stop=self.stop,
+            **self.generate_kwargs,
+        )
 
 
 def complete(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     strategy: Callable[..., Any] | None,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
+    questions: Sequence[str] | None = None,
     max_new_tokens: int,
     temperature: float,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    stop: Sequence[str] = (),
+    **generate_kwargs: Any,
 ) -> Completions:
-    """Continue prompts: ``model.generate(**tokenizer(prompts), custom_generate=strategy)``.
+    """Continue prompts: ``model.generate(**encode_prompts(prompts), custom_generate=strategy)``.
 
     Args:
         model: a causal language model; untyped, because transformers does not type ``generate``.
-        tokenizer: the tokenizer of ``model``; it needs a padding token for several prompts, which
-            are padded on the left.
+        tokenizer: the tokenizer of ``model``.
         strategy: a decoding strategy, or ``None`` for greedy search or sampling of ``model``.
-        prompts: b texts.
+        prompts: b texts or conversations, which the chat template renders.
+        questions: what the strategy's scorer is asked about; ``None``: found in the prompts.
         max_new_tokens: tokens of a completion, at most.
-        temperature: temperature of sampling from the whole vocabulary; 0 is greedy.
+        temperature: temperature of sampling, from the whole vocabulary unless further arguments say
+            otherwise; 0 is greedy.
+        chat_template_kwargs: further arguments of the chat template.
+        stop: texts at which a completion ends.
+        generate_kwargs: further arguments of ``generate``, such as ``top_p``.
     """
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
-    inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask")}
+    encoded = encode_prompts(tokenizer, prompts, chat_template_kwargs=chat_template_kwargs)
+    inputs = {name: x.to(model.device) for name, x in encoded.items()}
     sampling = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    options: dict[str, Any] = {**sampling, **generate_kwargs}
+    if stop:
+        options["stopping_criteria"] = [StopStringCriteria(tokenizer, list(stop))]
+    if strategy is not None:
+        options["custom_generate"] = strategy
+        # A strategy that knows no questions can still continue prompts that are questions.
+        if questions is not None and list(questions) != list(prompts):
+            options["questions"] = list(questions)
+        if all(not isinstance(prompt, str) for prompt in prompts):
+            options["messages"] = list(prompts)
     output = model.generate(
         **inputs,
-        **sampling,
+        **options,
         do_sample=temperature > 0,
         max_new_tokens=max_new_tokens,
         return_dict_in_generate=True,
-        **({} if strategy is None else {"custom_generate": strategy}),
     )
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(new, skip_special_tokens=True)

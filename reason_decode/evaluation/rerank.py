@@ -15,7 +15,7 @@ from reason_decode.io.fields import optional_text
 from reason_decode.io.jsonl import Reject, read_jsonl
 from reason_decode.scorers.base import NonFiniteScoreError, Scorer
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
-from reason_decode.tasks import Task
+from reason_decode.tasks import Task, question_task
 from reason_decode.tasks.base import unchanged
 
 __all__ = ["SampledProblem", "read_samples", "rerank"]
@@ -48,9 +48,10 @@ def read_samples(
     """Problems of a file of samples, graded, and the lines that hold none.
 
     A row has ``samples`` (texts) and either ``prompt`` (the problem as text) or the problem in the
-    form of the task (``question``; of game24, ``puzzle``), and optionally ``rank`` or ``id``. A sample is right by the
-    row's ``correct`` (one truth value per sample), else by the task, else by ``answer`` (a final
-    answer, or a solution that states one). A warning is logged if no sample of a file is right.
+    form of the task (``question``; of game24, ``puzzle``), and optionally ``rank`` or ``id``. A
+    sample is right by the row's ``correct`` (one truth value per sample), else by the task, else by
+    ``answer`` (a final answer, or a solution that states one). A warning is logged if no sample of
+    a file is right.
 
     Args:
         path: JSON Lines, gzipped if the name ends in ``.gz``.
@@ -150,7 +151,9 @@ def _graded(
     prompt, correct = row.get("prompt"), row.get("correct")
     if "puzzle" in row and task is None:
         raise ValueError("`puzzle` is in the form of a task: name it by --task, or give a `prompt`")
-    if task is not None and ("puzzle" in row or correct is None):
+    if task is None and "puzzle" not in row and prompt is None:
+        task = question_task()
+    if task is not None and ("puzzle" in row or prompt is None or correct is None):
         item = task.row_to_item(row)
         prompt = item.question if "puzzle" in row or prompt is None else prompt
         if correct is None:

@@ -11,12 +11,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.answers import none_right_message
-from reason_decode.core.solutions import Cost, Trace
-from reason_decode.evaluation.complete import Completer, local_completer
+from reason_decode.core.solutions import Cost
+from reason_decode.evaluation.complete import Completer, LocalCompleter
 from reason_decode.evaluation.metrics import accuracy_interval
+from reason_decode.models.chat_template import has_chat_template
 from reason_decode.runs.batches import Batches, FailedItem
 from reason_decode.runs.options import SINGLE_SHARD, Shard
-from reason_decode.tasks import Item, Task
+from reason_decode.tasks import Example, Item, Task, chat_prompt, text_prompt
 
 __all__ = ["evaluate", "run_items", "summarize_results"]
 
@@ -33,6 +34,11 @@ def evaluate(
     temperature: float = 1.0,
     seed: int = 0,
     trace: bool = False,
+    chat: bool | None = None,
+    system: str | None = None,
+    examples: Sequence[Example] = (),
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    **generate_kwargs: Any,
 ) -> dict[str, Any]:
     """Accuracy and cost of a strategy on the items of a task.
 
@@ -50,6 +56,12 @@ def evaluate(
         temperature: sampling temperature; 0 is greedy.
         seed: seed of torch's random state.
         trace: whether the rows have the traces.
+        chat: whether problems are put as conversations; ``None``: if the tokenizer has a chat
+            template.
+        system: text of a system turn of these conversations.
+        examples: solved problems that a prompt shows first.
+        chat_template_kwargs: further arguments of the chat template.
+        generate_kwargs: further arguments of ``generate``, such as ``top_p``.
 
     Returns:
         ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, failed`` (``id,
@@ -65,16 +77,30 @@ def evaluate(
     budget = task.max_new_tokens if max_new_tokens is None else max_new_tokens
     _check(items, batch_size, budget, temperature)
     torch.manual_seed(seed)
-    completer = local_completer(
+    chat = has_chat_template(tokenizer) if chat is None else chat
+    completer = LocalCompleter(
         model,
         tokenizer,
         strategy,
         max_new_tokens=budget,
         temperature=temperature,
         seed=None,
+        chat=chat,
+        chat_template_kwargs=chat_template_kwargs or {},
+        stop=() if chat else task.stop,
+        generate_kwargs=generate_kwargs,
     )
     name = _name(strategy, temperature)
-    batches = run_items(completer, items, task, batch_size, trace=trace, desc=name)
+    batches = run_items(
+        completer,
+        items,
+        task,
+        batch_size,
+        trace=trace,
+        desc=name,
+        system=system,
+        examples=examples,
+    )
     results = [result for _, result in batches]
     return summarize_results(
         items,
@@ -97,6 +123,8 @@ def run_items(
     shard: Shard = SINGLE_SHARD,
     trace: bool = False,
     desc: str | None = None,
+    system: str | None = None,
+    examples: Sequence[Example] = (),
 ) -> Batches[dict[str, Any]]:
     """Batches of items; iterating completes their prompts and grades the solutions.
 
@@ -109,24 +137,39 @@ def run_items(
         shard: the batches to run.
         trace: whether the rows have the traces.
         desc: label of the progress bar.
+        system: text of a system turn, where prompts are conversations.
+        examples: solved problems that a prompt shows first.
 
     Returns:
         Batches whose results have ``items`` (their indices), ``rows`` (``id, correct, text``; with
         a strategy ``reachable``, whether any candidate is right; with ``trace`` also ``target`` and
         ``trace``), ``cost`` and ``seconds``.
     """
+    stop = () if completer.chat else task.stop
+
+    def grade(item: Item, text: str) -> bool:
+        for mark in stop:
+            text = text.partition(mark)[0]  # a base model goes on to the next question
+        return task.grade(item, text)
 
     def run(indices: Sequence[int]) -> dict[str, Any]:
         start, batch = time.perf_counter(), [items[index] for index in indices]
-        made = completer([item.prompt for item in batch], [item.id for item in batch])
+        prompts = [
+            chat_prompt(task, item, system=system, examples=examples)
+            if completer.chat
+            else text_prompt(item, examples)
+            for item in batch
+        ]
+        questions = [item.question for item in batch]
+        made = completer(prompts, [item.id for item in batch], questions)
         rows: list[dict[str, Any]] = [
-            {"id": item.id, "correct": task.grade(item, text), "text": text}
+            {"id": item.id, "correct": grade(item, text), "text": text}
             for item, text in zip(batch, made.texts, strict=True)
         ]
         traces = made.traces or [None] * len(batch)
         for row, item, seen in zip(rows, batch, traces, strict=True):
             if seen is not None:
-                row["reachable"] = _any_right(task, item, seen)
+                row["reachable"] = any(grade(item, one.text) for one in seen.candidates)
             if trace:
                 row |= {"target": item.target, "trace": seen and seen.to_dict()}
         seconds = time.perf_counter() - start
@@ -193,10 +236,6 @@ def summarize_results(
         "failed": [{"id": items[x.index].id, "reason": x.reason} for x in failed],
         "rows": rows,
     }
-
-
-def _any_right(task: Task, item: Item, trace: Trace) -> bool:
-    return any(task.grade(item, candidate.text) for candidate in trace.candidates)
 
 
 def _name(strategy: Callable[..., Any] | None, temperature: float) -> str:

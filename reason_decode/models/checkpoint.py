@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def load_checkpoint(
         OSError: there is no such folder and no such id.
         ValueError: the checkpoint is damaged, pickled, or of another model than ``kind`` makes.
     """
-    with checkpoint_errors(path_or_id):
+    with checkpoint_errors(path_or_id, gguf_file=kwargs.get("gguf_file")):
         _check_weights(Path(path_or_id))
         _check_config(path_or_id, kwargs)
         safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
@@ -139,19 +140,23 @@ def load_config(path_or_id: str | Path) -> Any:
         return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
 
 
-def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    path_or_id: str | Path, *, gguf_file: str | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint.
 
     Args:
         path_or_id: a local folder or a Hub id.
+        gguf_file: name of a GGUF file there that holds it.
 
     Raises:
         OSError: there is no such folder and no such id.
         ValueError: it has no tokenizer that can be read.
     """
-    with checkpoint_errors(path_or_id):
+    gguf: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    with checkpoint_errors(path_or_id, gguf_file=gguf_file):
         try:
-            return AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False)
+            return AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False, **gguf)
         except (OSError, ImportError):
             raise
         except Exception as error:  # the tokenizers library raises no narrower one
@@ -162,17 +167,18 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
+def checkpoint_errors(path_or_id: str | Path, *, gguf_file: str | None = None) -> Iterator[None]:
     """Context in which errors of reading a checkpoint name the checkpoint and the remedy.
 
     Args:
         path_or_id: a local folder or a Hub id.
+        gguf_file: name of a GGUF file there that holds the whole checkpoint.
 
     Raises:
         OSError: there is no such folder and no such id.
         ValueError: the checkpoint cannot be read.
     """
-    _check_exists(path_or_id)
+    _check_exists(path_or_id, gguf_file)
     folder = Path(path_or_id)
     try:
         yield
@@ -188,6 +194,15 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
                 "adapter: reason_decode.adapters.with_adapter(model, folder)"
             ) from error
         raise OSError(f"{path_or_id} cannot be loaded: {_first_line(error)}") from error
+    except ImportError as error:
+        # transformers asks for versions, or for torch extensions, in many words.
+        packages = ("gguf", "bitsandbytes", "torchao", "accelerate")
+        missing = (x for x in packages if x in str(error).lower() and find_spec(x) is None)
+        if (found := next(missing, None)) is None:
+            raise
+        raise ImportError(
+            f"loading {path_or_id} in this way needs {found}: pip install {found}"
+        ) from error
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{path_or_id} cannot be loaded ({type(error).__name__}: {_first_line(error)}); its "
@@ -204,16 +219,22 @@ def checkpoint_errors(path_or_id: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_exists(path_or_id: str | Path) -> None:
+def _check_exists(path_or_id: str | Path, gguf_file: str | None = None) -> None:
     """Raise unless this is a folder with a model or an adapter, or could be a Hub id."""
     path = Path(path_or_id)
     if path.is_file():
-        raise ValueError(f"got the file {path}; pass the folder that holds it, with config.json")
+        gguf = f", and gguf_file={path.name} (--gguf-file)" if path.suffix == ".gguf" else ""
+        raise ValueError(f"got the file {path}; pass the folder that holds it, {path.parent}{gguf}")
     if not path.is_dir() and not _HUB_ID.fullmatch(str(path_or_id)):
         raise FileNotFoundError(
             f"there is no folder {path_or_id}; pass one that save_pretrained wrote, or a Hub id "
             "such as owner/name"
         )
+    if gguf_file is not None:
+        if path.is_dir() and not (path / gguf_file).is_file():
+            held = ", ".join(sorted(x.name for x in path.glob("*.gguf"))) or "none"
+            raise ValueError(f"the folder {path} has no file {gguf_file}; its GGUF files: {held}")
+        return
     if path.is_dir() and not ((path / "config.json").is_file() or (path / _ADAPTER).is_file()):
         held = ", ".join(sorted(x.name for x in path.iterdir())[:_MAX_SHOWN]) or "nothing"
         raise ValueError(

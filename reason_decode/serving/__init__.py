@@ -1,5 +1,5 @@
 """Decoding with a model behind a server of OpenAI's API: candidates from there, the choice here."""
 
-from reason_decode.serving.completion import endpoint_completer
+from reason_decode.serving.completion import EndpointCompleter
 
-__all__ = ["endpoint_completer"]
+__all__ = ["EndpointCompleter"]

@@ -1,20 +1,25 @@
 """Completes prompts by a server; a selector may choose among several completions of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.errors import ItemError
 from reason_decode.core.hashing import stable_hash
+from reason_decode.core.messages import Prompt, last_question
 from reason_decode.core.solutions import Cost
-from reason_decode.evaluation.complete import Completer, Completions
+from reason_decode.evaluation.complete import Completions
 from reason_decode.io.openai_client import Completion, CompletionEndpoint, RequestFailed
+from reason_decode.models.chat_template import render_chat
 from reason_decode.strategies.selection import Selector
 
-__all__ = ["endpoint_completer"]
+__all__ = ["EndpointCompleter"]
 
 
-def endpoint_completer(
-    endpoint: CompletionEndpoint, selector: Selector | None = None, *, n: int = 1, seed: int = 0
-) -> Completer:
+@dataclass(frozen=True)
+class EndpointCompleter:
     """A ``Completer`` that samples n completions of each prompt at a server and chooses one here.
 
     Each completion is a request of its own. Its random seed depends on ``seed``, the prompt's
@@ -26,24 +31,50 @@ def endpoint_completer(
         selector: chooses among the completions of a prompt; ``None``: the first is taken.
         n: completions per prompt; 1 without a selector.
         seed: random seed of the run.
+        tokenizer: the tokenizer of the server's model, whose chat template renders conversations;
+            ``None``: prompts are texts.
+        chat_template_kwargs: further arguments of the chat template.
 
     Raises:
         ValueError: several completions and nothing to choose among them.
         ConnectionError: when called: the server is down, or refuses.
         ItemError: when called: the server cannot complete one of the prompts.
     """
-    if selector is None and n != 1:
-        raise ValueError(f"got n={n} without a selector to choose among them; pass one, or n=1")
 
-    def solve(prompts: Sequence[str], numbers: Sequence[int]) -> Completions:
+    endpoint: CompletionEndpoint
+    selector: Selector | None = None
+    _: KW_ONLY
+    n: int = 1
+    seed: int = 0
+    tokenizer: PreTrainedTokenizerBase | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.selector is None and self.n != 1:
+            raise ValueError(
+                f"got n={self.n} without a selector to choose among them; pass one, or n=1"
+            )
+
+    @property
+    def chat(self) -> bool:
+        """True if prompts are to be conversations."""
+        return self.tokenizer is not None
+
+    def __call__(
+        self, prompts: Sequence[Prompt], ids: Sequence[int], questions: Sequence[str] | None = None
+    ) -> Completions:
+        """The completions of prompts; see ``Completer``."""
+        asked = [last_question(prompt) for prompt in prompts] if questions is None else questions
+        texts = [self._rendered(prompt) for prompt in prompts]
+        selector = self.selector
         # Started before any request: a prompt that the scorer cannot read costs no completions.
-        session = None if selector is None else selector.start_session(prompts)
+        session = None if selector is None else selector.start_session(asked)
         requests = [
-            (prompt, _request_seed(seed, number, k))
-            for prompt, number in zip(prompts, numbers, strict=True)
-            for k in range(n)
+            (text, _request_seed(self.seed, number, k))
+            for text, number in zip(texts, ids, strict=True)
+            for k in range(self.n)
         ]
-        completions = [_checked(answer) for answer in endpoint(requests)]
+        completions = [_checked(answer) for answer in self.endpoint(requests)]
         sampled = sum(x.completion_tokens for x in completions)
         # The last token of a completion is sampled, but not fed back.
         decoded = max(sampled - len(completions), 0)
@@ -54,12 +85,23 @@ def endpoint_completer(
             selector.candidate(x.text, finished=x.finished, tokens=x.completion_tokens)
             for x in completions
         ]
-        groups = [candidates[start : start + n] for start in range(0, len(candidates), n)]
-        traces, tokens_read = selector.select(prompts, groups, session=session)
-        texts = [trace.best.text for trace in traces]
-        return Completions(texts, tuple(traces), cost + Cost(scorer=tokens_read))
+        starts = range(0, len(candidates), self.n)
+        groups = [candidates[start : start + self.n] for start in starts]
+        traces, tokens_read = selector.select(asked, groups, session=session)
+        chosen = [trace.best.text for trace in traces]
+        return Completions(chosen, tuple(traces), cost + Cost(scorer=tokens_read))
 
-    return solve
+    def _rendered(self, prompt: Prompt) -> str:
+        if isinstance(prompt, str):
+            return prompt
+        if self.tokenizer is None:
+            raise ItemError(
+                "got a conversation for a server, to which prompts are sent as text; name the "
+                "tokenizer of its model (--tokenizer), whose chat template renders it"
+            )
+        text = render_chat(self.tokenizer, prompt, **self.chat_template_kwargs)
+        # The server's tokenizer puts a bos there, too.
+        return text.removeprefix(str(self.tokenizer.bos_token or ""))
 
 
 def _checked(answer: Completion | RequestFailed) -> Completion:

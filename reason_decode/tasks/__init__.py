@@ -3,7 +3,7 @@ r"""Tasks: problems from a file, the prompt of each, and a grader.
 | task | problems | answers |
 |---|---|---|
 | `gsm8k` | word problems, `{"question", "answer"}` | numbers |
-| `math` | MATH-500's, `{"problem", "answer"}` or a boxed `solution` | LaTeX, by math-verify |
+| `math` | MATH-500's, `{"problem", "answer"}` or a boxed `solution` | LaTeX |
 | `aime` | `{"problem", "answer"}` | whole numbers |
 | `multiple-choice` | MMLU, MMLU-Pro, ARC, CommonsenseQA, GPQA, AQuA, BIG-Bench Hard | letters |
 | `game24` | Tree of Thoughts' `24.csv` | expressions |

@@ -1,12 +1,6 @@
 """Mathematics: GSM8K's word problems, MATH-500's competition problems, and AIME."""
 
-from dataclasses import replace
-from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
-
-from reason_decode.io.jsonl import Reject
-from reason_decode.tasks.base import Example, Item, Task
+from reason_decode.tasks.base import Example, Task
 from reason_decode.tasks.questions import Columns, question_item, question_task
 
 __all__ = ["aime_task", "gsm8k_task", "math_task"]
@@ -61,8 +55,7 @@ def math_task(columns: Columns | None = None) -> Task:
 
     Source: Hendrycks et al. 2021, 2103.03874; MATH-500 of Lightman et al. 2023, 2305.20050.
     """
-    task = question_task("math", columns, max_new_tokens=2048)
-    return replace(task, load=partial(_load_latex, task))
+    return question_task("math", columns, max_new_tokens=2048)
 
 
 def aime_task(columns: Columns | None = None) -> Task:
@@ -71,16 +64,3 @@ def aime_task(columns: Columns | None = None) -> Task:
     Rows are ``{"problem", "answer"}``.
     """
     return question_task("aime", columns, max_new_tokens=4096)
-
-
-def _load_latex(task: Task, path: str | Path, rows: str | None) -> tuple[list[Item], list[Reject]]:
-    """Problems of a task whose answers are LaTeX.
-
-    Raises:
-        ImportError: math-verify, which compares them, is missing; said before any work is spent.
-    """
-    if find_spec("math_verify") is None:
-        raise ImportError(
-            f"{task.name} compares LaTeX by math-verify: pip install 'reason-decode[answers]'"
-        )
-    return task.load(path, rows)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reason_decode.core.answers import extract_answer, same_answer
+from reason_decode.core.answers import reference_answer, states_answer
 from reason_decode.io.jsonl import Reject
 from reason_decode.io.tables import read_table
 from reason_decode.tasks.base import (
@@ -25,8 +25,6 @@ __all__ = ["Columns", "find_column", "grade_answer", "question_task"]
 _QUESTIONS = ("question", "problem", "prompt", "input", "query")
 _ANSWERS = ("answer", "target", "final_answer", "expected_answer", "ground_truth", "solution")
 _SOLUTIONS = ("solution", "answer", "rationale", "reasoning")
-_MAX_ANSWER = 200
-"""Characters up to which a text is an answer by itself, not a solution without a final answer."""
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes beside each sum
 
 
@@ -99,8 +97,7 @@ def question_task(
 
 def grade_answer(item: Item, text: str) -> bool:
     """True if the final answer that a text states is the item's target."""
-    answer = extract_answer(text)
-    return answer is not None and same_answer(answer, item.target)
+    return states_answer(text, item.target)
 
 
 def question_item(row: Mapping[str, Any], index: int, columns: Columns) -> Item:
@@ -158,15 +155,13 @@ def _target(name: str, answer: Any) -> str:
     if not isinstance(answer, str) or not answer.strip():
         raise ValueError(f"got {answer!r:.60} as `{name}`; need a text or a number")
     answer.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-    if "####" in answer or "\\boxed" in answer or len(answer) > _MAX_ANSWER:
-        stated = extract_answer(answer, thinking=None)
-        if stated is None:
-            raise ValueError(
-                f"got the solution {answer!r:.60} as `{name}`, which states no final answer; name "
-                "the column that holds it (--answer-column)"
-            )
-        return stated
-    return answer.strip()
+    reference = reference_answer(answer)
+    if reference is None:
+        raise ValueError(
+            f"got the solution {answer!r:.60} as `{name}`, which states no final answer; name the "
+            "column that holds it (--answer-column)"
+        )
+    return reference
 
 
 def _worked_solution(row: Mapping[str, Any], target: str) -> str | None:

@@ -1,6 +1,7 @@
 import pytest
 
 from reason_decode.cli import demo, main
+from reason_decode.serving import from_options
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel, TableScorer
 
 LINE = "10 - 4 = 6 (left: 5 6 6)"
@@ -12,11 +13,11 @@ def fakes(monkeypatch: pytest.MonkeyPatch):
     """Greedy is wrong, guidance is right."""
     plain = Guided(lambda prompt: [f"{LINE}\n{WRONG}"])
     guided = Guided(lambda prompt: [f"\x1b{LINE}\n{RIGHT}"], votes={"24": 2.0})
-    monkeypatch.setattr(demo, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
+    monkeypatch.setattr(from_options, "load_model", lambda *_: (ScriptedModel(), ByteTokenizer()))
     scorer = TableScorer(lambda step: 1.0)
     monkeypatch.setattr(demo, "scorer_from_options", lambda options, **_: scorer)
     monkeypatch.setattr(demo, "BestOfN", lambda scorer, tokenizer, n: plain)
-    monkeypatch.setattr(demo, "strategy_from_options", lambda *_: guided)
+    monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: guided)
 
 
 def test_shows_both_solutions_step_by_step(capsys: pytest.CaptureFixture[str]):

@@ -27,7 +27,7 @@ def say(body: dict[str, Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    monkeypatch.setattr(completers, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(completers, "load_model", lambda name, *_: pytest.fail("loaded"))
     monkeypatch.setattr(strategies, "load_scorer", lambda name, **_: tiny.prm)
 
 

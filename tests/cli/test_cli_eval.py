@@ -11,7 +11,7 @@ from tests.fakes import ByteTokenizer, Guided, ScriptedModel
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch):
     guided = Guided(lambda prompt: ["", f"Answer: {' * '.join(prompt[13:-2].split())} = 24"])
-    monkeypatch.setattr(from_options, "load_model", lambda name: (ScriptedModel(), ByteTokenizer()))
+    monkeypatch.setattr(from_options, "load_model", lambda *_: (ScriptedModel(), ByteTokenizer()))
     monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: guided)
 
 
@@ -34,7 +34,7 @@ def test_prints_a_table_and_writes_the_result(tmp_path: Path, capsys: pytest.Cap
 def test_checks_the_output_before_it_loads_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: pytest.fail("loaded"))
     argv = ["eval", "--input", "x", "--task", "game24", "--strategy", "greedy"]
     assert main([*argv, "--output", str(tmp_path / "no" / "out.json")]) == 2
     assert "mkdir -p" in capsys.readouterr().err
@@ -67,5 +67,7 @@ def test_the_result_on_standard_output_stands_alone(
     argv = ["eval", "--input", str(data), "--task", "game24", "--strategy", "best-of-n"]
     assert main([*argv, "--output", "-"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["items"] == 2 and err.startswith("task ")
+    assert json.loads(out)["items"] == 2
+    assert err.splitlines()[0] == "best-of-n of tiny: temperature 1.0"
+    assert err.splitlines()[1].startswith("task ")
     assert [path.name for path in tmp_path.iterdir()] == ["24.csv"]

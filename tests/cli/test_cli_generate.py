@@ -16,7 +16,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
     guided = Guided(lambda prompt: ["no", prompt.upper()])
     plain = ("greedy", "sample")
-    monkeypatch.setattr(from_options, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: (scripted, ByteTokenizer()))
     monkeypatch.setattr(
         from_options,
         "strategy_from_options",
@@ -85,7 +85,7 @@ def test_loads_no_model_for_a_finished_file(
     model: ScriptedModel, paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ):
     whole = run(paths)
-    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: pytest.fail("loaded"))
     assert run(paths) == whole
 
 

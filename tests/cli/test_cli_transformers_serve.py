@@ -68,7 +68,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: pytest.fail("loaded"))
 
 
 def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, Any]:

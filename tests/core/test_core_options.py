@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from reason_decode.core.model_options import SamplingOptions
 from reason_decode.core.options import (
     EndpointOptions,
     GenerationOptions,
@@ -15,8 +16,10 @@ from reason_decode.core.options import (
     [
         ({"n": 0}, "got n=0; need at least 1"),
         ({"strategy": "best-of-m"}, "got strategy='best-of-m'; need one of greedy, sample, best"),
-        ({"temperature": 0}, "best-of-n samples and needs a temperature above 0"),
-        ({"temperature": float("nan")}, "got temperature=nan"),
+        (
+            {"sampling": SamplingOptions(temperature=0)},
+            "best-of-n; sampling needs a temperature ab",
+        ),
         ({"beam_width": 2}, "only step-search has a beam"),
         ({"margin": 0.5}, "only step-search drops trajectories"),
         ({"subtrees": 2}, "only step-search has subtrees"),
@@ -39,7 +42,7 @@ def test_rejects_options_that_do_not_go_together(options: dict[str, Any], messag
 
 
 def test_greedy_needs_no_temperature():
-    GenerationOptions(strategy="greedy", temperature=0)
+    GenerationOptions(strategy="greedy", sampling=SamplingOptions(temperature=0))
 
 
 @pytest.mark.parametrize("strategy", ["best-of-n", "step-search", "rationale-guided"])

@@ -58,7 +58,7 @@ LINES: dict[str, tuple[str, bytes, list[str], str | None]] = {
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     scripted = ScriptedModel(str.upper)
-    monkeypatch.setattr(from_options, "load_model", lambda name: (scripted, ByteTokenizer()))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: (scripted, ByteTokenizer()))
     monkeypatch.setattr(
         from_options, "strategy_from_options", lambda *_: Guided(lambda prompt: [prompt.upper()])
     )

@@ -113,7 +113,7 @@ def test_two_workers_give_the_result_of_one(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("eval", tmp_path / "one")) == 0
     monkeypatch.setattr(
-        "reason_decode.serving.from_options.load_model", lambda name: pytest.fail("loaded")
+        "reason_decode.serving.from_options.load_model", lambda name, *_: pytest.fail("loaded")
     )
     assert main(argv("eval", tmp_path / "two", "--workers", "2")) == 0
     assert result(tmp_path / "two") == result(tmp_path / "one")
@@ -143,7 +143,7 @@ def test_datatrove_executor_gives_the_result_of_one_process(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert main(argv("generate", tmp_path / "one")) == 0
     monkeypatch.setattr(
-        "reason_decode.serving.from_options.load_model", lambda name: pytest.fail("loaded")
+        "reason_decode.serving.from_options.load_model", lambda name, *_: pytest.fail("loaded")
     )
     local = ["--executor", "local", "--workers", "2"]
     assert main(argv("generate", tmp_path / "two", *local)) == 0

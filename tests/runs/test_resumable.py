@@ -56,7 +56,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
     def draws(prompt: str) -> list[str]:
         return ["no", f"{prompt} {torch.initial_seed()} {float(torch.rand(())):.6f}"]
 
-    monkeypatch.setattr(from_options, "load_model", lambda name: (Model(), tokenizer))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: (Model(), tokenizer))
     monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: Guided(draws))
     reader = Reader(lambda step: 0.1 if "wrong" in step else 0.9)
     monkeypatch.setattr(verify, "scorer_from_options", lambda *_, **__: reader)
@@ -148,7 +148,7 @@ def test_shards_give_the_result_of_an_unsharded_run(
         assert main(argv(command, tmp_path, "--shard", f"{index}/3")) == 0
     assert "shard 3/3: 10 of 10 are done" in capsys.readouterr().out
     assert len(fault.batches) == 4
-    monkeypatch.setattr(from_options, "load_model", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr(from_options, "load_model", lambda name, *_: pytest.fail("loaded"))
     monkeypatch.setattr(label_run, "load_scorer", lambda name: pytest.fail("loaded"))
     assert main(argv(command, tmp_path)) == 0
     assert result(command, tmp_path) == whole and len(fault.batches) == 4

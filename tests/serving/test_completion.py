@@ -6,7 +6,7 @@ import pytest
 
 from reason_decode.core.errors import ItemError
 from reason_decode.io.openai_client import CompletionEndpoint
-from reason_decode.serving import endpoint_completer
+from reason_decode.serving import EndpointCompleter
 from reason_decode.strategies import BestOfNSelector, VoteSelector
 from tests.fakes import TableScorer
 from tests.server import served
@@ -25,18 +25,16 @@ def well(prompt: str, count: int) -> None:
 
 def test_one_completion_is_taken_as_it_is() -> None:
     with served(well, say) as (url, got):
-        completions = endpoint_completer(CompletionEndpoint(url, "m"))(PROMPTS, [0, 1])
+        completions = EndpointCompleter(CompletionEndpoint(url, "m"))(PROMPTS, [0, 1])
     assert len(completions.texts) == len(got) == 2 and completions.traces is None
     assert completions.cost.prefill == 2 * 3 and completions.cost.sampled == 2 * 5
 
 
 def test_a_selector_chooses_among_the_completions_of_each_prompt() -> None:
     with served(well, say) as (url, _):
-        vote = endpoint_completer(CompletionEndpoint(url, "m"), VoteSelector(), n=9)(
-            PROMPTS, [0, 1]
-        )
+        vote = EndpointCompleter(CompletionEndpoint(url, "m"), VoteSelector(), n=9)(PROMPTS, [0, 1])
         scorer = TableScorer(lambda step: 1.0 if "3" in step else 0.5)
-        best = endpoint_completer(CompletionEndpoint(url, "m"), BestOfNSelector(scorer), n=9)
+        best = EndpointCompleter(CompletionEndpoint(url, "m"), BestOfNSelector(scorer), n=9)
         best_completions = best(PROMPTS, [0, 1])
     assert vote.traces is not None and best_completions.traces is not None
     for trace, text in zip(vote.traces, vote.texts, strict=True):
@@ -48,7 +46,7 @@ def test_a_selector_chooses_among_the_completions_of_each_prompt() -> None:
 
 def test_what_is_sampled_does_not_depend_on_the_batch() -> None:
     with served(well, say) as (url, got):
-        solve = endpoint_completer(CompletionEndpoint(url, "m"), VoteSelector(), n=3, seed=7)
+        solve = EndpointCompleter(CompletionEndpoint(url, "m"), VoteSelector(), n=3, seed=7)
         solve(PROMPTS, [0, 1])
         together = {(x["prompt"], x["seed"]) for x in got}
         got.clear()
@@ -60,11 +58,11 @@ def test_what_is_sampled_does_not_depend_on_the_batch() -> None:
 
 def test_a_prompt_that_the_server_refuses_is_an_error_of_the_item() -> None:
     with served(lambda *_: (400, {}, ""), say) as (url, _):
-        solve = endpoint_completer(CompletionEndpoint(url, "m"))
+        solve = EndpointCompleter(CompletionEndpoint(url, "m"))
         with pytest.raises(ItemError, match="HTTP 400"):
             solve(PROMPTS[:1], [0])
 
 
 def test_several_completions_need_a_selector() -> None:
     with pytest.raises(ValueError, match="got n=4 without a selector"):
-        endpoint_completer(CompletionEndpoint("http://127.0.0.1:1/v1", "m"), n=4)
+        EndpointCompleter(CompletionEndpoint("http://127.0.0.1:1/v1", "m"), n=4)

@@ -159,11 +159,3 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], messag
     with pytest.raises(ValueError, match=message):
         asked = TaskOptions(**options)
         find_examples(find_task(asked), asked)
-
-
-def test_latex_is_not_started_without_the_package_that_compares_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("reason_decode.tasks.mathematics.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install 'reason-decode.answers.'"):
-        find_task(TaskOptions(task="math")).load(written(tmp_path / "a.jsonl", GSM8K), None)
