@@ -88,7 +88,7 @@ def run_active(config: TrainActiveConfig, argv: Sequence[str]) -> int:
             config.active,
             config.training,
             held_out=held,
-            restart=config.restart,
+            restart=config.training.restart,
         )
         return _report(config, rows, write, "/round-*")
 

@@ -145,11 +145,9 @@ class TrainActiveConfig(TrainPRMConfig):
 
     Args:
         active: the rounds.
-        restart: delete the rounds of an earlier run of the same folder.
     """
 
     active: ActiveLearningConfig = field(default_factory=ActiveLearningConfig)
-    restart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,11 @@ reason-decode train prm --model Qwen/Qwen2.5-0.5B --input phase2_train.jsonl --o
 ```
 
 `ProcessRewardModel.from_pretrained("runs/prm")` then loads the result, and so does plain
-transformers. A run that was stopped resumes from its last checkpoint. The training loop is
-transformers' `Trainer` (gradient accumulation, bfloat16, several GPUs by accelerate) with losses of
-our own. Solutions are encoded by the object that will score them.
+transformers. A run that was stopped resumes from its last checkpoint; its folder remembers
+settings, data and base (`training.json`), and refuses others until `--restart`. Weights are trained
+in float32 whatever the checkpoint is. The training loop is transformers' `Trainer` (gradient
+accumulation, bfloat16, several GPUs by accelerate) with losses of our own. Solutions are encoded by
+the object that will score them.
 
 | train | learns from | config | result loads in |
 |---|---|---|---|

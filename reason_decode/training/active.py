@@ -145,7 +145,7 @@ def active_learning(
                 tokenizer,
                 labelled,
                 folder,
-                replace(training, seed=training.seed + number),
+                replace(training, seed=training.seed + number, restart=False),
                 held_out=held_out,
             )
             counts = {"round": number, "solutions": len(labelled)}
@@ -177,7 +177,7 @@ def _settings(
     training: PRMConfig,
 ) -> dict[str, Any]:
     settings = {**asdict(config), **asdict(training), "model": str(model)}
-    del settings["rounds"]  # more rounds continue a run
+    del settings["rounds"], settings["restart"]  # more rounds continue a run
     return run_settings(settings, models=["model", "selector"], items=list(pool))
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "RankingLoss",
     "RationalystConfig",
     "TrainingConfig",
+    "WeightDtype",
     "check_choices",
     "check_positive",
     "check_share",
@@ -24,6 +25,7 @@ RankingLoss = Literal["cubic", "logistic", "pointwise"]
 """With ``s = sigmoid(z)`` the score of a solution: over pairs ``(1 - s_pos)^3 + s_neg^3`` or ``-log
 sigmoid(z_pos - z_neg)``, over single solutions ``-log s_pos`` and ``-log(1 - s_neg)``."""
 LossOn = Literal["rationale", "following", "both"]
+WeightDtype = Literal["float32", "auto"]
 
 
 def check_choices(config: Any) -> None:
@@ -68,6 +70,11 @@ class TrainingConfig:
         max_length: maximum number of tokens of an example; longer ones are left out and counted.
         gradient_checkpointing: recompute activations in the backward pass to save memory.
         min_steps: minimum number of optimizer steps; epochs are added until it is reached.
+        dtype: dtype of the weights while they are trained and saved: ``float32``, or ``auto`` for
+            that of the checkpoint. In bfloat16 an update of 1e-5 changes one weight in ten.
+        report_to: where transformers' Trainer reports the run: ``none``, ``tensorboard``, ``wandb``
+            and the like; ``log.jsonl`` and the plot are always written.
+        restart: delete the checkpoints of an earlier run in the same folder, and train anew.
 
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
@@ -90,6 +97,9 @@ class TrainingConfig:
     max_length: int = 4096
     gradient_checkpointing: bool = False
     min_steps: int = 0
+    dtype: WeightDtype = "float32"
+    report_to: str = "none"
+    restart: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self)

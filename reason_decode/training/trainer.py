@@ -1,9 +1,10 @@
 """transformers' Trainer with our losses: one run that saves, resumes and logs."""
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +18,14 @@ from reason_decode.models.devices import has_native_bf16
 from reason_decode.training.config import TrainingConfig
 from reason_decode.training.examples import collate
 from reason_decode.training.lora import merge_and_unload
+from reason_decode.training.run_folder import fingerprint_items, model_fingerprint, run_folder
 from reason_decode.training.sampler import LengthSortedSampler
 
 __all__ = ["Loss", "SideInputs", "TrainingItem", "train"]
+
+_log = logging.getLogger(__name__)
+# Options that change neither the examples nor the weights at the end.
+_NO_SETTINGS = {"restart", "report_to", "save_steps"}
 
 Loss = Callable[..., Tensor]
 """``(output, labels, num_items_in_batch) -> ()``: the model's output, the labels (b, t), and the
@@ -80,52 +86,91 @@ def train(
 
     Raises:
         ModuleNotFoundError: accelerate, which the Trainer needs, is not installed.
-        ValueError: no example is short enough, or the tokenizer has no padding token.
+        ValueError: no example is short enough, the tokenizer has no padding token, or the folder
+            belongs to a run with other settings, data or base, or to another process.
     """
-    try:
-        import accelerate  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "training needs accelerate: pip install 'reason-decode[training]'"
-        ) from error
+    _require_accelerate()
     from transformers.trainer_utils import get_last_checkpoint
 
     pad = tokenizer.pad_token_id
     if not isinstance(pad, int):
         raise ValueError("got a tokenizer without a padding token; set tokenizer.pad_token")
-    fitting = [x for x in examples if len(x.ids) <= config.max_length]
-    if not fitting:
-        raise ValueError(
-            f"got {len(examples)} examples and none of at most {config.max_length} tokens; give "
-            "labelled solutions, or raise max_length"
-        )
+    fitting = _short_enough(examples, config.max_length)
     output, config = Path(output), _with_min_steps(config, len(fitting))
-    checkpoints = output / "checkpoints"
+    if config.dtype == "float32" and not getattr(model, "is_quantized", False):
+        model.float()
     trainable = sum(x.numel() for x in model.parameters() if x.requires_grad)
-    trainer = _trainer(
-        side_inputs,
-        model=model,
-        args=_arguments(config, checkpoints, evaluated=bool(held_out)),
-        data_collator=partial(_collate_rows, collate=collate, pad=pad),
-        train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is a dataset
-        eval_dataset=_rows(x for x in held_out if len(x.ids) <= config.max_length) or None,  # pyright: ignore[reportArgumentType]
-        compute_loss_func=loss,
-    )
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
-    if merge_lora:
-        merge_and_unload(model).eval().save_pretrained(output)
-    else:
-        model.eval().save_pretrained(output, selected_adapters=adapters)
-    tokenizer.save_pretrained(output)
+    settings = _settings(config, model, fitting)
+    with run_folder(output, settings, restart=config.restart) as checkpoints:
+        trainer = _trainer(
+            side_inputs,
+            model=model,
+            args=_arguments(config, checkpoints, evaluated=bool(held_out)),
+            data_collator=partial(_collate_rows, collate=collate, pad=pad),
+            train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is a dataset
+            eval_dataset=_rows(x for x in held_out if len(x.ids) <= config.max_length) or None,  # pyright: ignore[reportArgumentType]
+            compute_loss_func=loss,
+        )
+        last = get_last_checkpoint(str(checkpoints))
+        trainer.train(resume_from_checkpoint=last)
+        if last is not None and last.endswith(f"-{trainer.state.global_step}"):
+            _log.warning("the run in %s was finished: nothing was trained; see restart", output)
+        # Of several processes one saves.
+        if trainer.is_world_process_zero():
+            _save(model, tokenizer, output, adapters, merge_lora)
+            losses = _write_log(trainer.state.log_history, output)
+        else:
+            losses = _last_losses(trainer.state.log_history)
     return {
         "examples": len(fitting),
         "labels": sum(len(x.positions) for x in fitting),
         "too_long": len(examples) - len(fitting),
         "steps": trainer.state.global_step,
         "trainable_parameters": trainable,
-        **_write_log(trainer.state.log_history, output),
+        **losses,
     }
+
+
+def _require_accelerate() -> None:
+    try:
+        import accelerate  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "training needs accelerate: pip install 'reason-decode[training]'"
+        ) from error
+
+
+def _short_enough(examples: Sequence[TrainingItem], max_length: int) -> list[TrainingItem]:
+    fitting = [x for x in examples if len(x.ids) <= max_length]
+    if not fitting:
+        raise ValueError(
+            f"got {len(examples)} examples and none of at most {max_length} tokens; give "
+            "labelled solutions, or raise max_length"
+        )
+    return fitting
+
+
+def _settings(
+    config: TrainingConfig, model: Any, examples: Sequence[TrainingItem]
+) -> dict[str, Any]:
+    """Everything that the trained weights depend on."""
+    options = {name: x for name, x in asdict(config).items() if name not in _NO_SETTINGS}
+    return {
+        "trained": type(config).__name__,
+        **options,
+        "model": model_fingerprint(model),
+        "examples": fingerprint_items(examples),
+    }
+
+
+def _save(
+    model: Any, tokenizer: Any, output: Path, adapters: Sequence[str] | None, merge_lora: bool
+) -> None:
+    if merge_lora:
+        merge_and_unload(model).eval().save_pretrained(output)
+    else:
+        model.eval().save_pretrained(output, selected_adapters=adapters)
+    tokenizer.save_pretrained(output)
 
 
 def _with_min_steps(config: TrainingConfig, examples: int) -> TrainingConfig:
@@ -135,9 +180,14 @@ def _with_min_steps(config: TrainingConfig, examples: int) -> TrainingConfig:
 
 
 def _write_log(history: Sequence[dict[str, Any]], output: Path) -> dict[str, float | None]:
-    """Write the log and its plot; return the last training loss and the last held-out loss."""
+    """Write the log and its plot; return the last losses."""
     (output / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
     plot(history, output / "loss.svg")
+    return _last_losses(history)
+
+
+def _last_losses(history: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """The last training loss and the last held-out loss."""
     losses = {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss")}
     loss, held_out = ((found or [None])[-1] for found in losses.values())
     return {"loss": loss, "held_out_loss": held_out}
@@ -170,7 +220,7 @@ def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool) -> Any:
         gradient_checkpointing_kwargs=(
             {"use_reentrant": False} if config.gradient_checkpointing else None
         ),
-        report_to="none",
+        report_to=config.report_to,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 

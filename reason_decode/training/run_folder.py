@@ -1,0 +1,82 @@
+"""The folder of a training run: it remembers its settings, and two runs never share it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from reason_decode.io.journal import check_settings, lock
+from reason_decode.runs.settings import folder_fingerprint
+
+__all__ = ["SETTINGS", "fingerprint_items", "model_fingerprint", "run_folder"]
+
+SETTINGS = "training.json"
+ADVICE = "take another output, or restart (--restart) to train anew in this folder"
+_LOCK = "lock"
+_MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "checkpoints")
+
+
+@contextmanager
+def run_folder(
+    output: Path, settings: Mapping[str, Any], *, restart: bool = False
+) -> Iterator[Path]:
+    """Context in which a folder belongs to one training run; gives its folder of checkpoints.
+
+    A new run writes ``training.json``, a resumed one must have the same settings.
+
+    Args:
+        output: the folder of the run; made if there is none.
+        settings: everything that the result depends on, ready for ``json.dumps``.
+        restart: delete the checkpoints of an earlier run first.
+
+    Raises:
+        ValueError: the folder belongs to a run with other settings, to another process, or holds a
+            model that no run of ours made.
+    """
+    checkpoints = output / "checkpoints"
+    if os.environ.get("RANK", "0") != "0":
+        yield checkpoints  # of several processes of one run the first one checks and locks
+        return
+    _refuse_foreign_model(output)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with (checkpoints / _LOCK).open("ab") as file:
+        lock(file, output)
+        if restart:
+            for path in checkpoints.glob("checkpoint-*"):
+                rmtree(path)
+            (output / SETTINGS).unlink(missing_ok=True)
+        check_settings(output / SETTINGS, settings, ADVICE)
+        yield checkpoints
+
+
+def fingerprint_items(items: Any) -> str:
+    """Hash of training examples: their tokens, and all else that they hold if they are tuples."""
+    found = sha256()
+    for x in items:
+        held = tuple(x) if isinstance(x, tuple) else (list(x.ids), list(x.positions))
+        found.update(repr(held).encode())
+    return found.hexdigest()[:16]
+
+
+def model_fingerprint(model: Any) -> dict[str, str | None]:
+    """The name of a model and a hash of the folder that it was loaded from."""
+    name = str(getattr(model, "name_or_path", "") or "")
+    return {"name": name, "weights": folder_fingerprint(name) if name else None}
+
+
+def _refuse_foreign_model(output: Path) -> None:
+    """Raise if a folder holds a model that was not trained there."""
+    if not output.is_dir() or (output / SETTINGS).exists():
+        return
+    held = [path.name for pattern in _MODEL_FILES for path in sorted(output.glob(pattern))]
+    # A run that was killed before it wrote its settings leaves the lock alone.
+    if held == ["checkpoints"] and {x.name for x in (output / "checkpoints").iterdir()} <= {_LOCK}:
+        return
+    if held:
+        raise ValueError(
+            f"the folder {output} holds {held[0]} and no {SETTINGS}: it is no run of training, and "
+            "its model would be overwritten; take another output"
+        )
