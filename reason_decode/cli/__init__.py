@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "label": Command(
         "label the steps of solutions without people",
-        "training_configs:LabelCommandConfig",
+        "label_configs:LabelCommandConfig",
         "label:run",
     ),
     "mine": Command("mine rationales from text", "mining_configs:MineConfig", "mine:run"),
@@ -68,43 +68,43 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "train active": Command(
         "train process reward models in rounds of active learning",
-        "training_configs:TrainActiveConfig",
-        "train:run_active",
+        "active_configs:TrainActiveConfig",
+        "train_active:run_active",
     ),
     "train rationalyst": Command(
         "train a rationale model",
         "training_configs:TrainRationalystConfig",
-        "train:run_rationalyst",
+        "train_rationalyst:run_rationalyst",
     ),
     "train ranker": Command(
         "train a ranker of whole solutions",
-        "training_configs:TrainRankerConfig",
-        "train:run_ranker",
+        "sample_configs:TrainRankerConfig",
+        "train_samples:run_ranker",
     ),
     "train ngram-ranker": Command(
         "train a linear ranker, which needs no model",
-        "training_configs:TrainNGramRankerConfig",
-        "train:run_ngram_ranker",
+        "sample_configs:TrainNGramRankerConfig",
+        "train_samples:run_ngram_ranker",
     ),
     "train negative": Command(
         "train a LoRA adapter on wrong samples",
-        "training_configs:TrainNegativeConfig",
-        "train:run_negative",
+        "sample_configs:TrainNegativeConfig",
+        "train_samples:run_negative",
     ),
     "train nat": Command(
         "train a positive LoRA adapter and its gate with a negative one",
-        "training_configs:TrainNATConfig",
-        "train:run_nat",
+        "sample_configs:TrainNATConfig",
+        "train_samples:run_nat",
     ),
     "train nce": Command(
         "distil a NAT adapter into a plain LoRA adapter",
-        "training_configs:TrainNCEConfig",
-        "train:run_nce",
+        "sample_configs:TrainNCEConfig",
+        "train_samples:run_nce",
     ),
     "train baseline": Command(
         "train a LoRA adapter by a method that NAT is compared with",
-        "training_configs:TrainBaselineConfig",
-        "train:run_baseline",
+        "sample_configs:TrainBaselineConfig",
+        "train_samples:run_baseline",
     ),
 }
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reason_decode.cli.label_configs import LabelCommandConfig
 from reason_decode.cli.prompts import suffix_for, with_suffix
-from reason_decode.cli.training_configs import LabelCommandConfig
 from reason_decode.io.jsonl import ReadReport, check_writable
 from reason_decode.runs.batches import print_failures
 from reason_decode.training import label_file, read_labelled

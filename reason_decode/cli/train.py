@@ -1,212 +1,52 @@
-"""``reason-decode train``: train a scorer, a rationale model or an adapter."""
+"""``reason-decode train``: train a process or an outcome reward model."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
-
-from reason_decode.adapters import load_adapter
 from reason_decode.cli.output import json_output
 from reason_decode.cli.prompts import read_all
-from reason_decode.cli.training_configs import (
-    Augmentation,
-    Grading,
-    TrainActiveConfig,
-    TrainBaselineConfig,
-    TrainFiles,
-    TrainNATConfig,
-    TrainNCEConfig,
-    TrainNegativeConfig,
-    TrainNGramRankerConfig,
-    TrainORMConfig,
-    TrainPRMConfig,
-    TrainRankerConfig,
-    TrainRationalystConfig,
-)
-from reason_decode.io.console import printable, table
-from reason_decode.io.jsonl import ReadReport
-from reason_decode.models.loading import load_model, load_padded_tokenizer, packaged
-from reason_decode.training import (
-    LabelledSolution,
-    RationaleRow,
-    SamplingConfig,
-    active_learning,
-    augment,
-    grade_samples,
-    hold_out,
-    read_rationales,
-    split_documents,
-    train_baseline,
-    train_nat,
-    train_nce,
-    train_negative,
-    train_ngram_ranker,
-    train_orm,
-    train_prm,
-    train_ranker,
-    train_rationalyst,
-)
+from reason_decode.cli.training_configs import TrainFiles, TrainORMConfig, TrainPRMConfig
+from reason_decode.io.console import table
+from reason_decode.models.loading import load_padded_tokenizer, packaged
+from reason_decode.training import LabelledSolution, hold_out, train_orm, train_prm
 
 __all__ = [
-    "run_active",
-    "run_baseline",
-    "run_nat",
-    "run_nce",
-    "run_negative",
-    "run_ngram_ranker",
+    "read_steps",
+    "report_rows",
     "run_orm",
     "run_prm",
-    "run_ranker",
-    "run_rationalyst",
+    "source_folder",
 ]
-
-Graded = tuple[list[LabelledSolution], list[LabelledSolution]]
-"""Right and wrong solutions."""
 
 
 def run_prm(config: TrainPRMConfig, argv: Sequence[str]) -> int:
     """Train a process reward model."""
     with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
+        source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
-        kept, held = hold_out(_read_steps(config), config.hold_out)
+        kept, held = hold_out(read_steps(config), config.hold_out)
         row = train_prm(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
-
-
-def run_active(config: TrainActiveConfig, argv: Sequence[str]) -> int:
-    """Train process reward models in rounds of active learning."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        kept, held = hold_out(_read_steps(config), config.hold_out)
-        rows = active_learning(
-            source,
-            tokenizer,
-            kept,
-            config.output,
-            config.active,
-            config.training,
-            held_out=held,
-            restart=config.training.restart,
-        )
-        return _report(config, rows, write, "/round-*")
+        return report_rows(config, [row], write)
 
 
 def run_orm(config: TrainORMConfig, argv: Sequence[str]) -> int:
     """Train an outcome reward model."""
     with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
+        source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         # The tokenizer's chat template separates the prompt from the answer.
         solutions = read_all(config.input, config.data, config.training.separator, one_text=False)
         kept, held = hold_out(solutions, config.hold_out)
         row = train_orm(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
+        return report_rows(config, [row], write)
 
 
-def run_rationalyst(config: TrainRationalystConfig, argv: Sequence[str]) -> int:
-    """Train a rationale model."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        kept, held = split_documents(_read_records(config.input), config.hold_out)
-        row = train_rationalyst(
-            source, tokenizer, kept, config.output, config.training, held_out=held
-        )
-        return _report(config, [row], write)
-
-
-def run_negative(config: TrainNegativeConfig, argv: Sequence[str]) -> int:
-    """Train an adapter on wrong samples."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        _, wrong = _grade(config.grading, _read_samples(config))
-        kept, held = hold_out(wrong, config.hold_out)
-        row = train_negative(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
-
-
-def run_nat(config: TrainNATConfig, argv: Sequence[str]) -> int:
-    """Train a NAT adapter."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        right, _ = _grade(config.grading, _read_samples(config))
-        kept, held = hold_out(right, config.hold_out)
-        row = train_nat(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
-
-
-def run_nce(config: TrainNCEConfig, argv: Sequence[str]) -> int:
-    """Distil a NAT adapter."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        solutions = _read_samples(config)
-        right, _ = _grade(config.grading, solutions)
-        right = _augment(config.augmentation, config, tokenizer, solutions, right)
-        kept, held = hold_out(right, config.hold_out)
-        row = train_nce(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
-
-
-def run_baseline(config: TrainBaselineConfig, argv: Sequence[str]) -> int:
-    """Train an adapter by a baseline method."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        solutions = _read_samples(config)
-        # Fine-tuning learns the solutions as they are, which are references.
-        reference = config.training.method == "ft"
-        right, wrong = (solutions, []) if reference else _grade(config.grading, solutions)
-        right = _augment(config.augmentation, config, tokenizer, solutions, right)
-        kept, held = hold_out(right, config.hold_out)
-        others, _ = hold_out(wrong, config.hold_out)
-        row = train_baseline(
-            source, tokenizer, kept, others, config.output, config.training, held_out=held
-        )
-        return _report(config, [row], write)
-
-
-def run_ranker(config: TrainRankerConfig, argv: Sequence[str]) -> int:
-    """Train a ranker."""
-    with json_output(config.report, *config.input) as write:
-        source = _source(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        # The text before a pair is the same for all solutions of a problem; a chat turn has none.
-        one_text = tokenizer.chat_template is None
-        solutions = read_all(
-            config.input, config.data, config.training.separator, one_text=one_text
-        )
-        (right, right_held), (wrong, wrong_held) = (
-            hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)
-        )
-        held = right_held, wrong_held
-        row = train_ranker(
-            source, tokenizer, right, wrong, config.output, config.training, held_out=held
-        )
-        return _report(config, [row], write)
-
-
-def run_ngram_ranker(config: TrainNGramRankerConfig, argv: Sequence[str]) -> int:
-    """Train a linear ranker."""
-    with json_output(config.report, *config.input) as write:
-        solutions = read_all(config.input, config.data, config.training.separator, one_text=True)
-        (right, right_held), (wrong, wrong_held) = (
-            hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)
-        )
-        held = right_held, wrong_held
-        row = train_ngram_ranker(right, wrong, config.output, config.training, held_out=held)
-        return _report(config, [row], write)
-
-
-def _source(model: str) -> str:
+def source_folder(model: str) -> str:
+    """The folder or Hub id of a model to start from; ``tiny`` is the packaged base."""
     return str(packaged("base")) if model == "tiny" else model
 
 
-def _report(
+def report_rows(
     config: TrainFiles, rows: Sequence[dict[str, Any]], write: Any, folders: str = ""
 ) -> int:
     """Write and print counts and losses."""
@@ -224,7 +64,8 @@ def _short(value: Any) -> str:
     return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _read_steps(config: TrainPRMConfig) -> list[LabelledSolution]:
+def read_steps(config: TrainPRMConfig) -> list[LabelledSolution]:
+    """The solutions with labelled steps in all files; the counts of each file are printed."""
     training = config.training
     return read_all(
         config.input,
@@ -234,57 +75,3 @@ def _read_steps(config: TrainPRMConfig) -> list[LabelledSolution]:
         neutral="keep" if training.num_labels == 3 else config.steps.neutral,
         until_first_error=not config.steps.all_steps,
     )
-
-
-def _read_samples(
-    config: TrainNegativeConfig | TrainNATConfig | TrainNCEConfig | TrainBaselineConfig,
-) -> list[LabelledSolution]:
-    return read_all(
-        config.input, config.data, config.training.separator, one_text=not config.training.chat
-    )
-
-
-def _grade(grading: Grading, solutions: Sequence[LabelledSolution]) -> Graded:
-    """Right and wrong samples; the counts are printed."""
-    bar = tqdm(solutions, desc="grading", disable=None)
-    right, wrong, counts = grade_samples(bar, unanswered_wrong=grading.unanswered_wrong)
-    print(counts)
-    return right, wrong
-
-
-def _augment(
-    options: Augmentation,
-    config: TrainNCEConfig | TrainBaselineConfig,
-    tokenizer: Any,
-    solutions: Sequence[LabelledSolution],
-    right: list[LabelledSolution],
-) -> list[LabelledSolution]:
-    """The right samples, and new right ones that an adapter of the model samples."""
-    if options.augment is None:
-        return right
-    # A sample is graded by the reference answer of its problem.
-    problems = {x.prompt: x for x in solutions if x.answer is not None}
-    model = load_adapter(load_model(config.model)[0], options.augment)
-    training = config.training
-    sampling = SamplingConfig(
-        n=options.augment_samples,
-        max_new_tokens=options.augment_tokens,
-        separator=training.separator,
-        chat=training.chat,
-        seed=training.seed,
-    )
-    more = augment(model, tokenizer, right, [*problems.values()], sampling)
-    print(f"{len(more) - len(right)} new right samples of {options.augment}")
-    return more
-
-
-def _read_records(paths: Sequence[str]) -> list[RationaleRow]:
-    """The rationales of all files; the counts of each file are printed."""
-    found: list[RationaleRow] = []
-    for path in paths:
-        report = ReadReport()
-        records = read_rationales(path, report)
-        found += records
-        documents = len({(record.source, record.id) for record in records})
-        print(f"{path}: rationales of {documents} documents; {printable(str(report))}")
-    return found

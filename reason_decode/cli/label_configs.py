@@ -1,0 +1,31 @@
+"""Config of ``reason-decode label``."""
+
+from dataclasses import dataclass, field
+
+from reason_decode.cli.training_configs import DataOptions
+from reason_decode.runs.options import RunOptions
+from reason_decode.training.label_config import LabelConfig
+
+__all__ = [
+    "LabelCommandConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCommandConfig:
+    """Label the steps of solutions without people; the same command resumes a stopped run.
+
+    Args:
+        input: solutions, JSON Lines, compressed (.gz) or not.
+        output: labelled solutions, JSON Lines in the stepwise format. Rows that the file has
+            already are kept.
+        data: how the file is read.
+        labelling: how steps are labelled.
+        run: how the solutions are divided among processes.
+    """
+
+    input: str
+    output: str
+    labelling: LabelConfig
+    data: DataOptions = field(default_factory=DataOptions)
+    run: RunOptions = field(default_factory=RunOptions)
