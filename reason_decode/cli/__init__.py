@@ -154,7 +154,8 @@ def _run(prog: str, command: Command, options: Sequence[str], argv: Sequence[str
         return int(stop.code or 0)  # of the parser, which has printed its help or an error
     except BrokenPipeError:
         # The reader (head, less) has closed the pipe; Python must not try to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
         # A message may hold a file's name or a server's words, with escapes for the terminal.

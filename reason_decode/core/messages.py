@@ -96,7 +96,7 @@ def find_messages(tokenizer: Any, prompts: Sequence[str]) -> list[list[dict[str,
     Returns:
         For each prompt its messages, with contents as the template shows them, trimmed where it
         trims. ``None`` where no messages render to the prompt, or where a template parts two of
-        them by white space alone and it cannot be told where.
+        them by white space alone and the place is not clear.
     """
     template = _template_of(tokenizer)
     if template is None:
@@ -136,7 +136,7 @@ def scorer_prompts(
         ValueError: a number of messages or questions that is not that of the prompts.
 
     Warns:
-        UserWarning: a prompt has the marks of a chat template, and it cannot be told which part of
+        UserWarning: a prompt has the marks of a chat template, and it is not clear which part of
             it is the question.
     """
     if questions is not None:
@@ -153,7 +153,7 @@ def scorer_prompts(
     if unclear:
         warnings.warn(
             f"got a prompt with marks of the chat template ({unclear[0]!r:.80}) from which the "
-            "question cannot be told; the scorer is asked about its whole text. Pass "
+            "question cannot be found; the scorer is asked about its whole text. Pass "
             "messages=[...] or questions=[...] to generate",
             UserWarning,
             stacklevel=4,
@@ -269,16 +269,16 @@ class _Template:
     ) -> tuple[list[dict[str, str]] | None, bool]:
         """The messages of these roles, and whether it is clear that these are the messages."""
         plain, clear = self._match(target, roles, kwargs)
-        system, told = self._match(target, ("system", *roles), kwargs)
+        system, system_clear = self._match(target, ("system", *roles), kwargs)
         if plain is None and system is None:
-            return None, clear and told
+            return None, clear and system_clear
         if plain is None:
-            return system, told
+            return system, system_clear
         # The same turns twice: the system turn is one that the template writes by itself.
         if system is None or system[1:] == plain:
-            return (plain, True) if clear and (told or system is None) else (None, False)
+            return (plain, True) if clear and (system_clear or system is None) else (None, False)
         # <<SYS>> inside the user's turn is the template's mark of a system turn.
-        return (system, True) if told else (None, False)
+        return (system, True) if system_clear else (None, False)
 
     def _match(
         self, target: str, roles: tuple[str, ...], kwargs: Mapping[str, Any]

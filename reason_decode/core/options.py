@@ -76,7 +76,7 @@ def flatten_options(config: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerOptions:
-    """The scorer that judges candidates or steps.
+    """The scorer of candidates or steps.
 
     Args:
         scorer: scorer of candidates or steps: ``tiny``, a folder or Hub id of a reward model, a

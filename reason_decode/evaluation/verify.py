@@ -224,7 +224,7 @@ def score_batches(
 
 def _score(batch: Sequence[AnnotatedSolution], scorer: Scorer) -> list[list[float | None]]:
     rows: list[list[float | None]] = []
-    read = [_steps_that_fit(solution, scorer) for solution in batch]
+    read = [_leading_steps(solution, scorer) for solution in batch]
     scores = scorer.score([solution.prompt for solution in batch], read)
     check_finite(scores, [solution.id for solution in batch])
     for solution, steps, row in zip(batch, read, scores, strict=True):
@@ -238,6 +238,6 @@ def _score(batch: Sequence[AnnotatedSolution], scorer: Scorer) -> list[list[floa
     return rows
 
 
-def _steps_that_fit(solution: AnnotatedSolution, scorer: Scorer) -> list[str]:
+def _leading_steps(solution: AnnotatedSolution, scorer: Scorer) -> list[str]:
     steps = [step for step in solution.steps if step.strip()]
     return steps[: scorer.max_steps(solution.prompt, steps)]

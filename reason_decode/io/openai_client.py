@@ -46,7 +46,7 @@ FATAL_STATUSES = {
     404: "check the model's name against its /models, and that the address ends in /v1",
     405: "check that the address ends in /v1",
 }
-TOLD_WAIT = 10.0  # seconds of a Retry-After from which on it is told
+LOGGED_WAIT = 10.0  # seconds of a Retry-After, from which on the wait is logged
 
 
 class RequestFailed(NamedTuple):
@@ -243,7 +243,7 @@ class Endpoint(ABC):
         """Hold back the requests of all threads for the time that the server asks for."""
         if status == 429 and retry_after:
             self.rate_limit.hold(retry_after)
-        if retry_after and retry_after >= TOLD_WAIT:
+        if retry_after and retry_after >= LOGGED_WAIT:
             _log.warning("%s asks to wait %.0f s (HTTP %d)", self.url, retry_after, status)
 
     def _raise_if_fatal(self, status: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Reward guidance token by token: a scorer judges the step that each token would begin."""
+"""Reward guidance token by token: a scorer scores the step that each token would begin."""
 
 import math
 

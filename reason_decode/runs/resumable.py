@@ -130,7 +130,7 @@ class ResumableRun:
             )
         if self.in_place and output.exists() and output.stat().st_size:
             raise ValueError(
-                f"{output} is there already, but not {self.folder / 'settings.json'}, which tells "
+                f"{output} is there already, but not {self.folder / 'settings.json'}, which says "
                 "what its rows depend on; take another output, or restart (--restart) to delete "
                 "its rows"
             )
@@ -155,7 +155,7 @@ class ResumableRun:
         return len(self.done) < self.total
 
     def progress_line(self) -> str:
-        """Line that tells how much this shard and those before it have done."""
+        """Line with how much this shard and those before it have done."""
         kept = f"{len(self.done)} of {self.total} are done, by this shard and before"
         return f"shard {self.options.shard}: {kept}; the same command without --shard joins them"
 

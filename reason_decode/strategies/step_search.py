@@ -138,9 +138,9 @@ class SearchLoop:
     Each round works on a batch of rows, one per active trajectory: one that a beam has kept and
     that can be continued. The engine samples n branches of every row up to the next step boundary;
     the scorer's session scores the new steps as candidates of the row's trajectory; each prompt
-    keeps the best of its new and its ended trajectories. Engine and session are then told which
-    branches and which candidates the next round continues, in the same order, so neither reads
-    a kept step again.
+    keeps the best of its new and its ended trajectories. Engine and session then get the
+    indices of the branches and candidates that the next round continues, in the same order, so
+    neither reads a kept step again.
 
     Args:
         strategy: the settings.

@@ -1,4 +1,4 @@
-"""The exception of every check in this room."""
+"""The exception that every check raises."""
 
 __all__ = ["LawBroken"]
 

@@ -42,7 +42,7 @@ def logits_forward(
         if temperature != 1.0:
             chunk = chunk / temperature
         flat_lse[where] = _logsumexp(chunk)
-        flat_logp[where] = _pick(chunk, targets[where]) - flat_lse[where]
+        flat_logp[where] = _gather(chunk, targets[where]) - flat_lse[where]
     return logp, lse
 
 
@@ -131,7 +131,7 @@ def _group(
                 logits = _logits(state[span], block, shift, softcap, dtype)
                 if temperature != 1.0:
                     logits /= temperature
-                logit = _pick(logits, local[span])
+                logit = _gather(logits, local[span])
                 picked[i, span] = logit.where(here[span], picked[i, span])
                 norm[i, span] = _logsumexp_(logits)
                 del logits  # free it before the next block is made
@@ -246,7 +246,7 @@ def _product(states: Tensor, block: Tensor) -> Tensor:
     return states @ block.T
 
 
-def _pick(logits: Tensor, index: Tensor) -> Tensor:
+def _gather(logits: Tensor, index: Tensor) -> Tensor:
     return logits.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
