@@ -46,7 +46,7 @@ from reason_decode.io.console import table
 from reason_decode.io.jsonl import check_writable, write_json
 from reason_decode.scorers.base import Scorer, ScoreSpace, reduce_scores
 from reason_decode.scorers.process import NEUTRAL
-from reason_decode.tasks import TASKS
+from reason_decode.tasks import TASKS, TaskOptions, find_task
 
 Curves = dict[str, list[Estimate]]
 """Column -> its estimate at each N."""
@@ -101,7 +101,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--samples", help="samples of another model, as `rerank` reads them")
     source.add_argument("--input", help="the task's file, to sample solutions of its problems")
-    parser.add_argument("--task", choices=TASKS, default="game24", help="(default: game24)")
+    parser.add_argument(
+        "--task",
+        default="game24",
+        help=f"one of {', '.join(TASKS)}, module:name or file.py:name (default: game24)",
+    )
+    parser.add_argument(
+        "--no-chat", action="store_true", help="continue text, also where there is a chat template"
+    )
     parser.add_argument("--rows", help="FIRST:LAST of --input (default: all)")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument(
@@ -160,7 +167,7 @@ def _scorers(args: argparse.Namespace) -> list[ScorerSpec]:
 
 def _read(args: argparse.Namespace, scorers: Sequence[ScorerSpec]) -> list[StoredSamples]:
     """The given samples, scored."""
-    problems, rejected = read_samples(args.samples, TASKS[args.task])
+    problems, rejected = read_samples(args.samples, find_task(TaskOptions(task=args.task)))
     for reject in rejected:
         print(f"set aside: line {reject.row}: {reject.reason}")
     problems = problems[: args.limit]
@@ -181,15 +188,18 @@ def _read(args: argparse.Namespace, scorers: Sequence[ScorerSpec]) -> list[Store
 
 def _sample(args: argparse.Namespace, scorers: Sequence[ScorerSpec]) -> list[StoredSamples]:
     """Samples of the model, scored."""
-    task = TASKS[args.task]
+    task = find_task(TaskOptions(task=args.task))
     items, rejected = task.load(args.input, args.rows)
     for reject in rejected:
         print(f"set aside: row {reject.row}: {reject.reason}")
     items = items[: args.limit]
     options = {"model": args.model, "temperature": args.temperature, "seed": args.seed}
     weights = fingerprint(args.model, "base")
-    with PoolStore(args.store, {"task": args.task, **options, "weights": weights}) as store:
-        sample(store, task, items, size=args.pool or 64, chunk=args.chunk, **options)
+    source = {"task": args.task, **options, "weights": weights}
+    source |= {"chat": False} if args.no_chat else {}
+    with PoolStore(args.store, source) as store:
+        size = args.pool or 64
+        sample(store, task, items, size=size, chunk=args.chunk, chat=not args.no_chat, **options)
         ids = [item.id for item in items]
         score(store, ids, scorers)
         return [store.pools[id] for id in ids]

@@ -16,11 +16,13 @@ from tqdm import tqdm
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, SelfConsistency
 from reason_decode.evaluation.complete import complete
+from reason_decode.models.chat_template import has_chat_template
+from reason_decode.models.generation_config import clean_generation_config
 from reason_decode.models.loading import load_model, packaged
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import folder_fingerprint
 from reason_decode.scorers.loading import load_scorer, scorer_kind
-from reason_decode.tasks import Item, Task
+from reason_decode.tasks import Item, Task, chat_prompt
 
 
 @dataclass
@@ -160,6 +162,7 @@ def sample(
     model: str,
     temperature: float,
     seed: int,
+    chat: bool = True,
 ) -> None:
     """Sample until each problem has enough samples.
 
@@ -174,6 +177,7 @@ def sample(
         model: ``tiny``, a folder or a Hub id.
         temperature: sampling temperature.
         seed: seed of all samples.
+        chat: whether problems are put as conversations, if the model has a chat template.
     """
     generator: Any = None
     tokenizer: Any = None
@@ -181,19 +185,25 @@ def sample(
         while (start := len(_texts(store, item))) < size:
             if generator is None:
                 generator, tokenizer = load_model(model)
+                chat = chat and has_chat_template(tokenizer)
+                generator.generation_config = clean_generation_config(
+                    generator.generation_config, tokenizer, chat=chat
+                )
             vote = SelfConsistency(tokenizer=tokenizer, n=min(chunk, size - start))
             torch.manual_seed(Random(f"{seed} {item.id} {start}").getrandbits(63))
             completions = complete(
                 generator,
                 tokenizer,
                 vote,
-                [item.prompt],
+                [chat_prompt(task, item) if chat else item.prompt],
+                questions=[item.question],
+                stop=() if chat else task.stop,
                 max_new_tokens=task.max_new_tokens,
                 temperature=temperature,
             )
             texts = [x.text for trace in completions.traces or () for x in trace.candidates]
             graded = [task.grade(item, text) for text in texts]
-            store.add_samples(item.id, item.prompt, texts, graded)
+            store.add_samples(item.id, item.question, texts, graded)
 
 
 def score(store: PoolStore, ids: Sequence[int | str], scorers: Iterable[ScorerSpec]) -> None:

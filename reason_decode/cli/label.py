@@ -7,6 +7,7 @@ from reason_decode.cli.label_configs import LabelCommandConfig
 from reason_decode.cli.prompts import suffix_for, with_suffix
 from reason_decode.io.jsonl import ReadReport, check_writable
 from reason_decode.runs.batches import print_failures
+from reason_decode.tasks import TaskOptions, find_task
 from reason_decode.training import label_file, read_labelled
 
 __all__ = ["run"]
@@ -20,8 +21,14 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
     rows = read_labelled(config.input, config.data.format, separator=separator, report=report)
     suffix = suffix_for(True, separator, config.data.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
-    command = ["-m", "reason_decode", *argv]
-    result = label_file(solutions, config.output, config.labelling, config.run, command=command)
+    result = label_file(
+        solutions,
+        config.output,
+        config.labelling,
+        config.run,
+        command=["-m", "reason_decode", *argv],
+        task=None if config.problems == TaskOptions() else find_task(config.problems),
+    )
     if result.batches is not None:
         print_failures(result.batches, lambda index: f"solution {solutions[index].source}")
     if result.progress is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from reason_decode.cli.training_configs import DataOptions
 from reason_decode.runs.options import RunOptions
+from reason_decode.tasks.options import TaskOptions
 from reason_decode.training.label_config import LabelConfig
 
 __all__ = [
@@ -21,6 +22,7 @@ class LabelCommandConfig:
             already are kept.
         data: how the file is read.
         labelling: how steps are labelled.
+        problems: the task that grades rollouts (default: they are compared with the answer).
         run: how the solutions are divided among processes.
     """
 
@@ -28,4 +30,15 @@ class LabelCommandConfig:
     output: str
     labelling: LabelConfig
     data: DataOptions = field(default_factory=DataOptions)
+    problems: TaskOptions = field(default_factory=TaskOptions)
     run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("few_shot", "prompt_template"):
+            if value := getattr(self.problems, name):
+                raise ValueError(f"got {name}={value!r:.60}; solutions have their prompts: drop it")
+        if self.problems != TaskOptions() and self.labelling.model is None:
+            raise ValueError(
+                f"got task={self.problems.task} without model; a task grades rollouts (--model), "
+                "and a scorer needs none"
+            )

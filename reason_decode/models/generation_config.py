@@ -68,7 +68,8 @@ class Sampling:
 
     def __str__(self) -> str:
         shown = {k: x for k, x in self.arguments.items() if k in ("temperature",) or x != _USED[k]}
-        text = ", ".join(f"{name} {value}" for name, value in shown.items()) or "greedy"
+        text = ", ".join(f"{name} {value}" for name, value in shown.items())
+        text = text or "the likeliest token each"
         if self.unused:
             named = ", ".join(f"{name}={value}" for name, value in self.unused.items())
             text += f"; the checkpoint's generation config says {named}, which is not used"

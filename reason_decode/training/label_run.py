@@ -12,9 +12,10 @@ from reason_decode.runs.resumable import ResumableRun
 from reason_decode.runs.settings import run_settings
 from reason_decode.runs.workers import run_workers
 from reason_decode.scorers.loading import load_scorer
+from reason_decode.tasks import Item, Task
 from reason_decode.training.grading import is_right, warn_of_none_right
 from reason_decode.training.label_config import LabelConfig
-from reason_decode.training.labelled import LabelledSolution
+from reason_decode.training.labelled import AnswerCheck, LabelledSolution
 from reason_decode.training.labels import label_by_scorer
 from reason_decode.training.rollouts import label_by_rollouts
 
@@ -51,6 +52,7 @@ def label_file(
     options: RunOptions | None = None,
     *,
     command: Sequence[str] = (),
+    task: Task | None = None,
 ) -> LabelRun:
     r"""Label the steps of solutions and write them, as rows of the stepwise format, to a file.
 
@@ -66,6 +68,8 @@ def label_file(
         options: the shard that this process runs; workers need ``command``.
         command: arguments of ``python`` that make the same call in another process, see
             ``shard_command``.
+        task: grades the rollouts, each with the problem of its solution's prompt and answer;
+            ``None``: by the solution's answer.
 
     Raises:
         ValueError: the output is not one of this run, the run was started with other settings,
@@ -89,9 +93,11 @@ def label_file(
             "shard=Shard(k, n) in n processes instead, and once without a shard to join them"
         )
     indices = [k for k, solution in enumerate(solutions) if solution.steps]
-    if config.model is not None:
+    grader = None if task is None else _grader(task, solutions)
+    if config.model is not None and grader is None:
         _check_answers(solutions)
-    settings = run_settings(asdict(config), models=["scorer", "model"], items=list(solutions))
+    options_said = asdict(config) | ({} if task is None else {"task": task.name})
+    settings = run_settings(options_said, models=["scorer", "model"], items=list(solutions))
     run = ResumableRun(output, settings, _keys, len(indices), options, in_place=True)
     without_steps = len(solutions) - len(indices)
     if not run_workers(run, command):
@@ -100,7 +106,7 @@ def label_file(
     with run:
         before, batches = len(run.done), None
         if run.remains:
-            label = _make_labeller(config, solutions)
+            label = _make_labeller(config, solutions, grader)
             batches = Batches(
                 indices,
                 config.batch_size,
@@ -136,7 +142,32 @@ def _check_answers(solutions: Sequence[LabelledSolution]) -> None:
         warn_of_none_right(solutions)
 
 
-def _make_labeller(config: LabelConfig, solutions: Sequence[LabelledSolution]) -> Label:
+def _grader(task: Task, solutions: Sequence[LabelledSolution]) -> AnswerCheck:
+    """The task's grader of solutions.
+
+    Raises:
+        ValueError: a solution states no problem of the task; said before any work is spent.
+    """
+
+    def item_of(solution: LabelledSolution) -> Item:
+        row = {"prompt": solution.prompt, "answer": solution.answer}
+        try:
+            return task.row_to_item({k: x for k, x in row.items() if x is not None})
+        except ValueError as error:
+            raise ValueError(
+                f"got {solution.prompt!r:.80} ({solution.source}), which is no problem of "
+                f"{task.name}: {error}"
+            ) from error
+
+    for solution in solutions:
+        if solution.steps:
+            item_of(solution)
+    return lambda solution, text: task.grade(item_of(solution), text)
+
+
+def _make_labeller(
+    config: LabelConfig, solutions: Sequence[LabelledSolution], grader: AnswerCheck | None
+) -> Label:
     """Load the model that labels."""
     if config.scorer is not None:
         scorer = load_scorer(config.scorer)
@@ -161,6 +192,7 @@ def _make_labeller(config: LabelConfig, solutions: Sequence[LabelledSolution]) -
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
                 separator=config.separator,
+                is_right=grader,
                 # A batch's own seed: a run that resumes samples what an unbroken one would have.
                 seed=config.seed + batch[0],
             )

@@ -161,3 +161,20 @@ def test_solutions_without_steps_are_left_out_and_the_others_keep_their_labels(
     ids = [row["id"] for row in read(out)]
     assert len(ids) == 3 and [row["answer"] for row in read(out)] == ["24", "25", "26"]
     assert ids == [0, 1, 2] or (ids == [0, 2, 3] and "1 solutions without steps" in said)
+
+
+@pytest.mark.parametrize("verdict", [True, False])
+def test_a_task_grades_the_rollouts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verdict: bool
+):
+    task = tmp_path / "own.py"
+    task.write_text(
+        "from reason_decode.tasks import question_task\n"
+        f"TASK = question_task('own', grade=lambda item, text: {verdict})\n"
+    )
+    data, out = written(tmp_path / "data.jsonl", ROWS[:2]), tmp_path / "out.jsonl"
+    given = ["label", "--input", data, "--output", str(out), "--task", f"{task}:TASK"]
+    assert main([*given, "--model", "tiny", "--rollouts", "1", "--max-new-tokens", "2"]) == 0
+    assert {label for row in read(out) for label in row["labels"]} == {verdict}
+    assert main([*given, "--scorer", "tiny"]) == 2
+    assert "a task grades rollouts (--model)" in capsys.readouterr().err

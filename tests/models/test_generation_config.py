@@ -38,6 +38,8 @@ def test_greedy_keeps_penalties_and_drops_what_shapes_sampling():
     sampling = resolve_sampling(SamplingOptions(temperature=0.7), said(**QWEN), greedy=True)
     assert sampling.arguments == {"repetition_penalty": 1.05}
     assert str(sampling) == "repetition_penalty 1.05"
+    plain = resolve_sampling(SamplingOptions(), said(), greedy=True)
+    assert str(plain) == "the likeliest token each"
 
 
 def test_what_asks_for_another_method_is_named_and_not_used():
