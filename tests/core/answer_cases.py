@@ -207,6 +207,18 @@ DIFFERENT = [
     ('3:2', '2:3'),
 ]
 STATED = [
+    ('So, 24 students selected milk.', '24'),
+    ('So the inequality holds for all $y \\in [0,\\pi]$.', '[0,\\pi]'),
+    ('Hence,\n\\[\\frac{a}{b} = \\frac{-24}{16} = \\frac{-3}{2}.\\]', '-3/2'),
+    ('\\begin{align*}\n|z| &= \\frac{|w|}{3} \\\\\n&= \\frac{2}{3}.\n\\end{align*}', '2/3'),
+    ('Then\n\\[x + 1 = 2,\\]', None),
+    ('So $a$ is at least $b$ in 3 ways.', None),
+    ('Thus there are $5\\cdot 4 = 20$ valid arrangements.', '20'),
+    ('$b = 30$.\nBilly is 30 years old.', '30'),
+    ('There are 52 cards, so the probability is $\\frac{1}{52}$.', '1/52'),
+    ('\\end{align*}Thus, the center of the circle is $(3,-1)$.', '(3,-1)'),
+    ('We add. The sum is 5.', None),
+    ('Let $x$ be the number of apples. If there are two, $x$ is 2.', None),
     ('2x = 44, so x = 22.\nSo, John is 22 years old.', '22'),
     ('7 x 3 = 21.\nSo, there are 21 dogs at the pet store.', '21'),
     ('Thus, the area of the triangle is $\\sqrt{xy+yz}$.', '\\sqrt{xy+yz}'),

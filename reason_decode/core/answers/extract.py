@@ -53,18 +53,26 @@ _SENTENCE = re.compile(
     r"[A-Za-z][^\d$\\]*\b(?:is|are|was|were|has|have|had|equals|costs?|takes?|needs?|gets?|got|earns?|"
     r"makes?|made|spent|spends?|will|can|ate|sold|paid|pays?)\b[^\d$\\=()\[\]]*?(?=[-+]?\$?\d)"
 )
-_MATHS = r"\$[^$]+\$?|\\\((?:(?!\\\)).)+\\\)"
+_MATHS = r"\$[^$]+\$|\\\((?:(?!\\\)).)+\\\)"
+_VALUE = re.compile(rf"{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?")
+_DISPLAYED = re.compile(
+    r"(?:\\\[|\$\$|\\begin\{(?:align|equation|gather)\*?\})"
+    r"((?:(?!\\\[|\$\$|\\begin\{(?:align|equation|gather)).)*?)"
+    r"(?:\\\]|\$\$|\\end\{(?:align|equation|gather)\*?\})$",
+    re.DOTALL,
+)
 _CONCLUDES = re.compile(
-    r"(?:so|thus|hence|therefore|the(?=[^\d$\\]*\bis\b))\b,?\s+(?:"
     rf"(?P<equation>{_MATHS})"
-    r"|(?:.*\s)?(?:is|are|was|were|equals|has|have|had|costs?|takes?|needs?)\s+"
-    r"(?:approximately|about|exactly|equal to|only|a total of\s)?\s*"
-    rf"(?P<value>{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?)(?P<words>(?:\s+[A-Za-z'-]+){{0,8}}))",
+    r"|(?:.*\s)?(?:is|are|was|were|equals|has|have|had|costs?|takes?|needs?|gets?|got|spends?|spent)\s+"
+    r"(?:(?:approximately|about|exactly|equal to|only|a total of)\s+)?"
+    rf"(?P<value>{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?)(?P<words>(?:\s+[A-Za-z'-]+){{0,10}})",
     re.IGNORECASE,
 )
+# The sentence is a conclusion from the last such word on.
+_THEREFORE = re.compile(r"(?:^|[\s\])}$])(?:so|thus|hence|therefore)\b,?\s+", re.IGNORECASE)
 _NO_CONCLUSION = re.compile(
     r"\b(?:no|not|none|never|cannot|undefined|impossible|contradict\w*|mistake|error|if|when|case|"
-    r"infinite\w*|must|between|either|or|possible)\b|n't\b",
+    r"infinite\w*|must|between|either|or|possible|let|suppose|given)\b|n't\b",
     re.IGNORECASE,
 )
 _ABBREVIATION = re.compile(
@@ -103,7 +111,7 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     4. ``the answer is X`` and its like (``the correct option is``, ``答案是``), or a line
        ``Answer: X``; X may stand on the next line, and remarks such as ``is correct`` are skipped;
     5. a line ``A: X``;
-    6. a last sentence that concludes, ``So, John is X years old.``, with one value in it.
+    6. a last sentence that concludes, ``So, John is X years old.``, with one value at its end.
 
     A thought is no answer: everything up to the last closing tag is skipped, and a text whose
     thought never ends states nothing. From X are dropped: markup, quotes and dollar signs around
@@ -264,19 +272,32 @@ def _short_line(text: str) -> str | None:
 
 
 def _conclusion(text: str) -> str | None:
-    """The value of the last sentence, if it draws a conclusion and was not cut off."""
-    line = text.rstrip()[-MAX_CONCLUSION:].rpartition("\n")[2].strip()
-    ends = [match.end() for match in _SENTENCE_END.finditer(line)]
-    # One sentence, whole; its maths may hold the period.
+    """The value of the last sentence, if it draws a conclusion and was not cut off.
+
+    A sentence concludes behind a word such as ``so``, or where it is a line of its own. A formula
+    that is displayed at the very end concludes by its last equation.
+    """
+    end = text.rstrip()[-MAX_CONCLUSION:]
+    if displayed := _DISPLAYED.search(end):
+        right = _EQUALS.split(displayed[1])[-1] if _EQUALS.search(displayed[1]) else ""
+        return _value_of(right.rstrip(" .!")) if right.rstrip().endswith(".") else None
+    line = end.rpartition("\n")[2].strip()
     if not line.endswith((".", ".$", ".\\]", ".\\)", "!")):
         return None
-    starts = [0, *(end for end in ends if line[end:].strip())]
+    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(line) if line[match.end() :])]
     sentence = line[starts[-1] :].strip().rstrip(".!")
-    match = _CONCLUDES.fullmatch(sentence)
-    if match is None or _NO_CONCLUSION.search(sentence):
+    marks = list(_THEREFORE.finditer(sentence))
+    if not marks and len(starts) > 1 or _NO_CONCLUSION.search(sentence):
         return None
-    value = match["equation"] or match["value"]
-    return _value_of(strip_wrappers(f"{value}{match['words'] or ''}"))
+    claim = sentence[marks[-1].end() :] if marks else sentence
+    match = _CONCLUDES.fullmatch(claim)
+    if match is None or not marks and match["equation"]:
+        values = _VALUE.findall(claim) if marks else []
+        return _value_of(strip_wrappers(values[0])) if len(values) == 1 else None
+    maths = match["equation"] or match["value"]
+    # Words behind a number are its unit; behind maths they may be anything.
+    words = match["words"] if maths[-1].isdigit() else ""
+    return _value_of(strip_wrappers(maths + words))
 
 
 def _stated(text: str, end: int, *, line: bool) -> str | None:

@@ -21,8 +21,9 @@ __all__ = ["WORKERS", "same_latex"]
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 MAX_LENGTH = 300
-# A worker ends a question by itself after 1.5 CPU seconds. This limit on the clock is for a worker
+# A worker ends a question by itself after so many CPU seconds. The limit on the clock is for one
 # that hangs without computing, or where the system has no such timers.
+CPU_SECONDS = 1.5
 SECONDS = 20.0
 START_SECONDS = 60.0
 # A vote compares each answer with many: one that is never compared in time may cost that twice.
@@ -63,7 +64,7 @@ class _Worker:
     def __init__(self) -> None:
         # -P: the folder of the program must not stand on the path, where its files shadow others.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))],
+            [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), str(CPU_SECONDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """The program of a process that compares LaTeX answers by math-verify; standard library only.
 
-It is run by its path, so that it loads neither torch nor transformers. It answers each line of JSON
+It is run by its path, so that it loads neither torch nor transformers; its argument is the CPU
+seconds of one question, so that a busy machine decides none. It answers each line of JSON
 ``[a, b]`` on stdin by ``true`` or ``false``, a blank line by ``ready``, and ends with its parent.
 """
 
@@ -14,7 +15,6 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-SECONDS = 1.5  # of the processor's time, so that a busy machine decides no question
 MEMORY_BYTES = 512 * 2**20
 
 
@@ -62,6 +62,7 @@ def end_with(parent: int) -> None:
 
 def main() -> None:
     """Answer questions until stdin ends."""
+    seconds = float(sys.argv[1])
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, expire)
         threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
@@ -81,7 +82,7 @@ def main() -> None:
             print("ready", flush=True)
             continue
         try:
-            limit_time(SECONDS)
+            limit_time(seconds)
             first, second = map(read, json.loads(line))
             same = math_verify.verify(first, second, timeout_seconds=None)
             # The order matters to it for equations, relations and sets only.
