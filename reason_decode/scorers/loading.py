@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.models.checkpoint import load_config
+from reason_decode.models.checkpoint import checkpoint_errors, load_config
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
 from reason_decode.scorers.base import Scorer
@@ -18,7 +18,14 @@ from reason_decode.scorers.ranking import RankingModel, has_ranking_head
 from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
-__all__ = ["LanguageModel", "ScorerKind", "load_rationale_scorer", "load_scorer", "scorer_kind"]
+__all__ = [
+    "LanguageModel",
+    "ScorerKind",
+    "check_scorer_name",
+    "load_rationale_scorer",
+    "load_scorer",
+    "scorer_kind",
+]
 
 LanguageModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 """A language model with its tokenizer."""
@@ -185,6 +192,24 @@ def load_rationale_scorer(
     )
 
 
+def check_scorer_name(spec: str) -> None:
+    """Raise if ``load_scorer`` could not load this name, before the generator is loaded.
+
+    Args:
+        spec: the name, as in ``load_scorer``.
+
+    Raises:
+        OSError: there is no such folder and no such id.
+        ValueError: the name is none that is allowed, or the checkpoint does not say its kind.
+    """
+    word, folder = _parse(spec)
+    if word is None:
+        scorer_kind(folder)
+    elif folder not in ("", "tiny"):
+        with checkpoint_errors(folder):
+            pass
+
+
 def _parse(spec: str) -> tuple[str | None, str]:
     """The word of a name, or ``None``, and its folder, ``""`` for a word without a folder."""
     word, _, folder = spec.partition("=")
@@ -194,6 +219,11 @@ def _parse(spec: str) -> tuple[str | None, str]:
         raise ValueError(f"got scorer {spec!r}, which needs a folder or Hub id: {word}=folder")
     if spec == "tiny":
         return "prm", spec
+    if spec == "confidence":
+        raise ValueError(
+            "got scorer 'confidence', which this version does not have; likelihood scores by the "
+            "generator's own probabilities, too"
+        )
     if not spec or spec.startswith(("http://", "https://")):
         raise ValueError(f"got scorer {spec!r}; {_ALLOWED}")
     # A folder may have an equals sign in its name, too.

@@ -17,6 +17,7 @@ from reason_decode.models.generation_config import (
     resolve_sampling,
 )
 from reason_decode.models.loading import load_model, packaged
+from reason_decode.scorers.loading import check_scorer_name
 from reason_decode.serving.completion import EndpointCompleter
 from reason_decode.strategies.from_options import selector_from_options, strategy_from_options
 
@@ -72,6 +73,9 @@ def local_completer(
         ValueError: options do not go together.
     """
     sampling = sampling_from_options(options)
+    # A rationale model need not say that it is one.
+    if options.scoring.scorer is not None and options.strategy != "rationale-guided":
+        check_scorer_name(options.scoring.scorer)
     model, tokenizer = load_model(options.model, options.loading)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if not chat:

@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationMixin, LlamaConfig, LlamaForCausalLM
 
 from reason_decode.cli import main
+from reason_decode.serving import from_options
 from tests.chat_templates import CHATML, tokenizer
 
 SHORT = ("--max-new-tokens", "4")
@@ -239,11 +240,34 @@ def test_a_system_turn_without_a_chat_template_is_refused(
     assert "the tokenizer of tiny has no chat template; drop it" in capsys.readouterr().err
 
 
-def test_words_of_scorers_that_are_not_there_are_refused(
-    tmp_path: Path, instruct: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        ("confidence", "got scorer 'confidence', which this version does not have"),
+        ("certainty/", "there is no folder certainty/"),
+        ("orm=none/at/all", "there is no folder none/at/all"),
+        ("{model}", "does not say what kind of scorer it is; write word="),
+        ("ranker", "which needs a folder or Hub id: ranker=folder"),
+    ],
+)
+def test_a_scorer_that_cannot_be_loaded_is_refused_before_the_generator_is_loaded(
+    tmp_path: Path,
+    instruct: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    scorer: str,
+    message: str,
 ):
+    # Regression: a generator was loaded for minutes before its scorer turned out not to exist.
+    monkeypatch.setattr(from_options, "load_model", lambda *_: pytest.fail("loaded"))
     source = write(tmp_path / "p.jsonl", {"prompt": "a"})
-    given = ["generate", "--model", str(instruct), "--input", source, "--output", "-", *SHORT]
-    assert main([*given, "--scorer", "certainty"]) == 2
-    assert "there is no folder" in (err := capsys.readouterr().err) or "certainty" in err
-    assert main([*given, "--scorer", f"generative={instruct}", "--n", "2"]) == 0
+    given = ["generate", "--model", str(instruct), "--input", source, "--output", "-"]
+    assert main([*given, "--scorer", scorer.format(model=instruct)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_chat_model_judges_by_a_word_and_a_folder(tmp_path: Path, instruct: Path):
+    source = write(tmp_path / "p.jsonl", {"prompt": "a"})
+    for scorer in (f"generative={instruct}", "generative", "likelihood", f"likelihood={instruct}"):
+        given = ["--input", source, "--scorer", scorer, "--n", "2", "--restart"]
+        assert generate(tmp_path, instruct, *given)[0]["score"] is not None
