@@ -28,14 +28,15 @@ in memory is passed to the class of its format, such as `TokenClassification(mod
 - a head on a body: `token-classification`, `qwen-math` (also ensembles), `skywork`, `reasoneval`
 - a language model that answers with a verdict: `math-shepherd`, `versaprm`, `math-psa`, `step-tag`
   (any tag), `rlhflow`, `generative` (any chat model)
+- a language model that writes a critique before its verdict: `genprm`, `thinkprm`
 - a language model against its reference: `implicit` (EurusPRM, any DPO or PRIME model)
 
 The table of formats in `docs/guides/scorers.md` says which published models each reads, and where.
 
-Formats that read a chat (`qwen-math`, `rlhflow`, `implicit`, `generative`) take `system=` and
-`chat_template_kwargs=`. Each format is tested with a random model of its architecture against a
-plain implementation that scores one solution at a time (`tests/scorers/test_prm_formats.py`). The
-published weights themselves could not be downloaded here.
+Formats that read a chat take `system=` and `chat_template_kwargs=`. Each format is tested with a
+random model of its architecture against a plain implementation that scores one solution at a time
+(`tests/scorers/test_prm_formats.py`). The published weights themselves could not be downloaded
+here.
 
 Log-probabilities and verdicts are those of the model's own logits on every architecture: a short
 probe at construction decides whether they may be computed from hidden states, without a matrix of

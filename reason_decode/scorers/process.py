@@ -117,8 +117,9 @@ class ProcessRewardModel(CausalScorer):
             path_or_id: a local folder or a Hub id.
             format: the layout of its text: ``token-classification``, ``math-shepherd``,
                 ``rlhflow``, ``qwen-math``, ``skywork``, ``reasoneval``, ``versaprm``,
-                ``math-psa``, ``step-tag``, ``implicit`` or ``generative``; ``None``: that of this
-                class, else detected by its files, see ``prm_formats.detect_format``.
+                ``math-psa``, ``step-tag``, ``implicit``, ``generative``, ``genprm`` or
+                ``thinkprm``; ``None``: that of this class, else detected by its files, see
+                ``prm_formats.detect_format``.
             separator: ends a step in a solution; ``None`` for the format's own.
             neutral: of ``token-classification``, what the middle one of three labels counts as; see
                 ``TokenClassification``.

@@ -14,12 +14,14 @@ from reason_decode.scorers.prm_formats.detection import (
 )
 from reason_decode.scorers.prm_formats.implicit import Implicit
 from reason_decode.scorers.prm_formats.plain_text import ReasonEval, Skywork
+from reason_decode.scorers.prm_formats.reasoning import GenPRM, ThinkPRM
 from reason_decode.scorers.prm_formats.step_tag import MathPSA, MathShepherd, StepTag, VersaPRM
 from reason_decode.scorers.process import ProcessRewardModel, TokenClassification
 
 __all__ = [
     "CONFIG_KEY",
     "FORMATS",
+    "GenPRM",
     "Generative",
     "Implicit",
     "MathPSA",
@@ -30,6 +32,7 @@ __all__ = [
     "ReasonEval",
     "Skywork",
     "StepTag",
+    "ThinkPRM",
     "TokenClassification",
     "VersaPRM",
     "detect_format",
@@ -51,6 +54,8 @@ FORMATS: dict[str, type[ProcessRewardModel]] = {
         StepTag,
         Implicit,
         Generative,
+        GenPRM,
+        ThinkPRM,
     )
 }
 """The name of each format -> its class."""

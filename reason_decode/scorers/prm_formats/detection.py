@@ -18,6 +18,8 @@ _BY_NAME = (
     ("versaprm", "versaprm"),
     ("llama-prm800k", "versaprm"),
     ("math-psa", "math-psa"),
+    ("genprm", "genprm"),
+    ("thinkprm", "thinkprm"),
     ("rlhflow", "rlhflow"),
     ("-prm-deepseek-data", "rlhflow"),
     ("-prm-mistral-data", "rlhflow"),
