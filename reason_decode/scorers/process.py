@@ -247,7 +247,7 @@ class TokenClassification(ProcessRewardModel):
                 "take another class of reason_decode.scorers.prm_formats.FORMATS"
             )
         super().__init__(model, tokenizer, **options)
-        self.prompt_suffix = self.splitter.separator
+        self.prompt_suffix, self.neutral = self.splitter.separator, neutral
         named = [int(k) for k, label in labels.items() if label == "right"]
         self.shares = torch.tensor([float(k in named if named else k > 0) for k in range(count)])
         if neutral is not None:
