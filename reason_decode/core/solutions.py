@@ -61,8 +61,9 @@ class StepSplitter:
 class StepBoundary:
     """A predicate on new tokens: true once they hold ``count`` whole steps.
 
-    Only a token whose text has the last character of the separator can end a step. The text of all
-    new tokens is decoded after such tokens only, and which tokens these are is cached.
+    It costs a constant a token: only a token whose text has the last character of the separator can
+    end a step, and the text of all new tokens is decoded only where the last few of them hold a
+    separator.
 
     Args:
         tokenizer: decodes the sampled tokens.
@@ -82,6 +83,13 @@ class StepBoundary:
             self._may_end[last] = self.splitter.separator[-1] in self._text([last])
         if not self._may_end[last]:
             return False
+        separator = self.splitter.separator
+        # A token has a byte at least; the others let the tokenizer join words as in the whole.
+        tail = self._text(tokens[-(len(separator.encode()) + 8) :])
+        if separator not in tail:
+            return False
+        if self.count == 1 and tail.count(separator) > 1 and not self.splitter.complete(tail):
+            return False  # blank lines: no step was complete before them
         return len(self.splitter.complete(self._text(tokens))) >= self.count
 
     def _text(self, tokens: Sequence[int]) -> str:

@@ -112,3 +112,25 @@ def test_a_notebook_shows_a_trace_as_a_page() -> None:
     shown = trace._repr_html_()
     assert shown.startswith("<iframe ") and shown.endswith("</iframe>")
     assert 'sandbox="allow-scripts"' in shown and "<b>" not in shown
+
+
+class _Counted:
+    """A tokenizer of one character a token that counts the tokens that it decodes."""
+
+    decoded = 0
+
+    def decode(self, ids: list[int]) -> str:
+        self.decoded += len(ids)
+        return "".join(map(chr, ids))
+
+
+@pytest.mark.parametrize("line", ["a table row |\n", "\n", "\n \n", "x"])
+def test_a_boundary_decodes_a_constant_a_token(line: str) -> None:
+    """A step of many lines was decoded from its beginning at each of them."""
+    text = (line * 400)[:1600].replace("\n\n", "\n") if line != "\n" else "\n" * 1600
+    for separator in ("\n\n", "|\n\n"):
+        tokenizer = _Counted()
+        boundary = StepBoundary(tokenizer, StepSplitter(separator))
+        ids = [ord(character) for character in text]
+        assert not any(boundary(ids[: k + 1]) for k in range(len(ids)))
+        assert tokenizer.decoded < 20 * len(ids)
