@@ -1,15 +1,13 @@
 """Batches of token sequences that are being decoded, and their key-value caches.
 
 The rows of a batch share one rectangular cache, with padding between rows of unequal length. A
-search branches and drops trajectories at will, so each trajectory's keys and values are held apart
-(``RowCache``, held by a ``Branch``), and the rows that go on are stacked, padded on the left, into
-a batch cache. While tokens are sampled, the batch cache has spare room for new positions
-(``PreallocatedLayer``).
+search branches and drops trajectories at will, so what a model needs of each trajectory is held
+apart (``RowCache``, held by a ``Branch``), and the rows that go on are stacked, padded on the left,
+into a batch cache.
 """
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,12 +20,46 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
 )
 
+from reason_decode.generation.layers import (
+    has_rows,
+    is_empty_layer,
+    keeps_history,
+    layer_states,
+    select_cache,
+)
 from reason_decode.models.inputs import pad_rows
 
-_SPARE = 16
 
-RowCache = list[tuple[Tensor, Tensor]]
-"""Keys and values of one row: for each layer a pair of tensors (heads, t, head size)."""
+class LayerRow(NamedTuple):
+    """One row of a cache layer.
+
+    Attributes:
+        keys: (heads, t, head size); ``None`` for a layer without keys.
+        values: likewise.
+        states: recurrent states, which stand for all positions; see ``layer_states``.
+    """
+
+    keys: Tensor | None
+    values: Tensor | None
+    states: dict[tuple[str, int], Tensor] = {}
+
+
+RowCache = list[LayerRow]
+"""What a model needs of the tokens of one row: an entry for each layer."""
+
+
+class Row(NamedTuple):
+    """A row of a batch as plain ``generate`` would hold it.
+
+    Attributes:
+        prompt: index of its prompt.
+        answer: its new token ids, (t,) int64, without context that the model read besides.
+        states: for the place of a logits processor in the call's list its state of the row.
+    """
+
+    prompt: int
+    answer: Tensor
+    states: dict[int, Any]
 
 
 @dataclass
@@ -35,41 +67,70 @@ class DecodeBatch:
     """A batch of r token sequences and the state that the model decodes it with.
 
     Attributes:
-        ids: (r, t) int64, padded on the left.
+        rows: each row as plain ``generate`` would hold it.
+        ids: (r, t) int64, padded on the left: what the model reads.
         model_kwargs: the other inputs of the model's forward pass: cache, attention mask, ...
         logits: (r, v) float32, the logits after the last id; ``None`` if that id has not been read.
         remaining_tokens: how many more tokens each row may get.
+        widths: of a batch that has no cache yet, because its rows are to be read from their
+            beginning: number of columns of each row; the others in front of them are filled up.
     """
 
+    rows: list[Row]
     ids: Tensor
     model_kwargs: dict[str, Any]
     logits: Tensor | None
     remaining_tokens: list[int]
+    widths: list[int] | None = None
 
-    def repeat(self, n: int) -> "DecodeBatch":
-        """Each row n times, copies next to each other; changes the cache in place."""
-        if n == 1:
-            return self
-        self.model_kwargs["past_key_values"].batch_repeat_interleave(n)
-        index = torch.arange(len(self.ids), device=self.ids.device).repeat_interleave(n)
-        return self._select(index, [k for k in self.remaining_tokens for _ in range(n)])
+    @property
+    def is_read(self) -> bool:
+        """True if the model has read the ids but the last of each row, or all of them."""
+        return self.widths is None
 
-    def clone(self, rows: Sequence[int]) -> "DecodeBatch":
-        """Copies of some rows, which share no memory with this batch."""
-        index = torch.tensor(rows, device=self.ids.device)
-        batch = self._select(index, [self.remaining_tokens[k] for k in rows])
-        cache = clone_cache(self.model_kwargs["past_key_values"])
-        cache.batch_select_indices(index)
-        batch.model_kwargs["past_key_values"] = cache
-        return batch
+    def parts(self, n: int) -> list[list[int]]:
+        """The places of n copies of each row, grouped by what can be read side by side.
 
-    def _select(self, index: Tensor, remaining_tokens: list[int]) -> "DecodeBatch":
+        Rows that are to be read from their beginning are not padded to a common width: not every
+        recurrent model is blind to padding.
+        """
+        places = range(len(self.rows) * n)
+        if self.widths is None:
+            return [[*places]]
+        parts: dict[int, list[int]] = {}
+        for place in places:
+            parts.setdefault(self.widths[place // n], []).append(place)
+        return [*parts.values()]
+
+    def trimmed(self) -> "DecodeBatch":
+        """The batch without the columns in front of its rows, which are all of one width."""
+        assert self.widths is not None
+        total, width = self.ids.shape[1], self.widths[0]
         kwargs = {
-            name: x if isinstance(x, Cache) else select_rows(x, index, len(self.ids))
+            name: x[..., -width:] if isinstance(x, Tensor) and x.shape[-1:] == (total,) else x
             for name, x in self.model_kwargs.items()
         }
-        assert self.logits is not None
-        return DecodeBatch(self.ids[index], kwargs, self.logits[index], remaining_tokens)
+        mask = kwargs.get("attention_mask")
+        if mask is not None and bool(mask.all()):
+            kwargs["attention_mask"] = None
+        return replace(self, ids=self.ids[:, -width:], model_kwargs=kwargs)
+
+    def select(self, index: Sequence[int]) -> "DecodeBatch":
+        """Copies of some rows, which share no memory with this batch; rows may repeat."""
+        places = torch.tensor(index, device=self.ids.device)
+        return DecodeBatch(
+            [self.rows[k] for k in index],
+            self.ids[places],
+            {
+                name: select_cache(x, places)
+                if isinstance(x, Cache)
+                else select_rows(name, x, places, len(self.ids))
+                for name, x in self.model_kwargs.items()
+            },
+            None if self.logits is None else self.logits[places],
+            [self.remaining_tokens[k] for k in index],
+            None if self.widths is None else [self.widths[k] for k in index],
+        )
 
 
 @dataclass(frozen=True)
@@ -81,26 +142,73 @@ class Branch:
         finished: a stopping criterion of the caller (end of sequence, for example) ended it.
         stopped: it cannot be continued: finished, no tokens remaining, or out of time.
         remaining_tokens: how many more tokens it may get.
-        ids: prompt and continuation without padding, (t,) int64; ``None`` if the branch cannot be
-            continued.
-        cache: keys and values of all ids but the last; ``None`` if the branch cannot be continued.
-        position: position id of the last id.
+        row: the row with all of its new tokens; ``None`` if the branch cannot be continued.
+        ids: all that the model has read or is to read, (t,) int64, without padding, or with that
+            of its prompt if it has no cache; ``None`` if the branch cannot be continued.
+        cache: what the model needs of all ids but the last; ``None`` if it has to read them again.
+        position: position id of the last id, () or one for each axis; ``None`` for models without.
     """
 
     tokens: Tensor
     finished: bool
     stopped: bool
     remaining_tokens: int
+    row: Row | None = None
     ids: Tensor | None = None
     cache: RowCache | None = None
-    position: int = 0
+    position: Tensor | None = None
 
 
-def select_rows(x: Any, index: Any, rows: int) -> Any:
-    """``x[index]`` for a tensor with one entry a row; anything else is returned as it is."""
-    if isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == rows:
-        return x[index]
-    return x
+def select_rows(name: str, x: Any, index: Tensor, rows: int) -> Any:
+    """The entries of some rows of a model input; what has no entry a row is returned as it is.
+
+    Args:
+        name: name of the input. Position ids may have axes in front of the rows (Qwen-VL).
+        x: the input.
+        index: the rows to select.
+        rows: number of rows.
+    """
+    if not isinstance(x, Tensor) or not x.dim():
+        return x
+    axis = max(0, x.dim() - 2) if name == "position_ids" else 0
+    return x.index_select(axis, index.to(x.device)) if x.shape[axis] == rows else x
+
+
+def continued_inputs(
+    prompt_inputs: dict[str, Any],
+    mask: Tensor,
+    prompts: Sequence[int],
+    prompt_lengths: Sequence[int],
+    positions: Tensor | None = None,
+) -> dict[str, Any]:
+    """The inputs of rows that continue prompts, without ids and cache.
+
+    Args:
+        prompt_inputs: the inputs that ``generate`` made for the prompts.
+        mask: (r, t) int64, 1 at the ids of each row, which are padded on the left.
+        prompts: the prompt of each row.
+        prompt_lengths: number of ids of that prompt, without padding.
+        positions: position id of each row's last id, (r,) or (axes, r); ``None``: counted from 0.
+    """
+    inputs = {k: x for k, x in prompt_inputs.items() if not isinstance(x, Tensor | Cache)}
+    if "attention_mask" in prompt_inputs:
+        inputs["attention_mask"] = None if bool(mask.all()) else mask
+    lengths, width = mask.sum(dim=1), mask.shape[1]
+    if (own := prompt_inputs.get("position_ids")) is not None:
+        last = lengths - 1 if positions is None else positions
+        if last.dim() < own.dim() - 1:
+            last = last.expand(len(own), -1)
+        offsets = torch.arange(1 - width, 1, device=mask.device)
+        inputs["position_ids"] = (last[..., None] + offsets).clamp(min=0)
+    # As generate() does: new tokens have the type of the last one, and are no image.
+    for name, goes_on in (("token_type_ids", 1), ("mm_token_type_ids", 0)):
+        if (own := prompt_inputs.get(name)) is not None:
+            rows = [
+                torch.cat([own[p, -n:], (own[p, -1:] * goes_on).expand(length - n)])
+                for p, n, length in zip(prompts, prompt_lengths, lengths.tolist(), strict=True)
+            ]
+            inputs[name], _ = pad_rows(rows, side="left")
+    return inputs
 
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache:
@@ -126,34 +234,6 @@ def _is_complete(layer: DynamicSlidingWindowLayer) -> bool:
     return held == layer.get_seq_length()
 
 
-def check_selectable(cache: object, use_cache: bool, strategy_name: str) -> None:
-    """Raise unless there is a key-value cache whose rows can be selected.
-
-    Args:
-        cache: the model's cache.
-        use_cache: the option of that name.
-        strategy_name: for the error message.
-
-    Raises:
-        ValueError: there is none, or rows of the cache, or of a layer of it, cannot be selected.
-    """
-    if not use_cache or not hasattr(cache, "batch_select_indices"):
-        raise ValueError(
-            f"{strategy_name} branches the key-value cache; got {type(cache).__name__} with "
-            f"use_cache={use_cache}. Allowed are caches with batch_select_indices "
-            "(DynamicCache): leave cache_implementation unset and use_cache=True"
-        )
-    if isinstance(cache, Cache) and not all(
-        hasattr(x, "batch_select_indices") for x in cache.layers
-    ):
-        kinds = sorted({type(layer).__name__ for layer in cache.layers})
-        raise ValueError(
-            f"{strategy_name} branches the key-value cache; got {type(cache).__name__} of "
-            f"{', '.join(kinds)}, which cannot be branched. Leave cache_implementation unset, or "
-            "use an attention-only model"
-        )
-
-
 def check_branchable(cache: object, strategy_name: str) -> None:
     """Raise if a cache cannot be taken apart into rows.
 
@@ -164,30 +244,17 @@ def check_branchable(cache: object, strategy_name: str) -> None:
     Raises:
         ValueError: the cache is none, static or quantized, or has layers without a full history.
     """
-    layers = cache.layers if isinstance(cache, DynamicCache) else ()
-    kinds = sorted({type(layer).__name__ for layer in layers if not _keeps_history(layer)})
-    if isinstance(cache, DynamicCache) and not kinds and not cache.offloading:
+    layers = cache.layers if isinstance(cache, Cache) else []
+    if has_rows(cache) and all(map(keeps_history, layers)):
         return
-    got = f"{type(cache).__name__} with {', '.join(kinds)}" if kinds else type(cache).__name__
+    kinds = ", ".join(sorted({type(layer).__name__ for layer in layers}))
+    got = f"{type(cache).__name__} of {kinds}" if kinds else type(cache).__name__
     raise ValueError(
-        f"{strategy_name} branches the key-value cache, which needs a DynamicCache of attention "
-        f"layers kept on the device; got {got}. Leave cache_implementation unset and "
-        "use_cache=True, pass no past_key_values longer than the model's sliding window, and use a "
-        "model without recurrent layers"
+        f"{strategy_name} branches the key-value cache, which needs a DynamicCache kept on the "
+        f"device, of layers whose rows can be taken out and continued; got {got}. Leave "
+        "cache_implementation unset and use_cache=True, and pass no past_key_values longer than "
+        "the model's sliding window"
     )
-
-
-def _keeps_history(layer: object) -> bool:
-    if type(layer) is DynamicSlidingWindowLayer:
-        return layer.record_past
-    return type(layer) in (DynamicLayer, PreallocatedLayer)
-
-
-def clone_cache(cache: Cache) -> Cache:
-    """A copy of a cache that shares no memory with it and has no autograd history."""
-    held = [x for layer in cache.layers for x in vars(layer).values() if isinstance(x, Tensor)]
-    # deepcopy refuses tensors that carry gradients: give it the copies that it would make.
-    return copy.deepcopy(cache, {id(x): x.detach().clone() for x in held})
 
 
 def take_row(
@@ -205,10 +272,13 @@ def take_row(
     """
     taken: RowCache = []
     for layer in cache.layers:
-        assert isinstance(layer, DynamicLayer) and layer.keys is not None
-        assert layer.values is not None
-        keys, values = layer.keys[row, :, start:end], layer.values[row, :, start:end]
-        taken.append((keys.clone(), values.clone()) if copy else (keys, values))
+        states = {name: x[row] for name, x in layer_states(layer).items()}
+        keys = values = None
+        if isinstance(layer, DynamicLayer) and not is_empty_layer(layer):
+            assert layer.keys is not None and layer.values is not None
+            keys, values = layer.keys[row, :, start:end], layer.values[row, :, start:end]
+        entry = LayerRow(keys, values, states)
+        taken.append(_copied(entry) if copy else entry)
     return taken
 
 
@@ -220,21 +290,53 @@ def stack_rows(rows: Sequence[RowCache], config: PreTrainedConfig) -> DynamicCac
         attention mask has to hide the padding.
     """
     cache = new_cache(config)
-    width = max(keys.shape[1] for keys, _ in (row[0] for row in rows))
-    for layer in range(len(rows[0])):
-        keys = torch.stack([_pad_left(row[layer][0], width) for row in rows])
-        values = torch.stack([_pad_left(row[layer][1], width) for row in rows])
-        cache.update(keys, values, layer)
+    width = max(map(row_length, rows))
+    for k in range(len(rows[0])):
+        layer: Any = cache.layers[k]
+        row = [x[k] for x in rows]
+        _write_states(layer, [x.states for x in row])
+        if row[0].keys is not None:
+            keys = torch.stack([_pad_left(x.keys, width) for x in row])
+            values = torch.stack([_pad_left(x.values, width) for x in row])
+            layer.update(keys, values)
     return cache
 
 
-def _pad_left(states: Tensor, width: int) -> Tensor:
+def _write_states(layer: Any, rows: Sequence[dict[tuple[str, int], Tensor]]) -> None:
+    """Write the recurrent states of rows into an empty layer."""
+    for name, k in rows[0]:
+        states = torch.stack([row[name, k] for row in rows])
+        if name == "conv_states":
+            layer.update_conv_state(states, state_idx=k)
+        else:
+            layer.update_recurrent_state(states, state_idx=k)
+        layer.has_previous_state[k] = True
+
+
+def _copied(row: LayerRow) -> LayerRow:
+    states = {name: x.clone() for name, x in row.states.items()}
+    if row.keys is None or row.values is None:
+        return LayerRow(None, None, states)
+    return LayerRow(row.keys.clone(), row.values.clone(), states)
+
+
+def _pad_left(states: Any, width: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[1], 0))
 
 
+def row_length(row: RowCache) -> int:
+    """Number of positions in a row; 0 if all of its layers are recurrent."""
+    return next((x.keys.shape[1] for x in row if x.keys is not None), 0)
+
+
 def crop_row(row: RowCache, end: int) -> RowCache:
-    """Views of the first ``end`` positions of a row."""
-    return [(keys[:, :end], values[:, :end]) for keys, values in row]
+    """Views of the first ``end`` positions of a row, which holds no recurrent states."""
+    if any(x.states for x in row):
+        raise ValueError(f"got a row with recurrent states to be cropped to {end} positions")
+    return [
+        x if x.keys is None or x.values is None else LayerRow(x.keys[:, :end], x.values[:, :end])
+        for x in row
+    ]
 
 
 class RowBatch(NamedTuple):
@@ -255,7 +357,7 @@ def build_row_batch(
     config: PreTrainedConfig,
     pasts: Sequence[RowCache],
     new: Sequence[Tensor],
-    positions: Sequence[int] | None = None,
+    positions: Tensor | None = None,
 ) -> RowBatch:
     """A batch that reads new ids after cached rows of any lengths.
 
@@ -266,82 +368,22 @@ def build_row_batch(
         config: the model's config.
         pasts: the cache of each row; empty if all rows begin here.
         new: ids (t,) int64 of each row, on the model's device.
-        positions: position id of each row's first new id; ``None``: the length of its past.
+        positions: position id of each row's first new id, (r,) or (axes, r); ``None``: the length
+            of its past.
     """
-    old = [row[0][0].shape[1] for row in pasts] or [0] * len(new)
+    old = [row_length(row) for row in pasts] or [0] * len(new)
     before, device = max(old), new[0].device
     ids, new_mask = pad_rows(new, side="right")
     columns = torch.arange(before, device=device)
     old_mask = columns >= before - torch.tensor(old, device=device)[:, None]
     cache = stack_rows(pasts, config) if pasts else new_cache(config)
-    starts = torch.tensor(old if positions is None else positions, device=device)
+    starts = torch.tensor(old, device=device) if positions is None else positions
     inputs = {
         "input_ids": ids,
         "attention_mask": torch.cat([old_mask.long(), new_mask], dim=1),
-        "position_ids": starts[:, None] + torch.arange(ids.shape[1], device=device),
+        "position_ids": starts[..., None] + torch.arange(ids.shape[1], device=device),
         "past_key_values": cache,
         "use_cache": True,
     }
     spans = [slice(before - held, before + len(row)) for held, row in zip(old, new, strict=True)]
     return RowBatch(inputs, cache, spans)
-
-
-class PreallocatedLayer(DynamicLayer):
-    """A layer's keys and values at the front of larger tensors, so that appending copies nothing.
-
-    ``DynamicLayer`` concatenates at every token, which copies r * t**2 / 2 positions over t tokens
-    of r rows; growing by 16 positions at a time copies a sixteenth of that.
-
-    ``keys`` and ``values``, which transformers reads and replaces, are views of the larger tensors.
-    If ``keys`` is no longer the view that was handed out last, other code has selected rows or
-    cropped positions, and the larger tensors are made anew.
-    """
-
-    _buffers: tuple[Tensor, Tensor] | None = None
-    _last_view: Tensor | None = None
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append positions; returns views of all keys and values."""
-        if not self.is_initialized or self.keys is None or self.values is None:
-            return super().update(key_states, value_states, *args, **kwargs)
-        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        full = self._buffers is None or end > self._buffers[0].shape[-2]
-        if full or self.keys is not self._last_view:
-            self._buffers = (_with_spare(self.keys, end), _with_spare(self.values, end))
-        assert self._buffers is not None
-        keys, values = self._buffers
-        keys[..., start:end, :] = key_states
-        values[..., start:end, :] = value_states
-        return self._view(keys, values, end)
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows, with their spare room, in a single copy."""
-        if self._buffers is None or self.keys is None or self.keys is not self._last_view:
-            super().batch_select_indices(indices)
-            return
-        self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
-        self._view(*self._buffers, self.keys.shape[-2])
-
-    def _view(self, keys: Tensor, values: Tensor, end: int) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = keys[..., :end, :], values[..., :end, :]
-        self._last_view = self.keys
-        return self.keys, self.values
-
-
-def _with_spare(states: Tensor, end: int) -> Tensor:
-    buffer = states.new_empty(*states.shape[:-2], end + _SPARE, states.shape[-1])
-    buffer[..., : states.shape[-2], :] = states
-    return buffer
-
-
-def preallocate_cache(cache: object) -> None:
-    """Turn the plain dynamic layers of a cache into preallocated ones, in place."""
-    if not isinstance(cache, Cache):
-        return
-    for k, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer and layer.is_initialized:
-            preallocated = PreallocatedLayer()
-            vars(preallocated).update(vars(layer))
-            cache.layers[k] = preallocated

@@ -2,26 +2,30 @@
 
 ``generate(custom_generate=strategy)`` hands a strategy prepared logits processors, stopping
 criteria and a key-value cache. ``Generation`` turns them into the operations that strategies are
-made of: read the prompts, sample continuations, branch them, go on from some of them. A call that
-asks for what a strategy cannot do is refused before any forward pass: ``generate`` itself would
-drop unsupported options without a word, or fail late.
+made of: read the prompts, sample continuations, branch them, go on from some of them.
+
+A branch goes on from a copy of its cache. Where a model's state cannot be copied row by row (a
+cache class of its own, or none), it is read again, and rows that have ended stay in the batch.
 
 This is the only file that calls transformers' private generation API (tested with 5.18 and 5.23).
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import LongTensor, Tensor
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     LogitsProcessorList,
     PreTrainedModel,
     StoppingCriteriaList,
 )
 from transformers.cache_utils import Cache
+from transformers.generation.logits_process import PrefixConstrainedLogitsProcessor
 from transformers.generation.stopping_criteria import MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 
@@ -29,33 +33,35 @@ from reason_decode.core.solutions import Cost
 from reason_decode.generation.batch import (
     Branch,
     DecodeBatch,
+    Row,
     RowCache,
     build_row_batch,
     check_branchable,
-    check_selectable,
-    clone_cache,
-    preallocate_cache,
+    continued_inputs,
     retain_sliding_window_history,
     select_rows,
     stack_rows,
     take_row,
 )
+from reason_decode.generation.layers import (
+    clone_cache,
+    fitting_rows,
+    has_rows,
+    is_filled,
+    is_recurrent,
+    preallocate_cache,
+)
+from reason_decode.generation.row_processors import ProcessorFactory, RowProcessors
+from reason_decode.generation.row_state import AllowedTokens
 from reason_decode.generation.sampling import AnswerStream, Boundary, Decoder, sample_branches
-from reason_decode.models.inputs import check_prompts, pad_rows
+from reason_decode.generation.validation import validate_generate_call
+from reason_decode.io.oom import BatchFailure, run_in_halves
+from reason_decode.models.inputs import pad_rows
 
 __all__ = ["Generation"]
 
-# Options that choose another decoding method of transformers, and its name.
-_OTHER_METHODS = {
-    "penalty_alpha": "contrastive search",
-    "dola_layers": "DoLa",
-    "constraints": "constrained beams",
-    "force_words_ids": "constrained beams",
-    "prompt_lookup_num_tokens": "assisted decoding",
-    "assistant_early_exit": "assisted decoding",
-    "use_mtp": "assisted decoding",
-}
-_PER_TOKEN_OUTPUTS = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")
+_MOST_ROWS = 256
+"""Rows side by side in the generator, where the caller says nothing: more are hardly faster."""
 
 
 class Generation:
@@ -70,10 +76,11 @@ class Generation:
         config: the prepared generation config.
         kwargs: the model kwargs that ``generate`` passes to a decoding method.
         streamer: receives the answer's tokens as soon as they are decided.
+        factory: makes further logits processors for each row; see ``RowProcessors``.
+        batch_rows: rows sampled side by side; ``None``: 256, or as many as memory holds.
 
     Raises:
-        ValueError: the call asks for something that a strategy cannot do; raised before any forward
-            pass.
+        ValueError: the call asks for what a strategy cannot do; raised before any forward pass.
     """
 
     def __init__(
@@ -86,64 +93,88 @@ class Generation:
         config: GenerationConfig,
         kwargs: dict[str, Any],
         streamer: BaseStreamer | None = None,
+        factory: ProcessorFactory | None = None,
+        batch_rows: int | None = None,
     ) -> None:
-        _validate(strategy_name, model, input_ids, config, kwargs)
+        validate_generate_call(strategy_name, model, input_ids, config, kwargs)
         self.strategy_name, self.config = strategy_name, config
         # Any: transformers' stubs lack the generation methods of models.
         self.model: Any = model
-        # The stubs want a LongTensor of ids, a type that torch's operations never return, and
-        # scores for criteria, which run without.
-        self.processors = cast(Callable[[Tensor, Tensor], Tensor], processors)
-        # MaxLengthCriteria compares the width of the batch; here each row has a budget of its own.
-        self.criteria = [
-            cast(Callable[[Tensor, None], Tensor], criterion)
-            for criterion in criteria
-            if not isinstance(criterion, MaxLengthCriteria)
-        ]
         self.num_return_sequences = config.num_return_sequences or 1
         self.stream = AnswerStream(strategy_name, streamer, len(input_ids))
-        # generate() repeats each prompt num_return_sequences times; one of them is enough.
-        once = slice(None, None, self.num_return_sequences)
+        # generate() repeats each prompt num_return_sequences times.
+        once = torch.arange(0, len(input_ids), self.num_return_sequences)
         self.prompt_ids = input_ids[once]
         self._model_kwargs = {
-            name: select_rows(x, once, len(input_ids)) for name, x in kwargs.items()
+            name: select_rows(name, x, once, len(input_ids)) for name, x in kwargs.items()
         }
-        cache = self._model_kwargs.get("past_key_values")
-        if isinstance(cache, Cache) and cache.get_seq_length() > 0:
-            # The caller may use this cache again, so it must not change.
-            self._model_kwargs["past_key_values"] = clone_cache(cache)
+        caches = {name: x for name, x in self._model_kwargs.items() if isinstance(x, Cache)}
+        self._cache_name = next(iter(caches), "")
+        self._copies_rows = bool(caches) and all(map(has_rows, caches.values()))
+        for name, cache in caches.items():
+            if is_filled(cache):
+                # The caller may use this cache again, so it must not change.
+                self._model_kwargs[name] = clone_cache(cache)
+        self.pad_token_id = int(config._pad_token_tensor or 0)
+        self.processors = RowProcessors(
+            strategy_name,
+            self.prompt_ids,
+            self.num_return_sequences,
+            [
+                AllowedTokens(x._prefix_allowed_tokens_fn)
+                if type(x) is PrefixConstrainedLogitsProcessor
+                else x
+                for x in processors
+            ],
+            # It compares the width of the batch; each row has a budget of its own here.
+            [x for x in criteria if not isinstance(x, MaxLengthCriteria)],
+            factory,
+            self.pad_token_id,
+        )
         self.max_new_tokens = int(config.max_length) - input_ids.shape[1]
-        pad = config._pad_token_tensor
-        self.pad_token_id = 0 if pad is None else int(pad)
-        self.cost = Cost()
+        self.batch_rows, self.cost = batch_rows, Cost()
 
     def unpadded_prompt(self, row: int) -> Tensor:
         """Token ids of a prompt without padding, (t,) int64."""
-        mask = self._model_kwargs.get("attention_mask")
-        ids = self.prompt_ids[row]
+        ids, mask = self.prompt_ids[row], self._model_kwargs.get("attention_mask")
         return ids if mask is None else ids[mask[row].bool()]
 
-    def prefill(self, branchable: bool = False) -> DecodeBatch:
-        """Read every prompt once.
+    def prefill(self, branchable: bool = False, croppable: bool = False) -> DecodeBatch:
+        """Read every prompt once; or nothing yet, if the model's state cannot be copied.
 
         Args:
             branchable: ``sample`` or ``as_branches`` will be asked for branches that can be
                 continued.
+            croppable: ``as_branches`` will be called: the state must go back by one token.
 
         Raises:
-            ValueError: branches are asked for, and the model's cache does not allow them.
+            ValueError: the caller's cache or options do not let it be branched.
         """
-        kwargs = dict(self._model_kwargs)
+        batch = DecodeBatch(
+            [Row(k, ids.new_zeros(0), {}) for k, ids in enumerate(self.prompt_ids)],
+            self.prompt_ids,
+            {name: x for name, x in self._model_kwargs.items() if not isinstance(x, Cache)},
+            None,
+            [self.max_new_tokens] * len(self.prompt_ids),
+            [self.prompt_ids.shape[1]] * len(self.prompt_ids),
+        )
+        cache: Any = self._model_kwargs.get(self._cache_name)
+        if self._copies_rows and not (croppable and is_recurrent(cache)):
+            if branchable:
+                retain_sliding_window_history(cache)
+                check_branchable(cache, self.strategy_name)
+            read = self._read(batch, cache)
+            if is_filled(cache):
+                return read
+        self._copies_rows = False
+        if branchable and self.processors.guided:
+            raise ValueError(
+                f"{self.strategy_name} got guidance_scale for a {type(self.model).__name__}, whose "
+                "state, and that of the guidance, cannot be copied: drop it, or use BestOfN"
+            )
         if branchable:
-            retain_sliding_window_history(kwargs["past_key_values"])
-            check_branchable(kwargs["past_key_values"], self.strategy_name)
-        outputs = self.model._prefill(self.prompt_ids, self.config, kwargs)
-        mask = kwargs.get("attention_mask")
-        read = self.prompt_ids.numel() if mask is None else int(mask.sum())
-        self.cost += Cost(prefill=read)
-        kwargs = self._updated(outputs, kwargs)
-        remaining = [self.max_new_tokens] * len(self.prompt_ids)
-        return DecodeBatch(self.prompt_ids, kwargs, self._last_logits(outputs), remaining)
+            self._say_rereading("every step reads its trajectory from the beginning")
+        return batch
 
     def sample(
         self,
@@ -157,9 +188,10 @@ class Generation:
 
         Each runs until a stopping criterion, its token budget or a boundary ends it; then it leaves
         the batch and costs nothing more. With ``do_sample=False`` the best-scored token is taken.
+        More rows than ``batch_rows``, or than memory holds, are sampled one part after the other.
 
         Args:
-            batch: the rows to continue; used up by the call.
+            batch: the rows to continue; used up, unless it is that of ``prefill``.
             n: continuations a row.
             boundary: given the new tokens of a continuation, true if it pauses after them.
             branchable: keep what is needed to continue each branch.
@@ -169,77 +201,106 @@ class Generation:
             ``len(batch.ids) * n`` branches, those of a row next to each other.
 
         Raises:
-            ValueError: scores are NaN or infinite; or branches are asked for, and the model's cache
-                does not allow them.
+            ValueError: scores are NaN or infinite, or the caller's cache cannot be branched.
+            torch.OutOfMemoryError: memory does not suffice for one row.
         """
-        if batch.logits is None:
-            logits, kwargs = self._forward(batch.ids, batch.model_kwargs)
-            batch = DecodeBatch(batch.ids, kwargs, logits, batch.remaining_tokens)
-        if branchable:
-            check_branchable(batch.model_kwargs["past_key_values"], self.strategy_name)
-        batch = batch.repeat(n)
-        preallocate_cache(batch.model_kwargs["past_key_values"])
+        most = self.batch_rows or _MOST_ROWS
+        if self.batch_rows is None and batch.is_read:
+            cache = batch.model_kwargs[self._cache_name]
+            most = fitting_rows(cache, max(batch.remaining_tokens), most)
+        if batch.is_read and batch.logits is None and n > 1 and len(batch.rows) <= most:
+            batch = self._read_last(batch)
+        if not batch.is_read and n > 1 and not branchable:
+            self._say_rereading(f"each prompt is read {n} times")
+
+        def run(places: Sequence[int]) -> list[Branch]:
+            rows = batch.select([place // n for place in places])
+            return self._sample_once(rows, boundary, branchable, greedy)
+
+        found: dict[int, Branch] = {}
+        for waiting in batch.parts(n):
+            while waiting:
+                part, waiting = waiting[:most], waiting[most:]
+                for places, branches in run_in_halves(run, part):
+                    if isinstance(branches, BatchFailure):
+                        raise torch.OutOfMemoryError(
+                            f"{self.strategy_name} has no memory for one row: {branches.reason}"
+                        )
+                    found |= zip(places, branches, strict=True)
+                    if len(places) < len(part):  # memory holds no more in later rounds, too
+                        self.batch_rows = most = min(most, len(places))
+        branches = [found[place] for place in range(len(batch.rows) * n)]
+        guidance, self.processors.tokens_read = self.processors.tokens_read, 0
+        sampled = sum(len(branch.tokens) for branch in branches)
+        self.cost += Cost(decode=guidance, sampled=sampled)
+        return branches
+
+    def _sample_once(
+        self, rows: DecodeBatch, boundary: Boundary | None, branchable: bool, greedy: bool
+    ) -> list[Branch]:
+        rows = rows if rows.is_read else self._read(rows.trimmed(), None)
+        rows = rows if rows.logits is not None else self._read_last(rows)
+        if self._copies_rows:
+            preallocate_cache(rows.model_kwargs[self._cache_name])
+            if branchable:
+                check_branchable(rows.model_kwargs[self._cache_name], self.strategy_name)
         decoder = Decoder(
             self.strategy_name,
             self.processors,
-            self.criteria,
             bool(self.config.do_sample) and not greedy,
             self.pad_token_id,
             self._forward,
+            self._copies_rows,
         )
-        branches = sample_branches(decoder, batch, boundary, branchable)
-        self.cost += Cost(sampled=sum(len(branch.tokens) for branch in branches))
-        return branches
-
-    def clone_rows(self, batch: DecodeBatch, rows: Sequence[int]) -> DecodeBatch:
-        """Independent copies of some rows, so that the batch can be sampled from more than once.
-
-        Raises:
-            ValueError: the batch has no key-value cache.
-        """
-        if not isinstance(batch.model_kwargs.get("past_key_values"), Cache):
-            raise ValueError(f"{self.strategy_name} needs a key-value cache; leave use_cache=True")
-        return batch.clone(rows)
+        return sample_branches(decoder, rows, boundary, branchable)
 
     def resume(self, branches: Sequence[Branch]) -> DecodeBatch:
         """A batch of branchable branches, ready to be sampled from; their last ids are not read."""
-        caches = [branch.cache for branch in branches if branch.cache is not None]
+        rows = [branch.row for branch in branches if branch.row is not None]
         ids = [branch.ids for branch in branches if branch.ids is not None]
+        caches = [branch.cache for branch in branches if branch.cache is not None]
+        positions = [branch.position for branch in branches if branch.position is not None]
         padded, mask = pad_rows(ids, side="left", value=self.pad_token_id)
-        kwargs = {k: x for k, x in self._model_kwargs.items() if not isinstance(x, Tensor | Cache)}
-        kwargs["past_key_values"] = stack_rows(caches, self.model.config)
-        kwargs["attention_mask"] = None if bool(mask.all()) else mask
-        if self._model_kwargs.get("position_ids") is not None:
-            last = torch.tensor([branch.position for branch in branches], device=padded.device)
-            offsets = torch.arange(1 - padded.shape[1], 1, device=padded.device)
-            kwargs["position_ids"] = (last[:, None] + offsets).clamp(min=0)
-        if self._model_kwargs.get("token_type_ids") is not None:
-            kwargs["token_type_ids"] = torch.zeros_like(padded)
-        return DecodeBatch(padded, kwargs, None, [x.remaining_tokens for x in branches])
+        if not self._copies_rows:  # ids that are read again keep the padding of their prompt
+            for k, row in enumerate(rows):
+                own = self.prompt_ids.shape[1] - len(self.unpadded_prompt(row.prompt))
+                mask[k, : padded.shape[1] - len(ids[k]) + own] = 0
+        kwargs = continued_inputs(
+            self._model_kwargs,
+            mask,
+            [row.prompt for row in rows],
+            [len(self.unpadded_prompt(row.prompt)) for row in rows],
+            torch.stack(positions, dim=-1) if positions else None,
+        )
+        if self._copies_rows:
+            kwargs[self._cache_name] = stack_rows(caches, self.model.config)
+        remaining = [branch.remaining_tokens for branch in branches]
+        widths = None if self._copies_rows else [*map(len, ids)]
+        return DecodeBatch(rows, padded, kwargs, None, remaining, widths)
 
     def as_branches(self, prompts: DecodeBatch) -> list[Branch]:
         """The prompts as branches without new tokens.
 
         Args:
-            prompts: the batch that ``prefill`` returned.
+            prompts: the batch that ``prefill(croppable=True)`` returned.
         """
-        cache = prompts.model_kwargs["past_key_values"]
-        positions = prompts.model_kwargs.get("position_ids")
-        empty = self.prompt_ids.new_zeros(0)
+        cache: Any = prompts.model_kwargs.get(self._cache_name)
+        positions = prompts.model_kwargs.get("position_ids") if prompts.is_read else None
         width = prompts.ids.shape[1]
         return [
             Branch(
-                empty,
-                finished=False,
-                stopped=False,
-                remaining_tokens=remaining,
-                ids=ids,
-                cache=take_row(cache, k, width - len(ids), -1),
+                row.answer,
+                False,
+                False,
+                remaining,
+                row=row,
+                ids=ids if prompts.is_read else self.prompt_ids[k],
+                cache=take_row(cache, k, width - len(ids), -1) if prompts.is_read else None,
                 # After prefill, position_ids already hold the position of the next token.
-                position=0 if positions is None else int(positions[k, -1]) - 1,
+                position=None if positions is None else positions[..., k, -1] - 1,
             )
-            for k, remaining in enumerate(prompts.remaining_tokens)
-            for ids in [self.unpadded_prompt(k)]
+            for k, row in enumerate(prompts.rows)
+            for ids, remaining in [(self.unpadded_prompt(k), prompts.remaining_tokens[k])]
         ]
 
     def append_context(
@@ -251,6 +312,10 @@ class Generation:
             branches: branchable branches.
             contexts: ids (t,) int64 to append to each, possibly none.
         """
+        extended = [
+            branch if branch.ids is None else replace(branch, ids=torch.cat([branch.ids, ids]))
+            for branch, ids in zip(branches, contexts, strict=True)
+        ]
         # The last id of a branch is not in its cache, for ``resume`` reads it. So a context of k
         # ids takes k reads as well: the id before it and all but the last of its own.
         unread: dict[int, Tensor] = {}
@@ -260,25 +325,22 @@ class Generation:
                 unread[k] = torch.cat([branch.ids[-1:], ids[:-1]])
                 caches.append(branch.cache)
         if not unread:
-            return list(branches)
-        has_positions = self._model_kwargs.get("position_ids") is not None
+            return extended
+        positions = [x for k in unread if (x := branches[k].position) is not None]
         batch = build_row_batch(
             self.model.config,
             caches,
             list(unread.values()),
-            [branches[k].position for k in unread] if has_positions else None,
+            torch.stack(positions, dim=-1) if positions else None,
         )
         self.model.base_model(**batch.inputs)
         self.cost += Cost(prefill=sum(len(ids) for ids in unread.values()))
-        extended = list(branches)
         for row, (k, span) in enumerate(zip(unread, batch.spans, strict=True)):
-            branch = branches[k]
-            assert branch.ids is not None
+            position = extended[k].position
             extended[k] = replace(
-                branch,
-                ids=torch.cat([branch.ids, contexts[k]]),
+                extended[k],
                 cache=take_row(batch.cache, row, span.start, span.stop),
-                position=branch.position + len(contexts[k]),
+                position=None if position is None else position + len(contexts[k]),
             )
         return extended
 
@@ -295,76 +357,44 @@ class Generation:
         sequences = torch.cat([self.prompt_ids[[row for row, _ in rows]], packed], dim=1)
         return cast(LongTensor, sequences)  # int64, which torch's stubs do not know
 
+    def _read(self, batch: DecodeBatch, cache: Cache | None) -> DecodeBatch:
+        """The batch after its ids were read into a cache; ``None``: into a new one."""
+        kwargs = dict(batch.model_kwargs)
+        if self._cache_name:
+            config = self.model.config.get_text_config(decoder=True)
+            kwargs[self._cache_name] = DynamicCache(config=config) if cache is None else cache
+        outputs = self.model._prefill(batch.ids, self.config, kwargs)
+        mask = kwargs.get("attention_mask")
+        self.cost += Cost(prefill=batch.ids.numel() if mask is None else int(mask.sum()))
+        logits, kwargs = self._outcome(outputs, kwargs)
+        return DecodeBatch(batch.rows, batch.ids, kwargs, logits, batch.remaining_tokens)
+
+    def _read_last(self, batch: DecodeBatch) -> DecodeBatch:
+        """The batch after the last id of each row was read."""
+        logits, kwargs = self._forward(batch.ids, batch.model_kwargs)
+        return DecodeBatch(batch.rows, batch.ids, kwargs, logits, batch.remaining_tokens)
+
     def _forward(self, ids: Tensor, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """One forward pass over the last id of each row: next logits (r, v), updated kwargs."""
-        inputs = self.model.prepare_inputs_for_generation(ids, next_sequence_length=1, **kwargs)
+        length = 1 if kwargs.get("use_cache", True) else None
+        inputs = self.model.prepare_inputs_for_generation(
+            ids, next_sequence_length=length, **kwargs
+        )
         outputs = self.model(**inputs, return_dict=True)
-        self.cost += Cost(decode=len(ids))
-        return self._last_logits(outputs), self._updated(outputs, kwargs)
+        self.cost += Cost(decode=inputs["input_ids"].numel())
+        return self._outcome(outputs, kwargs)
 
-    def _updated(self, outputs: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        return self.model._update_model_kwargs_for_generation(outputs, kwargs)
-
-    def _last_logits(self, outputs: Any) -> Tensor:
-        return outputs.logits[:, -1].to(
-            copy=True, dtype=torch.float32, device=self.prompt_ids.device
+    def _outcome(self, outputs: Any, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """Logits (r, v) after the last id of each row, and the inputs of the next forward pass."""
+        logits = outputs.logits[:, -1]
+        return (
+            logits.to(copy=True, dtype=torch.float32, device=self.prompt_ids.device),
+            self.model._update_model_kwargs_for_generation(outputs, kwargs),
         )
 
-
-def _validate(
-    strategy_name: str,
-    model: PreTrainedModel,
-    input_ids: Tensor,
-    config: GenerationConfig,
-    kwargs: dict[str, Any],
-) -> None:
-    """Raise if a ``generate`` call asks for something that a strategy cannot do.
-
-    Args:
-        strategy_name: the strategy's class name, for error messages.
-        model: the generator.
-        input_ids: (b * k, t) int64, each prompt k = ``num_return_sequences`` times.
-        config: the prepared generation config.
-        kwargs: the model kwargs that ``generate`` prepared.
-
-    Raises:
-        ValueError: the model is no decoder-only model, or the prompts, the options or the cache are
-            not supported.
-    """
-    if model.config.is_encoder_decoder:
-        raise ValueError(
-            f"{strategy_name} works on decoder-only models; got {type(model).__name__}"
+    def _say_rereading(self, what: str) -> None:
+        warnings.warn(
+            f"{self.strategy_name} got a {type(self.model).__name__}, whose state cannot be "
+            f"copied: {what}. The tokens are counted in cost.prefill",
+            stacklevel=2,
         )
-    _check_options(strategy_name, config)
-    if kwargs.get("inputs_embeds") is not None:
-        raise ValueError(
-            f"{strategy_name} reads the prompt's tokens; pass input_ids, not inputs_embeds"
-        )
-    mask, max_length = kwargs.get("attention_mask"), int(config.max_length)
-    check_prompts(strategy_name, model, input_ids, mask, max_length)
-    use_cache = kwargs.get("use_cache", True)
-    check_selectable(kwargs.get("past_key_values"), use_cache, strategy_name)
-
-
-def _check_options(strategy_name: str, config: GenerationConfig) -> None:
-    """Raise if the config asks for another decoding method, or for outputs that are not kept."""
-    if (config.num_beams or 1) > 1:
-        raise ValueError(
-            f"{strategy_name} does its own search; got num_beams={config.num_beams}, allowed is 1. "
-            "Drop num_beams, or pass StepSearch(beam_width=...) for a beam over steps"
-        )
-    for name, method in _OTHER_METHODS.items():
-        if value := getattr(config, name, None):
-            raise ValueError(
-                f"{strategy_name} samples by itself; got {name}={value!r}, which asks for {method} "
-                f"and would be ignored. Drop {name}, or custom_generate"
-            )
-    copies = config.num_return_sequences
-    if copies is not None and copies < 1:
-        raise ValueError(f"got num_return_sequences={copies}; need at least 1")
-    for name in _PER_TOKEN_OUTPUTS:
-        if getattr(config, name, None):
-            raise ValueError(
-                f"{strategy_name} does not keep per-token {name.removeprefix('output_')}; got "
-                f"{name}=True. Drop it: ReasoningOutput.traces has the candidates and their scores"
-            )

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.generation.stopping_criteria import MaxTimeCriteria
+from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.generation.batch import Branch, DecodeBatch, select_rows, take_row
+from reason_decode.generation.layers import select_cache_rows
+from reason_decode.generation.row_processors import RowProcessors, RowView
 
 __all__ = ["AnswerStream", "Boundary", "Decoder", "sample_branches"]
 
@@ -23,20 +25,20 @@ class Decoder:
 
     Args:
         strategy_name: the strategy's class name, for error messages.
-        processors: the call's logits processors: ids (r, t) and logits (r, v) to scores (r, v).
-        criteria: its stopping criteria, without the maximum length.
+        processors: the call's logits processors and stopping criteria.
         do_sample: draw tokens from the softmax of the scores; else take the best-scored one.
         pad_token_id: fills rows that have ended.
         forward: reads the last id of each row: ids (r, t) and model kwargs to logits (r, v) and
             updated model kwargs.
+        can_select: rows can leave the batch, and be continued later.
     """
 
     strategy_name: str
-    processors: Callable[[Tensor, Tensor], Tensor]
-    criteria: Sequence[Callable[[Tensor, None], Tensor]]
+    processors: RowProcessors
     do_sample: bool
     pad_token_id: int
     forward: Callable[[Tensor, dict[str, Any]], tuple[Tensor, dict[str, Any]]]
+    can_select: bool
 
 
 def sample_branches(
@@ -48,7 +50,7 @@ def sample_branches(
         decoder: see ``Decoder``.
         batch: the rows, with logits; used up by the call.
         boundary: see ``Boundary``.
-        branchable: keep the ids and the cache of the branches, so that they can be continued.
+        branchable: keep of the branches what is needed to continue them.
 
     Returns:
         One branch a row, in order.
@@ -61,8 +63,9 @@ class _SamplingLoop:
 
     Two numberings of the rows run side by side. ``ids``, ``tokens`` and ``branches`` have an entry
     for every row from beginning to end. ``logits``, ``model_kwargs`` and the cache in it only have
-    the live rows, ``live[k]`` being the row of their k-th entry, so that a row which has ended
-    costs no further forward pass.
+    the rows that the model still reads, ``held[k]`` being the row of their k-th entry. A row that
+    has ended is no longer read and costs no further forward pass, unless the model keeps its state
+    in a way that does not let rows be selected.
 
     Logits processors, stopping criteria and the random draw see all rows, with padding behind those
     that have ended, exactly as in transformers' own loop: a call draws the same random numbers here
@@ -80,7 +83,9 @@ class _SamplingLoop:
         count = len(batch.ids)
         mask = batch.model_kwargs.get("attention_mask")
         self.padding = [0] * count if mask is None else (mask == 0).sum(1).tolist()
+        self.view = RowView(decoder.processors, batch.rows)
         self.live = list(range(count))
+        self.held = self.live
         self.tokens: list[list[int]] = [[] for _ in range(count)]
         self.branches: list[Branch | None] = [None] * count
 
@@ -91,16 +96,16 @@ class _SamplingLoop:
             if not self.live:
                 return [branch for branch in self.branches if branch is not None]
             self.logits, self.model_kwargs = self.decoder.forward(
-                self.ids[self.live], self.model_kwargs
+                self.ids[self.held], self.model_kwargs
             )
 
     def _next_tokens(self) -> Tensor:
         """The next token of every row, (r,) int64; without meaning for rows that have ended."""
         logits = self.logits
-        if len(self.live) < len(self.ids):
+        if len(self.held) < len(self.ids):
             logits = logits.new_zeros(len(self.ids), logits.shape[-1])
-            logits[self.live] = self.logits
-        scores = self.decoder.processors(self.ids, logits)
+            logits[self.held] = self.logits
+        scores = self.view.scores(logits, self.live)
         if len(self.live) < len(self.ids):
             # A processor may rule out every token of an ended row, which cannot be drawn from.
             ended = [row for row in range(len(self.ids)) if self.branches[row] is not None]
@@ -119,12 +124,13 @@ class _SamplingLoop:
         column = torch.full_like(tokens, self.decoder.pad_token_id)
         column[self.live] = tokens[self.live]
         self.ids = torch.cat([self.ids, column[:, None]], dim=1)
+        self.view.append(column)
         for row, token in zip(self.live, column[self.live].tolist(), strict=True):
             self.tokens[row].append(token)
 
     def _remove_finished(self) -> None:
         """Turn the rows that end with this token into branches; keep the cache of the others."""
-        finished, timed_out = self._check_criteria()
+        finished, timed_out = self.view.finished()
         going: list[int] = []
         ended: list[tuple[int, int, bool, int]] = []
         for place, row in enumerate(self.live):
@@ -140,25 +146,20 @@ class _SamplingLoop:
         copy = len(going) > len(ended)
         for place, row, stopped, remaining in ended:
             self.branches[row] = self._branch(place, row, finished[row], stopped, remaining, copy)
-        if going and len(going) < len(self.live):
-            index = torch.tensor(going, device=self.ids.device)
-            self.model_kwargs["past_key_values"].batch_select_indices(index)
-            self.model_kwargs = {
-                name: select_rows(x, index, len(self.live)) for name, x in self.model_kwargs.items()
-            }
+        if self.decoder.can_select and going and len(going) < len(self.live):
+            self._select(going)
         self.live = [self.live[place] for place in going]
+        if self.decoder.can_select:
+            self.held = self.live
 
-    def _check_criteria(self) -> tuple[list[bool], bool]:
-        """For each row whether a criterion has finished it; and whether the time is up."""
-        finished = torch.zeros(len(self.ids), dtype=torch.bool, device=self.ids.device)
-        timed_out = False
-        for criterion in self.decoder.criteria:
-            fired = torch.as_tensor(criterion(self.ids, None), device=self.ids.device)
-            if isinstance(criterion, MaxTimeCriteria):
-                timed_out = timed_out or bool(fired.all())
+    def _select(self, places: list[int]) -> None:
+        """Let the model read on at these places of its batch only."""
+        index, count = torch.tensor(places, device=self.ids.device), len(self.live)
+        for name, x in self.model_kwargs.items():
+            if isinstance(x, Cache):
+                select_cache_rows(x, index)
             else:
-                finished |= fired
-        return finished.tolist(), timed_out
+                self.model_kwargs[name] = select_rows(name, x, index, count)
 
     def _branch(
         self, place: int, row: int, finished: bool, stopped: bool, remaining: int, copy: bool
@@ -166,16 +167,22 @@ class _SamplingLoop:
         tokens = self.ids[row, self.prompt_width :]
         if stopped or not self.branchable:
             return Branch(tokens, finished, stopped, remaining)
-        padding = self.padding[row]
-        positions = self.model_kwargs.get("position_ids")
+        padding, cache, position = 0, None, None
+        if self.decoder.can_select:
+            padding = self.padding[row]
+            (held,) = (x for x in self.model_kwargs.values() if isinstance(x, Cache))
+            cache = take_row(held, place, padding, copy=copy)
+            positions = self.model_kwargs.get("position_ids")
+            position = None if positions is None else positions[..., place, -1]
         return Branch(
             tokens,
             finished,
             stopped,
             remaining,
+            row=self.view.continued(row, torch.cat([self.view.rows[row].answer, tokens])),
             ids=self.ids[row, padding:],
-            cache=take_row(self.model_kwargs["past_key_values"], place, padding, copy=copy),
-            position=0 if positions is None else int(positions[place, -1]),
+            cache=cache,
+            position=position,
         )
 
 

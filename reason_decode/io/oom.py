@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-__all__ = ["BatchFailure", "run_in_halves", "split_in_half", "try_batch"]
+__all__ = ["BatchFailure", "is_out_of_memory", "run_in_halves", "split_in_half", "try_batch"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ def try_batch(
     try:
         return [run(batch)], None
     except (RuntimeError, ValueError, MemoryError) as error:
-        out_of_memory = _is_out_of_memory(error)
+        out_of_memory = is_out_of_memory(error)
         if not out_of_memory and not is_item_error(error):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -92,7 +92,8 @@ def run_in_halves(
             waiting += split_in_half(part)[::-1]
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """True if an error means that memory ran out."""
     # Where torch was never imported, no error can be one of its kind: io does without torch.
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (

@@ -2,10 +2,11 @@
 
 import time
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
-__all__ = ["default_device", "has_native_bf16", "is_fast_on_cpu"]
+__all__ = ["default_device", "free_memory", "has_native_bf16", "is_fast_on_cpu"]
 
 # Shape of the probe: the rows of a batch through a small layer, as in decoding.
 _ROWS, _WIDTH, _REPEATS = 32, 512, 6
@@ -58,3 +59,22 @@ def _seconds(dtype: torch.dtype) -> float:
     start = time.thread_time()
     torch.nn.functional.linear(rows, weight)
     return time.thread_time() - start
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that can be used without swapping; ``None`` where nobody says.
+
+    Linux says it for the machine and, in a container, for its limit. A CPU that runs out of memory
+    raises no error there: the process is killed.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        return min(free, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free

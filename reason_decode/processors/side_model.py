@@ -12,10 +12,10 @@ from reason_decode.generation.batch import (
     build_row_batch,
     check_branchable,
     new_cache,
-    preallocate_cache,
     stack_rows,
     take_row,
 )
+from reason_decode.generation.layers import preallocate_cache
 from reason_decode.models.inputs import input_device
 
 __all__ = ["CachedSideModel", "pad_id", "unpadded"]

@@ -56,8 +56,52 @@ with all its candidates, and the `Cost` in tokens that each model read. The numb
 
 A strategy is a frozen object that holds a tokenizer and a scorer and keeps nothing between calls.
 Everything else comes from `generate`: sampling options, batches, left padding, logits processors.
-A call that cannot work (`num_beams`, an assistant model, a cache that cannot be branched) is
-refused before the first forward pass, and the message says what to do instead.
+A call that cannot work (`num_beams`, `cache_implementation="static"`, gradient checkpointing in
+training mode) is refused before the first forward pass, and the message says what to do instead.
+`assistant_model=` and `synced_gpus=` are never seen: `generate` drops them where it calls a
+strategy, without a word.
+
+## Processors and criteria
+
+Logits processors and stopping criteria see what they see in plain `generate`, however rows are
+copied, dropped and continued: the prompt with the padding that it was passed with, and the new
+tokens. Those of transformers that hold an entry or a state for each row (`repetition_penalty` in a
+padded batch, `encoder_repetition_penalty`, `guidance_scale` with `negative_prompt_ids`, watermarks,
+`prefix_allowed_tokens_fn`) follow their rows.
+
+A processor of your own that keeps a state, such as a grammar or a thinking budget that counts its
+calls, belongs to one row. Pass a function that makes one, and every candidate gets its own, which
+sees that candidate's ids alone, (1, t). `logits_processor=[...]` with a state of its own is refused
+by name where rows go on:
+
+```python
+from transformers import LogitsProcessor
+
+
+class AtLeastTwentyTokens(LogitsProcessor):
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, input_ids, scores):
+        self.calls += 1
+        if self.calls <= 20:
+            scores[:, t.tokenizer.eos_token_id] = -float("inf")
+        return scores
+
+
+out = t.model.generate(
+    **inputs,
+    max_new_tokens=96,
+    do_sample=True,
+    processors=lambda: [AtLeastTwentyTokens()],
+    custom_generate=search,
+)
+```
+
+`stop_strings=` needs no `tokenizer=`, for the strategy has one. Stop strings of the model's own
+generation config do not get through, since `generate` wants its `tokenizer=` for them, which it
+drops for a strategy: set them to `None` there and pass
+`stopping_criteria=[StopStringCriteria(tokenizer, [...])]`, or `stop_strings=` in the call.
 
 ## Token limits
 
@@ -65,6 +109,13 @@ refused before the first forward pass, and the message says what to do instead.
 best found by then is returned. `SelfConsistency(early_stop=0.93)` samples fewer than n solutions
 where the vote is clear. `StepSearch(lookahead=k)` ranks a step by where k more steps of greedy
 decoding lead. `StepSearch(margin=0.5)` drops trajectories far below the best.
+
+## Memory
+
+At most 256 candidates stand side by side in the generator, the others follow; `batch_rows=` sets
+another number in every strategy. On a CPU there are fewer where half of the free memory does not
+hold their caches; where a device says that memory ran out, the rows are halved and sampled again.
+Prompts are read once for all parts.
 
 ## Streaming
 
@@ -127,10 +178,16 @@ out = model.generate(**inputs, do_sample=True, max_new_tokens=512, custom_genera
 
 ## Tested models
 
-Llama, Qwen3, Mistral and Gemma-3 with sliding windows, GPT-2, Phi-3, OPT, Falcon, Mixtral and
-Qwen3-MoE; in pipelines with strings, chats and batches; compiled, and with a device map; under
-transformers 5.18 and 5.23 and under lm-eval. Models whose state cannot be branched (Mamba, LFM2,
-Qwen3-Next) are refused with the reason.
+Tiny random models of 56 architectures, from GPT-2 to Qwen3.5, Gemma-4 and Nemotron-H, alone and in
+batches with left padding, `repetition_penalty`, `min_new_tokens` and token types: with n=1 the
+tokens are those of plain `generate`. In pipelines with strings, chats and batches; compiled, and
+with a device map; under transformers 5.18 and 5.23 and under lm-eval.
+
+Recurrent models (Mamba, Jamba, Zamba2, Bamba, LFM2, Qwen3-Next, Qwen3.5, Nemotron-H) branch by
+copies of their states; as scorers they read each text from its beginning. A few models keep their
+state in a way that cannot be copied row by row (MiniMax-01, RecurrentGemma, sparse attention with
+an index, MPT without a cache, GPT-1): they read each prompt n times, and each trajectory again at
+every step. A warning says so, and `cost` counts it.
 """
 
 from reason_decode.strategies.best_of_n import BestOfN

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteriaList,
+    StopStringCriteria,
 )
 from transformers.generation.streamers import BaseStreamer
 
@@ -23,6 +24,7 @@ from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
+from reason_decode.generation.row_processors import ProcessorFactory
 from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.save import save_strategy
 
@@ -39,14 +41,18 @@ class Strategy(ABC):
         tokenizer: the generator's tokenizer.
         streamer: receives the tokens of the answer as soon as they are final, for one prompt at a
             time: step by step where a search keeps them, else at the end.
+        batch_rows: number of candidates that the generator decodes side by side, the others after
+            them; ``None``: 256, or fewer where memory does not hold as many.
 
     Raises:
-        ValueError: the tokenizer or the streamer is something else, such as a name.
+        ValueError: the tokenizer or the streamer is something else, such as a name; or
+            ``batch_rows`` is no whole number of at least 1.
     """
 
     _: KW_ONLY
     tokenizer: PreTrainedTokenizerBase
     streamer: BaseStreamer | None = field(default=None, repr=False)
+    batch_rows: int | None = None
 
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer
@@ -60,6 +66,7 @@ class Strategy(ABC):
                 f"got streamer={self.streamer!r:.80}; pass one with put() and end(), such as "
                 "transformers.TextStreamer(tokenizer), or None"
             )
+        check_positive_or_none(batch_rows=self.batch_rows)
 
     def __call__(
         self,
@@ -71,6 +78,8 @@ class Strategy(ABC):
         *,
         messages: Messages | Sequence[Messages] | None = None,
         questions: Sequence[str] | None = None,
+        stop_strings: str | list[str] | None = None,
+        processors: ProcessorFactory | None = None,
         **model_kwargs: Any,
     ) -> LongTensor | ReasoningOutput:
         """Decode; ``generate`` calls this with the arguments that ``Generation`` describes.
@@ -84,8 +93,16 @@ class Strategy(ABC):
             messages: the conversation behind each prompt, for the scorer;
                 ``generate(..., messages=...)`` passes it on. ``None``: found by the template.
             questions: the question of each prompt, for the scorer; overrules ``messages``.
+            stop_strings: texts that end an answer; ``generate(..., stop_strings=...)`` passes them
+                on, and this strategy's tokenizer finds them.
+            processors: returns a list of new logits processors; every candidate gets one of its
+                own, which sees that candidate's ids alone, (1, t), one token after the other. For
+                processors that keep a state, such as grammars and budgets.
             model_kwargs: as ``generate`` made them.
         """
+        if stop_strings is not None:
+            found = StopStringCriteria(self.tokenizer, stop_strings)
+            stopping_criteria = StoppingCriteriaList([*stopping_criteria, found])
         with torch.no_grad():
             generation = Generation(
                 type(self).__name__,
@@ -96,12 +113,13 @@ class Strategy(ABC):
                 generation_config,
                 model_kwargs,
                 self.streamer,
+                processors,
+                self.batch_rows,
             )
             try:
                 generation.stream.open(input_ids)
-                count = len(
-                    generation.prompt_ids
-                )  # input_ids repeats them num_return_sequences times
+                # input_ids repeats them num_return_sequences times
+                count = len(generation.prompt_ids)
                 rows = [generation.unpadded_prompt(k) for k in range(count)]
                 prompts = scorer_prompts(rows, self.tokenizer, messages, questions)
                 sequences, traces, cost = self.run(generation, prompts)

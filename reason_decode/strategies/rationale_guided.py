@@ -87,4 +87,5 @@ class RationaleGuided(Strategy):
             n=self.n,
             max_steps=self.max_steps,
             max_tokens=self.max_tokens,
+            batch_rows=self.batch_rows,
         )

@@ -77,7 +77,7 @@ def _sample_in_turns(
     while active and asked < n:
         count = min(num_parallel(n), n - asked)
         asked += count
-        rows = generation.clone_rows(prompts, active)
+        rows = prompts.select(active)
         budget.limit(rows, active, count)
         flat = generation.sample(rows, count)
         done: set[int] = set()

@@ -208,7 +208,8 @@ class SearchLoop:
 
     def _rows(self, first: bool) -> DecodeBatch:
         """The batch of a round, after the session has written what precedes it."""
-        rows = self.generation.prefill(branchable=True) if first else None
+        extends = self.append_context
+        rows = self.generation.prefill(branchable=True, croppable=extends) if first else None
         self.written = self.session.before_round()
         if rows is not None and not self.append_context:
             return rows

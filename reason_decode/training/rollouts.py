@@ -176,14 +176,17 @@ def _roll_out(
         kwargs,
     )
     with torch.no_grad():
-        branches = generation.as_branches(generation.prefill(branchable=True))
+        branches = generation.as_branches(generation.prefill(branchable=True, croppable=True))
         steps = [
             torch.tensor(
                 solution.ids[len(generation.unpadded_prompt(p)) :], device=input_ids.device
             )
             for p, solution in enumerate(solutions)
         ]
-        whole = generation.append_context(branches, steps)
+        whole = [
+            replace(branch, row=branch.row and branch.row._replace(answer=ids))
+            for branch, ids in zip(generation.append_context(branches, steps), steps, strict=True)
+        ]
         prefixes = [
             _truncate(branch, end + 1, max_new_tokens)
             for branch, solution in zip(whole, solutions, strict=True)
@@ -196,13 +199,16 @@ def _roll_out(
 
 def _truncate(branch: Branch, length: int, max_new_tokens: int) -> Branch:
     """The branch with its first ``length`` ids only, and a new budget of tokens."""
-    assert branch.ids is not None and branch.cache is not None
+    assert branch.ids is not None and branch.row is not None
     removed = len(branch.ids) - length
+    prompt_length = len(branch.ids) - len(branch.row.answer)
     return replace(
         branch,
         ids=branch.ids[:length],
-        cache=crop_row(branch.cache, length - 1),
-        position=branch.position - removed,
+        # Logits processors see the steps as generated, behind the prompt.
+        row=branch.row._replace(answer=branch.row.answer[: length - prompt_length]),
+        cache=None if branch.cache is None else crop_row(branch.cache, length - 1),
+        position=None if branch.position is None else branch.position - removed,
         remaining_tokens=max_new_tokens,
     )
 

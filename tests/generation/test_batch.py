@@ -6,11 +6,12 @@ from transformers.cache_utils import DynamicCache
 from reason_decode.generation.batch import (
     check_branchable,
     new_cache,
-    preallocate_cache,
     retain_sliding_window_history,
+    row_length,
     stack_rows,
     take_row,
 )
+from reason_decode.generation.layers import preallocate_cache
 from tests.tolerance import assert_close, roundings
 
 
@@ -23,7 +24,7 @@ def test_stacked_rows_give_the_logits_of_a_full_pass(tiny_llama: LlamaForCausalL
         cache = DynamicCache(config=tiny_llama.config)
         tiny_llama(ids[None, :-1], past_key_values=cache)
         caches.append(take_row(cache, 0, 0))
-    assert [row[0][0].shape[1] for row in caches] == [3, 8, 5]
+    assert [row_length(row) for row in caches] == [3, 8, 5]
     lengths = torch.tensor([3, 8, 5])
     mask = torch.arange(9) >= 8 - torch.cat([lengths])[:, None]
     logits = tiny_llama(
@@ -40,7 +41,8 @@ def test_stacked_rows_give_the_logits_of_a_full_pass(tiny_llama: LlamaForCausalL
 def test_copied_rows_do_not_keep_the_batch_in_memory(tiny_llama: LlamaForCausalLM) -> None:
     cache = DynamicCache(config=tiny_llama.config)
     tiny_llama(torch.randint(3, 64, (8, 5)), past_key_values=cache)
-    keys, _ = take_row(cache, 3, 1)[0]
+    keys = take_row(cache, 3, 1)[0].keys
+    assert keys is not None
     assert keys.untyped_storage().nbytes() == keys.numel() * keys.element_size()
 
 

@@ -15,9 +15,10 @@ from reason_decode.generation.batch import (
     build_row_batch,
     crop_row,
     new_cache,
-    preallocate_cache,
+    row_length,
     take_row,
 )
+from reason_decode.generation.layers import preallocate_cache
 from tests.tolerance import assert_close, roundings
 
 laws = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -76,7 +77,7 @@ def test_branched_and_cropped_rows_give_the_logits_of_one_pass(
             k, end = how[0] % len(rows), how[1]
             ids, cache = rows[k]
             rows[k] = (ids[:end], crop_row(cache, min(end, len(ids))))
-    assert all(cache[0][0].shape[1] == len(ids) for ids, cache in rows)
+    assert all(row_length(cache) == len(ids) for ids, cache in rows)
 
 
 STEPS = st.one_of(

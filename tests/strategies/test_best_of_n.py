@@ -66,7 +66,7 @@ def test_deep_copies_share_the_strategy(tiny: Tiny) -> None:
         ({"do_sample": False}, "n=4 candidates, which greedy decoding makes all alike.*do_sample"),
         ({"num_return_sequences": 5}, "num_return_sequences=5; BestOfN returns at most 4"),
         ({"num_beams": 2}, "num_beams=2, allowed is 1"),
-        ({"use_cache": False}, "use_cache=True"),
+        ({"cache_implementation": "offloaded"}, "past_key_values or a DynamicCache"),
         ({"cache_implementation": "static"}, "StaticCache"),
         ({"output_scores": True}, "output_scores=True. Drop it"),
     ],
@@ -106,3 +106,15 @@ def test_log_probabilities_are_not_multiplied(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="log-probabilities"):
         BestOfN(scorer, tokenizer=tiny.tokenizer, reduce="prod")
     assert BestOfN(scorer, tokenizer=tiny.tokenizer, reduce="mean").reduce == "mean"
+
+
+def test_a_call_without_a_cache_is_plain_generation_and_says_what_it_reads(tiny: Tiny) -> None:
+    """MPT's own config switches the cache off; such calls were refused."""
+    inputs = tiny.tokenizer(PROMPTS[:1], return_tensors="pt")
+    how: dict[str, Any] = {"use_cache": False, "max_new_tokens": 6}
+    one, two = (BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=n) for n in (1, 2))
+    plain = tiny.model.generate(**inputs, **how, do_sample=False)
+    ours = tiny.model.generate(**inputs, **how, do_sample=False, custom_generate=one)
+    assert torch.equal(plain, ours)
+    with pytest.warns(UserWarning, match="each prompt is read 2 times"):
+        tiny.model.generate(**inputs, **how, do_sample=True, custom_generate=two)
