@@ -10,9 +10,9 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.generation.batch import crop_row, stack_rows
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
-from reason_decode.scorers.causal import PrefixState
 from reason_decode.scorers.causal_reader import CausalReader
 from reason_decode.scorers.likelihood import SpanEncoder
+from reason_decode.scorers.prefix_cache import PrefixState
 
 __all__ = ["RationaleWriter", "trajectory_text"]
 
@@ -114,13 +114,14 @@ class RationaleWriter(CausalReader):
         written = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
-            past_key_values=stack_rows(caches, self.model.config),
+            past_key_values=stack_rows(caches, self.model.config) if caches else None,
             generation_config=self.generation_config,
             tokenizer=self.tokenizer,
         )[:, ids.shape[1] :]
         texts = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         rationales = [text.partition(self.tags.closing)[0].strip() for text in texts]
-        return rationales, int((written != self.generation_config.pad_token_id).sum())
+        read = 0 if caches else int(mask.sum())
+        return rationales, read + int((written != self.generation_config.pad_token_id).sum())
 
 
 def trajectory_text(prompt: str, steps: Sequence[str], separator: str) -> str:
