@@ -12,13 +12,26 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from reason_decode.models.attention import attention_implementation
 
-__all__ = ["checkpoint_errors", "load_checkpoint", "load_config", "load_tokenizer"]
+__all__ = ["checkpoint_errors", "is_adapter", "load_checkpoint", "load_config", "load_tokenizer"]
 
 _ADAPTER = "adapter_config.json"
+# peft's task type -> the class that it adapts, as in the names of peft's models
+_TASKS = {
+    "TOKEN_CLS": "ForTokenClassification",
+    "SEQ_CLS": "ForSequenceClassification",
+    "CAUSAL_LM": "ForCausalLM",
+}
+_WITH_HEAD = (AutoModelForTokenClassification, AutoModelForSequenceClassification)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _LAYER = re.compile(r"\b(?:layers|h|blocks)\.(\d+)\.")
@@ -53,6 +66,8 @@ def load_checkpoint(
         OSError: there is no such folder and no such id.
         ValueError: the checkpoint is damaged, pickled, or of another model than ``kind`` makes.
     """
+    if is_adapter(path_or_id) and not new_head and kind in _WITH_HEAD:
+        return _load_adapted(kind, Path(path_or_id), **kwargs)
     with checkpoint_errors(path_or_id, gguf_file=kwargs.get("gguf_file")):
         _check_weights(Path(path_or_id))
         _check_config(path_or_id, kwargs)
@@ -84,6 +99,9 @@ def load_checkpoint(
             f"{path_or_id} has weights of layers, and a config.json without any; take both from "
             "one save"
         )
+    if is_adapter(path_or_id):
+        # transformers names such a model after its base.
+        model.name_or_path = str(path_or_id)
     return model
 
 
@@ -120,24 +138,53 @@ def _held_load_report() -> Iterator[_LoadReport]:
 
 
 def load_config(path_or_id: str | Path) -> Any:
-    """The config of a checkpoint.
+    """The config of a checkpoint; of a folder with an adapter that of its base.
+
+    The architecture of an adapter is that of its task type.
 
     Args:
         path_or_id: a local folder or a Hub id.
 
     Raises:
         OSError: there is no such folder and no such id.
-        ValueError: it cannot be read, or the folder holds a LoRA adapter, which has none.
+        ValueError: it cannot be read.
     """
-    folder = Path(path_or_id)
-    if (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} holds a LoRA adapter of {_base_of(folder)!r}; a whole model is needed here: "
-            "merge it into its base (peft's merge_and_unload, then save_pretrained) and pass that "
-            "folder"
-        )
     with checkpoint_errors(path_or_id):
-        return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
+        if not is_adapter(path_or_id):
+            return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
+        adapter = _adapter_config(Path(path_or_id))
+        config = AutoConfig.from_pretrained(adapter["base_model_name_or_path"])
+        if (kind := _TASKS.get(str(adapter.get("task_type")))) is not None:
+            config.architectures = [f"PeftModel{kind}"]
+        return config
+
+
+def is_adapter(path_or_id: str | Path) -> bool:
+    """True if a folder holds an adapter and no model."""
+    folder = Path(path_or_id)
+    return (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file()
+
+
+def _load_adapted(kind: Any, folder: Path, **kwargs: Any) -> Any:
+    """The base of an adapter with a new head, into which the adapter with its head is loaded."""
+    base = _base_of(folder)
+    with checkpoint_errors(folder):
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
+            rows = [
+                tensors.get_slice(name).get_shape()[0]
+                for name in tensors.keys()  # it is no dict
+                if name.endswith("score.weight")
+            ]
+    if not rows:
+        raise ValueError(
+            f"{folder} holds an adapter of {base!r} without a head (score.weight), which would be "
+            "random numbers; save it with modules_to_save=['score']"
+        )
+    with checkpoint_errors(folder):
+        model = load_checkpoint(kind, str(base), new_head=True, num_labels=rows[0], **kwargs)
+        model.load_adapter(str(folder))
+    model.name_or_path = str(folder)
+    return model.eval()
 
 
 def load_tokenizer(
@@ -155,6 +202,8 @@ def load_tokenizer(
     """
     gguf: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
     with checkpoint_errors(path_or_id, gguf_file=gguf_file):
+        if is_adapter(path_or_id) and not (Path(path_or_id) / "tokenizer_config.json").is_file():
+            path_or_id = str(_base_of(Path(path_or_id)))
         try:
             return AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=False, **gguf)
         except (OSError, ImportError):
@@ -297,10 +346,14 @@ def _count_layers(folder: Path) -> int:
 def _base_of(folder: Path) -> str | None:
     """Name of the model that an adapter was trained on, if its config can be read and has it."""
     try:
-        config = json.loads((folder / _ADAPTER).read_text())
+        return _adapter_config(folder).get("base_model_name_or_path")
     except ValueError:
         return None
-    return config.get("base_model_name_or_path") if isinstance(config, dict) else None
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    config = json.loads((folder / _ADAPTER).read_text())
+    return config if isinstance(config, dict) else {}
 
 
 def _first_line(error: BaseException) -> str:

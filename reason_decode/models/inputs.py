@@ -60,6 +60,10 @@ class CachedTokenizer:
         tokenizer: the tokenizer of ``model``.
         model: the model.
 
+    Attributes:
+        system: the system turn of every chat; ``None``: the chat's own, if it has one.
+        chat_template_kwargs: further arguments of the chat template.
+
     Raises:
         ValueError: the model or the tokenizer is none, or the model's vocabulary is smaller than
             the tokenizer's.
@@ -74,6 +78,8 @@ class CachedTokenizer:
                 f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
             )
         self.tokenizer = tokenizer
+        self.system: str | None = None
+        self.chat_template_kwargs: Mapping[str, Any] = {}
         # A step is encoded again with each of its continuations.
         self.encode_cached = lru_cache(maxsize=1 << 14)(self.encode)
 
@@ -141,7 +147,10 @@ class CachedTokenizer:
         Raises:
             ValueError: the template refuses the messages, or leaves out one of them.
         """
-        return render_chat(self.tokenizer, messages, generate=generate)
+        if self.system is not None:
+            rest = messages[1:] if messages[0]["role"] == "system" else messages
+            messages = [{"role": "system", "content": self.system}, *rest]
+        return render_chat(self.tokenizer, messages, generate=generate, **self.chat_template_kwargs)
 
 
 def check_loaded(model: object, tokenizer: object) -> None:

@@ -19,30 +19,39 @@ trajectory shares with the one before is reused.
 ## Process reward models
 
 `ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published models, none of
-them with remote code. The format is detected by the architecture or, for plain language models, by
-the checkpoint's name; `format=` overrides it. A model that is in memory is passed to the class of
-its format, such as `TokenClassification(model, tokenizer)`; `scorers.prm_formats` has the others.
+them with remote code. The format is told by the config and by the tensors of the reward head; the
+files of a plain language model do not say what it was trained for, so it is told by its published
+name, or by `format=`. What `reason-decode train prm` writes says its format itself. A model that is
+in memory is passed to the class of its format, such as `TokenClassification(model, tokenizer)`;
+`scorers.prm_formats` has the others.
 
-- `token-classification` (TRL's `PRMTrainer`; three labels: PRM800K's ratings): a step is scored at
-  the separator after it, by the label called `right`; without one, by the second of two labels, or
-  all but the first of three
-- `qwen-math` (Qwen/Qwen2.5-Math-PRM-7B, -72B, Qwen2.5-Math-7B-PRM800K): at its `<extra_0>`, by a
-  head of two layers
-- `math-shepherd` (peiyi9979/math-shepherd-mistral-7b-prm): at its `ки`, `+` against `-`
-- `rlhflow` (RLHFlow/Llama3.1-8B-PRM-Deepseek-Data): where the answer to its message is predicted,
-  `+` against `-`
-- `skywork` (Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B): at its newline, by a value head
-- `reasoneval` (GAIR/ReasonEval-7B, -34B): at its last token, by all but the first of three labels
-- `generative` (any chat model, by `format="generative"`): where it answers "Is this step correct
-  (Yes/No)?", `Yes` against `No`
+- a head on a body: `token-classification`, `qwen-math` (also ensembles), `skywork`, `reasoneval`
+- a language model that answers with a verdict: `math-shepherd`, `versaprm`, `math-psa`, `step-tag`
+  (any tag), `rlhflow`, `generative` (any chat model)
+- a language model that writes a critique before its verdict: `genprm`, `thinkprm`
+- a language model against its reference: `implicit` (EurusPRM, any DPO or PRIME model)
 
-Each format is tested with a random model of its architecture against a plain implementation that
-scores one solution at a time (`tests/scorers/test_prm_formats.py`). The published weights
-themselves could not be downloaded here.
+The table of formats in `docs/guides/scorers.md` says which published models each reads, and where.
+
+Formats that read a chat take `system=` and `chat_template_kwargs=`. Each format is tested with a
+random model of its architecture against a plain implementation that scores one solution at a time
+(`tests/scorers/test_prm_formats.py`). The published weights themselves could not be downloaded
+here.
+
+Log-probabilities and verdicts are those of the model's own logits on every architecture: a short
+probe at construction decides whether they may be computed from hidden states, without a matrix of
+logits. Models in peft's wrapper, quantized and offloaded ones are read as they are. Steps past the
+positions that a model was made for are scored with a warning.
+
+## Outcome reward models
+
+`OutcomeRewardModel.from_pretrained(path_or_id)` reads models for sequence classification with one
+label or two (Skywork-Reward, AceMath-RM with its `system=`), bodies with a head of several layers
+(Qwen2.5-Math-RM), and language models that answer with one of two verdicts (RLHFlow's ORMs,
+`verdicts=("+", "-")`). A solution is read as it was generated, white space included.
 
 ## Other scorers
 
-- `OutcomeRewardModel`: a solution, by a model for sequence classification with one label or two
 - `LikelihoodScorer`: a step, by how probable any causal language model finds it
 - `RationaleScorer`: a step, by its log-likelihood given a rationale that was written for it
 - `RankingModel`: a solution, to weigh its vote: `SelfConsistency(scorer=ranker)`

@@ -12,7 +12,12 @@ from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.outcome import OutcomeRewardModel
-from reason_decode.scorers.prm_formats import FORMATS, Generative, detect_format
+from reason_decode.scorers.prm_formats import (
+    FORMATS,
+    Generative,
+    OutcomeCheckpoint,
+    detect_format,
+)
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.scorers.ranking import RankingModel, has_ranking_head
 from reason_decode.scorers.rationale import CONFIG_KEY, RationaleScorer
@@ -141,6 +146,8 @@ def scorer_kind(path_or_id: str | Path) -> ScorerKind:
             return "ranker"
     try:
         detect_format(path_or_id, config)
+    except OutcomeCheckpoint:
+        return "orm"
     except ValueError:
         raise ValueError(
             f"got {path_or_id} with {architectures}, which does not say what kind of scorer it is; "

@@ -1,7 +1,7 @@
 """Process reward models: one probability of being correct for each step."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,21 @@ class ProcessRewardModel(CausalScorer):
         tokenizer: the tokenizer of ``model``; the generator may have another one.
         separator: ends a step in a solution's text; ``None`` for the format's own.
         batch_tokens: largest number of tokens in one forward pass, padding included.
+        system: the system turn, for formats that read a chat; ``None``: the format's own, if it has
+            one.
+        chat_template_kwargs: further arguments of the chat template, for the same formats.
 
     Attributes:
         format: the name of the format.
+        reads_chat: whether the format reads a chat.
+        option_names: names of the arguments that a format has besides ``separator``.
+        options: those of them that were given, as plain JSON, for ``settings``.
         required_tokens: texts that must have a token: the step's tag, or the verdicts.
         token_ids: text -> id, for each of these.
 
     Raises:
-        ValueError: the model's vocabulary is smaller than the tokenizer's, or the tokenizer lacks
-            one of ``required_tokens``.
+        ValueError: the model's vocabulary is smaller than the tokenizer's, the tokenizer lacks one
+            of ``required_tokens``, or options of a chat for a format that reads none.
 
     Examples:
         >>> from reason_decode import ProcessRewardModel, tiny
@@ -61,6 +67,8 @@ class ProcessRewardModel(CausalScorer):
 
     format: str = ""
     separator: str = "\n"
+    reads_chat: bool = False
+    option_names: tuple[str, ...] = ("system", "chat_template_kwargs")
     required_tokens: tuple[str, ...] = ()
 
     def __init__(
@@ -70,6 +78,8 @@ class ProcessRewardModel(CausalScorer):
         *,
         separator: str | None = None,
         batch_tokens: int = 16_384,
+        system: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -78,6 +88,15 @@ class ProcessRewardModel(CausalScorer):
             chat=False,
             batch_tokens=batch_tokens,
         )
+        given = {"system": system, "chat_template_kwargs": chat_template_kwargs}
+        self.options: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
+        if self.options and not self.reads_chat:
+            raise ValueError(
+                f"got {', '.join(self.options)} for {type(self).__name__}, which reads plain text; "
+                "leave them out"
+            )
+        self.cached_tokenizer.system = system
+        self.cached_tokenizer.chat_template_kwargs = chat_template_kwargs or {}
         # Most formats put something of their own between prompt and steps.
         self.prompt_suffix = ""
         self.token_ids = {x: self.cached_tokenizer.token_id(x) for x in self.required_tokens}
@@ -97,12 +116,15 @@ class ProcessRewardModel(CausalScorer):
         Args:
             path_or_id: a local folder or a Hub id.
             format: the layout of its text: ``token-classification``, ``math-shepherd``,
-                ``rlhflow``, ``qwen-math``, ``skywork``, ``reasoneval`` or ``generative``; ``None``:
-                that of this class, else detected by architecture, else by name.
+                ``rlhflow``, ``qwen-math``, ``skywork``, ``reasoneval``, ``versaprm``,
+                ``math-psa``, ``step-tag``, ``implicit``, ``generative``, ``genprm`` or
+                ``thinkprm``; ``None``: that of this class, else detected by its files, see
+                ``prm_formats.detect_format``.
             separator: ends a step in a solution; ``None`` for the format's own.
             neutral: of ``token-classification``, what the middle one of three labels counts as; see
                 ``TokenClassification``.
-            kwargs: passed to transformers' ``from_pretrained``, such as dtype or device_map.
+            kwargs: further options of the format, such as ``system``; the others are passed to
+                transformers' ``from_pretrained``, such as dtype or device_map.
 
         Raises:
             OSError: there is no such folder and no such id.
@@ -111,20 +133,25 @@ class ProcessRewardModel(CausalScorer):
                 holds another kind of model.
         """
         # Imported here: the classes of the formats inherit from this one.
-        from reason_decode.scorers.prm_formats import detect_format, format_by_name
+        from reason_decode.scorers.prm_formats import detect_format, format_by_name, saved_options
 
-        kind = cls
-        if cls is ProcessRewardModel:
-            name = detect_format(path_or_id, load_config(path_or_id)) if format is None else format
-            kind = format_by_name(name)
+        kind, saved = cls, dict[str, Any]()
+        if cls is ProcessRewardModel and format is None:
+            config = load_config(path_or_id)
+            kind = format_by_name(detect_format(path_or_id, config))
+            saved = saved_options(config)
+        elif cls is ProcessRewardModel:
+            kind = format_by_name(str(format))
         elif format not in (None, cls.format):
             raise ValueError(
                 f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; call "
                 "ProcessRewardModel.from_pretrained"
             )
-        options: dict[str, Any] = {} if neutral is None else {"neutral": neutral}
-        model, tokenizer = kind.load(path_or_id, **kwargs), load_tokenizer(path_or_id)
-        return kind(model, tokenizer, separator=separator, **options)
+        given: dict[str, Any] = {"separator": separator, "neutral": neutral}
+        given |= {name: kwargs.pop(name) for name in kind.option_names if name in kwargs}
+        options = saved | {name: x for name, x in given.items() if x is not None}
+        options.pop("format", None)
+        return kind(kind.load(path_or_id, **kwargs), load_tokenizer(path_or_id), **options)
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
@@ -142,6 +169,7 @@ class ProcessRewardModel(CausalScorer):
             "path_or_id": hub_id_or_path(self.model),
             "format": self.format,
             "separator": self.splitter.separator,
+            **self.options,
         }
 
     def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
@@ -199,6 +227,7 @@ class TokenClassification(ProcessRewardModel):
     """
 
     format = "token-classification"
+    option_names = (*ProcessRewardModel.option_names, "neutral")
 
     def __init__(
         self,
@@ -228,16 +257,12 @@ class TokenClassification(ProcessRewardModel):
                     f"{', '.join(NEUTRAL)}, for three labels in the order wrong, neutral, right"
                 )
             self.shares[1] = NEUTRAL[neutral]
+            self.options["neutral"] = neutral
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
         """A model for token classification; see ``ProcessRewardModel.load``."""
         return load_checkpoint(AutoModelForTokenClassification, path_or_id, **kwargs)
-
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
-        own = {} if self.neutral is None else {"neutral": self.neutral}
-        return {**super().settings(), **own}
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``[bos] prompt (step separator)*``."""

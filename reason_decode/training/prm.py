@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
-from reason_decode.scorers.prm_formats import format_by_name
+from reason_decode.scorers.prm_formats import CONFIG_KEY, format_by_name
 from reason_decode.training.config import PRMConfig
 from reason_decode.training.examples import step_examples
 from reason_decode.training.labelled import LabelledSolution
@@ -67,6 +67,9 @@ def train_prm(
     is_classifier = config.head == "token-classification"
     loaded = _load_classifier(model, config) if is_classifier else _load_language_model(model)
     format = format_by_name(config.head)(loaded, tokenizer, separator=config.separator)
+    # What is trained loads without a word about its format.
+    saved = {"format": config.head, "separator": config.separator}
+    loaded.config.update({CONFIG_KEY: {name: x for name, x in saved.items() if x is not None}})
     learner: Any = loaded.train()
     if config.lora_rank is not None:
         learner = with_lora(loaded, config.lora_rank, head="score" if is_classifier else None)

@@ -247,14 +247,11 @@ def pickled_adapter(folder: Path) -> None:
 def test_an_adapter_without_its_base_names_the_base(adapter: Path):
     # Regression: "We couldn't connect to huggingface.co" named neither the adapter nor its base.
     base_is("gone/away")(adapter)
-    with pytest.raises(
-        OSError, match=r"LoRA adapter of 'gone/away'.*with_adapter\(model, folder\)"
-    ):
-        LikelihoodScorer.from_pretrained(adapter)
-    with pytest.raises(
-        ValueError, match="a LoRA adapter of 'gone/away'; a whole model .*merge_and"
-    ):
-        ProcessRewardModel.from_pretrained(adapter)
+    for scorer in (LikelihoodScorer, ProcessRewardModel):
+        with pytest.raises(
+            OSError, match=r"LoRA adapter of 'gone/away'.*with_adapter\(model, folder\)"
+        ):
+            scorer.from_pretrained(adapter)
 
 
 ADAPTERS: dict[str, tuple[Change, str]] = {

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -16,12 +19,13 @@ from reason_decode import (
     BestOfN,
     LikelihoodScorer,
     OutcomeRewardModel,
-    ProcessRewardModel,
     RationaleScorer,
 )
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers import RationaleWriter
-from reason_decode.tiny import Tiny, load
+from reason_decode.scorers.loading import load_scorer
+from reason_decode.scorers.prm_formats import Generative, TokenClassification
+from reason_decode.tiny import WEIGHTS, Tiny, load
 from tests.tolerance import assert_close, roundings
 
 peft = pytest.importorskip("peft", reason="LoRA needs peft")
@@ -47,8 +51,8 @@ def _scorer(name: str, tokenizer: Any, merge: bool) -> Any:
     made: Any = {
         "likelihood": (LlamaForCausalLM, "CAUSAL_LM", {}, LikelihoodScorer),
         "rationale": (LlamaForCausalLM, "CAUSAL_LM", {}, RationaleScorer),
-        "generative": (LlamaForCausalLM, "CAUSAL_LM", {}, ProcessRewardModel),
-        "prm": (LlamaForTokenClassification, "TOKEN_CLS", {"num_labels": 2}, ProcessRewardModel),
+        "generative": (LlamaForCausalLM, "CAUSAL_LM", {}, Generative),
+        "prm": (LlamaForTokenClassification, "TOKEN_CLS", {"num_labels": 2}, TokenClassification),
         "orm": (LlamaForSequenceClassification, "SEQ_CLS", {"num_labels": 1}, OutcomeRewardModel),
     }
     kind, task, labels, scorer = made[name]
@@ -56,7 +60,7 @@ def _scorer(name: str, tokenizer: Any, merge: bool) -> Any:
     model = model.merge_and_unload() if merge else model
     if name == "rationale":
         return scorer(RationaleWriter(model, tokenizer, max_new_tokens=3))
-    return scorer(model, tokenizer, **({"format": name} if name == "generative" else {}))
+    return scorer(model, tokenizer)
 
 
 @pytest.mark.numeric
@@ -87,3 +91,31 @@ def test_an_adapter_that_is_saved_nowhere_has_no_name(tiny: Tiny, tmp_path: Path
     model.name_or_path = str(tmp_path)
     with pytest.raises(ValueError, match="with an adapter that is not saved there"):
         hub_id_or_path(LikelihoodScorer(model, tiny.tokenizer).model)
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("name", ["prm", "orm"])
+def test_a_folder_with_an_adapter_loads_as_its_base_with_it(
+    tiny: Tiny, tmp_path: Path, name: str
+) -> None:
+    """Reward models are published as adapters now; one was once told to merge them first."""
+    base, folder = tmp_path / "base", tmp_path / "adapter"
+    AutoModelForCausalLM.from_pretrained(WEIGHTS / "base").save_pretrained(base)
+    tiny.tokenizer.save_pretrained(base)
+    kinds: Any = {
+        "prm": (AutoModelForTokenClassification, "TOKEN_CLS", 2, TokenClassification),
+        "orm": (AutoModelForSequenceClassification, "SEQ_CLS", 1, OutcomeRewardModel),
+    }
+    kind, task, labels, scorer = kinds[name]
+    config = peft.LoraConfig(task_type=task, r=2, target_modules=["q_proj"])
+    adapted = peft.get_peft_model(kind.from_pretrained(base, num_labels=labels), config)
+    for key, x in adapted.named_parameters():
+        if "lora_B" in key or "score" in key:
+            torch.nn.init.normal_(x, std=0.3)
+    adapted.save_pretrained(folder)
+    loaded = load_scorer(str(folder))
+    expected = scorer(adapted.merge_and_unload(), tiny.tokenizer)
+    found, plain = (x.score([PROMPT], [STEPS])[0] for x in (loaded, expected))
+    assert_close(found, plain, terms=roundings(expected.model))
+    assert loaded.settings()["path_or_id"] == str(folder)
+    assert type(loaded) is scorer

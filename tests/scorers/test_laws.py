@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_prm_formats import MADE as PUBLISHED
+from published_prms import MADE as PUBLISHED
 from transformers import (
     BertConfig,
     BertModel,
@@ -136,8 +136,8 @@ def make(name: str, tiny: Tiny, tmp_path: Path) -> Callable[..., Any]:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         made = PUBLISHED[name](tmp_path / name)  # some formats are detected by the folder's name
-    loaded = ProcessRewardModel.from_pretrained(made.folder, format=made.format)
-    return lambda **how: type(loaded)(loaded.model, loaded.tokenizer, **how)
+    loaded = ProcessRewardModel.from_pretrained(made.folder, format=made.format, **made.options)
+    return lambda **how: type(loaded)(loaded.model, loaded.tokenizer, **made.options, **how)
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from published_prms import save_qwen_rm
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from reason_decode import BestOfN, OutcomeRewardModel
+from reason_decode.scorers.loading import scorer_kind
 from reason_decode.strategies import BestOfNSelector
 from reason_decode.tiny import Tiny
 from tests.tolerance import assert_close, roundings
@@ -90,6 +93,45 @@ def test_reads_a_solution_as_it_was_generated(tiny: Tiny, way: str) -> None:
         ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
         plain = orm.model(ids).logits[0].sigmoid()
     assert_close(found, plain, terms=roundings(orm.model))
+
+
+@pytest.mark.numeric
+def test_reads_the_head_of_two_layers_of_a_checkpoint(tmp_path: Path) -> None:
+    """Qwen2.5-Math-RM, with its system turn: both reward classes once refused it."""
+    save_qwen_rm(tmp_path)
+    options: dict[str, Any] = {"raw": True, "system": "Be strict.", "separator": "\n\n"}
+    orm = OutcomeRewardModel.from_pretrained(tmp_path, **options)
+    roles = (("system", "Be strict."), ("user", "What is 2 + 3?"), ("assistant", "So\n\nit is 5."))
+    turns = [{"role": role, "content": content} for role, content in roles]
+    tokenizer: Any = orm.tokenizer
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+    model: Any = orm.model
+    with torch.no_grad():
+        plain = model.reward_head(model(ids).last_hidden_state[0, -1])
+    assert_close(orm.score([roles[1][1]], [roles[2][1]])[0], plain, terms=roundings(orm.model))
+    assert orm.settings().items() >= options.items()
+    assert scorer_kind(tmp_path) == "orm"
+
+
+@pytest.mark.numeric
+def test_a_language_model_answers_with_a_verdict(tiny: Tiny, tmp_path: Path) -> None:
+    """RLHFlow's ORM: one user turn of question and answer, ``+`` against ``-``."""
+    folder = tmp_path / "RLHFlow" / "Llama3.1-8B-ORM-Mistral-Data"
+    tiny.model.save_pretrained(folder)
+    tiny.tokenizer.save_pretrained(folder)
+    orm = OutcomeRewardModel.from_pretrained(folder)
+    assert orm.verdicts == ("+", "-") == tuple(orm.settings()["verdicts"])
+    turn = [{"role": "user", "content": f"{PROMPTS[0]} {SOLUTIONS[0]}"}]
+    tokenizer: Any = tiny.tokenizer
+    text = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    verdicts = [tokenizer(x, add_special_tokens=False)["input_ids"][-1] for x in ("+", "-")]
+    with torch.no_grad():
+        ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+        plain = tiny.model(ids).logits[0, -1:, verdicts].softmax(-1)[:, 0]
+    assert_close(orm.score(PROMPTS[:1], SOLUTIONS[:1])[0], plain, terms=roundings(orm.model))
+    with pytest.raises(ValueError, match="need the texts of two tokens"):
+        OutcomeRewardModel(tiny.model, tiny.tokenizer, verdicts="+-")
 
 
 def test_rejects_models_with_another_head(tiny: Tiny, tiny_llama: LlamaForCausalLM) -> None:

@@ -5,24 +5,39 @@ token at which each step is scored, and turns the features there into P(correct)
 source.
 """
 
-from pathlib import Path
-from typing import Any
-
 from reason_decode.scorers.prm_formats.chat import Generative, QwenMath, RLHFlow
-from reason_decode.scorers.prm_formats.plain_text import MathShepherd, ReasonEval, Skywork
+from reason_decode.scorers.prm_formats.detection import (
+    CONFIG_KEY,
+    OutcomeCheckpoint,
+    detect_format,
+    saved_options,
+)
+from reason_decode.scorers.prm_formats.implicit import Implicit
+from reason_decode.scorers.prm_formats.plain_text import ReasonEval, Skywork
+from reason_decode.scorers.prm_formats.reasoning import GenPRM, ThinkPRM
+from reason_decode.scorers.prm_formats.step_tag import MathPSA, MathShepherd, StepTag, VersaPRM
 from reason_decode.scorers.process import ProcessRewardModel, TokenClassification
 
 __all__ = [
+    "CONFIG_KEY",
     "FORMATS",
+    "GenPRM",
     "Generative",
+    "Implicit",
+    "MathPSA",
     "MathShepherd",
+    "OutcomeCheckpoint",
     "QwenMath",
     "RLHFlow",
     "ReasonEval",
     "Skywork",
+    "StepTag",
+    "ThinkPRM",
     "TokenClassification",
+    "VersaPRM",
     "detect_format",
     "format_by_name",
+    "saved_options",
 ]
 
 FORMATS: dict[str, type[ProcessRewardModel]] = {
@@ -34,18 +49,16 @@ FORMATS: dict[str, type[ProcessRewardModel]] = {
         QwenMath,
         Skywork,
         ReasonEval,
+        VersaPRM,
+        MathPSA,
+        StepTag,
+        Implicit,
         Generative,
+        GenPRM,
+        ThinkPRM,
     )
 }
 """The name of each format -> its class."""
-# Published causal language models, whose configs do not say what they were trained for.
-_BY_NAME = (
-    ("shepherd", "math-shepherd"),
-    ("skywork", "skywork"),
-    ("rlhflow", "rlhflow"),
-    ("-prm-deepseek-data", "rlhflow"),
-    ("-prm-mistral-data", "rlhflow"),
-)
 
 
 def format_by_name(name: str) -> type[ProcessRewardModel]:
@@ -57,30 +70,3 @@ def format_by_name(name: str) -> type[ProcessRewardModel]:
     if name not in FORMATS:
         raise ValueError(f"got format={name!r}; allowed are {', '.join(FORMATS)}")
     return FORMATS[name]
-
-
-def detect_format(path_or_id: str | Path, config: Any) -> str:
-    """The name of a checkpoint's format: by its architecture, else by the checkpoint's name.
-
-    Args:
-        path_or_id: the checkpoint's folder or Hub id.
-        config: its config.
-
-    Raises:
-        ValueError: neither tells the format.
-    """
-    kinds = ", ".join(config.architectures or ["an unnamed architecture"])
-    if "TokenClassification" in kinds:
-        return "token-classification"
-    if "ForProcessRewardModel" in kinds:
-        return "qwen-math"
-    if "ReasonEval" in kinds:
-        return "reasoneval"
-    name = str(path_or_id).lower()
-    for part, format_name in _BY_NAME:
-        if part in name:
-            return format_name
-    raise ValueError(
-        f"got {kinds} in {path_or_id}, which does not say how it reads steps; pass format= one of "
-        f"{', '.join(FORMATS)}"
-    )

@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from reason_decode.models.heads import apply_head, body_with_head, tensors_under
+from reason_decode.models.heads import (
+    EnsembleHead,
+    apply_head,
+    body_with_head,
+    make_head,
+    tensors_under,
+)
 from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.prm_formats.verdict import VerdictFormat
 from reason_decode.scorers.process import ProcessRewardModel
@@ -28,6 +34,7 @@ class RLHFlow(VerdictFormat):
 
     format = "rlhflow"
     separator = "\n\n"
+    reads_chat = True
     required_tokens = verdicts = ("+", "-")
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
@@ -88,29 +95,24 @@ class Generative(RLHFlow):
 class QwenMath(ProcessRewardModel):
     """Qwen's chat, the answer being the steps with ``<extra_0>`` after each.
 
-    P(correct) is the second of the two labels that a head of two layers gives at each
-    ``<extra_0>``.
+    P(correct) is read at each ``<extra_0>``, by the head that the checkpoint has: the second of two
+    labels, the sigmoid of one, or the mean of the sigmoids of an ensemble.
 
     Source: Zhang et al. 2025, 2501.07301; Qwen/Qwen2.5-Math-PRM-7B, model card and
-    modeling_qwen2_rm.py.
+    modeling_qwen2_rm.py; the ensemble: sail/ActPRM (Duan et al. 2025, 2504.10559).
     """
 
     format = "qwen-math"
     separator = "\n\n"
+    reads_chat = True
     required_tokens = ("<extra_0>",)
     system = "Please reason step by step, and put your final answer within \\boxed{}."
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
         """The body and the checkpoint's ``score`` layers; see ``ProcessRewardModel.load``."""
-        weights = tensors_under(path_or_id, "score.")
-        wide, narrow = weights["0.weight"], weights["2.weight"]
-        layers = nn.Sequential(
-            nn.Linear(wide.shape[1], wide.shape[0]),
-            nn.ReLU(),
-            nn.Linear(narrow.shape[1], narrow.shape[0]),
-        )
-        return body_with_head(path_or_id, layers, "score.", weights, **kwargs)
+        head = make_head(tensors_under(path_or_id, "score."))
+        return body_with_head(path_or_id, head, "score.", **kwargs)
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The chat up to the last ``<extra_0>``."""
@@ -125,8 +127,12 @@ class QwenMath(ProcessRewardModel):
         return self._at_tags(self.cached_tokenizer.encode(text), "<extra_0>", steps)
 
     def prob_correct(self, features: Tensor) -> Tensor:
-        """``softmax(head(hidden))[1]``."""
-        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1]
+        """``softmax(head(hidden))[1]``, or the mean of ``sigmoid(head(hidden))``."""
+        logits = apply_head(self.model, features).float()
+        labels = logits.shape[-1]
+        if labels == 1 or isinstance(self.model.get_submodule("reward_head"), EnsembleHead):
+            return logits.sigmoid().mean(dim=-1)
+        return logits.softmax(dim=-1)[:, 1]
 
 
 def chat_with_verdicts(messages: Sequence[str], good: str) -> list[dict[str, str]]:

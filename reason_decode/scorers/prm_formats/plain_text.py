@@ -1,6 +1,5 @@
-"""Process reward models that read plain text: Math-Shepherd, Skywork, ReasonEval."""
+"""Process reward models with a head that read plain text: Skywork, ReasonEval."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,39 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.models.heads import apply_head, body_with_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution
-from reason_decode.scorers.prm_formats.verdict import VerdictFormat
 from reason_decode.scorers.process import ProcessRewardModel
 
-__all__ = ["MathShepherd", "ReasonEval", "Skywork"]
-
-
-class MathShepherd(VerdictFormat):
-    r"""``"question Step 1: ... ки\nStep 2: ... ки"``; P(+) against P(-) at each ``ки``.
-
-    The logits are those at the tag itself, where training had put the verdict in the tag's place.
-    A step that does not begin with "Step k:" is given it.
-
-    Source: Wang et al. 2023, 2312.08935; peiyi9979/math-shepherd-mistral-7b-prm as openr's
-    prm/infer_fns.py reads it.
-    """
-
-    format = "math-shepherd"
-    required_tokens = ("ки", "+", "-")
-
-    def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
-        """The whole text encoded at once, up to the last tag.
-
-        The letters of the tag may also be in a text: each step is scored at the tag after it.
-        """
-        numbered = [
-            step if re.match(r"\s*Step \d+:", step) else f"Step {k}: {step}"
-            for k, step in enumerate(steps, 1)
-        ]
-        text, ends = prompt, []
-        for k, step in enumerate(numbered):
-            text += f"{chr(10) if k else ' '}{step} ки"
-            ends.append(len(text))
-        return self.cached_tokenizer.encode_to_ends(text, ends)
+__all__ = ["ReasonEval", "Skywork"]
 
 
 class Skywork(ProcessRewardModel):
@@ -94,6 +63,7 @@ class ReasonEval(ProcessRewardModel):
     """
 
     format = "reasoneval"
+    option_names = (*ProcessRewardModel.option_names, "position_shift")
 
     def __init__(
         self,
@@ -106,6 +76,8 @@ class ReasonEval(ProcessRewardModel):
         super().__init__(model, tokenizer, **options)
         mistral = int(model.config.model_type == "mistral")
         self.position_shift = mistral if position_shift is None else position_shift
+        if position_shift is not None:
+            self.options["position_shift"] = position_shift
 
     @classmethod
     def load(cls, path_or_id: str | Path, **kwargs: Any) -> PreTrainedModel:
