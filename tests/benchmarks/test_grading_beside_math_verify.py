@@ -8,6 +8,12 @@ import pytest
 
 pytest.importorskip("math_verify", reason="math-verify is not installed")
 
+# Their answers stand in prose only, or one in each of two boxes.
+UNREAD = {
+    *("gpt35:1248:5", "gpt35:1983:0", "gpt35:2035:4", "gpt35:2212:0", "gpt35:4290:1"),
+    *("gpt35:4645:0", "gpt4:4095:0", "gpt4:5917:0"),
+}
+
 
 def test_draws_both_kinds_and_lists_where_the_two_graders_differ(
     tmp_path: Path, benchmark: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
@@ -31,7 +37,7 @@ def test_draws_both_kinds_and_lists_where_the_two_graders_differ(
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "4"
 
 
-def test_published_samples_are_graded_right_beside_math_verify(
+def test_samples_that_were_read_are_graded_as_they_were_read(
     shared_data: Path, tmp_path: Path, benchmark: Callable[[str], Any]
 ) -> None:
     grading = benchmark("papers.grading")
@@ -47,5 +53,5 @@ def test_published_samples_are_graded_right_beside_math_verify(
         id: x.stated is not None and grading.same_answers([(x.stated, x.answer)])[0]
         for id, x in samples.items()
     }
-    wrong = [id for id, right in verdicts.items() if graded[id] != right]
-    assert len(wrong) <= 0.05 * len(verdicts), wrong
+    wrong = {id for id, right in verdicts.items() if graded[id] != right}
+    assert wrong <= UNREAD

@@ -2,6 +2,7 @@
 
 # fmt: off
 SAME = [
+    ('56', '56 MB per hour'),
     ('20', '20\\%'),
     ('17\\%', '17'),
     ('0.2', '20%'),
@@ -207,6 +208,8 @@ DIFFERENT = [
     ('3:2', '2:3'),
 ]
 STATED = [
+    ('88 * 15 = 1320.\nSo, the distance between the two cities is 1320 kilometers.', '1320'),
+    ('So the value is between $3$ and $4$.', None),
     ('So, 24 students selected milk.', '24'),
     ('So the inequality holds for all $y \\in [0,\\pi]$.', '[0,\\pi]'),
     ('Hence,\n\\[\\frac{a}{b} = \\frac{-24}{16} = \\frac{-3}{2}.\\]', '-3/2'),

@@ -72,7 +72,7 @@ _CONCLUDES = re.compile(
 _THEREFORE = re.compile(r"(?:^|[\s\])}$])(?:so|thus|hence|therefore)\b,?\s+", re.IGNORECASE)
 _NO_CONCLUSION = re.compile(
     r"\b(?:no|not|none|never|cannot|undefined|impossible|contradict\w*|mistake|error|if|when|case|"
-    r"infinite\w*|must|between|either|or|possible|let|suppose|given)\b|n't\b",
+    r"infinite\w*|must|between(?=\s+[$\d])|either|or|possible|let|suppose|given)\b|n't\b",
     re.IGNORECASE,
 )
 _ABBREVIATION = re.compile(

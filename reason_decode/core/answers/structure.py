@@ -26,7 +26,8 @@ _UNITS = (
     "s sec secs second seconds", "min mins minute minutes", "h hr hrs hour hours",
     "day days", "week weeks", "month months", "year years yr yrs", "am", "pm",
     "unit units", "mph", "kph", "rad radian radians", "V volt volts", "W watt watts",
-    "J joule joules", "N newton newtons", "Pa", "Hz", "K kelvin", "C", "F",
+    "J joule joules", "N newton newtons", "Pa", "Hz", "KB kb", "MB mb",
+    "GB gb", "TB tb", "K kelvin", "C", "F",
 )  # fmt: skip
 _UNIT_NAMES = {spelling: row.split()[0] for row in _UNITS for spelling in row.split()}
 _WORD_UNIT = re.compile(r"(?:sq|square|cubic|cu)\.?|per|[A-Za-z]+")
