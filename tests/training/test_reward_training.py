@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
+from reason_decode.scorers.loading import load_scorer
+from reason_decode.scorers.prm_formats import MathShepherd
 from reason_decode.training import (
     LabelledSolution,
     ORMConfig,
@@ -63,6 +65,15 @@ def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
     plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
     assert plain.config.id2label == {0: "wrong", 1: "right"}
     assert not (tmp_path / "adapter_config.json").exists()
+
+
+def test_a_model_that_answers_at_tags_loads_without_a_word(tmp_path):
+    """What --head math-shepherd wrote was once a model that no command accepted."""
+    config = PRMConfig(head="math-shepherd", **FAST)
+    train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, config)
+    assert type(ProcessRewardModel.from_pretrained(tmp_path)) is MathShepherd
+    assert type(load_scorer(str(tmp_path))) is MathShepherd
+    assert prm_agrees(tmp_path) > 0.9
 
 
 def test_an_orm_learns_its_labels_and_loads(tmp_path):
