@@ -218,6 +218,9 @@ def is_right(case: dict[str, Any]) -> bool:
 def test_options_of_same_answer() -> None:
     assert same_answer("3.14", "3.1400001", tolerance=1e-6)
     assert not same_answer("3.14", "3.15", tolerance=1e-6)
+    assert same_answer(r"\sqrt{2}", "1.41421", tolerance=1e-4)
+    assert not same_answer(r"\sqrt{2}", "1.41421")
+    assert same_answer("20%", "20") and not same_answer("20%", "20", strict=True)
     assert same_answer("1, 2", "2, 1") and not same_answer("1, 2", "2, 1", ordered=True)
     assert same_answer("5 cm", "5") and not same_answer("5 cm", "5", strict=True)
     assert same_answer("x = 5", "5") and not same_answer("x = 5", "5", strict=True)
