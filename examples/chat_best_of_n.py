@@ -18,21 +18,12 @@ if len(sys.argv) == 3:
     tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
     model: Any = AutoModelForCausalLM.from_pretrained(sys.argv[1])
     scorer = ProcessRewardModel.from_pretrained(sys.argv[2])
-    chat = [{"role": "user", "content": QUESTION}]
-    inputs = tokenizer.apply_chat_template(
-        chat, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-    )
+    best = BestOfN(scorer, tokenizer=tokenizer, n=16)
+    response = best.chat(model, QUESTION)
 else:
     packaged = tiny.load()
-    tokenizer, model, scorer = packaged.tokenizer, packaged.model, packaged.verifier
-    inputs = tokenizer(["Make 24 from 4 5 6 10.\n"], return_tensors="pt")
+    best = BestOfN(packaged.verifier, tokenizer=packaged.tokenizer, n=16)
+    response = best.complete(packaged.model, "Make 24 from 4 5 6 10.\n")
 
-out = model.generate(
-    **inputs,
-    max_new_tokens=512,
-    do_sample=True,
-    return_dict_in_generate=True,
-    custom_generate=BestOfN(scorer, tokenizer=tokenizer, n=16),
-)
-print(out.traces[0].best.text)
-print("score:", out.traces[0].best.total, "cost:", out.cost)
+print(response.text)
+print("answer:", response.answer, "score:", response.total)

@@ -13,6 +13,7 @@ from reason_decode.core.options import (
     check_at_least_one,
     check_choice,
 )
+from reason_decode.io.tables import is_hub_dataset
 from reason_decode.runs.options import RunOptions
 from reason_decode.tasks.options import TaskOptions
 
@@ -121,6 +122,11 @@ class EvalConfig:
     def __post_init__(self) -> None:
         check_at_least_one(self, "batch_size", "limit")
         self.endpoint.check_strategy(self.generation)
+        if self.input == self.problems.few_shot_input and not is_hub_dataset(self.input):
+            raise ValueError(
+                f"got {self.input} as input and as few_shot_input; a prompt would show the "
+                "solution that it asks for: name another file of solved problems"
+            )
         if self.trace is not None and not self.generation.compares_candidates:
             raise ValueError(
                 f"got trace with {self.generation.strategy}, which compares no candidates: drop it"

@@ -10,7 +10,7 @@ from typing import Any
 
 from reason_decode.io.jsonl import Reject, read_jsonl
 
-__all__ = ["TableRows", "read_table"]
+__all__ = ["TableRows", "is_hub_dataset", "read_table"]
 
 TableRows = tuple[list[tuple[int, dict[str, Any]]], list[Reject]]
 """Rows with their numbers from 1, and the rows that cannot be read."""
@@ -37,8 +37,9 @@ def read_table(
         ValueError: it is no table, or ``subset`` or ``split`` are given for a file.
         ImportError: the package that reads it is not installed.
     """
-    path, name = Path(path_or_id), str(path_or_id)
-    if not path.exists() and _HUB_ID.fullmatch(name) and not _looks_like_file(path):
+    path = Path(path_or_id)
+    name = str(path_or_id)
+    if is_hub_dataset(path_or_id):
         return _hub_rows(name, subset, split or "test")
     if subset is not None or split is not None:
         raise ValueError(
@@ -57,10 +58,17 @@ def read_table(
     return read_jsonl(path)
 
 
-def _looks_like_file(path: Path) -> bool:
-    """True for a path whose end says that it is a file, or whose folder is here."""
-    return path.suffix in (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz") or (
-        path.parent.is_dir() and path.parent != Path(".")
+def is_hub_dataset(path_or_id: str | Path) -> bool:
+    """True for the id of a dataset on the Hub: ``owner/name``, where there is no such file.
+
+    A name whose end says that it is a file, or whose folder is here, is a file that is missing.
+    """
+    path = Path(path_or_id)
+    if path.exists() or not _HUB_ID.fullmatch(str(path_or_id)):
+        return False
+    return not (
+        path.suffix in (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
+        or (path.parent.is_dir() and path.parent != Path("."))
     )
 
 

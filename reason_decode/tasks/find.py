@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from reason_decode.io.tables import is_hub_dataset
 from reason_decode.tasks.base import Example, Task
 from reason_decode.tasks.bbh_arithmetic import BBH_ARITHMETIC
 from reason_decode.tasks.game24 import GAME24
@@ -78,7 +79,7 @@ def find_examples(task: Task, options: TaskOptions) -> Sequence[Example]:
     if options.few_shot_input is None:
         found, where = task.examples, f"the task {task.name}"
     else:
-        items, _ = task.load(options.few_shot_input, None)
+        items, _ = _examples_task(task, options).load(options.few_shot_input, None)
         found = [Example(item, _solution(item.target, item.extra)) for item in items]
         where = options.few_shot_input
     if len(found) < options.few_shot:
@@ -87,6 +88,15 @@ def find_examples(task: Task, options: TaskOptions) -> Sequence[Example]:
             "it, or name a file of solved problems (--few-shot-input)"
         )
     return found[: options.few_shot]
+
+
+def _examples_task(task: Task, options: TaskOptions) -> Task:
+    """The task that reads solved problems: a file, or the train split of a Hub dataset."""
+    if options.task not in _TABLES:
+        return task
+    if is_hub_dataset(str(options.few_shot_input)):
+        return find_task(replace(options, split="train"))
+    return find_task(replace(options, subset=None, split=None))
 
 
 def _solution(target: str, extra: Mapping[str, Any]) -> str:

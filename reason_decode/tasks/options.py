@@ -21,7 +21,8 @@ class TaskOptions:
         subset: subset of a Hub dataset, such as ``main`` of openai/gsm8k.
         split: split of a Hub dataset (default: test).
         few_shot: number of solved problems that a prompt shows first.
-        few_shot_input: file or Hub dataset of them, in the task's form (default: the task's own).
+        few_shot_input: file of them in the task's form, or Hub dataset, whose train split is read
+            (default: the task's own).
         prompt_template: a user's turn in a chat, with ``{question}`` in the place of the question
             (default: the question, then an instruction to reason step by step and to put the
             answer within ``\boxed{}``).

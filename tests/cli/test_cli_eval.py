@@ -71,3 +71,9 @@ def test_the_result_on_standard_output_stands_alone(
     assert err.splitlines()[0] == "best-of-n of tiny: temperature 1.0"
     assert err.splitlines()[1].startswith("task ")
     assert [path.name for path in tmp_path.iterdir()] == ["24.csv"]
+
+
+def test_a_prompt_cannot_show_the_solution_that_it_asks_for(capsys: pytest.CaptureFixture[str]):
+    argv = ["eval", "--input", "x.jsonl", "--strategy", "greedy", "--few-shot", "2"]
+    assert main([*argv, "--few-shot-input", "x.jsonl"]) == 2
+    assert "name another file of solved problems" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from reason_decode.core.errors import ItemError
 from reason_decode.io.openai_client import CompletionEndpoint
 from reason_decode.serving import EndpointCompleter
 from reason_decode.strategies import BestOfNSelector, VoteSelector
+from tests.chat_templates import CHATML, chat, tokenizer
 from tests.fakes import TableScorer
 from tests.server import served
 
@@ -66,3 +67,19 @@ def test_a_prompt_that_the_server_refuses_is_an_error_of_the_item() -> None:
 def test_several_completions_need_a_selector() -> None:
     with pytest.raises(ValueError, match="got n=4 without a selector"):
         EndpointCompleter(CompletionEndpoint("http://127.0.0.1:1/v1", "m"), n=4)
+
+
+def test_a_conversation_is_rendered_for_the_server_by_its_models_template() -> None:
+    tokens = tokenizer(CHATML)
+    scorer = TableScorer(lambda step: 1.0)
+    with served(well, say) as (url, got):
+        server = CompletionEndpoint(url, "m")
+        completer = EndpointCompleter(server, BestOfNSelector(scorer), n=2, tokenizer=tokens)
+        completer([chat("1 + 2?", system="Add.")], [0], ["1 + 2?"])
+        text = "<|im_start|>system\nAdd.<|im_end|>\n<|im_start|>user\n1 + 2?<|im_end|>\n"
+        assert completer.chat and {x["prompt"] for x in got} == {text + "<|im_start|>assistant\n"}
+        assert {prompt for prompt, _ in scorer.asked} == {"1 + 2?"}
+        plain = EndpointCompleter(server)
+        with pytest.raises(ItemError, match="--tokenizer"):
+            plain([chat("1 + 2?")], [0])
+    assert not plain.chat

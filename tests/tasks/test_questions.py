@@ -1,5 +1,7 @@
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,6 +117,22 @@ def test_few_shot_shows_solved_problems_first(tmp_path: Path):
     assert example.solution == "1 + 2 = 3\nSo 3.\nThe final answer is \\boxed{3}."
     with pytest.raises(ValueError, match=r"few_shot=2, and .*train.jsonl has 1 solved"):
         find_examples(task, TaskOptions(few_shot=2, few_shot_input=str(path)))
+
+
+def test_examples_of_the_hub_are_of_the_train_split(monkeypatch: pytest.MonkeyPatch):
+    # A prompt must not show problems of the split that it is measured on.
+    asked: list[Any] = []
+
+    def load_dataset(name: str, subset: str | None, *, split: str) -> list[dict[str, str]]:
+        asked.append((subset, split))
+        return [GSM8K]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    options = TaskOptions(task="gsm8k", subset="main", few_shot=1, few_shot_input="openai/gsm8k")
+    task = find_task(options)
+    task.load("openai/gsm8k", None)
+    assert len(find_examples(task, options)) == 1
+    assert asked == [("main", "test"), ("main", "train")]
 
 
 def test_every_worked_example_has_the_answer_that_it_states():
