@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 __all__ = [
+    "Conversation",
     "Message",
     "Messages",
     "Prompt",
@@ -23,6 +24,8 @@ __all__ = [
     "is_rendered",
     "last_question",
     "scorer_prompts",
+    "to_prompt",
+    "turns",
 ]
 
 Message = Mapping[str, str]
@@ -30,6 +33,57 @@ Messages = Sequence[Message]
 """Turns with ``role`` (``system``, ``user``, ``assistant``) and ``content``, in order."""
 Prompt = str | Messages
 """Text, or a conversation that waits for an answer."""
+
+
+class Conversation(str):
+    """The text of the last user turn, with the conversation that it ends.
+
+    As text it is the problem, which is what most scorers read; those that read whole conversations
+    take the turns.
+
+    Args:
+        messages: the conversation.
+
+    Attributes:
+        messages: its turns.
+
+    Raises:
+        ValueError: it has no user turn.
+
+    Examples:
+        >>> chat = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "1+1?"}]
+        >>> Conversation(chat), len(Conversation(chat).messages)
+        ('1+1?', 2)
+    """
+
+    messages: Messages
+
+    def __new__(cls, messages: Messages) -> "Conversation":
+        """The text of the last user turn as a ``Conversation``."""
+        self = super().__new__(cls, last_question(messages))
+        self.messages = [dict(message) for message in messages]
+        return self
+
+    def __reduce__(self) -> Any:
+        return Conversation, (self.messages,)
+
+
+def to_prompt(prompt: Prompt) -> str:
+    """A prompt as text; a conversation as a ``Conversation``."""
+    return prompt if isinstance(prompt, str) else Conversation(check_messages(prompt))
+
+
+def turns(prompt: str) -> list[dict[str, str]]:
+    """The conversation of a prompt: one user turn, unless it is a ``Conversation``.
+
+    Examples:
+        >>> turns("1 + 1?")
+        [{'role': 'user', 'content': '1 + 1?'}]
+    """
+    if isinstance(prompt, Conversation):
+        return [dict(message) for message in prompt.messages]
+    return [{"role": "user", "content": str(prompt)}]
+
 
 MAX_TURNS = 16
 # Switches of thinking that templates read; each is tried both ways where a template names it.
@@ -124,7 +178,8 @@ def scorer_prompts(
     """The question of each prompt, as its scorer is asked.
 
     A prompt that the tokenizer's chat template rendered is taken apart by that template, and its
-    last user turn is the question; any other prompt is the question itself, without special tokens.
+    last user turn is the question, with the whole ``Conversation`` beside it; any other prompt is
+    the question itself, without special tokens.
 
     Args:
         rows: token ids of each prompt, (t,) int64, without padding.
@@ -144,7 +199,7 @@ def scorer_prompts(
     if messages is not None:
         one = bool(messages) and isinstance(messages[0], Mapping)
         chats: list[Any] = [messages] if one else list(messages)
-        return [last_question(chat) for chat in _one_each("messages", chats, len(rows))]
+        return [Conversation(chat) for chat in _one_each("messages", chats, len(rows))]
     texts = [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
     whole = [str(tokenizer.decode(row)) for row in rows]
     distinct = list(dict.fromkeys(whole))
@@ -161,7 +216,7 @@ def scorer_prompts(
     prompts: list[str] = []
     for text, rendered in zip(texts, whole, strict=True):
         chat = chats_of[rendered]
-        prompts.append(text if chat is None else last_question(chat))
+        prompts.append(text if chat is None else Conversation(chat))
     return prompts
 
 

@@ -249,6 +249,7 @@ class Trace:
         chosen: indices into ``candidates``, the best first.
         rounds: the candidate steps of each round of a step search; empty for other strategies.
         votes: answer -> weight for voting strategies; empty for others.
+        messages: the conversation that the prompt ends, as role and content; empty for a text.
 
     Raises:
         ValueError: the ``parent`` of a step is not an index into the round before.
@@ -267,6 +268,7 @@ class Trace:
     chosen: tuple[int, ...]
     rounds: tuple[tuple[Step, ...], ...] = ()
     votes: dict[str, float] = field(default_factory=dict)
+    messages: tuple[dict[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for k, (before, steps) in enumerate(zip(((), *self.rounds), self.rounds, strict=False)):
@@ -311,6 +313,7 @@ class Trace:
         )
         fields["chosen"] = tuple(saved["chosen"])
         fields["rounds"] = tuple(tuple(Step(**step) for step in steps) for steps in saved["rounds"])
+        fields["messages"] = tuple(dict(turn) for turn in saved.get("messages", ()))
         return cls(**fields)
 
 

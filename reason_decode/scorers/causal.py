@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import Prompt, to_prompt, turns
 from reason_decode.core.solutions import check_pairs, check_text, to_steps
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session, check_finite
@@ -31,10 +32,10 @@ class CachedSession(Session):
         ValueError: a prompt without tokens.
     """
 
-    def __init__(self, reader: CausalReader, prompts: Sequence[str]) -> None:
-        super().__init__(prompts)
+    def __init__(self, reader: CausalReader, prompts: Sequence[Prompt]) -> None:
+        super().__init__([to_prompt(prompt) for prompt in prompts])
         self.reader, self._prefix_reader = reader, PrefixReader(reader)
-        for k, prompt in enumerate(prompts):
+        for k, prompt in enumerate(self.prompts):
             check_text(prompt, f"prompt {k}")
         self.steps: list[tuple[str, ...]] = [()] * len(self.prompts)
         self.states = self._prefix_reader.read_prompts(self.prompts)
@@ -120,12 +121,12 @@ class CausalScorer(CausalReader, Scorer):
         }
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """Scores of each solution; a prompt is read once for several solutions in a row.
 
         Args:
-            prompts: the prompt of each solution.
+            prompts: the prompt of each solution, a text or a conversation.
             solutions: texts, split at the separator, or lists of steps.
 
         Returns:
@@ -135,24 +136,28 @@ class CausalScorer(CausalReader, Scorer):
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        check_pairs(prompts, solutions)
+        texts = [to_prompt(prompt) for prompt in prompts]
+        check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter, self.per_step)
         prefix_reader = PrefixReader(self)
         scores: list[Tensor] = []
         for start in range(0, len(steps), MAX_SOLUTIONS):
             window = slice(start, start + MAX_SOLUTIONS)
-            distinct = list(dict.fromkeys(prompts[window]))
-            states = dict(zip(distinct, prefix_reader.read_prompts(distinct), strict=True))
-            before = [states[prompt] for prompt in prompts[window]]
+            # Conversations may end in the same question.
+            keys = [repr(turns(prompt)) for prompt in texts[window]]
+            distinct = dict(zip(keys, texts[window], strict=True))
+            read = prefix_reader.read_prompts([*distinct.values()])
+            states = dict(zip(distinct, read, strict=True))
+            before = [states[key] for key in keys]
             encoded = [
-                self.encode(prompt, x) if x else states[prompt].encoded
-                for prompt, x in zip(prompts[window], steps[window], strict=True)
+                self.encode(prompt, x) if x else state.encoded
+                for prompt, x, state in zip(texts[window], steps[window], before, strict=True)
             ]
             scores += [x.scores for x in prefix_reader.read(before, encoded, keep_cache=False)]
         check_finite(scores, [f"solution {k}" for k in range(len(scores))])
         return scores
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session that reads each prompt and each step once."""
         return CachedSession(self, prompts)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import turns
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.inputs import EncodedSolution
 from reason_decode.models.lm_head import NextTokenLogits
@@ -111,8 +112,7 @@ class LikelihoodScorer(CausalScorer):
         """The text as ids; the spans are the steps with their separators, or all of them."""
         text = prompt
         if self.chat:
-            message = {"role": "user", "content": prompt}
-            text = self.cached_tokenizer.render_chat([message], generate=True)
+            text = self.cached_tokenizer.render_chat(turns(prompt), generate=True)
         bounds = [len(text)]
         # A separator follows each step, so those at the end of a whole text say nothing more.
         last = max((k for k, step in enumerate(steps, 1) if step.strip()), default=0)

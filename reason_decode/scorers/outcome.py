@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.core.messages import turns
 from reason_decode.models.checkpoint import load_checkpoint, load_config, load_tokenizer
 from reason_decode.models.heads import body_with_head, head_shapes, make_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution, check_loaded
@@ -157,11 +158,13 @@ class OutcomeRewardModel(CausalScorer):
         """The ids of the solution so far, scored at the last of them."""
         solution = self.splitter.separator.join(steps)
         if self.verdicts is not None:
-            message = {"role": "user", "content": f"{prompt} {solution}" if steps else prompt}
-            text = self.cached_tokenizer.render_chat([message], generate=True)
+            messages = turns(prompt)
+            if steps:
+                messages[-1]["content"] += f" {solution}"
+            text = self.cached_tokenizer.render_chat(messages, generate=True)
             ids = list(self.cached_tokenizer.encode(text))
         elif self.chat:
-            messages = [{"role": "user", "content": prompt}]
+            messages = turns(prompt)
             messages += [{"role": "assistant", "content": solution}] if steps else []
             text = self.cached_tokenizer.render_chat(messages, generate=not steps)
             ids = list(self.cached_tokenizer.encode(text))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import Prompt, to_prompt
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
@@ -177,7 +178,7 @@ class RankingModel(CausalScorer):
         return {**super().settings(), "window": self.window}
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """One score (1,) a solution, (0,) for one without steps; see ``Scorer.score``.
 
@@ -186,14 +187,16 @@ class RankingModel(CausalScorer):
         """
         if not self.is_encoder:
             return super().score(prompts, solutions)
-        check_pairs(prompts, solutions)
-        scores, _ = score_pairs(self, prompts, to_steps(solutions, self.splitter, self.per_step))
+        texts = [to_prompt(prompt) for prompt in prompts]
+        check_pairs(texts, solutions)
+        scores, _ = score_pairs(self, texts, to_steps(solutions, self.splitter, self.per_step))
         check_finite(scores, [f"solution {k}" for k in range(len(scores))])
         return scores
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session; a causal model reads each token once, an encoder all of them each round."""
-        return EncoderSession(self, prompts) if self.is_encoder else super().start_session(prompts)
+        texts = [to_prompt(prompt) for prompt in prompts]
+        return EncoderSession(self, texts) if self.is_encoder else super().start_session(texts)
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``prompt (step separator)*``, scored over all tokens after the prompt."""

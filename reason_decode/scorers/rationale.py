@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import Prompt, to_prompt
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
@@ -215,24 +216,25 @@ class RationaleScorer(CausalScorer):
         """The weighted mean, or sum, of each span's log-probabilities, in nats."""
         return torch.stack([self._weighted(logps) for logps in token_logps(self.next_token, spans)])
 
-    def start_session(self, prompts: Sequence[str]) -> RationaleSession:
+    def start_session(self, prompts: Sequence[Prompt]) -> RationaleSession:
         """A session that writes one rationale for each trajectory and round."""
-        return RationaleSession(self, prompts)
+        return RationaleSession(self, [to_prompt(prompt) for prompt in prompts])
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """Scores of the steps of each solution; see ``Scorer.score``.
 
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        check_pairs(prompts, solutions)
+        texts = [to_prompt(prompt) for prompt in prompts]
+        check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
         scores: list[Tensor] = []
         for start in range(0, len(steps), MAX_SOLUTIONS):
             window = slice(start, start + MAX_SOLUTIONS)
-            scores += self._score_window(prompts[window], steps[window])
+            scores += self._score_window(texts[window], steps[window])
         return scores
 
     def _score_window(

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.messages import Messages, scorer_prompts
+from reason_decode.core.messages import Conversation, Messages, scorer_prompts, turns
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
@@ -123,6 +123,12 @@ class Strategy(ABC):
                 rows = [generation.unpadded_prompt(k) for k in range(count)]
                 prompts = scorer_prompts(rows, self.tokenizer, messages, questions)
                 sequences, traces, cost = self.run(generation, prompts)
+                traces = [
+                    replace(trace, messages=tuple(turns(prompt)))
+                    if isinstance(prompt, Conversation)
+                    else trace
+                    for trace, prompt in zip(traces, prompts, strict=True)
+                ]
                 generation.stream.commit(sequences[0, input_ids.shape[1] :])
             finally:
                 generation.stream.close()

@@ -116,7 +116,7 @@ def _view(entry: TraceEntry) -> dict[str, Any]:
     trace = entry.trace
     best = trace.best
     return {
-        "prompt": trace.prompt,
+        "prompt": _prompt(trace),
         "target": entry.target,
         "best": _without_empty(
             {
@@ -165,3 +165,10 @@ def _row(k: int, entry: TraceEntry, view: Mapping[str, Any]) -> dict[str, Any]:
             "tokens": sum(node.get("tokens", 0) for node in view["nodes"]),
         }
     )
+
+
+def _prompt(trace: Trace) -> str:
+    """The prompt's text; of a conversation of several turns each turn under its role."""
+    if len(trace.messages) < 2:
+        return trace.prompt
+    return "\n\n".join(f"{turn['role']}:\n{turn['content']}" for turn in trace.messages)

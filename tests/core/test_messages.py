@@ -1,6 +1,8 @@
 """The conversation behind a prompt that a chat template rendered."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from chat_templates import (
     tokenizer,
 )
 
-from reason_decode.core.messages import find_messages, last_question
+from reason_decode.core.messages import find_messages, last_question, to_prompt, turns
 
 
 def found(words: Any, messages: list[dict[str, str]], **kwargs: Any) -> Any:
@@ -107,3 +109,13 @@ def test_every_shared_template_gives_the_question_or_says_it_cannot(shared_data:
             clear += 1
             assert last_question(result) == messages[-1]["content"].strip(), path.stem
     assert clear >= 0.95 * (clear + unclear)
+
+
+def test_a_conversation_is_the_text_of_its_last_user_turn():
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    prompt = to_prompt(messages)
+    assert prompt == "q" and turns(prompt) == messages
+    assert turns("q") == [{"role": "user", "content": "q"}] and to_prompt("q") == "q"
+    assert turns(copy.deepcopy(prompt)) == turns(pickle.loads(pickle.dumps(prompt))) == messages
+    with pytest.raises(ValueError, match="got the messages"):
+        to_prompt([])
