@@ -68,7 +68,7 @@ def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
 
 
 def test_a_model_that_answers_at_tags_loads_without_a_word(tmp_path):
-    """What --head math-shepherd wrote was once a model that no command accepted."""
+    """``--head math-shepherd`` once wrote a model that no command accepted."""
     config = PRMConfig(head="math-shepherd", **FAST)
     train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path, config)
     assert type(ProcessRewardModel.from_pretrained(tmp_path)) is MathShepherd
