@@ -24,7 +24,7 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
     Args:
         writer: writes the rationales; its splitter determines where a step ends.
         model: gives both log-probabilities: the generator, or another model with its vocabulary.
-        tokenizer: the generator's tokenizer.
+        tokenizer: the tokenizer of ``model``, by whose ids the generator must write, too.
         weight: strength of the guidance; 0 changes nothing.
         pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
 

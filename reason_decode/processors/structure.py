@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor
@@ -30,8 +30,10 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
 
     Args:
         tokenizer: the generator's tokenizer, a fast one, with an end-of-sequence token.
-        step: a regular expression for a step with its end, such as ``r"[^\n]+\n"``.
-        answer: a regular expression, a list of choices, or a JSON schema.
+        step: a regular expression for a step with its end, such as ``r"[^\n]+\n"``, or anything
+            that ``answer`` may be.
+        answer: a regular expression, a list of choices, a ``Literal``, a JSON schema, a pydantic
+            class, or a type of outlines that is regular (``Regex``, ``Choice``, ``JsonSchema``).
         max_repeats: largest bounded repetition that is allowed. ``Step [0-9]{1,3}: .{1,200}\n``
             takes minutes and gigabytes to compile; use ``+`` or ``*`` and ``max_new_tokens``.
         pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
@@ -58,15 +60,16 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
         self,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        step: str,
-        answer: str | Sequence[str] | Mapping[str, Any],
+        step: Any,
+        answer: Any,
         max_repeats: int = 32,
         pad_token_id: int | None = None,
     ) -> None:
         outlines = _outlines()
         if not isinstance(tokenizer.eos_token_id, int):
             raise ValueError("the tokenizer has no end-of-sequence token; set tokenizer.eos_token")
-        self.regex = f"({step})*({_answer(outlines, answer)})"
+        shapes = (_expression(outlines, "step", step), _expression(outlines, "answer", answer))
+        self.regex = "({})*({})".format(*shapes)
         for repeats in _REPEATS.findall(self.regex):
             if int(repeats) > max_repeats:
                 raise ValueError(
@@ -124,14 +127,39 @@ class StructuredStepsLogitsProcessor(LogitsProcessor):
         return None if state is None else self._index.get_next_state(state, token)
 
 
-def _answer(outlines: Any, answer: str | Sequence[str] | Mapping[str, Any]) -> str:
-    if isinstance(answer, str):
-        return answer
-    if isinstance(answer, Mapping):
-        return outlines.json_schema.build_regex_from_schema(json.dumps(answer))
-    if not answer:
-        raise ValueError("got no choices for the answer; pass at least one")
-    return "|".join(_SPECIAL.sub(r"\\\1", choice) for choice in answer)
+def _expression(outlines: Any, name: str, shape: Any) -> str:
+    """The regular expression of a text, of choices, of a schema, or of a type that outlines knows.
+
+    Args:
+        outlines: the module outlines_core.
+        name: the argument's name, for the error message.
+        shape: what was passed.
+    """
+    if isinstance(shape, str):
+        return shape
+    if isinstance(shape, Mapping):
+        return outlines.json_schema.build_regex_from_schema(json.dumps(shape))
+    if isinstance(shape, type) and hasattr(shape, "model_json_schema"):
+        return _expression(outlines, name, shape.model_json_schema())
+    if get_origin(shape) is Literal:
+        shape = [str(choice) for choice in get_args(shape)]
+    if type(shape).__module__.partition(".")[0] == "outlines":
+        terms: Any = importlib.import_module("outlines.types.dsl")
+        try:
+            return terms.to_regex(shape)
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"got {name} of {type(shape).__name__}, which is no regular expression ({error}); "
+                "pass a processor of outlines itself: generate(..., processors=lambda: [...])"
+            ) from error
+    if not isinstance(shape, Sequence) or not all(isinstance(x, str) for x in shape):
+        raise ValueError(
+            f"got {name}={shape!r:.80}; pass a regular expression, a list of choices, a JSON "
+            "schema, a pydantic class, a Literal, or a type of outlines"
+        )
+    if not shape:
+        raise ValueError(f"got no choices for the {name}; pass at least one")
+    return "|".join(_SPECIAL.sub(r"\\\1", choice) for choice in shape)
 
 
 def _outlines() -> Any:

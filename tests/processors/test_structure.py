@@ -1,6 +1,6 @@
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -80,3 +80,37 @@ def test_structure_rejects_invalid_arguments(tiny: Tiny) -> None:
         StructuredStepsLogitsProcessor(words, step="a", answer=[])
     with pytest.raises(ValueError, match="DFA"):
         StructuredStepsLogitsProcessor(words, step="[", answer="a")
+
+
+class Answer:
+    """Stands for a pydantic class."""
+
+    @staticmethod
+    def model_json_schema() -> dict[str, Any]:
+        return {"type": "object", "properties": {"answer": {"type": "integer"}}}
+
+
+def test_the_types_of_others_are_their_regular_expressions(tiny: Tiny) -> None:
+    """``step=Regex(...)`` of outlines was taken, and its repr was compiled."""
+
+    def regex(step: Any, answer: Any) -> str:
+        return StructuredStepsLogitsProcessor(tiny.tokenizer, step=step, answer=answer).regex
+
+    choices = regex(STEP, ["a", "b."])
+    assert choices == regex(STEP, Literal["a", "b."]) and choices.endswith(r"(a|b\.))"[:-1])
+    assert regex(STEP, Answer) == regex(STEP, Answer.model_json_schema())
+    for wrong in (7, object(), [1, 2]):
+        with pytest.raises(ValueError, match="got step=.*a type of outlines"):
+            regex(wrong, ["a"])
+
+
+def test_types_of_outlines_are_taken_and_grammars_refused(tiny: Tiny) -> None:
+    types = pytest.importorskip("outlines.types", reason="pip install outlines")
+
+    def regex(shape: Any) -> str:
+        return StructuredStepsLogitsProcessor(tiny.tokenizer, step=STEP, answer=shape).regex
+
+    assert "[0-9]+" in regex(types.Regex("[0-9]+"))
+    assert all(choice in regex(types.Choice(["yes", "no"])) for choice in ("yes", "no"))
+    with pytest.raises(ValueError, match="answer of CFG, which is no regular expression"):
+        regex(types.CFG("start: NUMBER"))
