@@ -178,7 +178,7 @@ out = model.generate(**inputs, do_sample=True, max_new_tokens=512, custom_genera
 
 ## Tested models
 
-Tiny random models of 56 architectures, from GPT-2 to Qwen3.5, Gemma-4 and Nemotron-H, alone and in
+Tiny random models of 55 architectures, from GPT-2 to Qwen3.5, Gemma-4 and Nemotron-H, alone and in
 batches with left padding, `repetition_penalty`, `min_new_tokens` and token types: with n=1 the
 tokens are those of plain `generate`. In pipelines with strings, chats and batches; compiled, and
 with a device map; under transformers 5.18 and 5.23 and under lm-eval.
