@@ -8,6 +8,7 @@ import cmath
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ def compare_values(a: Value, b: Value, tolerance: float = 0.0) -> bool | None:
     return False if distance > 2 * error else None
 
 
+@lru_cache(maxsize=4096)
 def point_value(text: str) -> Value | None:
     r"""The value of a cleaned expression, its variables at a fixed point each; ``None`` if unclear.
 

@@ -2,6 +2,7 @@ r"""The structure of a cleaned answer: a number with its unit, a choice, a list,
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from reason_decode.core.answers.arithmetic import exact_value
@@ -61,6 +62,8 @@ def choice_letter(text: str) -> str | None:
     return (match[1] or match[2] or match[3]).upper() if match else None
 
 
+# A vote compares each answer with many; it is read once.
+@lru_cache(maxsize=4096)
 def split_unit(text: str) -> tuple[str, str | None]:
     r"""The value and the unit of an answer: ``"12 cm^2"`` -> ``("12", "cm^2")``.
 
@@ -111,6 +114,7 @@ def _unit_name(said: str, *, spaced: bool) -> str | None:
     return " ".join("/" if word == "per" else word for word in named) + exponent
 
 
+@lru_cache(maxsize=4096)
 def number_of(text: str) -> Fraction | None:
     """The exact value of a cleaned answer without its unit, ``%`` as hundredths, or ``None``."""
     value, unit = split_unit(text)
