@@ -43,9 +43,10 @@ class Conversation(str):
 
     Args:
         messages: the conversation.
+        question: the problem, where the last user turn says more than it, such as instructions.
 
     Attributes:
-        messages: its turns.
+        messages: the turns.
 
     Raises:
         ValueError: it has no user turn.
@@ -58,14 +59,14 @@ class Conversation(str):
 
     messages: Messages
 
-    def __new__(cls, messages: Messages) -> "Conversation":
-        """The text of the last user turn as a ``Conversation``."""
-        self = super().__new__(cls, last_question(messages))
+    def __new__(cls, messages: Messages, question: str | None = None) -> "Conversation":
+        """The question as a ``Conversation``."""
+        self = super().__new__(cls, last_question(messages) if question is None else question)
         self.messages = [dict(message) for message in messages]
         return self
 
     def __reduce__(self) -> Any:
-        return Conversation, (self.messages,)
+        return Conversation, (self.messages, str(self))
 
 
 def to_prompt(prompt: Prompt) -> str:
@@ -185,7 +186,7 @@ def scorer_prompts(
         rows: token ids of each prompt, (t,) int64, without padding.
         tokenizer: the generator's tokenizer.
         messages: the conversation of each prompt, or of the only one; overrules the prompt.
-        questions: the question of each prompt; overrules the prompt and ``messages``.
+        questions: the question of each prompt; overrules the last turn of ``messages``.
 
     Raises:
         ValueError: a number of messages or questions that is not that of the prompts.
@@ -194,12 +195,15 @@ def scorer_prompts(
         UserWarning: a prompt has the marks of a chat template, and it is not clear which part of
             it is the question.
     """
+    asked: list[Any] = [None] * len(rows)
     if questions is not None:
-        return _one_each("questions", list(questions), len(rows))
+        asked = _one_each("questions", list(questions), len(rows))
     if messages is not None:
         one = bool(messages) and isinstance(messages[0], Mapping)
-        chats: list[Any] = [messages] if one else list(messages)
-        return [Conversation(chat) for chat in _one_each("messages", chats, len(rows))]
+        chats = _one_each("messages", [messages] if one else list(messages), len(rows))
+        return [Conversation(*pair) for pair in zip(chats, asked, strict=True)]
+    if questions is not None:
+        return asked
     texts = [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
     whole = [str(tokenizer.decode(row)) for row in rows]
     distinct = list(dict.fromkeys(whole))

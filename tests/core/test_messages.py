@@ -18,7 +18,13 @@ from chat_templates import (
     tokenizer,
 )
 
-from reason_decode.core.messages import find_messages, last_question, to_prompt, turns
+from reason_decode.core.messages import (
+    find_messages,
+    last_question,
+    scorer_prompts,
+    to_prompt,
+    turns,
+)
 
 
 def found(words: Any, messages: list[dict[str, str]], **kwargs: Any) -> Any:
@@ -119,3 +125,10 @@ def test_a_conversation_is_the_text_of_its_last_user_turn():
     assert turns(copy.deepcopy(prompt)) == turns(pickle.loads(pickle.dumps(prompt))) == messages
     with pytest.raises(ValueError, match="got the messages"):
         to_prompt([])
+
+
+def test_questions_overrule_the_last_turn_and_keep_the_conversation():
+    """A task says both: the chat with its instructions, and the bare problem."""
+    messages = [{"role": "user", "content": "1 + 1? Reason step by step."}]
+    (prompt,) = scorer_prompts([None], None, messages, ["1 + 1?"])
+    assert prompt == "1 + 1?" and turns(prompt) == turns(copy.copy(prompt)) == messages

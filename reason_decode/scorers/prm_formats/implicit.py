@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import Prompt, to_prompt
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution
@@ -116,7 +117,7 @@ class Implicit(_StepLogps):
             self.options["beta"] = beta
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """Rewards of the steps of each solution; see ``Scorer.score``."""
         own = super().score(prompts, solutions)
@@ -124,9 +125,9 @@ class Implicit(_StepLogps):
         ratios = (a - b for a, b in zip(own, reference, strict=True))
         return [self.beta * x.cumsum(dim=0) for x in ratios]
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session in which both models read each prompt and each step once."""
-        return _ImplicitSession(self, prompts)
+        return _ImplicitSession(self, [to_prompt(prompt) for prompt in prompts])
 
 
 class _ImplicitSession(Session):

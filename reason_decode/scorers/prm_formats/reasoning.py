@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.messages import Prompt, to_prompt
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
 from reason_decode.models.lm_head import NextTokenLogits
@@ -202,16 +203,17 @@ class GenPRM(ReasoningVerifier):
         return f"{text}{self.beginning(len(steps))}"
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """P(correct) of each step; see ``Scorer.score``."""
-        check_pairs(prompts, solutions)
+        texts = [to_prompt(prompt) for prompt in prompts]
+        check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
-        return [scores for (scores,) in self.start_session(prompts).score([[x] for x in steps])]
+        return [scores for (scores,) in self.start_session(texts).score([[x] for x in steps])]
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session that writes critiques of new steps only."""
-        return _CritiqueSession(self, prompts)
+        return _CritiqueSession(self, [to_prompt(prompt) for prompt in prompts])
 
     def beginning(self, number: int) -> str:
         """The first words of the critique of a paragraph."""
@@ -296,14 +298,15 @@ class ThinkPRM(ReasoningVerifier):
         return f"{text}\nLet's verify step by step:"
 
     def score(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
+        self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """P(correct) of each step; see ``Scorer.score``."""
-        check_pairs(prompts, solutions)
+        texts = [to_prompt(prompt) for prompt in prompts]
+        check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
         requests = [
             self.request(prompt, x, ())
-            for prompt, x in zip(prompts, steps, strict=True)
+            for prompt, x in zip(texts, steps, strict=True)
             for _ in range(self.n if x else 0)
         ]
         found, _ = self.criticise(requests)
@@ -315,9 +318,9 @@ class ThinkPRM(ReasoningVerifier):
         check_finite(scores, [f"solution {k}" for k in range(len(scores))])
         return scores
 
-    def start_session(self, prompts: Sequence[str]) -> Session:
+    def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session that writes a new critique of the whole trajectory in each round."""
-        return RescoringSession(self, prompts)
+        return RescoringSession(self, [to_prompt(prompt) for prompt in prompts])
 
 
 def _until_wrong(verdicts: Sequence[float], count: int) -> list[float]:
