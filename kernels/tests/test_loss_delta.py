@@ -84,6 +84,7 @@ def test_loss_delta_of_no_tokens_and_no_segments():
     assert loss_delta(*nothing, torch.tensor([0, 0])).passed.tolist() == [False]
 
 
+@pytest.mark.slow
 def test_loss_delta_has_a_gradient_and_compiles():
     first, second, weight, targets = (
         x.double().requires_grad_() if x.is_floating_point() else x for x in sample()

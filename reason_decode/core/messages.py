@@ -24,7 +24,7 @@ __all__ = [
     "is_rendered",
     "last_question",
     "scorer_prompts",
-    "to_prompt",
+    "to_prompts",
     "turns",
 ]
 
@@ -44,9 +44,6 @@ class Conversation(str):
     Args:
         messages: the conversation.
         question: the problem, where the last user turn says more than it, such as instructions.
-
-    Attributes:
-        messages: the turns.
 
     Raises:
         ValueError: it has no user turn.
@@ -69,18 +66,21 @@ class Conversation(str):
         return Conversation, (self.messages, str(self))
 
 
-def to_prompt(prompt: Prompt) -> str:
-    """A prompt as text; a conversation as a ``Conversation``."""
-    return prompt if isinstance(prompt, str) else Conversation(check_messages(prompt))
+def to_prompts(prompts: Sequence[Prompt]) -> list[str]:
+    """Prompts as texts, conversations as ``Conversation``.
+
+    One text in place of a list, and prompts that are neither, are left for ``check_pairs``.
+    """
+    if isinstance(prompts, str):
+        return prompts  # pyright: ignore[reportReturnType]
+    return [
+        Conversation(check_messages(x)) if isinstance(x, list | tuple) else x  # pyright: ignore
+        for x in prompts
+    ]
 
 
 def turns(prompt: str) -> list[dict[str, str]]:
-    """The conversation of a prompt: one user turn, unless it is a ``Conversation``.
-
-    Examples:
-        >>> turns("1 + 1?")
-        [{'role': 'user', 'content': '1 + 1?'}]
-    """
+    """The conversation of a prompt: one user turn, unless it is a ``Conversation``."""
     if isinstance(prompt, Conversation):
         return [dict(message) for message in prompt.messages]
     return [{"role": "user", "content": str(prompt)}]

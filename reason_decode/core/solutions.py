@@ -25,7 +25,7 @@ class StepSplitter:
 
     Examples:
         >>> from reason_decode import StepSplitter
-        >>> StepSplitter("\n\n").split("First this.\n\nThen that.\n")
+        >>> StepSplitter("\n\n").split("First this.\n\nThen that.")
         ['First this.', 'Then that.']
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.messages import Prompt, to_prompt, turns
+from reason_decode.core.messages import Prompt, to_prompts, turns
 from reason_decode.core.solutions import check_pairs, check_text, to_steps
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session, check_finite
@@ -33,7 +33,7 @@ class CachedSession(Session):
     """
 
     def __init__(self, reader: CausalReader, prompts: Sequence[Prompt]) -> None:
-        super().__init__([to_prompt(prompt) for prompt in prompts])
+        super().__init__(to_prompts(prompts))
         self.reader, self._prefix_reader = reader, PrefixReader(reader)
         for k, prompt in enumerate(self.prompts):
             check_text(prompt, f"prompt {k}")
@@ -136,7 +136,7 @@ class CausalScorer(CausalReader, Scorer):
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter, self.per_step)
         prefix_reader = PrefixReader(self)

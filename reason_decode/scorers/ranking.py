@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.messages import Prompt, to_prompt
+from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
@@ -187,7 +187,7 @@ class RankingModel(CausalScorer):
         """
         if not self.is_encoder:
             return super().score(prompts, solutions)
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         check_pairs(texts, solutions)
         scores, _ = score_pairs(self, texts, to_steps(solutions, self.splitter, self.per_step))
         check_finite(scores, [f"solution {k}" for k in range(len(scores))])
@@ -195,7 +195,7 @@ class RankingModel(CausalScorer):
 
     def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session; a causal model reads each token once, an encoder all of them each round."""
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         return EncoderSession(self, texts) if self.is_encoder else super().start_session(texts)
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

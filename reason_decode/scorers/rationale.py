@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.messages import Prompt, to_prompt
+from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
@@ -218,7 +218,7 @@ class RationaleScorer(CausalScorer):
 
     def start_session(self, prompts: Sequence[Prompt]) -> RationaleSession:
         """A session that writes one rationale for each trajectory and round."""
-        return RationaleSession(self, [to_prompt(prompt) for prompt in prompts])
+        return RationaleSession(self, to_prompts(prompts))
 
     def score(
         self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
@@ -228,7 +228,7 @@ class RationaleScorer(CausalScorer):
         Raises:
             ValueError: unequal numbers, a blank step in a list, or a score that is not finite.
         """
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
         scores: list[Tensor] = []

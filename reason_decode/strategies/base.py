@@ -127,7 +127,7 @@ class Strategy(ABC):
                     replace(trace, messages=tuple(turns(prompt)))
                     if isinstance(prompt, Conversation)
                     else trace
-                    for trace, prompt in zip(traces, prompts, strict=True)
+                    for trace, prompt in zip(traces, prompts, strict=False)
                 ]
                 generation.stream.commit(sequences[0, input_ids.shape[1] :])
             finally:

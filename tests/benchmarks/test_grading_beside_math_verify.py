@@ -37,6 +37,7 @@ def test_draws_both_kinds_and_lists_where_the_two_graders_differ(
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "4"
 
 
+@pytest.mark.slow
 def test_samples_that_were_read_are_graded_as_they_were_read(
     shared_data: Path, tmp_path: Path, benchmark: Callable[[str], Any]
 ) -> None:

@@ -22,7 +22,7 @@ from reason_decode.core.messages import (
     find_messages,
     last_question,
     scorer_prompts,
-    to_prompt,
+    to_prompts,
     turns,
 )
 
@@ -119,12 +119,12 @@ def test_every_shared_template_gives_the_question_or_says_it_cannot(shared_data:
 
 def test_a_conversation_is_the_text_of_its_last_user_turn():
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    prompt = to_prompt(messages)
-    assert prompt == "q" and turns(prompt) == messages
-    assert turns("q") == [{"role": "user", "content": "q"}] and to_prompt("q") == "q"
+    prompt, text = to_prompts([messages, "q"])
+    assert prompt == text == "q" and turns(prompt) == messages
+    assert turns("q") == [{"role": "user", "content": "q"}]
     assert turns(copy.deepcopy(prompt)) == turns(pickle.loads(pickle.dumps(prompt))) == messages
     with pytest.raises(ValueError, match="got the messages"):
-        to_prompt([])
+        to_prompts([[]])
 
 
 def test_questions_overrule_the_last_turn_and_keep_the_conversation():

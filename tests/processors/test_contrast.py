@@ -64,6 +64,7 @@ def test_contrast_of_a_batch_is_that_of_its_rows_call_after_call(
         ]
 
 
+@pytest.mark.slow
 def test_contrast_follows_rows_that_beams_and_searches_reorder(
     tiny: Tiny, negative: LlamaForCausalLM
 ) -> None:

@@ -61,6 +61,7 @@ def test_step_rewards_of_a_batch_are_those_of_its_rows_call_after_call(tiny: Tin
         assert generate(tiny, [prompt], processor) == [text]
 
 
+@pytest.mark.slow
 def test_step_rewards_without_weight_change_nothing(tiny: Tiny) -> None:
     search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=2, beam_width=2)
     idle = StepRewardLogitsProcessor(tiny.prm, tiny.tokenizer, weight=0, interval=3)

@@ -223,7 +223,6 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
     "DoLa": ({"dola_layers": "high"}, "dola_layers='high', which asks for DoLa"),
     "forced words": ({"force_words_ids": [[3]]}, "Drop force_words_ids, or custom_generate"),
     "prompt lookup": ({"prompt_lookup_num_tokens": 2}, "asks for assisted decoding"),
-    "stop strings": ({"stop_strings": ["x"]}, "must pass the model's tokenizer"),
     "an unknown word": ({"foo": 1}, "not used by the model: .'foo'."),
     "no new tokens": ({"max_new_tokens": 0}, "greater than 0, but is 0"),
     "fewer new tokens": ({"max_new_tokens": -1}, "greater than 0, but is -1"),

@@ -27,10 +27,17 @@ OURS: dict[str, Callable[[Tiny, int], Strategy]] = {
 }
 
 
-@pytest.mark.parametrize("name", OURS)
+SLOW = ("rationales", "lookahead")
+
+
+def slow(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [*(x for x in OURS if x not in SLOW), *map(slow, SLOW)])
 def test_our_strategies_keep_the_laws(tiny: Tiny, name: str) -> None:
     check_strategy(
-        lambda n: OURS[name](tiny, n), tiny.model, tiny.tokenizer, PROMPTS, max_new_tokens=40
+        lambda n: OURS[name](tiny, n), tiny.model, tiny.tokenizer, PROMPTS, max_new_tokens=28
     )
 
 

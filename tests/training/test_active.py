@@ -47,6 +47,7 @@ def pool() -> list[LabelledSolution]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 @pytest.mark.parametrize("uniform", [False, True])
 def test_resumes_and_accumulates_labels(tmp_path, uniform):

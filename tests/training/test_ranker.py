@@ -132,6 +132,7 @@ def test_a_causal_model_learns_and_a_trained_ranker_continues(tmp_path, lora):
     assert then["held_out_loss"] < 0.2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, bert, monkeypatch):
     tokenizer = tiny.load().tokenizer
     config = RankerConfig(num_train_epochs=1, batch_size=1, learning_rate=3e-3, save_steps=2)

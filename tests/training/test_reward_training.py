@@ -124,6 +124,7 @@ def assert_learnt_alike(one: Path, other: Path, far: float) -> None:
     assert float((a - b).square().mean().sqrt()) < 0.01 * far
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [5, 8])
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, monkeypatch, last):
     """A run stopped in its second epoch resumed in the order of the first."""
@@ -152,6 +153,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, monkeypatch, last):
     assert log[-1]["step"] == 8
 
 
+@pytest.mark.slow
 def test_min_steps_adds_epochs(tmp_path):
     for minimum, steps in ((0, 3), (2, 3), (7, 7)):
         config = PRMConfig(batch_size=2, gradient_accumulation_steps=2, min_steps=minimum)

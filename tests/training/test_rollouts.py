@@ -22,6 +22,7 @@ SLIPPED = solution((*LINES[:3], "Then 3 + 3 = 7, so A is 7 + 4.", "Then 7 + 4 = 
 FAST: dict[str, Any] = {"rollouts": 2, "max_new_tokens": 180, "temperature": 0.01}
 
 
+@pytest.mark.slow
 def test_steps_are_right_until_a_mistake_from_which_no_rollout_recovers():
     t = tiny.load()
     right, slipped = label_by_rollouts(t.model, t.tokenizer, [RIGHT, SLIPPED], **FAST)

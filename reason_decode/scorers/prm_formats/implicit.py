@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.messages import Prompt, to_prompt
+from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution
@@ -127,7 +127,7 @@ class Implicit(_StepLogps):
 
     def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session in which both models read each prompt and each step once."""
-        return _ImplicitSession(self, [to_prompt(prompt) for prompt in prompts])
+        return _ImplicitSession(self, to_prompts(prompts))
 
 
 class _ImplicitSession(Session):

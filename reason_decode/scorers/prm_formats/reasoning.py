@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.messages import Prompt, to_prompt
+from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
 from reason_decode.models.lm_head import NextTokenLogits
@@ -206,14 +206,14 @@ class GenPRM(ReasoningVerifier):
         self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """P(correct) of each step; see ``Scorer.score``."""
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
         return [scores for (scores,) in self.start_session(texts).score([[x] for x in steps])]
 
     def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session that writes critiques of new steps only."""
-        return _CritiqueSession(self, [to_prompt(prompt) for prompt in prompts])
+        return _CritiqueSession(self, to_prompts(prompts))
 
     def beginning(self, number: int) -> str:
         """The first words of the critique of a paragraph."""
@@ -301,7 +301,7 @@ class ThinkPRM(ReasoningVerifier):
         self, prompts: Sequence[Prompt], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
         """P(correct) of each step; see ``Scorer.score``."""
-        texts = [to_prompt(prompt) for prompt in prompts]
+        texts = to_prompts(prompts)
         check_pairs(texts, solutions)
         steps = to_steps(solutions, self.splitter)
         requests = [
@@ -320,7 +320,7 @@ class ThinkPRM(ReasoningVerifier):
 
     def start_session(self, prompts: Sequence[Prompt]) -> Session:
         """A session that writes a new critique of the whole trajectory in each round."""
-        return RescoringSession(self, [to_prompt(prompt) for prompt in prompts])
+        return RescoringSession(self, to_prompts(prompts))
 
 
 def _until_wrong(verdicts: Sequence[float], count: int) -> list[float]:

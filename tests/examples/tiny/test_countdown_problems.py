@@ -7,6 +7,7 @@ from examples.tiny import countdown_problems
 from reason_decode.tasks import countdown
 
 
+@pytest.mark.slow
 def test_solvable_problems_never_have_the_held_out_target() -> None:
     rng = random.Random(0)
     problems = [countdown_problems.solvable(rng) for _ in range(300)]

@@ -48,6 +48,7 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_training_lowers_token_and_verdict_losses(tiny: Tiny, tmp_path: Path) -> None:
     _run(tiny, tmp_path, 51)
     first, *_, last = (json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines())
