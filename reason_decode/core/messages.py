@@ -74,7 +74,7 @@ def to_prompts(prompts: Sequence[Prompt]) -> list[str]:
     if isinstance(prompts, str):
         return prompts  # pyright: ignore[reportReturnType]
     return [
-        Conversation(check_messages(x)) if isinstance(x, list | tuple) else x  # pyright: ignore
+        Conversation(check_messages(x)) if isinstance(x, list | tuple) else x  # pyright: ignore[reportReturnType]
         for x in prompts
     ]
 
