@@ -19,8 +19,8 @@ trajectory shares with the one before is reused.
 ## Process reward models
 
 `ProcessRewardModel.from_pretrained(path_or_id, format=None)` reads these published models, none of
-them with remote code. The format is told by the config and by the tensors of the reward head; the
-files of a plain language model do not say what it was trained for, so it is told by its published
+them with remote code. The format is read from the config and the tensors of the reward head; the
+files of a plain language model do not say what it was trained for, so it is found by its published
 name, or by `format=`. What `reason-decode train prm` writes says its format itself. A model that is
 in memory is passed to the class of its format, such as `TokenClassification(model, tokenizer)`;
 `scorers.prm_formats` has the others.

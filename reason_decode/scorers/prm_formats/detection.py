@@ -1,4 +1,4 @@
-"""The format of a checkpoint, told by its config, its tensors and, last, its published name."""
+"""The format of a checkpoint, by its config, its tensors and, last, its published name."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def detect_format(path_or_id: str | Path, config: Any) -> str:
 
     Raises:
         OutcomeCheckpoint: the checkpoint is an outcome reward model.
-        ValueError: none of them tells the format.
+        ValueError: none of them shows the format.
     """
     if "format" in (saved := saved_options(config)):
         return str(saved["format"])
@@ -79,7 +79,7 @@ def detect_format(path_or_id: str | Path, config: Any) -> str:
 
 
 def _by_tensors(path_or_id: str | Path, kinds: str) -> str | None:
-    """The format that the tensors of a reward head tell; ``None`` without such tensors."""
+    """The format that the tensors of a reward head show; ``None`` without such tensors."""
     shapes = head_shapes(path_or_id)
     if any(name.startswith("v_head.") for name in shapes):
         return "skywork"
