@@ -221,13 +221,35 @@ class RowView:
         finished = torch.zeros(len(self.rows), dtype=torch.bool, device=device)
         timed_out = False
         for criterion in self.processors.criteria:
-            for group in self.groups:
-                fired = self.processors.finished(criterion, group.ids)
+            for places, fired in self._fired(criterion):
                 if isinstance(criterion, MaxTimeCriteria):
                     timed_out = timed_out or bool(fired.all())
                 else:
-                    finished[group.places] |= fired
+                    finished[places] |= fired
         return finished.tolist(), timed_out
+
+    def _fired(self, criterion: Any) -> list[tuple[list[int], Tensor]]:
+        """The answers of a criterion for the rows of each width.
+
+        One that has an entry for each row, such as lm-evaluation-harness's, fails for a part of
+        them: it is asked about all rows at once, padded.
+        """
+        call = self.processors.finished
+        try:
+            return [(group.places, call(criterion, group.ids)) for group in self.groups]
+        except ValueError as error:
+            if len(self.groups) == 1 or not _is_foreign(criterion):
+                raise
+            try:
+                return [(list(range(len(self.rows))), call(criterion, self._padded_ids()))]
+            except ValueError:
+                raise error from error.__cause__
+
+    def _padded_ids(self) -> Tensor:
+        """The ids of all rows, padded on the left to the longest."""
+        rows = {k: ids for x in self.groups for k, ids in zip(x.places, x.ids, strict=True)}
+        ids = [rows[k] for k in range(len(self.rows))]
+        return pad_rows(ids, side="left", value=self.processors.pad_token_id)[0]
 
     def continued(self, row: int, answer: Tensor) -> Row:
         """The row with its answer so far, and what its processors keep for it."""
@@ -246,11 +268,7 @@ class RowView:
             return call(self.groups[0].bound[place], self.groups[0].ids, scores)
         if _is_ours(processor):
             # They look through the padding, and know a row again by what they saw a call before.
-            rows = {k: ids for x in self.groups for k, ids in zip(x.places, x.ids, strict=True)}
-            ids = [rows[k] for k in range(len(self.rows))]
-            return call(
-                processor, pad_rows(ids, side="left", value=self.processors.pad_token_id)[0], scores
-            )
+            return call(processor, self._padded_ids(), scores)
         parts = [call(x.bound[place], x.ids, scores[x.places]) for x in self.groups]
         for group, part in zip(self.groups, parts, strict=True):
             scores[group.places] = part

@@ -17,6 +17,7 @@ __all__ = [
     "Reject",
     "atomic_write",
     "check_writable",
+    "few_blank_lines",
     "read_jsonl",
     "stream_rows",
     "write_json",
@@ -32,9 +33,7 @@ MAX_SKIPPED_BYTES = 2**30
 """Bytes of a line that is too long after which reading stops: it is a device or a gzip bomb."""
 MAX_DOCUMENT_BYTES = 2**28
 """Largest JSON document that is read whole."""
-BLANK = "blank line"
-MAX_BLANK_LINES = 100
-"""Blank lines that are set aside one by one; the others are set aside together, at the end."""
+BLANK, MAX_BLANK_LINES = "blank line", 100
 
 
 @dataclass(frozen=True)
@@ -167,22 +166,30 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
 
 
 def _lines(file: Any) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
-    """The row of each line; many blank lines are one reject, at the end."""
-    blank = number = 0
+    """The row of each line."""
     lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
     for number, line in enumerate(lines, start=1):
         if len(line) > MAX_LINE_BYTES:
             yield Reject(number, f"a line of more than {MAX_LINE_BYTES} bytes")
             if not line.endswith(b"\n") and not _skip_line(file):
                 return
-        elif blank < MAX_BLANK_LINES or line.strip():
-            row = _row(number, line)
-            blank += isinstance(row, Reject) and row.reason == BLANK
-            yield row
         else:
-            blank += 1
+            yield _row(number, line)
+
+
+def few_blank_lines(
+    rows: Iterable[tuple[int, dict[str, Any]] | Reject],
+) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
+    """The rows of ``stream_rows`` with the first 100 blank lines, and one reject for the others."""
+    blank = last = 0
+    for row in rows:
+        if isinstance(row, Reject) and row.reason == BLANK:
+            blank, last = blank + 1, row.row
+            if blank > MAX_BLANK_LINES:
+                continue
+        yield row
     if blank > MAX_BLANK_LINES:
-        yield Reject(number, f"{blank - MAX_BLANK_LINES} more blank lines")
+        yield Reject(last, f"{blank - MAX_BLANK_LINES} more blank lines")
 
 
 def _skip_line(file: Any) -> bool:
@@ -327,7 +334,7 @@ def read_jsonl(path: str | Path) -> tuple[list[tuple[int, dict[str, Any]]], list
     """
     rows: list[tuple[int, dict[str, Any]]] = []
     rejected: list[Reject] = []
-    for row in stream_rows(path):
+    for row in few_blank_lines(stream_rows(path)):
         if isinstance(row, Reject):
             rejected.append(row)
         else:

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from reason_decode.core.solutions import Trace
-from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.io.jsonl import Reject, few_blank_lines, stream_rows
 
 __all__ = ["TraceEntry", "TraceFile", "read_traces"]
 
@@ -65,7 +65,7 @@ def read_traces(path: str | Path, run: int = 0) -> TraceFile:
         OSError: the file cannot be read.
     """
     file = TraceFile()
-    for row in stream_rows(path):
+    for row in few_blank_lines(stream_rows(path)):
         if isinstance(row, Reject):
             file.rejected.append(row)
             continue

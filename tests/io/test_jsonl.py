@@ -10,6 +10,7 @@ from reason_decode.io.jsonl import (
     Reject,
     check_writable,
     read_jsonl,
+    stream_rows,
     write_json,
     write_text,
 )
@@ -96,7 +97,8 @@ def test_many_blank_lines_are_one_reject(tmp_path: Path):
     path.write_bytes(gzip.compress(b'{"a": 1}\n' + b"\n" * 100_000 + b'{"a": 2}\n'))
     rows, rejected = read_jsonl(path)
     assert [number for number, _ in rows] == [1, 100_002] and len(rejected) == 101
-    assert rejected[-1] == Reject(100_002, "99900 more blank lines")
+    assert rejected[-1] == Reject(100_001, "99900 more blank lines")
+    assert sum(isinstance(row, Reject) for row in stream_rows(path)) == 100_000
 
 
 def test_a_json_list_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
