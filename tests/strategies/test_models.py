@@ -150,18 +150,22 @@ def test_branches_see_the_logits_of_plain_generation(tiny: Tiny, kind: str) -> N
     newline = tiny.tokenizer.convert_tokens_to_ids("Ċ")
     bias = torch.zeros(len(tiny.tokenizer))
     bias[newline] = 6.0
-    torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*whose state cannot be copied")
-        model.generate(
-            **inputs,
-            max_new_tokens=NEW_TOKENS,
-            do_sample=True,
-            pad_token_id=0,
-            top_k=0,
-            processors=lambda: [record, lambda ids, logits: logits + bias],
-            custom_generate=_strategy("step-search", tiny),
-        )
+    # A random model may draw the end of the sequence at once.
+    for seed in range(1, 9):
+        torch.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*whose state cannot be copied")
+            model.generate(
+                **inputs,
+                max_new_tokens=NEW_TOKENS,
+                do_sample=True,
+                pad_token_id=0,
+                top_k=0,
+                processors=lambda: [record, lambda ids, logits: logits + bias],
+                custom_generate=_strategy("step-search", tiny),
+            )
+        if len({row[-3:] for row in seen}) > 4:
+            break
     assert len({row[-3:] for row in seen}) > 4
     for row in sorted(seen)[::7]:
         assert_close(seen[row], _plain_logits(model, inputs, row), terms=64 * roundings(model))
