@@ -17,7 +17,6 @@ __all__ = [
     "Reject",
     "atomic_write",
     "check_writable",
-    "few_blank_lines",
     "read_jsonl",
     "stream_rows",
     "write_json",
