@@ -26,7 +26,8 @@ PY := $(VENV)/$(BIN)/python
 # which place: either may have moved since.
 CORE := $(VENV)/.stamp-reason-decode-core
 DEV := $(VENV)/.stamp-reason-decode-dev
-INSTALL := $(PY) -m pip install --quiet --quiet -c constraints.txt
+# Python compiles what is imported; compiling all that is installed takes half a minute.
+INSTALL := $(PY) -m pip install --quiet --quiet --no-compile -c constraints.txt
 PLACES := $(CURDIR) in $(VENV)
 WHEELS := dist
 # Settings under which float arithmetic comes out differently, as on other CPUs: PyTorch's kernels, the
