@@ -1,6 +1,6 @@
 """``reason-decode train``: train a process or an outcome reward model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reason_decode.cli.output import json_output
@@ -16,28 +16,40 @@ __all__ = [
     "run_orm",
     "run_prm",
     "source_folder",
+    "train_on_solutions",
 ]
 
 
 def run_prm(config: TrainPRMConfig, argv: Sequence[str]) -> int:
     """Train a process reward model."""
-    with json_output(config.report, *config.input) as write:
-        source = source_folder(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        kept, held = hold_out(read_steps(config), config.hold_out)
-        row = train_prm(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return report_rows(config, [row], write)
+    return train_on_solutions(config, train_prm, lambda _: read_steps(config))
 
 
 def run_orm(config: TrainORMConfig, argv: Sequence[str]) -> int:
     """Train an outcome reward model."""
+    # The tokenizer's chat template separates the prompt from the answer.
+    return train_on_solutions(
+        config,
+        train_orm,
+        lambda _: read_all(config.input, config.data, config.training.separator, one_text=False),
+    )
+
+
+def train_on_solutions(
+    config: Any, train: Callable[..., dict[str, Any]], read: Callable[[Any], list[LabelledSolution]]
+) -> int:
+    """Train on solutions, a share of which is held out; write and print counts and losses.
+
+    Args:
+        config: the files, with ``training``, the config of ``train``.
+        train: such as ``train_prm``.
+        read: the solutions, given the tokenizer.
+    """
     with json_output(config.report, *config.input) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
-        # The tokenizer's chat template separates the prompt from the answer.
-        solutions = read_all(config.input, config.data, config.training.separator, one_text=False)
-        kept, held = hold_out(solutions, config.hold_out)
-        row = train_orm(source, tokenizer, kept, config.output, config.training, held_out=held)
+        kept, held = hold_out(read(tokenizer), config.hold_out)
+        row = train(source, tokenizer, kept, config.output, config.training, held_out=held)
         return report_rows(config, [row], write)
 
 

@@ -18,7 +18,7 @@ from reason_decode.cli.sample_configs import (
     TrainNGramRankerConfig,
     TrainRankerConfig,
 )
-from reason_decode.cli.train import report_rows, source_folder
+from reason_decode.cli.train import report_rows, source_folder, train_on_solutions
 from reason_decode.models.loading import load_model, load_padded_tokenizer
 from reason_decode.training import (
     LabelledSolution,
@@ -49,37 +49,31 @@ Graded = tuple[list[LabelledSolution], list[LabelledSolution]]
 
 def run_negative(config: TrainNegativeConfig, argv: Sequence[str]) -> int:
     """Train an adapter on wrong samples."""
-    with json_output(config.report, *config.input) as write:
-        source = source_folder(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        _, wrong = _grade(config.grading, _read_samples(config))
-        kept, held = hold_out(wrong, config.hold_out)
-        row = train_negative(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return report_rows(config, [row], write)
+
+    def wrong_samples(_: Any) -> list[LabelledSolution]:
+        return _grade(config.grading, _read_samples(config))[1]
+
+    return train_on_solutions(config, train_negative, wrong_samples)
 
 
 def run_nat(config: TrainNATConfig, argv: Sequence[str]) -> int:
     """Train a NAT adapter."""
-    with json_output(config.report, *config.input) as write:
-        source = source_folder(config.model)
-        tokenizer = load_padded_tokenizer(source)
-        right, _ = _grade(config.grading, _read_samples(config))
-        kept, held = hold_out(right, config.hold_out)
-        row = train_nat(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return report_rows(config, [row], write)
+
+    def right_samples(_: Any) -> list[LabelledSolution]:
+        return _grade(config.grading, _read_samples(config))[0]
+
+    return train_on_solutions(config, train_nat, right_samples)
 
 
 def run_nce(config: TrainNCEConfig, argv: Sequence[str]) -> int:
     """Distil a NAT adapter."""
-    with json_output(config.report, *config.input) as write:
-        source = source_folder(config.model)
-        tokenizer = load_padded_tokenizer(source)
+
+    def right_samples(tokenizer: Any) -> list[LabelledSolution]:
         solutions = _read_samples(config)
         right, _ = _grade(config.grading, solutions)
-        right = _augment(config.augmentation, config, tokenizer, solutions, right)
-        kept, held = hold_out(right, config.hold_out)
-        row = train_nce(source, tokenizer, kept, config.output, config.training, held_out=held)
-        return report_rows(config, [row], write)
+        return _augment(config.augmentation, config, tokenizer, solutions, right)
+
+    return train_on_solutions(config, train_nce, right_samples)
 
 
 def run_baseline(config: TrainBaselineConfig, argv: Sequence[str]) -> int:

@@ -34,8 +34,8 @@ class LayerRow(NamedTuple):
     """One row of a cache layer.
 
     Attributes:
-        keys: (heads, t, head size); ``None`` for a layer without keys.
-        values: likewise.
+        keys: (heads, t, head size); ``None`` for a layer without keys and values.
+        values: (heads, t, head size); ``None`` for the same layers.
         states: recurrent states, which stand for all positions; see ``layer_states``.
     """
 
@@ -45,7 +45,7 @@ class LayerRow(NamedTuple):
 
 
 RowCache = list[LayerRow]
-"""What a model needs of the tokens of one row: an entry for each layer."""
+"""The keys, values and states of one row: an entry for each layer."""
 
 
 class Row(NamedTuple):
