@@ -153,7 +153,9 @@ def load_config(path_or_id: str | Path) -> Any:
         if not is_adapter(path_or_id):
             return AutoConfig.from_pretrained(path_or_id, trust_remote_code=False)
         adapter = _adapter_config(Path(path_or_id))
-        config = AutoConfig.from_pretrained(adapter["base_model_name_or_path"])
+        config = AutoConfig.from_pretrained(
+            adapter["base_model_name_or_path"], trust_remote_code=False
+        )
         if (kind := _TASKS.get(str(adapter.get("task_type")))) is not None:
             config.architectures = [f"PeftModel{kind}"]
         return config
