@@ -5,6 +5,7 @@
 - ``sampling``: the token-by-token loop, and the streamed tokens
 - ``row_processors``, ``row_state``: processors and criteria, called as plain ``generate`` would
 - ``batch``: the sequences of a batch, the branches sampled from it, and their caches
+- ``context``: ids that the model reads without having generated them
 - ``layers``: layers of a cache, whose rows are selected, copied and merged
 - ``output``: the returned object
 

@@ -12,7 +12,6 @@ This is the only file that calls transformers' private generation API (tested wi
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -34,14 +33,11 @@ from reason_decode.generation.batch import (
     Branch,
     DecodeBatch,
     Row,
-    RowCache,
-    build_row_batch,
     check_branchable,
     continued_inputs,
     retain_sliding_window_history,
     select_rows,
     stack_rows,
-    take_row,
 )
 from reason_decode.generation.layers import (
     clone_cache,
@@ -55,7 +51,7 @@ from reason_decode.generation.row_processors import ProcessorFactory, RowProcess
 from reason_decode.generation.row_state import AllowedTokens
 from reason_decode.generation.sampling import AnswerStream, Boundary, Decoder, sample_branches
 from reason_decode.generation.validation import validate_generate_call
-from reason_decode.io.oom import BatchFailure, run_in_halves
+from reason_decode.io.oom import is_out_of_memory, release_memory
 from reason_decode.models.inputs import pad_rows
 
 __all__ = ["Generation"]
@@ -143,9 +139,8 @@ class Generation:
         """Read every prompt once; or nothing yet, if the model's state cannot be copied.
 
         Args:
-            branchable: ``sample`` or ``as_branches`` will be asked for branches that can be
-                continued.
-            croppable: ``as_branches`` will be called: the state must go back by one token.
+            branchable: branches that can be continued will be asked for.
+            croppable: ``context.as_branches`` will be called: the state must go back by one token.
 
         Raises:
             ValueError: the caller's cache or options do not let it be branched.
@@ -207,28 +202,33 @@ class Generation:
         most = self.batch_rows or _MOST_ROWS
         if self.batch_rows is None and batch.is_read:
             cache = batch.model_kwargs[self._cache_name]
-            most = fitting_rows(cache, max(batch.remaining_tokens), most)
+            wanted = min(most, len(batch.rows) * n)
+            most = fitting_rows(cache, max(batch.remaining_tokens), wanted)
         if batch.is_read and batch.logits is None and n > 1 and len(batch.rows) <= most:
             batch = self._read_last(batch)
         if not batch.is_read and n > 1 and not branchable:
             self._say_rereading(f"each prompt is read {n} times")
-
-        def run(places: Sequence[int]) -> list[Branch]:
-            rows = batch.select([place // n for place in places])
-            return self._sample_once(rows, boundary, branchable, greedy)
-
         found: dict[int, Branch] = {}
         for waiting in batch.parts(n):
             while waiting:
-                part, waiting = waiting[:most], waiting[most:]
-                for places, branches in run_in_halves(run, part):
-                    if isinstance(branches, BatchFailure):
+                part = waiting[:most]
+                try:
+                    rows = [place // n for place in part]
+                    new = self._sample_once(batch.select(rows), boundary, branchable, greedy)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    if len(part) == 1:
                         raise torch.OutOfMemoryError(
-                            f"{self.strategy_name} has no memory for one row: {branches.reason}"
-                        )
-                    found |= zip(places, branches, strict=True)
-                    if len(places) < len(part):  # memory holds no more in later rounds, too
-                        self.batch_rows = most = min(most, len(places))
+                            f"{self.strategy_name} has no memory for one row: {error}"
+                        ) from error
+                else:
+                    found |= zip(part, new, strict=True)
+                    waiting = waiting[len(part) :]
+                    continue
+                # After the handler: its traceback keeps the tensors of the failed attempt alive.
+                release_memory()
+                self.batch_rows = most = (len(part) + 1) // 2  # of later rounds, too
         branches = [found[place] for place in range(len(batch.rows) * n)]
         guidance, self.processors.tokens_read = self.processors.tokens_read, 0
         sampled = sum(len(branch.tokens) for branch in branches)
@@ -277,72 +277,6 @@ class Generation:
         remaining = [branch.remaining_tokens for branch in branches]
         widths = None if self._copies_rows else [*map(len, ids)]
         return DecodeBatch(rows, padded, kwargs, None, remaining, widths)
-
-    def as_branches(self, prompts: DecodeBatch) -> list[Branch]:
-        """The prompts as branches without new tokens.
-
-        Args:
-            prompts: the batch that ``prefill(croppable=True)`` returned.
-        """
-        cache: Any = prompts.model_kwargs.get(self._cache_name)
-        positions = prompts.model_kwargs.get("position_ids") if prompts.is_read else None
-        width = prompts.ids.shape[1]
-        return [
-            Branch(
-                row.answer,
-                False,
-                False,
-                remaining,
-                row=row,
-                ids=ids if prompts.is_read else self.prompt_ids[k],
-                cache=take_row(cache, k, width - len(ids), -1) if prompts.is_read else None,
-                # After prefill, position_ids already hold the position of the next token.
-                position=None if positions is None else positions[..., k, -1] - 1,
-            )
-            for k, row in enumerate(prompts.rows)
-            for ids, remaining in [(self.unpadded_prompt(k), prompts.remaining_tokens[k])]
-        ]
-
-    def append_context(
-        self, branches: Sequence[Branch], contexts: Sequence[Tensor]
-    ) -> list[Branch]:
-        """Append ids that the model reads but did not generate; they are no part of its answer.
-
-        Args:
-            branches: branchable branches.
-            contexts: ids (t,) int64 to append to each, possibly none.
-        """
-        extended = [
-            branch if branch.ids is None else replace(branch, ids=torch.cat([branch.ids, ids]))
-            for branch, ids in zip(branches, contexts, strict=True)
-        ]
-        # The last id of a branch is not in its cache, for ``resume`` reads it. So a context of k
-        # ids takes k reads as well: the id before it and all but the last of its own.
-        unread: dict[int, Tensor] = {}
-        caches: list[RowCache] = []
-        for k, (branch, ids) in enumerate(zip(branches, contexts, strict=True)):
-            if len(ids) and branch.ids is not None and branch.cache is not None:
-                unread[k] = torch.cat([branch.ids[-1:], ids[:-1]])
-                caches.append(branch.cache)
-        if not unread:
-            return extended
-        positions = [x for k in unread if (x := branches[k].position) is not None]
-        batch = build_row_batch(
-            self.model.config,
-            caches,
-            list(unread.values()),
-            torch.stack(positions, dim=-1) if positions else None,
-        )
-        self.model.base_model(**batch.inputs)
-        self.cost += Cost(prefill=sum(len(ids) for ids in unread.values()))
-        for row, (k, span) in enumerate(zip(unread, batch.spans, strict=True)):
-            position = extended[k].position
-            extended[k] = replace(
-                extended[k],
-                cache=take_row(batch.cache, row, span.start, span.stop),
-                position=None if position is None else position + len(contexts[k]),
-            )
-        return extended
 
     def pack(self, rows: Sequence[tuple[int, Tensor]]) -> LongTensor:
         """Prompts with continuations, padded on the right.

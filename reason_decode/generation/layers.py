@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 _SPARE = 16
+_SMALL = 2**26
+"""Bytes that the caches of all rows may take before anyone asks how much memory is free."""
 # transformers 5.18 has no such class: it leaves layers out that share the keys of others.
 _EMPTY = tuple(kind for name, kind in vars(cache_utils).items() if name == "DummyLayer")
 
@@ -108,16 +110,21 @@ def _row_bytes(cache: Cache, new_tokens: int) -> float:
     return total
 
 
-def fitting_rows(cache: Cache, new_tokens: int, most: int) -> int:
-    """The number of rows whose caches fill at most half of the free memory, at most ``most``.
+def fitting_rows(cache: Cache, new_tokens: int, rows: int) -> int:
+    """The number of rows, of those wanted, whose caches fill at most half of the free memory.
 
-    On devices that say when memory runs out it is ``most``.
+    It is all of them on devices that say when memory runs out, and where they take next to nothing.
+
+    Args:
+        cache: rows of the same kind.
+        new_tokens: number of further positions that a row may get.
+        rows: rows wanted.
     """
+    size = _row_bytes(cache, new_tokens)
     on_cpu = all(x.device.type == "cpu" for layer in cache.layers for x in _tensors(layer))
-    free = free_memory() if on_cpu else None
-    if free is None:
-        return most
-    return max(1, min(most, int(free / 2 // max(1.0, _row_bytes(cache, new_tokens)))))
+    # Asking reads files, which would cost every step of a search its time.
+    free = free_memory() if on_cpu and size * rows > _SMALL else None
+    return rows if free is None else max(1, min(rows, int(free / 2 // size)))
 
 
 def _tensors(layer: object) -> list[Tensor]:

@@ -5,7 +5,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-__all__ = ["BatchFailure", "is_out_of_memory", "run_in_halves", "split_in_half", "try_batch"]
+__all__ = [
+    "BatchFailure",
+    "is_out_of_memory",
+    "release_memory",
+    "run_in_halves",
+    "split_in_half",
+    "try_batch",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,13 +59,20 @@ def try_batch(
         if not out_of_memory and not is_item_error(error):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
-    # After the handler: until then the error's traceback keeps the batch's tensors alive.
+    release_memory()
+    prefix = "out of memory: " if out_of_memory else ""
+    return [], BatchFailure(prefix + reason, out_of_memory)
+
+
+def release_memory() -> None:
+    """Give back the memory of a failed attempt.
+
+    Call it after the handler of the error, whose traceback keeps the attempt's tensors alive.
+    """
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    prefix = "out of memory: " if out_of_memory else ""
-    return [], BatchFailure(prefix + reason, out_of_memory)
 
 
 def split_in_half(batch: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:

@@ -10,6 +10,7 @@ from torch import LongTensor, Tensor
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Step, StepBoundary, Trace
 from reason_decode.generation.batch import Branch, DecodeBatch
+from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import decode
 from reason_decode.scorers.base import Scorer, check_reduce, check_scorer_argument, reduce_scores
@@ -213,10 +214,10 @@ class SearchLoop:
         self.written = self.session.before_round()
         if rows is not None and not self.append_context:
             return rows
-        branches = self._branches() if rows is None else self.generation.as_branches(rows)
+        branches = self._branches() if rows is None else as_branches(self.generation, rows)
         if self.append_context:
             context = [self._encode(text or "") for text in self.session.context_to_append()]
-            branches = self.generation.append_context(branches, context)
+            branches = append_context(self.generation, branches, context)
         return self.generation.resume(branches)
 
     def _branches(self) -> list[Branch]:

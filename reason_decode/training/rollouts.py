@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.answers import states_answer
 from reason_decode.generation.batch import Branch, crop_row
+from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
 from reason_decode.training.labelled import AnswerCheck, Label, LabelledSolution
@@ -176,7 +177,8 @@ def _roll_out(
         kwargs,
     )
     with torch.no_grad():
-        branches = generation.as_branches(generation.prefill(branchable=True, croppable=True))
+        prompts = generation.prefill(branchable=True, croppable=True)
+        branches = as_branches(generation, prompts)
         steps = [
             torch.tensor(
                 solution.ids[len(generation.unpadded_prompt(p)) :], device=input_ids.device
@@ -185,7 +187,7 @@ def _roll_out(
         ]
         whole = [
             replace(branch, row=branch.row and branch.row._replace(answer=ids))
-            for branch, ids in zip(generation.append_context(branches, steps), steps, strict=True)
+            for branch, ids in zip(append_context(generation, branches, steps), steps, strict=True)
         ]
         prefixes = [
             _truncate(branch, end + 1, max_new_tokens)

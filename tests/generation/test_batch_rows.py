@@ -100,6 +100,9 @@ def test_on_a_cpu_the_rows_are_those_that_free_memory_holds(
     cache = DynamicCache(config=model.config)
     model(torch.tensor([[5, 6, 7, 8]]), past_key_values=cache)
     # 2 layers of 2 heads of 8 floats, keys and values: 256 bytes a position.
+    monkeypatch.setattr(layers, "free_memory", lambda: pytest.fail("asked for 99 small rows"))
+    assert layers.fitting_rows(cache, 6, 99) == 99
+    monkeypatch.setattr(layers, "_SMALL", 0)
     for free, rows in ((2 * 256 * 10 * 7, 7), (0, 1), (10**12, 99), (None, 99)):
         monkeypatch.setattr(layers, "free_memory", lambda free=free: free)
         assert layers.fitting_rows(cache, 6, 99) == rows
