@@ -16,7 +16,7 @@ from transformers.generation import logits_process as hf
 from transformers.generation.stopping_criteria import MaxTimeCriteria
 
 from reason_decode.generation.batch import Row
-from reason_decode.generation.row_state import Follower, Guidance, Processor, follower_of
+from reason_decode.generation.row_state import FOLLOWERS, Follower, Guidance, Processor
 from reason_decode.io.oom import is_out_of_memory
 from reason_decode.models.inputs import pad_rows
 
@@ -82,21 +82,32 @@ class RowProcessors:
         self.pad_token_id = pad_token_id
         self.factory, self.tokens_read = factory, 0
         counts = (len(prompt_ids), len(prompt_ids) * copies)
-        self.followers: list[Follower] = [follower_of(p, counts, self._count) for p in processors]
+        self.processors = list(processors)
+        self.followers = [self._follower_of(p, counts) for p in processors]
         self.own_place = len(processors)
         while self.own_place and isinstance(processors[self.own_place - 1], _LAST):
             self.own_place -= 1
         self._foreign = [p for p in processors if _is_foreign(p)]
         self._before: list[dict[str, Any]] | None = None
         self._changed = ""
-        for follower in self.followers:
-            follower.bind([Row(k, prompt_ids.new_zeros(0), {}) for k in range(len(prompt_ids))])
+        self.bind([Row(k, prompt_ids.new_zeros(0), {}) for k in range(len(prompt_ids))])
         self.own()
 
     @property
     def guided(self) -> bool:
         """True if a processor runs the generator a second time (``guidance_scale``)."""
         return any(isinstance(follower, Guidance) for follower in self.followers)
+
+    def bind(self, rows: Sequence[Row]) -> list[Any]:
+        """The call's processors as they are for some rows of equal width."""
+        return [
+            processor
+            if follower is None
+            else follower.bind([Row(x.prompt, x.answer, {0: x.states.get(k)}) for x in rows])
+            for k, (processor, follower) in enumerate(
+                zip(self.processors, self.followers, strict=True)
+            )
+        ]
 
     def own(self) -> list[Processor]:
         """New processors for one row, made by the factory."""
@@ -167,6 +178,12 @@ class RowProcessors:
             "function that makes one for each row, generate(..., processors=lambda: [...])"
         )
 
+    def _follower_of(self, processor: Any, counts: tuple[int, int]) -> Follower | None:
+        for kind, follower in FOLLOWERS.items():
+            if isinstance(processor, kind):
+                return follower(processor, counts, self._count)
+        return None
+
     def _count(self, tokens: int) -> None:
         self.tokens_read += tokens
 
@@ -202,10 +219,10 @@ class RowView:
         if self._own is None:
             self._own = [self._made_for(row, logits) for row in self.rows]
         scores = logits
-        for place in range(len(processors.followers) + 1):
+        for place in range(len(processors.processors) + 1):
             if place == processors.own_place:
                 scores = self._with_own(scores, live)
-            if place < len(processors.followers):
+            if place < len(processors.processors):
                 scores = self._with(place, scores)
         processors.watch()
         return scores
@@ -257,15 +274,16 @@ class RowView:
         states = {
             k: state
             for k, follower in enumerate(self.processors.followers)
-            if (state := follower.state(group.bound[k], place)) is not None
+            if follower is not None and (state := follower.state(group.bound[k], place)) is not None
         }
         return Row(self.rows[row].prompt, answer, states)
 
     def _with(self, place: int, scores: Tensor) -> Tensor:
         """Scores after one of the call's processors."""
-        call, processor = self.processors.call, self.processors.followers[place].processor
+        call, first = self.processors.call, self.groups[0]
+        processor = first.bound[place]
         if len(self.groups) == 1 or isinstance(processor, _WITHOUT_IDS):
-            return call(self.groups[0].bound[place], self.groups[0].ids, scores)
+            return call(first.bound[place], first.ids, scores)
         if _is_ours(processor):
             # They look through the padding, and know a row again by what they saw a call before.
             return call(processor, self._padded_ids(), scores)
@@ -303,10 +321,7 @@ class _Group:
         self.places = places
         ids = [torch.cat([processors.prompt_ids[row.prompt], row.answer]) for row in own]
         self.ids = torch.stack(ids)
-        self.bound = [
-            follower.bind([Row(x.prompt, x.answer, {0: x.states.get(k)}) for x in own])
-            for k, follower in enumerate(processors.followers)
-        ]
+        self.bound = processors.bind(own)
 
 
 def _is_ours(processor: object) -> bool:

@@ -6,6 +6,7 @@ it keeps one for each row.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,26 +17,29 @@ from transformers.generation import logits_process as hf
 from reason_decode.generation.batch import Row
 from reason_decode.generation.layers import merge_caches, select_cache
 
-__all__ = ["AllowedTokens", "Follower", "Guidance", "Processor", "follower_of"]
+__all__ = ["FOLLOWERS", "AllowedTokens", "Follower", "Guidance", "Processor"]
 
 Processor = Callable[[Tensor, Tensor], Tensor]
 """Ids (r, t) and scores (r, v) to scores (r, v)."""
 
 
-class Follower:
-    """A processor that needs no help to follow its rows.
+class Follower(ABC):
+    """A processor that needs help to follow its rows.
 
     Args:
         processor: as ``generate`` prepared it; never changed.
         counts: number of prompts, and number of rows that ``generate`` made of them.
+        count: told the number of tokens that the processor sends through the generator.
     """
 
-    def __init__(self, processor: Any, counts: tuple[int, int]) -> None:
-        self.processor, self.counts = processor, counts
+    def __init__(
+        self, processor: Any, counts: tuple[int, int], count: Callable[[int], None]
+    ) -> None:
+        self.processor, self.counts, self.count = processor, counts, count
 
+    @abstractmethod
     def bind(self, rows: Sequence[Row]) -> Any:
         """The processor for some rows of equal width; ``states[0]`` is its state of each."""
-        return self.processor
 
     def state(self, bound: Any, place: int) -> Any:
         """The state of a bound processor for the row at a place; ``None`` without one."""
@@ -56,18 +60,15 @@ class Follower:
 class _PerPrompt(Follower):
     """A processor with one entry for each prompt in some of its attributes."""
 
-    def __init__(self, processor: Any, counts: tuple[int, int], names: Sequence[str]) -> None:
-        super().__init__(processor, counts)
-        self.names = names
-
     def bind(self, rows: Sequence[Row]) -> Any:
         """The processor with the entries of these rows."""
         bound = copy.copy(self.processor)
-        for name in self.names:
-            entries = getattr(bound, name)
-            index = self.index(len(entries), rows)
-            new = entries[index] if isinstance(entries, Tensor) else [entries[k] for k in index]
-            setattr(bound, name, new)
+        for name in ("prompt_ignore_length", "encoder_input_ids", "generated_ngrams"):
+            entries = vars(bound).get(name)
+            if isinstance(entries, Tensor | list):
+                index = self.index(len(entries), rows)
+                own = entries[index] if isinstance(entries, Tensor) else [entries[k] for k in index]
+                setattr(bound, name, own)
         if isinstance(bound, hf.EncoderNoRepeatNGramLogitsProcessor):
             bound.batch_size = len(rows)
         return bound
@@ -97,12 +98,6 @@ class _AllowedByPrompt(Follower):
 
 class Guidance(Follower):
     """Classifier-free guidance, which keeps a key-value cache of a second context for each row."""
-
-    def __init__(
-        self, processor: Any, counts: tuple[int, int], count: Callable[[int], None]
-    ) -> None:
-        super().__init__(processor, counts)
-        self.count = count
 
     def bind(self, rows: Sequence[Row]) -> Any:
         """Guidance by the second contexts of these rows."""
@@ -164,20 +159,12 @@ class _Watermark(Follower):
         return kept
 
 
-def follower_of(processor: Any, counts: tuple[int, int], count: Callable[[int], None]) -> Follower:
-    """The follower of a processor, by its class."""
-    names: Sequence[str] = ()
-    if isinstance(processor, hf.UnbatchedClassifierFreeGuidanceLogitsProcessor):
-        return Guidance(processor, counts, count)
-    if isinstance(processor, hf.SynthIDTextWatermarkLogitsProcessor):
-        return _Watermark(processor, counts)
-    if isinstance(processor, AllowedTokens):
-        return _AllowedByPrompt(processor, counts)
-    if isinstance(processor, hf.RepetitionPenaltyLogitsProcessor):
-        lengths = processor.prompt_ignore_length
-        names = ["prompt_ignore_length"] if isinstance(lengths, Tensor) else []
-    elif isinstance(processor, hf.EncoderRepetitionPenaltyLogitsProcessor):
-        names = ["encoder_input_ids"]
-    elif isinstance(processor, hf.EncoderNoRepeatNGramLogitsProcessor):
-        names = ["generated_ngrams"]
-    return _PerPrompt(processor, counts, names) if names else Follower(processor, counts)
+FOLLOWERS: dict[type, type[Follower]] = {
+    hf.UnbatchedClassifierFreeGuidanceLogitsProcessor: Guidance,
+    hf.SynthIDTextWatermarkLogitsProcessor: _Watermark,
+    hf.RepetitionPenaltyLogitsProcessor: _PerPrompt,
+    hf.EncoderRepetitionPenaltyLogitsProcessor: _PerPrompt,
+    hf.EncoderNoRepeatNGramLogitsProcessor: _PerPrompt,
+    AllowedTokens: _AllowedByPrompt,
+}
+"""Class of a processor -> its follower; a processor of any other class is the same for all rows."""

@@ -119,6 +119,23 @@ def test_prefix_functions_are_asked_by_the_index_of_the_prompt(tiny: Tiny) -> No
         assert set(tokens) <= {*allowed[row], 0}
 
 
+def test_a_prefix_function_that_allows_every_token_changes_nothing(tiny: Tiny) -> None:
+    """Steps of different lengths ended the call: 'AllowedTokens' object is not callable."""
+    inputs, every = _inputs(tiny), [*range(len(tiny.tokenizer))]
+    asked = set[int]()
+
+    def allowed(row: int, ids: Tensor) -> list[int]:
+        asked.add(len(ids))
+        return every
+
+    found: list[Tensor] = []
+    for options in ({}, {"prefix_allowed_tokens_fn": allowed}):
+        torch.manual_seed(0)
+        beam = _search(tiny, n=3, beam_width=2)
+        found.append(_generate(tiny, inputs, **options, do_sample=True, custom_generate=beam))
+    assert torch.equal(*found) and len(asked) > 2
+
+
 @pytest.mark.numeric
 @pytest.mark.parametrize("negative", [False, True])
 def test_guidance_follows_its_branch(tiny: Tiny, negative: bool) -> None:
