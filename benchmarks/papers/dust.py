@@ -37,7 +37,8 @@ from benchmarks.papers.dust_samples import KINDS, draw_samples, read_samples
 from benchmarks.papers.dust_table import accuracy_rows, gain_rows, overlap_rows
 from examples.tiny import export
 from reason_decode.io.console import table
-from reason_decode.io.jsonl import Reject, stream_rows
+from reason_decode.io.jsonl import stream_rows
+from reason_decode.io.read_report import Reject
 from reason_decode.tasks import TASKS, Item
 
 

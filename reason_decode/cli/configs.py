@@ -26,7 +26,15 @@ __all__ = [
     "VerifyConfig",
 ]
 
-Format = Literal["auto", "bigbench-mistake", "processbench", "prm800k", "stepwise", "math-shepherd"]
+Format = Literal[
+    "auto",
+    "bigbench-mistake",
+    "processbench",
+    "prm800k",
+    "stepwise",
+    "math-shepherd",
+    "columns",
+]
 FOLDS = 5
 
 
@@ -166,7 +174,8 @@ class VerifyConfig:
     one of ``calibrate_share``, ``calibrate_on`` and ``threshold`` is given.
 
     Args:
-        input: labelled solutions, JSON Lines, compressed (.gz) or not.
+        input: labelled solutions: a file (JSON Lines, JSON or CSV, compressed (.gz) or not, or
+            Parquet) or a dataset of the Hub.
         format: name of the format of the rows (default: detected at the first row).
         neutral: label of PRM800K's rating 0.
         output: write the result, step scores included, as JSON to this file; ``-`` for standard

@@ -17,7 +17,8 @@ from reason_decode.core.model_options import PromptOptions
 from reason_decode.core.solutions import check_text
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.console import printable
-from reason_decode.io.jsonl import Reject, check_writable, read_jsonl, write_text
+from reason_decode.io.jsonl import check_writable, read_jsonl, write_text
+from reason_decode.io.read_report import Reject
 from reason_decode.runs.batches import Batches, FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun

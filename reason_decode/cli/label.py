@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from reason_decode.cli.label_configs import LabelCommandConfig
 from reason_decode.cli.prompts import suffix_for, with_suffix
-from reason_decode.io.jsonl import ReadReport, check_writable
+from reason_decode.io.jsonl import check_writable
+from reason_decode.io.read_report import ReadReport
 from reason_decode.runs.batches import print_failures
 from reason_decode.tasks import TaskOptions, find_task
-from reason_decode.training import label_file, read_labelled
+from reason_decode.training import SolutionColumns, label_file, read_labelled
 
 __all__ = ["run"]
 
@@ -18,7 +19,18 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
     separator = config.labelling.separator
     check_writable(config.output, inputs=[config.input])
     report = ReadReport()
-    rows = read_labelled(config.input, config.data.format, separator=separator, report=report)
+    rows = read_labelled(
+        config.input,
+        config.data.format,
+        separator=separator,
+        columns=SolutionColumns(
+            question=config.problems.question_column,
+            answer=config.problems.answer_column,
+            subset=config.problems.subset,
+            split=config.problems.split,
+        ),
+        report=report,
+    )
     suffix = suffix_for(True, separator, config.data.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
     result = label_file(

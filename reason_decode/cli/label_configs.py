@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from reason_decode.cli.training_configs import DataOptions
+from reason_decode.cli.training_configs import FormatOptions
 from reason_decode.runs.options import RunOptions
 from reason_decode.tasks.options import TaskOptions
 from reason_decode.training.label_config import LabelConfig
@@ -17,7 +17,8 @@ class LabelCommandConfig:
     """Label the steps of solutions without people; the same command resumes a stopped run.
 
     Args:
-        input: solutions, JSON Lines, compressed (.gz) or not.
+        input: solutions: a file (JSON Lines, JSON or CSV, compressed (.gz) or not, or Parquet) or a
+            dataset of the Hub.
         output: labelled solutions, JSON Lines in the stepwise format. Rows that the file has
             already are kept.
         data: how the file is read.
@@ -29,7 +30,7 @@ class LabelCommandConfig:
     input: str
     output: str
     labelling: LabelConfig
-    data: DataOptions = field(default_factory=DataOptions)
+    data: FormatOptions = field(default_factory=FormatOptions)
     problems: TaskOptions = field(default_factory=TaskOptions)
     run: RunOptions = field(default_factory=RunOptions)
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from reason_decode.cli.training_configs import DataOptions
-from reason_decode.io.jsonl import ReadReport
-from reason_decode.training import LabelledSolution, read_labelled
+from reason_decode.io.read_report import ReadReport
+from reason_decode.training import LabelledSolution, SolutionColumns, read_labelled
 
 __all__ = ["read_all", "suffix_for", "with_suffix"]
 
@@ -36,16 +36,32 @@ def read_all(
 
     Args:
         paths: files of solutions.
-        data: format of their rows, and the end of their prompts.
+        data: format and columns of their rows, and the end of their prompts.
         separator: text that ends a step.
         one_text: whether prompt and steps are one text, not the turns of a conversation.
         options: further arguments of ``read_labelled``.
     """
     found: list[LabelledSolution] = []
     suffix = suffix_for(one_text, separator, data.prompt_suffix)
+    columns = SolutionColumns(
+        question=data.question_column,
+        solution=data.solution_column,
+        answer=data.answer_column,
+        labels=data.labels_column,
+        subset=data.subset,
+        split=data.split,
+    )
     for path in paths:
         report = ReadReport()
-        rows = read_labelled(path, data.format, separator=separator, report=report, **options)
+        rows = read_labelled(
+            path,
+            data.format,
+            separator=separator,
+            columns=columns,
+            label_threshold=data.label_threshold,
+            report=report,
+            **options,
+        )
         found += [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
         print(f"{path}: {report}")
     return found

@@ -9,7 +9,8 @@ from reason_decode.cli.configs import TraceConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.core.solutions import Trace
 from reason_decode.io.console import in_colour, printable, table
-from reason_decode.io.jsonl import Reject, check_writable, write_text
+from reason_decode.io.jsonl import check_writable, write_text
+from reason_decode.io.read_report import Reject
 from reason_decode.viewer import (
     TraceEntry,
     TreeNode,

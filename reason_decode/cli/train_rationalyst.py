@@ -6,7 +6,7 @@ from reason_decode.cli.output import json_output
 from reason_decode.cli.train import report_rows, source_folder
 from reason_decode.cli.training_configs import TrainRationalystConfig
 from reason_decode.io.console import printable
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.read_report import ReadReport
 from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.training import (
     RationaleRow,

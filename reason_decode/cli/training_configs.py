@@ -8,6 +8,7 @@ from reason_decode.training.config import ORMConfig, PRMConfig, RationalystConfi
 
 __all__ = [
     "DataOptions",
+    "FormatOptions",
     "StepLabels",
     "TrainFiles",
     "TrainModelFiles",
@@ -18,12 +19,12 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class FormatOptions:
     """Format of files of solutions.
 
     Args:
         format: ``auto``, detected at the first row of each file, or prm800k, stepwise,
-            math-shepherd, processbench, bigbench-mistake, plain, samples or math-samples.
+            math-shepherd, processbench, bigbench-mistake, plain, samples, math-samples or columns.
         prompt_suffix: end of every prompt, added where it is missing (default: the separator where
             prompt and steps are one text, else nothing).
     """
@@ -33,11 +34,40 @@ class DataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataOptions(FormatOptions):
+    """Format and columns of files of solutions.
+
+    Args:
+        question_column: column of the problems (default: the first of question, problem, prompt,
+            input, query and instruction that there is).
+        solution_column: column of the solutions, each a text, a list of steps, or a list of samples
+            (default: the first of solution, steps, completions, response, samples and the like;
+            else the answer is the solution, as in GSM8K).
+        answer_column: column of the reference answers (default: the first of answer, final_answer,
+            expected_answer, ground_truth and target).
+        labels_column: column of the verdicts, one for each step or one for the whole solution
+            (default: the first of labels, label, step_labels and ratings).
+        label_threshold: probability above which a step with a soft label is right.
+        subset: subset of a Hub dataset, such as ``main`` of openai/gsm8k.
+        split: split of a Hub dataset (default: train).
+    """
+
+    question_column: str | None = None
+    solution_column: str | None = None
+    answer_column: str | None = None
+    labels_column: str | None = None
+    label_threshold: float = 0.5
+    subset: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainFiles:
     """Files of a training.
 
     Args:
-        input: training data, JSON Lines, compressed (.gz) or not.
+        input: training data: files (JSON Lines, JSON or CSV, compressed (.gz) or not, or Parquet)
+            or datasets of the Hub.
         output: folder of the trained model.
         hold_out: share of the prompts, or documents, that are not learned and whose loss is
             measured.

@@ -22,7 +22,7 @@ from reason_decode.evaluation.verify import (
     score_batches,
 )
 from reason_decode.io.console import percent, printable, table
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.read_report import ReadReport
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
 from reason_decode.runs.resumable import ResumableRun, item_indices

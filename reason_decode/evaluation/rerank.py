@@ -12,7 +12,8 @@ from reason_decode.core.answers import none_right_message, reference_answer, sta
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, check_text
 from reason_decode.io.fields import optional_text
-from reason_decode.io.jsonl import Reject, read_jsonl
+from reason_decode.io.jsonl import read_jsonl
+from reason_decode.io.read_report import Reject
 from reason_decode.scorers.base import NonFiniteScoreError, Scorer
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.tasks import Task, question_task

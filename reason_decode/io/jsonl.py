@@ -5,16 +5,15 @@ import json
 import os
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reason_decode.io.file_content import check_content, is_list_of_objects
+from reason_decode.io.read_report import Reject
+
 __all__ = [
-    "ReadReport",
-    "Reject",
     "atomic_write",
     "check_writable",
     "read_jsonl",
@@ -24,7 +23,6 @@ __all__ = [
     "write_text",
 ]
 
-MAX_REJECTS = 1_000
 MAX_LINE_BYTES = 2**24
 """Longest line that is read; a longer one is set aside. Parsed JSON takes up to 25 times as much
 memory as its text."""
@@ -33,92 +31,6 @@ MAX_SKIPPED_BYTES = 2**30
 MAX_DOCUMENT_BYTES = 2**28
 """Largest JSON document that is read whole."""
 BLANK, MAX_BLANK_LINES = "blank line", 100
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A malformed row, which a reader sets aside.
-
-    Args:
-        row: line number in the file, from 1; in a JSON document, the position in its list, from 1.
-        reason: description of the fault.
-        file: name of the file, if several are read into one report.
-    """
-
-    row: int
-    reason: str
-    file: str | None = field(default=None, repr=False)
-
-
-@dataclass
-class ReadReport:
-    """Counts of the rows read from one or more files; complete when the reading has ended.
-
-    A reader iterates over ``rows_of(path)``, calls ``reject`` for each row that is malformed, and
-    adds to ``items`` and ``left_out`` itself.
-
-    Args:
-        format: format of the rows, if there are several.
-        rows: number of rows, malformed ones included.
-        items: number of documents, solutions or other items made of them.
-        malformed: number of rows set aside.
-        rejected: the first 1,000 malformed rows; a file of garbage must not fill the memory.
-        left_out: reason -> number of well-formed rows, or parts of rows, that were not used.
-
-    Examples:
-        >>> from reason_decode.io.jsonl import ReadReport, Reject
-        >>> print(ReadReport("plain", 9, items=8, malformed=1, rejected=[Reject(3, "no JSON")]))
-        9 rows (plain): 8 items; malformed: 1 (row 3: no JSON)
-    """
-
-    format: str | None = None
-    rows: int = 0
-    items: int = 0
-    malformed: int = 0
-    rejected: list[Reject] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        text = f"{self.rows} rows{f' ({self.format})' if self.format else ''}: {self.items} items"
-        if self.rejected:
-            first = self.rejected[0]
-            file = f"{first.file}, " if first.file else ""
-            text += f"; malformed: {self.malformed} ({file}row {first.row}: {first.reason})"
-        if self.left_out:
-            counts = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-            text += f"; left out: {counts}"
-        return text
-
-    def rows_of(
-        self, path: str | Path, *, name: str | None = None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The objects of a file with their line numbers; lines that hold none are rejected.
-
-        Args:
-            path: see ``stream_rows``.
-            name: name of the file in the report, where several are read.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        for row in stream_rows(path):
-            self.rows += 1
-            if isinstance(row, Reject):
-                self.reject(row.row, row.reason, name)
-            else:
-                yield row
-
-    def reject(self, row: int, reason: str, file: str | None = None) -> None:
-        """Count a malformed row.
-
-        Args:
-            row: its line number.
-            reason: what is wrong with it.
-            file: name of its file, where several are read.
-        """
-        self.malformed += 1
-        if len(self.rejected) < MAX_REJECTS:
-            self.rejected.append(Reject(row, reason, file))
 
 
 def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Reject]:
@@ -135,6 +47,8 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it holds no lines of text: a Git LFS pointer, a compressed file of another name,
+            a Parquet file, or a JSON list that is not named ``*.json``.
 
     Examples:
         >>> import tempfile
@@ -144,6 +58,7 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
         ...     list(stream_rows(file.name))
         [(1, {'a': 1}), Reject(row=2, reason='got a JSON list; need an object')]
     """
+    check_content(path)
     opener = gzip.open if str(path).endswith(".gz") else open
     number = 0
     with opener(path, "rb") as file:
@@ -154,6 +69,13 @@ def stream_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]] | Rejec
                 if document:
                     yield from _elements(file.read(MAX_DOCUMENT_BYTES + 1))
                     return
+            elif file.seekable():
+                if is_list_of_objects(file.readline(MAX_LINE_BYTES + 1), file.read(64)):
+                    raise ValueError(
+                        f"{path} holds one JSON list, not an object a line; name it *.json, or "
+                        "write it as JSON Lines"
+                    )
+                file.seek(0)
             for row in _lines(file):
                 number = row.row if isinstance(row, Reject) else row[0]
                 yield row

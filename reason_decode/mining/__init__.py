@@ -50,8 +50,8 @@ from typing import TYPE_CHECKING
 from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from reason_decode.io.jsonl import ReadReport
     from reason_decode.io.openai_client import ChatEndpoint, RequestFailed
+    from reason_decode.io.read_report import ReadReport
     from reason_decode.mining.calibration import CalibratedThreshold, calibrate_threshold
     from reason_decode.mining.chat_model import ChatModel
     from reason_decode.mining.config import MiningConfig
@@ -125,7 +125,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_imports(
     __name__,
     {
-        "reason_decode.io.jsonl": ("ReadReport",),
+        "reason_decode.io.read_report": ("ReadReport",),
         "reason_decode.io.openai_client": ("ChatEndpoint", "RequestFailed"),
         "reason_decode.mining.calibration": ("CalibratedThreshold", "calibrate_threshold"),
         "reason_decode.mining.chat_model": ("ChatModel",),

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.io import fields
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.jsonl import stream_rows
+from reason_decode.io.read_report import ReadReport
 from reason_decode.mining.documents import Document
 
 __all__ = ["read_documents", "read_texts"]
@@ -34,6 +35,7 @@ def read_documents(
 
     Raises:
         OSError: on the first row: a file cannot be read.
+        ValueError: at the end of the files: they have no document.
 
     Examples:
         >>> import tempfile
@@ -44,11 +46,11 @@ def read_documents(
         ...     [(x.text, x.answer) for x in read_documents([file.name])]
         [('1 + 2?\nIt is 3.\n#### 3', '3')]
     """
-    report = ReadReport() if report is None else report
+    report, paths = ReadReport() if report is None else report, list(paths)
     seen: set[tuple[str, str]] = set()
     for path in paths:
         name = Path(path).name
-        for number, row in report.rows_of(path, name=name):
+        for number, row in report.rows_of(stream_rows(path), name=name):
             try:
                 document = _document(row, name, number)
                 if (document.source, document.id) in seen:
@@ -59,6 +61,11 @@ def read_documents(
             seen.add((document.source, document.id))
             report.items += 1
             yield document
+    if not report.items:
+        raise ValueError(
+            f"{', '.join(map(str, paths))}: no row is a document ({report}); each needs its text "
+            "as `text`, or `question` and `answer`"
+        )
 
 
 def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[str]:
@@ -75,7 +82,7 @@ def read_texts(path: str | Path, report: ReadReport | None = None) -> Iterator[s
     """
     report = ReadReport() if report is None else report
     name = Path(path).name
-    for number, row in report.rows_of(path, name=name):
+    for number, row in report.rows_of(stream_rows(path), name=name):
         parts = [value for key in FIELDS if isinstance(value := row.get(key), str)]
         text = CALCULATION.sub("", "\n".join(parts))
         if text.strip():

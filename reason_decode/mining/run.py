@@ -11,7 +11,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from reason_decode.io.journal import check_settings, lock
-from reason_decode.io.jsonl import ReadReport, write_json
+from reason_decode.io.jsonl import write_json
+from reason_decode.io.read_report import ReadReport
 from reason_decode.mining.config import MiningConfig
 from reason_decode.mining.distributed import run_distributed
 from reason_decode.mining.documents import Document, Dropped
@@ -121,6 +122,7 @@ def run_mining(
     _check_files([*input, *config.decontaminate_against, *config.references.values()])
     if parquet:
         check_parquet()
+    next(read_documents(input))  # raises before a folder is made if there is none
     output = Path(output)
     if run.restart:
         _delete_results(output)

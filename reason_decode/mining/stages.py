@@ -10,8 +10,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from reason_decode.io.jsonl import ReadReport
 from reason_decode.io.openai_client import ChatEndpoint
+from reason_decode.io.read_report import ReadReport
 from reason_decode.mining.chat_model import ChatModel
 from reason_decode.mining.config import TAGGED, MiningConfig
 from reason_decode.mining.deduplication import decontaminate, dedup

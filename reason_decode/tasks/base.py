@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 
 __all__ = ["QUESTION", "Example", "Item", "Task", "parse_row_range", "require_items"]
 

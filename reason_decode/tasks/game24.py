@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.core.answers import evaluate
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 from reason_decode.tasks import countdown
 from reason_decode.tasks.base import Item, Task, parse_row_range, require_items
 

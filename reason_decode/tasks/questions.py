@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.core.answers import reference_answer, states_answer
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 from reason_decode.io.tables import read_table
 from reason_decode.tasks.base import (
     QUESTION,

@@ -44,9 +44,15 @@ the object that will score them.
 
 `read_labelled` reads the published formats of labelled solutions: PRM800K (both phases),
 Math-Shepherd, TRL's stepwise `{"prompt", "completions", "labels"}`, ProcessBench,
-BIG-Bench-Mistake, plain `{"prompt", "solution", "answer"}`, and samples
-`{"prompt", "samples", "answer"}`. Files are read row by row; malformed rows are counted and
-skipped. `grade_samples` sorts samples into right and wrong ones by `same_answer`.
+BIG-Bench-Mistake, plain `{"prompt", "solution", "answer"}`, and samples `{"prompt", "samples",
+"answer"}`. Other rows are read by the names of their columns: `question` or `problem` with
+`solution`, `answer`, `completions`, `samples` and `labels`, preference pairs (`chosen`,
+`rejected`), conversations (`messages`, `conversations`); `SolutionColumns`, or `--question-column`,
+`--solution-column`, `--answer-column` and `--labels-column`, name others. Labels are true and
+false, 1 and 0, `+` and `-`, or probabilities such as shares of right rollouts, which `train_prm`
+learns as they are. Files are JSON Lines, JSON, CSV or Parquet, or datasets of the Hub; they are
+read row by row, and malformed rows are counted and skipped. `grade_samples` sorts samples into
+right and wrong ones by `same_answer`.
 
 ## Labels without people
 
@@ -100,6 +106,7 @@ if TYPE_CHECKING:
     )
     from reason_decode.training.augmentation import augment, sample_solutions
     from reason_decode.training.baselines import train_baseline
+    from reason_decode.training.columns import SolutionColumns
     from reason_decode.training.config import (
         LossOn,
         NGramRankerConfig,
@@ -162,6 +169,7 @@ __all__ = [
     "RationalystConfig",
     "RolloutLabels",
     "SamplingConfig",
+    "SolutionColumns",
     "TrainingConfig",
     "UnlikelihoodLevel",
     "active_learning",
@@ -211,6 +219,7 @@ __getattr__, __dir__ = lazy_imports(
         ),
         "reason_decode.training.augmentation": ("augment", "sample_solutions"),
         "reason_decode.training.baselines": ("train_baseline",),
+        "reason_decode.training.columns": ("SolutionColumns",),
         "reason_decode.training.config": (
             "LossOn",
             "NGramRankerConfig",

@@ -120,6 +120,8 @@ class PRMConfig(TrainingConfig):
             tokenizer must have.
         num_labels: 2 for wrong and right steps, or 3 for wrong, neutral and right ones.
         separator: text that ends a step.
+        soft_labels: learn labels that are probabilities as they are; else, and with three labels,
+            right or wrong by the threshold that they were read with.
         lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
             without one.
 
@@ -135,6 +137,7 @@ class PRMConfig(TrainingConfig):
     head: PRMHead = "token-classification"
     num_labels: Literal[2, 3] = 2
     separator: str = "\n"
+    soft_labels: bool = True
     lora_rank: int | None = None
 
     def __post_init__(self) -> None:

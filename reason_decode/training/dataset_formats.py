@@ -4,26 +4,27 @@ Each reader raises ``ValueError`` with the reason if the row is malformed. PRM80
 trees, has its own file.
 """
 
-import re
-from collections.abc import Sequence
-
-from reason_decode.core.answers import reference_answer, same_answer
+from reason_decode.core.answers import same_answer
 from reason_decode.core.solutions import StepSplitter
-from reason_decode.io.fields import Row, boolean, index, items, optional_text, text, texts
+from reason_decode.io.fields import Row, boolean, index, items, text, texts
+from reason_decode.training.columns import reference
+from reason_decode.training.conversations import prompt_end
 from reason_decode.training.labelled import Label, LabelledSolution
 from reason_decode.training.prm800k import LeftOut
+from reason_decode.training.step_labels import THRESHOLD, step_labels
 
 __all__ = ["bigbench_mistake", "math_shepherd", "plain", "processbench", "samples", "stepwise"]
 
 
-def stepwise(row: Row) -> list[LabelledSolution]:
+def stepwise(row: Row, *, threshold: float = THRESHOLD) -> list[LabelledSolution]:
     """Read a row ``{"prompt", "completions", "labels"}``.
 
-    ``answer`` (see ``plain``) and ``correct`` are optional. A label is true or 1 (right), false or
-    0 (wrong, not neutral), or null.
+    ``answer`` (see ``plain``) and ``correct`` are optional. Labels are those of ``step_labels``: 0
+    is wrong, not neutral, and numbers between 0 and 1 are probabilities.
 
     Args:
         row: a row of the file.
+        threshold: probability above which a step is right.
 
     Raises:
         ValueError: the row is malformed.
@@ -34,32 +35,17 @@ def stepwise(row: Row) -> list[LabelledSolution]:
         >>> stepwise({"prompt": "p", "completions": ["a", "b"], "labels": [True, False]})[0].labels
         (1, -1)
     """
-    labels = [_verdict(label) for label in items(row, "labels")]
+    labels, soft = step_labels(items(row, "labels"), threshold, signed=False)
     return [
         LabelledSolution(
             text(row, "prompt"),
             texts(row, "completions"),
-            tuple(labels),
-            _reference(row),
+            labels,
+            reference(row, "answer"),
             boolean(row, "correct"),
+            soft=soft,
         )
     ]
-
-
-def _verdict(label: object) -> Label:
-    if label is None:
-        return None
-    # Some data sets have 1.0 and 0.0. -1 is refused: beside it 0 would mean neutral, here it means
-    # wrong.
-    if not isinstance(label, int | float) or label not in (0, 1):
-        raise ValueError(
-            f"got the label {label!r}; allowed are true, false, 1, 0 (wrong) and null. Ratings of "
-            "-1, 0 and 1 are read from the PRM800K format"
-        )
-    return 1 if label else -1
-
-
-_FIRST_STEP = re.compile(r"\bstep 1\s*:", re.IGNORECASE)
 
 
 def math_shepherd(row: Row) -> list[LabelledSolution]:
@@ -104,7 +90,7 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
     correct = labels[-1] == 1 if not rest.strip() else None
     if rest.strip():
         pieces, labels = [*pieces, rest], [*labels, None]
-    first, end = _prompt_end(pieces)
+    first, end = prompt_end(pieces)
     prompt = "".join([*pieces[:first], pieces[first][:end]]).strip()
     steps = [pieces[first][end:], *pieces[first + 1 :]]
     return [
@@ -115,16 +101,6 @@ def math_shepherd(row: Row) -> list[LabelledSolution]:
             correct=correct,
         )
     ]
-
-
-def _prompt_end(pieces: Sequence[str]) -> tuple[int, int]:
-    """The index of the piece in which the prompt ends, and the position of its end there."""
-    for k, piece in enumerate(pieces):
-        if starts := [match.start() for match in _FIRST_STEP.finditer(piece)]:
-            return k, starts[-1]
-    if pieces[0].count("?") == 1:
-        return 0, pieces[0].index("?") + 1
-    raise ValueError("the end of the prompt is unclear: no 'Step 1:' and not exactly one '?'")
 
 
 def processbench(row: Row) -> list[LabelledSolution]:
@@ -154,7 +130,7 @@ def processbench(row: Row) -> list[LabelledSolution]:
             steps,
             _labels(len(steps), None if right else index(row, "label", len(steps))),
             correct=boolean(row, "final_answer_correct"),
-            source=optional_text(row, "id") or "",
+            source="" if row.get("id") is None else str(row["id"]),
         )
     ]
 
@@ -181,9 +157,11 @@ def bigbench_mistake(row: Row) -> list[LabelledSolution]:
     """
     if "mistake_index" not in row:
         raise ValueError("got no `mistake_index`; need null or the index of the first wrong step")
-    steps, target = texts(row, "steps"), text(row, "target")
+    steps, target = texts(row, "steps"), str(row.get("target") or "")
+    if not isinstance(row.get("target"), str | int | float) or not target.strip():
+        raise ValueError(f"got {row.get('target')!r:.60} as `target`; need text or a number")
     right = row["mistake_index"] is None
-    given = (optional_text(row, "answer") or "").strip()
+    given = "" if row.get("answer") is None else str(row["answer"]).strip()
     return [
         LabelledSolution(
             text(row, "input"),
@@ -218,7 +196,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
             text(row, "prompt"),
             steps,
             (None,) * len(steps),
-            _reference(row),
+            reference(row, "answer"),
             boolean(row, "correct"),
         )
     ]
@@ -247,7 +225,7 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
     """
     published = "generated_answer" in row
     prompt = text(row, "question" if published else "prompt")
-    answer = _reference(row)
+    answer = reference(row, "answer")
     splitter = StepSplitter(separator)
     found: list[LabelledSolution | LeftOut] = []
     for sample in items(row, "generated_answer" if published else "samples"):
@@ -258,12 +236,6 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
             continue
         found.append(LabelledSolution(prompt, steps, (None,) * len(steps), answer))
     return found
-
-
-def _reference(row: Row) -> str | None:
-    """The final answer of the row's ``answer``."""
-    given = optional_text(row, "answer")
-    return reference_answer(given) if given else None
 
 
 def _labels(count: int, wrong: int | None) -> tuple[Label, ...]:

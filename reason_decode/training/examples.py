@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.core.messages import turns
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, pad_rows
 from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
@@ -42,16 +44,22 @@ class Example(NamedTuple):
         labels: the label of each position: a class, or for a language model the next token.
         wrong: wrong solutions that share a batch with this one; the loss of the batch reads their
             labels apart.
+        soft: probability of the last class at each position; empty for labels that are certain.
     """
 
     ids: list[int]
     positions: list[int]
     labels: list[int]
     wrong: tuple["Example", ...] = ()
+    soft: tuple[float, ...] = ()
 
 
 def step_examples(
-    solutions: Iterable[LabelledSolution], encoder: SolutionEncoder, classes: Mapping[int, int]
+    solutions: Iterable[LabelledSolution],
+    encoder: SolutionEncoder,
+    classes: Mapping[int, int],
+    *,
+    soft: bool = False,
 ) -> Iterator[Example]:
     """Encode each solution with a class at the end of every labelled step.
 
@@ -61,6 +69,7 @@ def step_examples(
         solutions: solutions whose labels are keys of ``classes`` or ``None``.
         encoder: the format that will score.
         classes: label -> class.
+        soft: keep the probabilities of soft labels beside their classes.
 
     Examples:
         >>> from reason_decode import tiny
@@ -75,10 +84,12 @@ def step_examples(
         if known:
             encoded = encoder.encode(solution.prompt, solution.steps[: known[-1] + 1])
             labels = [solution.labels[k] for k in known]
+            probabilities = [solution.soft[k] for k in known] if soft and solution.soft else []
             yield Example(
                 encoded.ids,
                 [encoded.score_positions[k] for k in known],
                 [classes[label] for label in labels if label is not None],
+                soft=tuple(p for p in probabilities if p is not None),
             )
 
 
@@ -169,8 +180,7 @@ def encode_prompt(
     """
     if not chat:
         return tokenizer.encode_plain(prompt, (), separator).ids
-    turns = [{"role": "user", "content": prompt}]
-    return list(tokenizer.encode(tokenizer.render_chat(turns, generate=True)))
+    return list(tokenizer.encode(tokenizer.render_chat(turns(prompt), generate=True)))
 
 
 def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
@@ -183,7 +193,8 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels``, (b, t) int64; labels are ``IGNORE`` at
         positions without one and in the rows of wrong solutions. If there are wrong solutions also
-        ``wrong``, (b, t) int64, their labels, ``IGNORE`` in all other rows.
+        ``wrong``, (b, t) int64, their labels, ``IGNORE`` in all other rows. If labels are soft also
+        ``soft``, (b, t) float32, the probability of the last class, NaN where a label is certain.
     """
     rows = [(row, row is not example) for example in examples for row in (example, *example.wrong)]
     ids, mask = pad_rows([row.ids for row, _ in rows], side="right", value=pad)
@@ -192,4 +203,9 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, Tensor]:
     for k, (row, is_wrong) in enumerate(rows):
         (wrong if is_wrong else labels)[k, row.positions] = ids.new_tensor(row.labels)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if any(row.soft for row, _ in rows):
+        batch["soft"] = torch.full(ids.shape, float("nan"))
+        for k, (row, _) in enumerate(rows):
+            if row.soft:
+                batch["soft"][k, row.positions] = torch.tensor(row.soft)
     return {**batch, "wrong": wrong} if len(rows) > len(examples) else batch

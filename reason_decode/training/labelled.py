@@ -32,6 +32,8 @@ class LabelledSolution:
         correct: whether the solution's own final answer is right; ``None`` if unknown.
         source: id of the row in the data, or ``file:line``. All solutions from one row have the
             same source, so a split by source (or by prompt) keeps branches of a solution together.
+        soft: probability that each step is right, in [0, 1], where the data have more than
+            verdicts; empty where they have none. Only steps with a label count.
 
     Raises:
         ValueError: the number of labels is not the number of steps.
@@ -48,9 +50,10 @@ class LabelledSolution:
     answer: str | None = None
     correct: bool | None = None
     source: str = ""
+    soft: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.labels) != len(self.steps):
+        if len(self.labels) != len(self.steps) or len(self.soft) not in (0, len(self.steps)):
             raise ValueError(
                 f"got {len(self.labels)} labels for {len(self.steps)} steps; need one per step, "
                 "None where there is no verdict"

@@ -42,7 +42,7 @@ def label_by_checker(
             )
         labels: list[Label] = [1 if right else -1 for right in verdicts]
         labels += [None] * (len(solution.steps) - len(verdicts))
-        yield replace(solution, labels=until_first_error(labels))
+        yield replace(solution, labels=until_first_error(labels), soft=())
 
 
 def label_by_scorer(
@@ -88,4 +88,4 @@ def label_by_scorer(
                 )
             right = [x >= threshold for x in row.tolist()]
             labels: list[Label] = [1 if x else -1 for x in right]
-            yield replace(solution, labels=until_first_error(labels), correct=all(right))
+            yield replace(solution, labels=until_first_error(labels), soft=(), correct=all(right))

@@ -64,6 +64,11 @@ def train_orm(
     if config.lora_rank is not None:
         learner = with_lora(loaded, config.lora_rank, head="score")
     examples = list(outcome_examples(solutions, orm))
+    if not examples:
+        raise ValueError(
+            f"got 0 examples: none of the {len(solutions)} solutions has a reference answer "
+            "(`answer`, --answer-column) or a verdict (`correct`, --labels-column)"
+        )
     if not any(example.labels[0] for example in examples):
         warn_of_none_right(solutions)
     return train(

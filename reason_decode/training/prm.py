@@ -1,6 +1,7 @@
 """Training of process reward models: a class for every step, up to the first wrong one."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from reason_decode.training.config import PRMConfig
 from reason_decode.training.examples import step_examples
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
-from reason_decode.training.losses import class_loss, tag_loss
+from reason_decode.training.losses import class_loss, tag_loss, take_soft
 from reason_decode.training.trainer import train
 
 __all__ = ["train_prm"]
@@ -36,7 +37,8 @@ def train_prm(
     r"""Train a process reward model; ``ProcessRewardModel.from_pretrained(output)`` loads it.
 
     Minimizes the mean of ``-log p(label of step)`` over all labelled steps. Solutions are encoded
-    by the format that will score, so scores are read at the tokens that were trained.
+    by the format that will score, so scores are read at the tokens that were trained. Soft labels
+    p are learned by ``-p log p(right) - (1 - p) log p(wrong)``.
 
     Args:
         model: the model to start from, a folder or a Hub id.
@@ -57,6 +59,12 @@ def train_prm(
     """
     config = config or PRMConfig()
     classes = _CLASSES[config.num_labels]
+    if not any(x is not None for s in solutions for x in s.labels):
+        raise ValueError(
+            f"got 0 examples: none of the {len(solutions)} solutions has a label on a step; give "
+            "`labels`, one for each step (labels_column, --labels-column, names another column), "
+            "or let `reason-decode label` make them"
+        )
     unknown = {x for s in solutions for x in s.labels if x is not None and x not in classes}
     if unknown:
         raise ValueError(
@@ -70,17 +78,20 @@ def train_prm(
     # What is trained loads without a word about its format.
     saved = {"format": config.head, "separator": config.separator}
     loaded.config.update({CONFIG_KEY: {name: x for name, x in saved.items() if x is not None}})
+    soft = config.soft_labels and config.num_labels == 2 and any(x.soft for x in solutions)
+    encode = partial(step_examples, encoder=format, classes=classes, soft=soft)
     learner: Any = loaded.train()
     if config.lora_rank is not None:
         learner = with_lora(loaded, config.lora_rank, head="score" if is_classifier else None)
     return train(
         learner,
         tokenizer,
-        list(step_examples(solutions, format, classes)),
+        list(encode(solutions)),
         output,
         config,
         loss=class_loss if is_classifier else tag_loss([format.token_ids[x] for x in ("-", "+")]),
-        held_out=list(step_examples(held_out, format, classes)),
+        held_out=list(encode(held_out)),
+        side_inputs=take_soft if soft else None,
     )
 
 

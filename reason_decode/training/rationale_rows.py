@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.core.hashing import split_by_hash
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.jsonl import stream_rows
+from reason_decode.io.read_report import ReadReport
 
 __all__ = ["RationaleRow", "read_rationales", "split_documents"]
 
@@ -64,7 +65,7 @@ def read_rationales(path: str | Path, report: ReadReport | None = None) -> list[
     """
     report = ReadReport() if report is None else report
     found: list[RationaleRow] = []
-    for number, fields in report.rows_of(path):
+    for number, fields in report.rows_of(stream_rows(path)):
         try:
             found += _rationales(fields, f"{Path(path).name}:{number}")
         except ValueError as error:

@@ -231,7 +231,7 @@ def _label(
     own = solution.correct if is_right is _states_its_answer else None
     shares.append(float(is_right(solution, "".join(steps)) if own is None else own))
     labels: list[Label] = [1 if share > threshold else -1 for share in shares]
-    return RolloutLabels(replace(solution, labels=tuple(labels)), tuple(shares))
+    return RolloutLabels(replace(solution, labels=tuple(labels), soft=()), tuple(shares))
 
 
 def _states_its_answer(solution: LabelledSolution, text: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.core.solutions import Trace
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 from reason_decode.viewer.read import TraceEntry
 from reason_decode.viewer.tree import build_tree, count_votes
 

@@ -10,7 +10,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from reason_decode.core.solutions import Trace
-from reason_decode.io.jsonl import Reject, few_blank_lines, stream_rows
+from reason_decode.io.jsonl import few_blank_lines, stream_rows
+from reason_decode.io.read_report import Reject
 
 __all__ = ["TraceEntry", "TraceFile", "read_traces"]
 

@@ -13,7 +13,7 @@ from reason_decode.cli.configs import EvalConfig, TraceConfig
 from reason_decode.cli.parsing import parse_config
 from reason_decode.runs.options import Shard
 from reason_decode.tasks import TASKS, TaskOptions
-from reason_decode.training.data import DATASET_FORMATS
+from reason_decode.training.data import COLUMNS, DATASET_FORMATS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def test_parses_negative_numbers():
 def test_names_of_tasks_and_formats_are_those_of_the_library():
     # The configs spell them out, because importing the library takes seconds.
     assert all(f"{name}," in (TaskOptions.__doc__ or "").replace(";", ",") for name in TASKS)
-    assert {*get_args(configs.Format)} <= {"auto", *DATASET_FORMATS}
+    assert {*get_args(configs.Format)} <= {"auto", COLUMNS, *DATASET_FORMATS}
 
 
 def test_raises_the_checks_of_a_config_unchanged():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reason_decode.evaluation.rerank import SampledProblem, read_samples, rerank
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 from reason_decode.tasks import TASKS
 from reason_decode.tasks.game24 import normalize_solution
 from tests.fakes import TableScorer

@@ -7,13 +7,13 @@ import pytest
 
 from reason_decode.io.jsonl import (
     MAX_LINE_BYTES,
-    Reject,
     check_writable,
     read_jsonl,
     stream_rows,
     write_json,
     write_text,
 )
+from reason_decode.io.read_report import Reject
 
 LINES = b'{"a": 1}\n\n[2]\nnot json\n\xff\n' + b"[" * 100_000 + b'\n{"a": 7}'
 

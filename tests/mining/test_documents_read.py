@@ -3,6 +3,7 @@ import random
 import pytest
 
 from reason_decode import tiny
+from reason_decode.cli import main
 from reason_decode.mining import Document, ReadReport, read_documents, segment
 from reason_decode.mining.readers import read_texts
 
@@ -29,6 +30,16 @@ def test_good_rows_survive_bad_ones_and_ids_are_unique(tmp_path):
     ]
     assert (report.rows, report.items, report.malformed) == (8, 3, 5)
     assert [(x.file, x.row) for x in report.rejected] == [("web.jsonl", k) for k in range(2, 7)]
+
+
+def test_rows_without_texts_are_an_error_before_a_folder_is_made(tmp_path, capsys):
+    """``mine`` of rows with ``content`` ended with status 0 and 0 documents."""
+    (tmp_path / "web.jsonl").write_text('{"content": "2 + 3 is 5."}\n' * 2)
+    argv = ["mine", "--writer", "tagged", "--loss-model", "tiny", "--input"]
+    argv += [str(tmp_path / "web.jsonl"), "--output", str(tmp_path / "out")]
+    assert main(argv) == 2
+    assert "no row is a document (2 rows: 0 items; malformed: 2" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_reference_texts_are_read_in_any_format(tmp_path):

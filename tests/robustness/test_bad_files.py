@@ -15,7 +15,8 @@ import pytest
 
 from reason_decode.cli import main
 from reason_decode.io import jsonl as rows
-from reason_decode.io.jsonl import Reject, check_writable, stream_rows, write_json
+from reason_decode.io.jsonl import check_writable, stream_rows, write_json
+from reason_decode.io.read_report import Reject
 from reason_decode.serving import from_options
 from reason_decode.tasks import TASKS
 from tests.fakes import ByteTokenizer, Guided, ScriptedModel

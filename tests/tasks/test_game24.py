@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from reason_decode.io.jsonl import Reject, read_jsonl
+from reason_decode.io.jsonl import read_jsonl
+from reason_decode.io.read_report import Reject
 from reason_decode.tasks import countdown_item
 from reason_decode.tasks.game24 import GAME24
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.jsonl import ReadReport, Reject
+from reason_decode.io.read_report import ReadReport, Reject
 from reason_decode.training.data import read_labelled
 
 STEPWISE = {"prompt": "p", "completions": ["a", "b", "c"], "labels": [True, False, True]}

@@ -30,6 +30,8 @@ def test_reads_stepwise_format():
     row = {**STEPWISE, "labels": [1.0, None], "answer": "6", "correct": False}
     assert stepwise(row) == [LabelledSolution("p", ("a", "b"), (1, None), "6", False)]
     assert stepwise({**STEPWISE, "labels": [1, 0]}) == stepwise(STEPWISE)
+    assert stepwise({**STEPWISE, "labels": ["+", "-"]}) == stepwise(STEPWISE)
+    assert stepwise({**STEPWISE, "labels": [1, 0.5]})[0].soft == (1.0, 0.5)
 
 
 def test_reads_math_shepherd_format():
@@ -90,7 +92,7 @@ def test_reads_plain_format():
     [
         (stepwise, {**STEPWISE, "labels": [True]}, "1 labels for 2 steps"),
         (stepwise, {**STEPWISE, "labels": [1, -1]}, "PRM800K format"),
-        (stepwise, {**STEPWISE, "labels": [1, 0.5]}, "0.5"),
+        (stepwise, {**STEPWISE, "labels": [1.5, 0.5]}, "1.5"),
         (stepwise, {**STEPWISE, "labels": [1, math.nan]}, "nan"),
         (stepwise, {**STEPWISE, "labels": "+-"}, "need a list"),
         (stepwise, {**STEPWISE, "completions": []}, "need one per step"),
@@ -112,7 +114,7 @@ def test_reads_plain_format():
         (bigbench_mistake, {**MISTAKE, "mistake_index": 2}, "into a list of 2"),
         (bigbench_mistake, {"input": "p", "steps": ["a"], "target": "6"}, "no `mistake_index`"),
         (plain, {**PLAIN, "solution": " \n"}, "`solution`; need text"),
-        (plain, {**PLAIN, "answer": 6}, "text or null"),
+        (plain, {**PLAIN, "answer": {"x": 6}}, "text, a number or null"),
     ],
 )
 def test_malformed_rows_raise_with_the_reason(read, row, reason):

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from reason_decode import tiny
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.read_report import ReadReport
 from reason_decode.training import (
     LabelledSolution,
     grade_samples,

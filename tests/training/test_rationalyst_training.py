@@ -8,7 +8,7 @@ from transformers import LlamaForCausalLM
 
 from examples.tiny.model import model_config
 from reason_decode import RationaleScorer, tiny
-from reason_decode.io.jsonl import ReadReport
+from reason_decode.io.read_report import ReadReport
 from reason_decode.scorers import RationaleWriter
 from reason_decode.tiny import Tiny
 from reason_decode.training import (

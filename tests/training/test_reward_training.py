@@ -1,6 +1,8 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from reason_decode import OutcomeRewardModel, ProcessRewardModel, tiny
+from reason_decode.cli import main
 from reason_decode.scorers.loading import load_scorer
 from reason_decode.scorers.prm_formats import MathShepherd
 from reason_decode.training import (
@@ -20,7 +23,8 @@ from reason_decode.training import (
     train_prm,
 )
 from reason_decode.training.examples import IGNORE, Example, collate, step_examples
-from reason_decode.training.losses import class_loss
+from reason_decode.training.losses import class_loss, tag_loss, take_soft
+from tests.tolerance import assert_close
 
 pytest.importorskip("accelerate", reason="training needs accelerate")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
@@ -195,3 +199,51 @@ def test_prompts_are_held_out_as_a_whole_and_the_same_in_every_run():
     assert hold_out(reversed(twice), 0.3)[1] == held[::-1]
     with pytest.raises(ValueError, match="a share of 1"):
         hold_out(SOLUTIONS, 1)
+
+
+@pytest.mark.numeric
+def test_soft_labels_are_learned_by_the_cross_entropy_with_both_classes():
+    examples = [Example([3, 4, 5], [1, 2], [1, 0], soft=(0.75, 0.25)), Example([6, 7], [1], [1])]
+    batch = collate(examples, pad=0)
+    soft = take_soft(batch)
+    assert "soft" not in batch and soft is not None
+    logits = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0))
+    logp = logits.log_softmax(dim=-1)
+    expected = -(
+        (0.25 * logp[0, 1, 0] + 0.75 * logp[0, 1, 1])
+        + (0.75 * logp[0, 2, 0] + 0.25 * logp[0, 2, 1])
+        + logp[1, 1, 1]
+    )
+    loss = class_loss(SimpleNamespace(logits=logits), batch["labels"], side_inputs=soft)
+    assert_close(loss, expected / 3, terms=8)
+    at_tags = tag_loss([0, 1])(SimpleNamespace(logits=logits), batch["labels"], side_inputs=soft)
+    assert_close(at_tags, loss, terms=8)
+
+
+def test_a_prm_is_trained_on_soft_labels_unless_told_otherwise(tmp_path):
+    soft = [replace(x, soft=(0.9, 0.6)) for x in SOLUTIONS[:2]]
+    once = {**FAST, "num_train_epochs": 5, "batch_size": 1}  # the loss is logged every 10 steps
+    losses = {
+        name: train_prm(BASE, tokenizer(), given, tmp_path / name, PRMConfig(**once, **more))
+        for name, given, more in (
+            ("soft", soft, {}),
+            ("hard", soft, {"soft_labels": False}),
+            ("none", SOLUTIONS[:2], {}),
+        )
+    }
+    assert losses["hard"]["loss"] == losses["none"]["loss"] != losses["soft"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "message"),
+    [
+        ("prm", {"question": "1 + 2?", "answer": "3"}, "none of the 1 solutions has a label on a"),
+        ("orm", {"prompt": "1 + 2?", "solution": "3"}, "none of the 1 solutions has a reference"),
+    ],
+)
+def test_rows_without_labels_are_named_as_the_cause(tmp_path, capsys, kind, row, message):
+    """It said "got 0 examples and none of at most 4096 tokens", never that labels are missing."""
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    argv = ["train", kind, "--input", str(tmp_path / "x.jsonl"), "--output", str(tmp_path / "out")]
+    assert main([*argv, "--hold-out", "0"]) == 2
+    assert message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.jsonl import Reject
+from reason_decode.io.read_report import Reject
 from reason_decode.viewer import TraceEntry, render_frame, render_page
 from tests.viewer.traces import HOSTILE, best_of, search, vote
 
