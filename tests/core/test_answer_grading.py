@@ -24,7 +24,8 @@ def test_a_reference_is_an_answer_or_a_solution(given: str, answer: str | None) 
 
 def test_a_solution_is_right_if_its_final_answer_is() -> None:
     assert states_answer("3 + 4 = 7\n#### 7 apples", "7")
-    assert not states_answer("7", "7") and not states_answer("#### 8", "7")
+    assert states_answer("7", "7") and not states_answer("7 and 8, as said before", "7")
+    assert not states_answer("#### 8", "7")
 
 
 def test_a_warning_shows_a_stated_answer_beside_the_reference() -> None:

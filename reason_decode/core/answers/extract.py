@@ -4,14 +4,15 @@ import re
 from typing import NamedTuple
 
 from reason_decode.core.answers.clean import clean, is_words, key_of, strip_wrappers
+from reason_decode.core.answers.conclusion import bare_value, conclusion
 from reason_decode.core.answers.numeric import compare_values, point_value
-from reason_decode.core.answers.structure import choice_letter, number_of, split_unit
+from reason_decode.core.answers.structure import choice_letter
+from reason_decode.core.answers.value import plain_answer, value_of
 
 __all__ = ["THINKING", "extract_answer", "without_thinking"]
 
 MAX_TEXT = 100_000
 MAX_JOINT = 40
-MAX_CONCLUSION = 400
 THINKING = ("<think>", "</think>")
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:\{|(?=[^\s{]))|\\[{}]|[{}]")
@@ -48,42 +49,9 @@ _ADVERB = re.compile(
     r"indeed|also|clearly|equal to|given by|as follows|found to be|obtained as)\b:? *",
     re.IGNORECASE,
 )
-# A whole sentence as an answer: what its first number says.
-_SENTENCE = re.compile(
-    r"[A-Za-z][^\d$\\]*\b(?:is|are|was|were|has|have|had|equals|costs?|takes?|needs?|gets?|got|earns?|"
-    r"makes?|made|spent|spends?|will|can|ate|sold|paid|pays?)\b[^\d$\\=()\[\]]*?(?=[-+]?\$?\d)"
-)
-_MATHS = r"\$[^$]+\$|\\\((?:(?!\\\)).)+\\\)"
-_VALUE = re.compile(rf"{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?")
-_DISPLAYED = re.compile(
-    r"(?:\\\[|\$\$|\\begin\{(?:align|equation|gather)\*?\})"
-    r"((?:(?!\\\[|\$\$|\\begin\{(?:align|equation|gather)).)*?)"
-    r"(?:\\\]|\$\$|\\end\{(?:align|equation|gather)\*?\})$",
-    re.DOTALL,
-)
-_CONCLUDES = re.compile(
-    rf"(?P<equation>{_MATHS})"
-    r"|(?:.*\s)?(?:is|are|was|were|equals|has|have|had|costs?|takes?|needs?|gets?|got|spends?|spent)\s+"
-    r"(?:(?:approximately|about|exactly|equal to|only|a total of)\s+)?"
-    rf"(?P<value>{_MATHS}|-?\\?[$£€]?\d[\d,]*(?:\.\d+|/\d+)?%?)(?P<words>(?:\s+[A-Za-z'-]+){{0,10}})",
-    re.IGNORECASE,
-)
-# The sentence is a conclusion from the last such word on.
-_THEREFORE = re.compile(r"(?:^|[\s\])}$])(?:so|thus|hence|therefore)\b,?\s+", re.IGNORECASE)
-_NO_CONCLUSION = re.compile(
-    r"\b(?:no|not|none|never|cannot|undefined|impossible|contradict\w*|mistake|error|if|when|case|"
-    r"infinite\w*|must|between(?=\s+[$\d])|either|or|possible|let|suppose|given)\b|n't\b",
-    re.IGNORECASE,
-)
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|[。！？!?](?=\s|$)|[。！？]")
 _ABBREVIATION = re.compile(
     r"\b(?:Dr|Mr|Mrs|Ms|St|Mt|Ft|Jr|Sr|Prof|No|vs|approx|etc|e\.g|i\.e|a\.m|p\.m|U\.S|Inc|Ave|sq|cu)$"
-)
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|[。！？!?](?=\s|$)|[。！？]")
-_REASON = re.compile(
-    r"[,;]?\s+(?:because|since|as\s+(?:required|desired|needed|we|it|the|shown|stated|expected)|"
-    r"which|so\s+that|so\s+the|given\s+that|obtained|when|where|after|for\s+(?:a|the)\s+total|"
-    r"and\s+(?:this|that|it|we|the)|but|rather\s+than|not|per\s+the|according)\b.*",
-    re.IGNORECASE | re.DOTALL,
 )
 _NO_ANSWER = re.compile(
     r"(?:in)?(?:correct|right|wrong|reasonable|valid|verified|confirmed|clear|obvious|unknown|ready)\b"
@@ -92,10 +60,7 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"(?!(?:yes|no|true|false)\b)[A-Za-z]{2,}[^\n]*", re.IGNORECASE)
-_REMARK = re.compile(r"(?<=[\d})A-Za-z]) \((?=[^()]*(?:=|[A-Za-z]{3}))[^()]*\)\.?$")
 _ARITHMETIC = re.compile(r"[-+*/()0-9.\s×÷−]+")
-_EQUALS = re.compile(r"(?<![<>!=:\\])=(?![=<>])")
-_ALTERNATIVES = re.compile(r"\b(?:or|and)\b|,\s*[A-Za-z]\s*=|\\text\s*\{\s*(?:or|and)")
 _FENCE = re.compile(r"`{3}[a-z]*|\$\$|\\\[|\\\(|[*_]{2}")
 
 
@@ -111,7 +76,8 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     4. ``the answer is X`` and its like (``the correct option is``, ``答案是``), or a line
        ``Answer: X``; X may stand on the next line, and remarks such as ``is correct`` are skipped;
     5. a line ``A: X``;
-    6. a last sentence that concludes, ``So, John is X years old.``, with one value at its end.
+    6. a last sentence that concludes, ``So, John is X years old.``, with one value at its end;
+    7. a text that is nothing but a number, a formula, a letter of a choice, ``yes`` or ``no``.
 
     A thought is no answer: everything up to the last closing tag is skipped, and a text whose
     thought never ends states nothing. From X are dropped: markup, quotes and dollar signs around
@@ -138,13 +104,13 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
         tail = without_thinking(tail, thinking)
     tagged = [match[1] for match in _TAGGED.finditer(tail)]
     if tagged and tagged[-1].strip():
-        return extract_answer(tagged[-1], thinking=None) or _plain(tagged[-1])
+        return extract_answer(tagged[-1], thinking=None) or plain_answer(tagged[-1])
     box = _last_box(tail)
     if box is not None:
         content, end = box
         later = _answer_lines(tail, end)
-        return later if later is not None else _plain(content)
-    for form in (_hashes, _statement, _short_line, _conclusion):
+        return later if later is not None else plain_answer(content)
+    for form in (_hashes, _statement, _short_line, conclusion, bare_value):
         found = form(tail)
         if found is not None:
             return found
@@ -240,7 +206,7 @@ def _hashes(text: str) -> str | None:
             only_word = bare.isalpha() and not text[match.end() :].replace(rest, "", 1).strip()
             if not only_word or bare.casefold() in ("answer", "solution", "result", "conclusion"):
                 continue
-        found = _value_of(bare)
+        found = value_of(bare)
         if found:
             return found
     return None
@@ -271,35 +237,6 @@ def _short_line(text: str) -> str | None:
     return _stated(text, matches[-1].end(), line=True) if matches else None
 
 
-def _conclusion(text: str) -> str | None:
-    """The value of the last sentence, if it draws a conclusion and was not cut off.
-
-    A sentence concludes behind a word such as ``so``, or where it is a line of its own. A formula
-    that is displayed at the very end concludes by its last equation.
-    """
-    end = text.rstrip()[-MAX_CONCLUSION:]
-    if displayed := _DISPLAYED.search(end):
-        right = _EQUALS.split(displayed[1])[-1] if _EQUALS.search(displayed[1]) else ""
-        return _value_of(right.rstrip(" .!")) if right.rstrip().endswith(".") else None
-    line = end.rpartition("\n")[2].strip()
-    if not line.endswith((".", ".$", ".\\]", ".\\)", "!")):
-        return None
-    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(line) if line[match.end() :])]
-    sentence = line[starts[-1] :].strip().rstrip(".!")
-    marks = list(_THEREFORE.finditer(sentence))
-    if not marks and len(starts) > 1 or _NO_CONCLUSION.search(sentence):
-        return None
-    claim = sentence[marks[-1].end() :] if marks else sentence
-    match = _CONCLUDES.fullmatch(claim)
-    if match is None or not marks and match["equation"]:
-        values = _VALUE.findall(claim) if marks else []
-        return _value_of(strip_wrappers(values[0])) if len(values) == 1 else None
-    maths = match["equation"] or match["value"]
-    # Words behind a number are its unit; behind maths they may be anything.
-    words = match["words"] if maths[-1].isdigit() else ""
-    return _value_of(strip_wrappers(maths + words))
-
-
 def _stated(text: str, end: int, *, line: bool) -> str | None:
     """The answer that begins at a place, or ``None`` where only a remark does."""
     rest = _line_at(text, end, following=True)
@@ -315,9 +252,9 @@ def _stated(text: str, end: int, *, line: bool) -> str | None:
         return None
     left, equals, _ = bare.rpartition("=")
     if line and equals and _ARITHMETIC.fullmatch(left):
-        return _plain(left)
+        return plain_answer(left)
     # Behind a statement an exclamation mark is no factorial.
-    return _value_of(strip_wrappers(bare).rstrip("!"))
+    return value_of(strip_wrappers(bare).rstrip("!"))
 
 
 def _line_at(text: str, start: int, *, following: bool) -> str | None:
@@ -340,53 +277,3 @@ def _first_sentence(text: str) -> str:
         if not _ABBREVIATION.search(text[: match.start()]):
             return text[: match.start()]
     return text
-
-
-def _value_of(text: str) -> str | None:
-    """The value that a statement gives: without a reason, a remark or the left of an equation."""
-    bare = strip_wrappers(text)
-    letter = choice_letter(bare)
-    if letter is not None and not re.fullmatch(r"\(?[A-Za-z]\)?", bare):
-        return letter
-    short = strip_wrappers(_REASON.sub("", bare, count=1))
-    if short != bare and (_is_short_value(short) or letter):
-        bare = short
-    bare = strip_wrappers(_REMARK.sub("", bare))
-    letter = re.match(r"\(?([A-Z])\)?\s+(?:because|since|as)\b", bare)
-    if letter:
-        return letter[1]
-    if _EQUALS.search(bare) and not _ALTERNATIVES.search(bare):
-        right = _EQUALS.split(bare)[-1]
-        bare = strip_wrappers(right) or bare
-    if sentence := _SENTENCE.match(bare):
-        bare = bare[sentence.end() :]
-    return _plain(_without_trailing_words(bare))
-
-
-def _is_short_value(text: str) -> bool:
-    """True for a number with or without a unit, mathematics, a choice, or at most four words."""
-    value, _ = split_unit(clean(text))
-    return bool(text) and (
-        number_of(value) is not None
-        or choice_letter(text) is not None
-        or "\\" in text
-        or len(text.split()) <= 4
-    )
-
-
-def _without_trailing_words(text: str) -> str:
-    """A number without the sentence that goes on behind it; a unit of three words may stay."""
-    match = re.match(r"([-+]?[$£€¥]?[\d.,]*\d%?)((?:\s+[A-Za-z'-]+){4,})$", text)
-    return match[1] if match else text
-
-
-_NUMBER = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?")
-
-
-_CURRENCY = re.compile(r"^\\?\$ ?(?=[\d.][\d.,]*$)")
-
-
-def _plain(answer: str) -> str | None:
-    answer = strip_wrappers(answer)
-    answer = _CURRENCY.sub("", answer)
-    return (answer.replace(",", "") if _NUMBER.fullmatch(answer) else answer) or None
