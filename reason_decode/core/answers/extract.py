@@ -102,6 +102,9 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     tail = text[-MAX_TEXT:]
     if thinking is not None:
         tail = without_thinking(tail, thinking)
+    before, _, last = tail.rstrip().rpartition("\n")
+    if last and set(last.strip()) == {"#"}:  # cut off where an answer was to follow
+        tail = before
     tagged = [match[1] for match in _TAGGED.finditer(tail)]
     if tagged and tagged[-1].strip():
         return extract_answer(tagged[-1], thinking=None) or plain_answer(tagged[-1])
