@@ -33,7 +33,8 @@ from reason_decode.core.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from reason_decode.core.answers import extract_answer, same_answer
-    from reason_decode.core.solutions import Candidate, Cost, Step, StepSplitter, Trace
+    from reason_decode.core.solutions import Candidate, Cost, Step, Trace
+    from reason_decode.core.splitting import StepSplitter
     from reason_decode.generation.output import ReasoningOutput
     from reason_decode.processors import (
         NegativeContrastLogitsProcessor,
@@ -90,7 +91,8 @@ __all__ = [
 # `reason-decode --help` load neither torch nor transformers.
 _MODULES = {
     "reason_decode.core.answers": ("extract_answer", "same_answer"),
-    "reason_decode.core.solutions": ("Candidate", "Cost", "Step", "StepSplitter", "Trace"),
+    "reason_decode.core.solutions": ("Candidate", "Cost", "Step", "Trace"),
+    "reason_decode.core.splitting": ("StepSplitter",),
     "reason_decode.generation.output": ("ReasoningOutput",),
     "reason_decode.processors": (
         "NegativeContrastLogitsProcessor",

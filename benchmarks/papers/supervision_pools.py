@@ -14,7 +14,7 @@ from tqdm import tqdm
 from examples.tiny import arithmetic_problems, countdown_problems
 from examples.tiny.sampled_solutions import grade_steps
 from reason_decode import tiny
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.evaluation.complete import complete
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import TASKS, arithmetic, countdown

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from examples.tiny import arithmetic_problems, countdown_problems, countdown_solutions
 from examples.tiny.countdown_solutions import WorkedSolution
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.io.jsonl import write_rows
 from reason_decode.tasks import arithmetic, countdown
 

@@ -13,6 +13,7 @@ from reason_decode.core.options import (
     check_at_least_one,
     check_choice,
 )
+from reason_decode.core.solution_options import SolutionOptions
 from reason_decode.io.tables import is_hub_dataset
 from reason_decode.runs.options import RunOptions
 from reason_decode.tasks.options import TaskOptions
@@ -154,6 +155,7 @@ class RerankConfig:
             ``mean`` of log-probabilities, the ``last`` reward).
         problems: the task, which grades the choices.
         scoring: the scorer.
+        solutions: how solutions are read.
     """
 
     input: str
@@ -161,6 +163,7 @@ class RerankConfig:
     reduce: Reduce | None = None
     problems: TaskOptions = field(default_factory=TaskOptions)
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
+    solutions: SolutionOptions = field(default_factory=SolutionOptions)
 
     def __post_init__(self) -> None:
         check_choice(self, "reduce", (*get_args(Reduce), None))

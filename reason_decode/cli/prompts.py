@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from reason_decode.cli.training_configs import DataOptions
+from reason_decode.core.splitting import prompt_suffix_for
 from reason_decode.io.read_report import ReadReport
 from reason_decode.training import LabelledSolution, SolutionColumns, read_labelled
 
@@ -12,7 +13,7 @@ __all__ = ["read_all", "suffix_for", "with_suffix"]
 
 
 def suffix_for(one_text: bool, separator: str, given: str | None) -> str:
-    """The suffix that was given, else the separator where prompt and steps are one text.
+    """The suffix that was given, else a separator of white space where all is one text.
 
     Args:
         one_text: whether prompt and steps are one text, not the turns of a conversation.
@@ -21,7 +22,7 @@ def suffix_for(one_text: bool, separator: str, given: str | None) -> str:
     """
     if given is not None:
         return given
-    return separator if one_text else ""
+    return prompt_suffix_for(separator) if one_text else ""
 
 
 def with_suffix(prompt: str, suffix: str) -> str:

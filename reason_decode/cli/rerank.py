@@ -27,7 +27,7 @@ def run(config: RerankConfig, argv: Sequence[str]) -> int:
                 "scored by tiny, the packaged verifier of number games; --scorer names another",
                 file=sys.stderr,
             )
-        scorer = scorer_from_options(config.scoring)
+        scorer = scorer_from_options(config.scoring, splitter=config.solutions.splitter)
         reduce = config.reduce or default_reduce(scorer)
         result = rerank(problems, scorer, reduce=reduce, rejected=rejected)
         name = config.scoring.scorer or config.scoring.scorer_model or "tiny"

@@ -10,6 +10,7 @@ from reason_decode.core.model_options import (
     PromptOptions,
     SamplingOptions,
 )
+from reason_decode.core.solution_options import SolutionOptions
 
 __all__ = [
     "PLAIN",
@@ -148,6 +149,7 @@ class GenerationOptions:
         loading: how the generator is loaded.
         prompting: how prompts are rendered.
         scoring: the scorer.
+        solutions: how solutions are read.
 
     Raises:
         ValueError: a value is out of range, or options do not go together.
@@ -170,6 +172,7 @@ class GenerationOptions:
     loading: ModelOptions = field(default_factory=ModelOptions)
     prompting: PromptOptions = field(default_factory=PromptOptions)
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
+    solutions: SolutionOptions = field(default_factory=SolutionOptions)
 
     def __post_init__(self) -> None:
         check_choice(self, "strategy", get_args(StrategyName))

@@ -1,4 +1,4 @@
-"""Solutions and their steps: splitting, checks of what is passed, and the records of decoding.
+"""Solutions and their steps: checks of what is passed, and the records of decoding.
 
 Dimension letters used in every docstring of the library:
 b prompts, n candidates per prompt, s steps, t tokens, h hidden size, v vocabulary.
@@ -8,92 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class StepSplitter:
-    r"""Splits a solution into steps at a separator.
-
-    ``split("a\n\n  b\n") == ["a", "  b"]`` for the separator ``"\n"``: blank pieces are dropped,
-    the others are left as they are.
-
-    Args:
-        separator: the text that ends a step: ``"\n"`` for one step per line, ``"\n\n"`` for one
-            per paragraph.
-
-    Raises:
-        ValueError: the separator is not text, or empty.
-
-    Examples:
-        >>> from reason_decode import StepSplitter
-        >>> StepSplitter("\n\n").split("First this.\n\nThen that.")
-        ['First this.', 'Then that.']
-    """
-
-    separator: str = "\n"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.separator, str):
-            raise ValueError(
-                f"got separator={self.separator!r}; pass the text that ends a step, such as '\\n'"
-            )
-        if not self.separator:
-            raise ValueError(
-                "got an empty separator; pass the text that ends a step, such as '\\n'"
-            )
-
-    def split(self, text: str) -> list[str]:
-        """Steps of a text in order, without separators."""
-        return [piece for piece in self.pieces(text) if piece.strip()]
-
-    def pieces(self, text: str) -> list[str]:
-        """All that lies between separators, also what is blank; joined again it is the text.
-
-        A blank text has no pieces.
-        """
-        return text.split(self.separator) if text.strip() else []
-
-    def complete(self, text: str) -> list[str]:
-        """Steps of an unfinished text: those that a separator has ended."""
-        return [piece for piece in self.pieces(text)[:-1] if piece.strip()]
-
-
-@dataclass
-class StepBoundary:
-    """A predicate on new tokens: true once they hold ``count`` whole steps.
-
-    It costs a constant a token: only a token whose text has the last character of the separator can
-    end a step, and the text of all new tokens is decoded only where the last few of them hold a
-    separator.
-
-    Args:
-        tokenizer: decodes the sampled tokens.
-        splitter: splits text into steps.
-        count: number of steps to wait for.
-    """
-
-    tokenizer: Any
-    splitter: StepSplitter
-    count: int = 1
-    _may_end: dict[int, bool] = field(default_factory=dict)
-
-    def __call__(self, tokens: Sequence[int]) -> bool:
-        """True if ``tokens``, sampled since the last boundary, hold ``count`` whole steps."""
-        last = tokens[-1]
-        if last not in self._may_end:
-            self._may_end[last] = self.splitter.separator[-1] in self._text([last])
-        if not self._may_end[last]:
-            return False
-        separator = self.splitter.separator
-        # A token has a byte at least; the others let the tokenizer join words as in the whole.
-        tail = self._text(tokens[-(len(separator.encode()) + 8) :])
-        if separator not in tail:
-            return False
-        if self.count == 1 and tail.count(separator) > 1 and not self.splitter.complete(tail):
-            return False  # blank lines: no step was complete before them
-        return len(self.splitter.complete(self._text(tokens))) >= self.count
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        return self.tokenizer.decode(list(tokens))
+from reason_decode.core.splitting import StepSplitter
 
 
 def to_steps(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import StepBoundary, StepSplitter
+from reason_decode.core.splitting import StepBoundary, StepSplitter
 
 Ids = tuple[int, ...]
 

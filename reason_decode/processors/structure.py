@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.processors.side_model import pad_id, unpadded
 from reason_decode.processors.step_tracker import Ids, StepTracker
 from reason_decode.processors.vocabulary import token_bytes

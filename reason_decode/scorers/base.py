@@ -13,7 +13,8 @@ from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import StepSplitter, to_steps
+from reason_decode.core.solutions import to_steps
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.core.voting import VoteWeighting
 
 __all__ = [

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.messages import Prompt, to_prompts, turns
 from reason_decode.core.solutions import check_pairs, check_text, to_steps
+from reason_decode.core.splitting import Splitting, prompt_suffix_for
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session, check_finite
 from reason_decode.scorers.causal_reader import CausalReader, Span
@@ -89,10 +90,11 @@ class CausalScorer(CausalReader, Scorer):
     Args:
         model: the model; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution's text.
+        separator: the text after each step in the model's input; see ``CausalReader``.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             the tokenizer has one.
         batch_tokens: largest number of tokens in one forward pass, padding included.
+        splitter: where a solution's text is split into steps; ``None``: at ``separator``.
 
     Raises:
         ValueError: the model's vocabulary is smaller than the tokenizer's, or ``chat=True`` without
@@ -105,19 +107,21 @@ class CausalScorer(CausalReader, Scorer):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        separator: str,
+        separator: str | None,
         chat: bool | None,
         batch_tokens: int,
+        splitter: Splitting | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, separator, chat, batch_tokens)
-        self.prompt_suffix = "" if self.chat else separator
+        super().__init__(model, tokenizer, separator, chat, batch_tokens, splitter)
+        self.prompt_suffix = "" if self.chat else prompt_suffix_for(self.separator)
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""
         return {
             "path_or_id": hub_id_or_path(self.model),
-            "separator": self.splitter.separator,
+            "separator": self.separator,
             "chat": self.chat,
+            **self.splitter_settings(),
         }
 
     def score(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import Splitting, StepSplitter, as_splitter, splitter_for
 from reason_decode.models.inputs import (
     CachedTokenizer,
     EncodedSolution,
@@ -38,12 +38,18 @@ class CausalReader(ABC):
     Args:
         model: the model, also in peft's wrapper; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution's text.
+        separator: the text after each step in the model's input; ``None``: what joins the steps of
+            ``splitter``, or a newline.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             the tokenizer has one.
         batch_tokens: largest number of tokens in one forward pass, padding included.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several; ``None``: at ``separator``, or at blank lines if that is a special token, which
+            no generator writes.
 
     Attributes:
+        separator: the text after each step in the model's input.
+        splitter: splits a solution into steps.
         per_step: whether each step has a score of its own, and not only the whole solution.
 
     Raises:
@@ -57,14 +63,22 @@ class CausalReader(ABC):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        separator: str,
+        separator: str | None,
         chat: bool | None,
         batch_tokens: int,
+        splitter: Splitting | None = None,
     ) -> None:
         self.cached_tokenizer = CachedTokenizer(tokenizer, model)
         check_batch_tokens(batch_tokens)
         self.model, self.tokenizer = unwrap_peft(model).eval(), tokenizer
-        self.splitter = StepSplitter(separator)
+        given = None if splitter is None else as_splitter(splitter).with_tokenizer(tokenizer)
+        if separator is None:
+            separator = "\n" if given is None else given.joiner
+        elif given is None or separator:
+            StepSplitter(separator)  # checks the text
+        self.separator, self._has_own_splitter = separator, given is not None
+        added: Any = tokenizer.get_added_vocab  # typed as the value of a special token
+        self.splitter = given or splitter_for(separator, separator in added())
         self.chat = tokenizer.chat_template is not None if chat is None else chat
         if self.chat and tokenizer.chat_template is None:
             raise ValueError(
@@ -72,6 +86,10 @@ class CausalReader(ABC):
                 "tokenizer.chat_template"
             )
         self.batch_tokens = batch_tokens
+
+    def splitter_settings(self) -> dict[str, Any]:
+        """The argument ``splitter`` as plain JSON; nothing where it was not given."""
+        return {"splitter": self.splitter.settings()} if self._has_own_splitter else {}
 
     @abstractmethod
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:

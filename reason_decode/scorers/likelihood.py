@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.messages import turns
+from reason_decode.core.splitting import Splitting
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.inputs import EncodedSolution
 from reason_decode.models.lm_head import NextTokenLogits
@@ -31,7 +32,10 @@ class LikelihoodScorer(CausalScorer):
     Args:
         model: a causal language model.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution.
+        separator: the text after each step in the model's input; ``None``: what joins the steps of
+            ``splitter``, or a newline.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several; ``None``: at ``separator``.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             there is one.
         per_step: whether each step has a score, or the solution has one. In a step search the
@@ -61,13 +65,14 @@ class LikelihoodScorer(CausalScorer):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         per_step: bool = True,
         length_normalize: bool = True,
         batch_tokens: int = 16_384,
     ) -> None:
-        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        super().__init__(model, tokenizer, separator, chat, batch_tokens, splitter)
         self.next_token = NextTokenLogits(self.model)
         self.batch_tokens = self.next_token.limit_batch(batch_tokens)
         self.per_step, self.length_normalize = per_step, length_normalize
@@ -78,7 +83,8 @@ class LikelihoodScorer(CausalScorer):
         cls,
         path_or_id: str | Path,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         per_step: bool = True,
         length_normalize: bool = True,
@@ -88,7 +94,8 @@ class LikelihoodScorer(CausalScorer):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            separator: ends a step in a solution.
+            separator: the text after each step in the model's input.
+            splitter: where a solution's text is split into steps.
             chat: whether to use the chat template; ``None``: if there is one.
             per_step: whether each step has a score, or the solution has one.
             length_normalize: whether to divide by the number of tokens.
@@ -98,6 +105,7 @@ class LikelihoodScorer(CausalScorer):
             load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs),
             load_tokenizer(path_or_id),
             separator=separator,
+            splitter=splitter,
             chat=chat,
             per_step=per_step,
             length_normalize=length_normalize,
@@ -117,7 +125,7 @@ class LikelihoodScorer(CausalScorer):
         # A separator follows each step, so those at the end of a whole text say nothing more.
         last = max((k for k, step in enumerate(steps, 1) if step.strip()), default=0)
         for step in steps[:last]:
-            text += step + self.splitter.separator
+            text += step + self.separator
             bounds.append(len(text))
         if not self.per_step:
             bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]

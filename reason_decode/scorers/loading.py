@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.models.checkpoint import checkpoint_errors, load_config
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
@@ -58,6 +59,7 @@ def load_scorer(
     discount: float = 1.0,
     contrastive: bool = False,
     length_normalize: bool = True,
+    splitter: StepSplitter | None = None,
 ) -> Scorer:
     """The scorer of a name, on the default device.
 
@@ -80,6 +82,7 @@ def load_scorer(
         discount: of rationale models, see ``RationaleScorer``.
         contrastive: of rationale models, see ``RationaleScorer``.
         length_normalize: of rationale models and likelihoods, see ``RationaleScorer``.
+        splitter: where solutions are split into steps; ``None``: as the scorer has it.
 
     Raises:
         OSError: there is no such folder and no such id.
@@ -101,6 +104,7 @@ def load_scorer(
             discount=discount,
             contrastive=contrastive,
             length_normalize=length_normalize,
+            splitter=splitter,
         )
     if likelihood_model is not None or discount != 1.0 or contrastive:
         raise ValueError(
@@ -110,7 +114,11 @@ def load_scorer(
     if kind == "likelihood":
         model, tokenizer = _language_model(kind, folder, generator)
         return LikelihoodScorer(
-            model, tokenizer, per_step=not whole_solutions, length_normalize=length_normalize
+            model,
+            tokenizer,
+            splitter=splitter,
+            per_step=not whole_solutions,
+            length_normalize=length_normalize,
         )
     if not length_normalize:
         raise ValueError(
@@ -119,8 +127,8 @@ def load_scorer(
         )
     if kind == "generative":
         model, tokenizer = _language_model(kind, folder, generator)
-        return Generative(model, tokenizer)
-    return _reward_model(kind, folder, whole_solutions)
+        return Generative(model, tokenizer, splitter=splitter)
+    return _reward_model(kind, folder, whole_solutions, splitter)
 
 
 def scorer_kind(path_or_id: str | Path) -> ScorerKind:
@@ -164,6 +172,7 @@ def load_rationale_scorer(
     discount: float = 1.0,
     contrastive: bool = False,
     length_normalize: bool = True,
+    splitter: StepSplitter | None = None,
 ) -> RationaleScorer:
     """A rationale model as a scorer of steps, on the default device.
 
@@ -175,17 +184,18 @@ def load_rationale_scorer(
         discount: see ``RationaleScorer``.
         contrastive: see ``RationaleScorer``.
         length_normalize: see ``RationaleScorer``.
+        splitter: where solutions are split into steps; ``None``: at newlines.
 
     Raises:
         OSError: there is no such folder and no such id.
         ValueError: a discount out of range.
     """
     if name != "tiny":
-        writer = RationaleWriter(*load_model(name))
+        writer = RationaleWriter(*load_model(name), splitter=splitter)
     elif generator is not None and not _is_packaged(generator[0]):
-        writer = RationaleWriter(*generator)
+        writer = RationaleWriter(*generator, splitter=splitter)
     else:
-        writer = RationaleScorer.from_pretrained(packaged("rationalyst")).writer
+        writer = RationaleScorer.from_pretrained(packaged("rationalyst"), splitter=splitter).writer
     model, tokenizer = (None, None)
     if likelihood_model not in (None, name):
         model, tokenizer = load_model(likelihood_model)
@@ -251,18 +261,20 @@ def _language_model(
     return generator
 
 
-def _reward_model(kind: str, folder: str, whole_solutions: bool) -> Scorer:
+def _reward_model(
+    kind: str, folder: str, whole_solutions: bool, splitter: StepSplitter | None
+) -> Scorer:
     """A reward model or ranker from a folder, a Hub id or ``tiny``."""
     tiny = folder == "tiny"
-    if kind == "ranker" and NGramRanker.is_saved_in(folder):
-        return NGramRanker.from_pretrained(folder)
-    if kind == "ngram-ranker":
-        return NGramRanker.from_pretrained(folder)
+    if kind == "ngram-ranker" or (kind == "ranker" and NGramRanker.is_saved_in(folder)):
+        return NGramRanker.from_pretrained(folder, splitter=splitter)
     if kind == "ranker":
-        scorer = RankingModel.from_pretrained(packaged("ranker") if tiny else folder, dtype="auto")
+        scorer = RankingModel.from_pretrained(
+            packaged("ranker") if tiny else folder, splitter=splitter, dtype="auto"
+        )
     elif kind == "orm":
         path = packaged("orm") if tiny else folder
-        scorer = OutcomeRewardModel.from_pretrained(path, dtype="auto")
+        scorer = OutcomeRewardModel.from_pretrained(path, splitter=splitter, dtype="auto")
     else:
         # The packaged model's middle label says that a step is right but leads nowhere: half a
         # mistake for a whole solution, a mistake for a search.
@@ -271,6 +283,7 @@ def _reward_model(kind: str, folder: str, whole_solutions: bool) -> Scorer:
             packaged("prm") if tiny else folder,
             format=None if kind == "prm" else kind,
             neutral=neutral,
+            splitter=splitter,
             dtype="auto",
         )
     model: Any = scorer.model  # typed without its method `to`

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
-from reason_decode.core.solutions import StepSplitter, check_pairs, to_steps
+from reason_decode.core.solutions import check_pairs, to_steps
+from reason_decode.core.splitting import Splitting, as_splitter
 from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed, token_count
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
 from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
@@ -65,7 +66,8 @@ class EndpointVerifier(Scorer):
     Args:
         base_url: such as ``http://localhost:8000/v1``.
         model: the model's name at the server.
-        separator: ends a step in a solution.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several.
         question: ends the message of a step.
         extra_body: fields to add to every request.
         max_tokens: length of an answer.
@@ -91,7 +93,7 @@ class EndpointVerifier(Scorer):
         base_url: str,
         model: str,
         *,
-        separator: str = "\n",
+        splitter: Splitting = "\n",
         question: str = QUESTION,
         extra_body: Mapping[str, Any] | None = None,
         max_tokens: int = 1,
@@ -104,7 +106,7 @@ class EndpointVerifier(Scorer):
             max_tokens=max_tokens,
             **endpoint,
         )
-        self.splitter, self.question = StepSplitter(separator), question
+        self.splitter, self.question = as_splitter(splitter), question
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from reason_decode.core.messages import turns
+from reason_decode.core.splitting import Splitting
 from reason_decode.models.checkpoint import load_checkpoint, load_config, load_tokenizer
 from reason_decode.models.heads import body_with_head, head_shapes, make_head, tensors_under
 from reason_decode.models.inputs import EncodedSolution, check_loaded
@@ -43,7 +44,10 @@ class OutcomeRewardModel(CausalScorer):
         model: a causal model for sequence classification with one label or two, or a body with a
             reward head, as ``from_pretrained`` makes it; a causal language model, for verdicts.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution.
+        separator: the text after each step in the model's input; ``None``: what joins the steps of
+            ``splitter``, or a newline.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several; ``None``: at ``separator``.
         chat: whether to use the chat template; ``None``: if there is one.
         raw: whether scores are the head's outputs (``score_space`` is ``"reward"``) and not their
             sigmoids; with one label only.
@@ -79,7 +83,8 @@ class OutcomeRewardModel(CausalScorer):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         raw: bool = False,
         verdicts: Sequence[str] | None = None,
@@ -90,7 +95,7 @@ class OutcomeRewardModel(CausalScorer):
         check_loaded(model, tokenizer)
         model = unwrap_peft(model)
         _check_head(model, raw, verdicts)
-        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        super().__init__(model, tokenizer, separator, chat, batch_tokens, splitter)
         self.raw, self.score_space = raw, "reward" if raw else "probability"
         self.cached_tokenizer.system = self.system = system
         self.chat_template_kwargs = dict(chat_template_kwargs or {})
@@ -105,7 +110,8 @@ class OutcomeRewardModel(CausalScorer):
         cls,
         path_or_id: str | Path,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         raw: bool = False,
         verdicts: Sequence[str] | None = None,
@@ -120,7 +126,8 @@ class OutcomeRewardModel(CausalScorer):
 
         Args:
             path_or_id: a local folder or a Hub id.
-            separator: ends a step in a solution.
+            separator: the text after each step in the model's input.
+            splitter: where a solution's text is split into steps.
             chat: whether to use the chat template; ``None``: if there is one.
             raw: whether scores are the head's outputs and not their sigmoids.
             verdicts: the two answers of a language model; ``None``: ``("+", "-")`` for one whose
@@ -136,6 +143,7 @@ class OutcomeRewardModel(CausalScorer):
             _load(path_or_id, kinds, verdicts is not None, **kwargs),
             load_tokenizer(path_or_id),
             separator=separator,
+            splitter=splitter,
             chat=chat,
             raw=raw,
             verdicts=verdicts,
@@ -156,7 +164,7 @@ class OutcomeRewardModel(CausalScorer):
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids of the solution so far, scored at the last of them."""
-        solution = self.splitter.separator.join(steps)
+        solution = self.separator.join(steps)
         if self.verdicts is not None:
             messages = turns(prompt)
             if steps:
@@ -171,7 +179,7 @@ class OutcomeRewardModel(CausalScorer):
         else:
             # A separator follows each step, so those at the end of a text say nothing more.
             last = max((k for k, step in enumerate(steps, 1) if step.strip()), default=0)
-            separator = self.splitter.separator
+            separator = self.separator
             ids = self.cached_tokenizer.encode_plain(prompt, steps[:last], separator).ids
         return EncodedSolution(ids, [len(ids) - 1] if steps else [])
 

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reason_decode.core.splitting import Splitting, prompt_suffix_for
 from reason_decode.models.checkpoint import load_checkpoint, load_config, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution, check_loaded, max_positions
@@ -38,7 +39,11 @@ class ProcessRewardModel(CausalScorer):
     Args:
         model: the model; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution's text; ``None`` for the format's own.
+        separator: the text after each step in the model's input, of formats that have one;
+            ``None`` for the format's own.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several; ``None``: at ``separator``, or at blank lines if that is a special token, which
+            no generator writes.
         batch_tokens: largest number of tokens in one forward pass, padding included.
         system: the system turn, for formats that read a chat; ``None``: the format's own, if it has
             one.
@@ -77,6 +82,7 @@ class ProcessRewardModel(CausalScorer):
         tokenizer: PreTrainedTokenizerBase,
         *,
         separator: str | None = None,
+        splitter: Splitting | None = None,
         batch_tokens: int = 16_384,
         system: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -87,6 +93,7 @@ class ProcessRewardModel(CausalScorer):
             self.separator if separator is None else separator,
             chat=False,
             batch_tokens=batch_tokens,
+            splitter=splitter,
         )
         given = {"system": system, "chat_template_kwargs": chat_template_kwargs}
         self.options: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
@@ -97,6 +104,7 @@ class ProcessRewardModel(CausalScorer):
             )
         self.cached_tokenizer.system = system
         self.cached_tokenizer.chat_template_kwargs = chat_template_kwargs or {}
+        self.options |= self.splitter_settings()
         # Most formats put something of their own between prompt and steps.
         self.prompt_suffix = ""
         self.token_ids = {x: self.cached_tokenizer.token_id(x) for x in self.required_tokens}
@@ -108,6 +116,7 @@ class ProcessRewardModel(CausalScorer):
         *,
         format: str | None = None,
         separator: str | None = None,
+        splitter: Splitting | None = None,
         neutral: str | None = None,
         **kwargs: Any,
     ) -> "ProcessRewardModel":
@@ -120,7 +129,8 @@ class ProcessRewardModel(CausalScorer):
                 ``math-psa``, ``step-tag``, ``implicit``, ``generative``, ``genprm`` or
                 ``thinkprm``; ``None``: that of this class, else detected by its files, see
                 ``prm_formats.detect_format``.
-            separator: ends a step in a solution; ``None`` for the format's own.
+            separator: the text after each step in the model's input; ``None`` for the format's own.
+            splitter: where a solution's text is split into steps; see the class.
             neutral: of ``token-classification``, what the middle one of three labels counts as; see
                 ``TokenClassification``.
             kwargs: further options of the format, such as ``system``; the others are passed to
@@ -147,7 +157,7 @@ class ProcessRewardModel(CausalScorer):
                 f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; call "
                 "ProcessRewardModel.from_pretrained"
             )
-        given: dict[str, Any] = {"separator": separator, "neutral": neutral}
+        given: dict[str, Any] = {"separator": separator, "splitter": splitter, "neutral": neutral}
         given |= {name: kwargs.pop(name) for name in kind.option_names if name in kwargs}
         options = saved | {name: x for name, x in given.items() if x is not None}
         options.pop("format", None)
@@ -168,7 +178,7 @@ class ProcessRewardModel(CausalScorer):
         return {
             "path_or_id": hub_id_or_path(self.model),
             "format": self.format,
-            "separator": self.splitter.separator,
+            "separator": self.separator,
             **self.options,
         }
 
@@ -247,7 +257,7 @@ class TokenClassification(ProcessRewardModel):
                 "take another class of reason_decode.scorers.prm_formats.FORMATS"
             )
         super().__init__(model, tokenizer, **options)
-        self.prompt_suffix, self.neutral = self.splitter.separator, neutral
+        self.prompt_suffix, self.neutral = prompt_suffix_for(self.separator), neutral
         named = [int(k) for k, label in labels.items() if label == "right"]
         self.shares = torch.tensor([float(k in named if named else k > 0) for k in range(count)])
         if neutral is not None:
@@ -266,7 +276,7 @@ class TokenClassification(ProcessRewardModel):
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``[bos] prompt (step separator)*``."""
-        return self.cached_tokenizer.encode_plain(prompt, steps, self.splitter.separator)
+        return self.cached_tokenizer.encode_plain(prompt, steps, self.separator)
 
     def forward(self, **inputs: Any) -> Tensor:
         """The label logits of each token, (b, t, 2 or 3)."""

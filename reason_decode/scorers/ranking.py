@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
+from reason_decode.core.splitting import Splitting
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.heads import apply_head, attach_head, body_with_head, tensors_under
@@ -70,7 +71,10 @@ class RankingModel(CausalScorer):
         model: a body as ``AutoModel`` loads it: causal, or an encoder such as BERT or T5's. If it
             has no ranking head, it gets a new one.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
-        separator: ends a step in a solution.
+        separator: the text after each step in the model's input; ``None``: what joins the steps of
+            ``splitter``, or a newline.
+        splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
+            several; ``None``: at ``separator``.
         chat: whether the prompt is a user's message in the tokenizer's chat template; ``None``: if
             there is one. Encoders read no chats.
         window: largest number of tokens of a pair that an encoder reads; ``None``: what its
@@ -107,7 +111,8 @@ class RankingModel(CausalScorer):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         window: int | None = None,
         batch_tokens: int = 16_384,
@@ -132,7 +137,7 @@ class RankingModel(CausalScorer):
                 f"got chat=True for {type(model).__name__}, an encoder, which reads a pair of "
                 "texts; leave chat out"
             )
-        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        super().__init__(model, tokenizer, separator, chat, batch_tokens, splitter)
         self.window: int | None = None
         if self.is_encoder:
             self.chat, self.prompt_suffix = False, ""
@@ -144,7 +149,8 @@ class RankingModel(CausalScorer):
         cls,
         path_or_id: str | Path,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         window: int | None = None,
         **kwargs: Any,
@@ -153,7 +159,8 @@ class RankingModel(CausalScorer):
 
         Args:
             path_or_id: a folder that ``save_pretrained`` wrote, or a Hub id.
-            separator: ends a step in a solution.
+            separator: the text after each step in the model's input.
+            splitter: where a solution's text is split into steps.
             chat: whether to use the chat template; ``None``: if there is one.
             window: largest number of tokens that an encoder reads; ``None``: see the class.
             kwargs: passed to ``from_pretrained`` of the Auto class.
@@ -166,7 +173,9 @@ class RankingModel(CausalScorer):
         auto = body_auto_class(path_or_id, trust_remote_code=False)
         model = body_with_head(path_or_id, head, _HEAD, weights, auto, **kwargs)
         tokenizer = load_tokenizer(path_or_id)
-        return cls(model, tokenizer, separator=separator, chat=chat, window=window)
+        return cls(
+            model, tokenizer, separator=separator, splitter=splitter, chat=chat, window=window
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write body, head and tokenizer as one checkpoint; an encoder's window is kept."""
@@ -200,7 +209,7 @@ class RankingModel(CausalScorer):
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """``prompt (step separator)*``, scored over all tokens after the prompt."""
-        tokenizer, separator = self.cached_tokenizer, self.splitter.separator
+        tokenizer, separator = self.cached_tokenizer, self.separator
         if self.is_encoder:
             return self.pair_encoder.encode(prompt, separator.join(steps))
         if self.chat:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
+from reason_decode.core.splitting import Splitting
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution, max_positions
@@ -85,9 +86,13 @@ class RationaleScorer(CausalScorer):
             raise ValueError(f"got discount={discount}; need more than 0 and at most 1")
         if (model is None) is not (tokenizer is None):
             raise ValueError("got a model without a tokenizer, or the reverse; pass both or none")
-        separator = writer.splitter.separator
         super().__init__(
-            model or writer.model, tokenizer or writer.tokenizer, separator, chat, batch_tokens
+            model or writer.model,
+            tokenizer or writer.tokenizer,
+            writer.separator,
+            chat,
+            batch_tokens,
+            writer.splitter if writer.splitter_settings() else None,
         )
         self.writer, self.discount = writer, discount
         self.contrastive, self.length_normalize = contrastive, length_normalize
@@ -105,7 +110,8 @@ class RationaleScorer(CausalScorer):
         model: PreTrainedModel | str | Path | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         max_new_tokens: int | None = None,
         discount: float = 1.0,
@@ -120,7 +126,8 @@ class RationaleScorer(CausalScorer):
             model: the model that measures likelihood, or the folder or Hub id that it and its
                 tokenizer are loaded from; ``None``: the rationale model.
             tokenizer: the tokenizer of a loaded ``model``.
-            separator: ends a step in a solution.
+            separator: the text after each step in the model's input.
+            splitter: where a solution's text is split into steps; ``None``: at ``separator``.
             chat: whether to use chat templates; ``None``: for each model, if it has one.
             max_new_tokens: length of a rationale; ``None``: see ``RationaleWriter``.
             discount: weight of a token relative to the one before it; above 0, at most 1.
@@ -139,6 +146,7 @@ class RationaleScorer(CausalScorer):
             rationale_model,
             load_tokenizer(path_or_id),
             separator=separator,
+            splitter=splitter,
             chat=chat,
             max_new_tokens=max_new_tokens,
         )
@@ -157,7 +165,8 @@ class RationaleScorer(CausalScorer):
         return {
             "path_or_id": hub_id_or_path(self.writer.model),
             **own,
-            "separator": self.splitter.separator,
+            "separator": self.separator,
+            **self.splitter_settings(),
             "chat": self.chat,
             "max_new_tokens": self.writer.max_new_tokens,
             "discount": self.discount,
@@ -199,7 +208,7 @@ class RationaleScorer(CausalScorer):
         if not steps:
             return self.encode_context(prompt, (), rationale)
         text = self._context(prompt, steps[:-1], rationale)
-        whole = text + steps[-1] + self.splitter.separator
+        whole = text + steps[-1] + self.separator
         return self.span_encoder.encode(whole, [len(text), len(whole)])
 
     def encode_context(
@@ -249,7 +258,7 @@ class RationaleScorer(CausalScorer):
         return [next(rest[prompt]) for prompt in prompts]
 
     def _context(self, prompt: str, steps: Sequence[str], rationale: str | None) -> str:
-        text = trajectory_text(prompt, steps, self.splitter.separator)
+        text = trajectory_text(prompt, steps, self.separator)
         if rationale:
             text += self.writer.tags.around(rationale)
         if not self.chat:

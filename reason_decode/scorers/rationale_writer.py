@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.splitting import Splitting
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.generation.batch import crop_row, stack_rows
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
@@ -30,7 +31,9 @@ class RationaleWriter(CausalReader):
     Args:
         model: the rationale model, a causal language model.
         tokenizer: the tokenizer of ``model``.
-        separator: ends a step in a solution.
+        separator: the text after each step in the model's input; ``None``: what joins the steps of
+            ``splitter``, or a newline.
+        splitter: where a solution's text is split into steps; ``None``: at ``separator``.
         chat: whether to use the chat template; ``None``: if there is one.
         tags: the tags before and after a rationale.
         max_new_tokens: length of a rationale; ``None``: that of the model's ``generation_config``,
@@ -45,13 +48,14 @@ class RationaleWriter(CausalReader):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        separator: str = "\n",
+        separator: str | None = None,
+        splitter: Splitting | None = None,
         chat: bool | None = None,
         tags: Tags = TAGS,
         max_new_tokens: int | None = None,
         batch_tokens: int = 16_384,
     ) -> None:
-        super().__init__(model, tokenizer, separator, chat, batch_tokens)
+        super().__init__(model, tokenizer, separator, chat, batch_tokens, splitter)
         self.tags = tags
         self.span_encoder = SpanEncoder(tokenizer, self.chat)
         own = model.generation_config or GenerationConfig()
@@ -71,7 +75,7 @@ class RationaleWriter(CausalReader):
 
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The trajectory as ids, ready to be continued by a rationale; nothing is scored."""
-        text = trajectory_text(prompt, steps, self.splitter.separator)
+        text = trajectory_text(prompt, steps, self.separator)
         if self.chat:
             message = {"role": "user", "content": text}
             text = self.cached_tokenizer.render_chat([message], generate=True)

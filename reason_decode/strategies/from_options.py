@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.options import PLAIN, GenerationOptions, ScorerOptions
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
@@ -48,10 +49,15 @@ def strategy_from_options(
         scorer = _vote_scorer(options, generator)
         return SelfConsistency(**common, scorer=scorer, early_stop=options.early_stop)
     if options.strategy == "rationale-guided":
-        scorer = _rationale_scorer(options.scoring, generator)
+        scorer = _rationale_scorer(options, generator)
         return RationaleGuided(scorer, **common, supervision=options.supervision)
     whole = options.strategy == "best-of-n"
-    scorer = scorer_from_options(options.scoring, whole_solutions=whole, generator=generator)
+    scorer = scorer_from_options(
+        options.scoring,
+        whole_solutions=whole,
+        generator=generator,
+        splitter=options.solutions.splitter,
+    )
     if whole:
         return BestOfN(scorer, **common, reduce=options.reduce)
     if options.reduce is not None:
@@ -85,7 +91,8 @@ def selector_from_options(options: GenerationOptions) -> Selector | None:
     if options.strategy == "self-consistency":
         return VoteSelector(_vote_scorer(options, None))
     if options.strategy == "best-of-n":
-        return BestOfNSelector(scorer_from_options(options.scoring), reduce=options.reduce)
+        scorer = scorer_from_options(options.scoring, splitter=options.solutions.splitter)
+        return BestOfNSelector(scorer, reduce=options.reduce)
     raise ValueError(
         f"got strategy={options.strategy!r}, which goes step by step and needs the model in this "
         "process; 'best-of-n' and 'self-consistency' choose among whole solutions"
@@ -97,6 +104,7 @@ def scorer_from_options(
     *,
     whole_solutions: bool = True,
     generator: LanguageModel | None = None,
+    splitter: StepSplitter | None = None,
 ) -> Scorer:
     """The scorer that the options name, on the default device; ``tiny`` if they name none.
 
@@ -104,13 +112,18 @@ def scorer_from_options(
         options: the scorer.
         whole_solutions: whether solutions are scored once they are complete, see ``load_scorer``.
         generator: the generator and its tokenizer, for scorers such as ``likelihood``.
+        splitter: where solutions are split into steps; ``None``: as the scorer has it.
 
     Raises:
         OSError: there is no such folder and no such id.
         ValueError: it is not a scorer, or an option does not go with it.
     """
     if options.scorer_endpoint is not None:
-        return EndpointVerifier(options.scorer_endpoint, str(options.scorer_model))
+        if splitter is not None and generator is not None:
+            splitter = splitter.with_tokenizer(generator[1])
+        return EndpointVerifier(
+            options.scorer_endpoint, str(options.scorer_model), splitter=splitter or StepSplitter()
+        )
     return load_scorer(
         options.scorer or "tiny",
         whole_solutions=whole_solutions,
@@ -119,26 +132,31 @@ def scorer_from_options(
         discount=options.discount,
         contrastive=options.contrastive,
         length_normalize=options.length_norm,
+        splitter=splitter,
     )
 
 
 def _vote_scorer(options: GenerationOptions, generator: LanguageModel | None) -> Scorer | None:
     if not options.scoring.is_given:
         return None
-    return scorer_from_options(options.scoring, generator=generator)
+    return scorer_from_options(
+        options.scoring, generator=generator, splitter=options.solutions.splitter
+    )
 
 
-def _rationale_scorer(options: ScorerOptions, generator: LanguageModel | None) -> Any:
+def _rationale_scorer(options: GenerationOptions, generator: LanguageModel | None) -> Any:
     """The scorer of rationale guidance, where a folder need not be called ``rationale=folder``."""
-    name = options.scorer or "tiny"
+    scoring = options.scoring
+    name = scoring.scorer or "tiny"
     word, _, folder = name.partition("=")
     if word != "rationale":
         folder = name
     return load_rationale_scorer(
         folder or "tiny",
-        options.likelihood_model,
+        scoring.likelihood_model,
         generator=None if folder else generator,
-        discount=options.discount,
-        contrastive=options.contrastive,
-        length_normalize=options.length_norm,
+        discount=scoring.discount,
+        contrastive=scoring.contrastive,
+        length_normalize=scoring.length_norm,
+        splitter=options.solutions.splitter,
     )

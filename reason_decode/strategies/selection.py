@@ -24,7 +24,8 @@ from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import Candidate, StepSplitter, Trace
+from reason_decode.core.solutions import Candidate, Trace
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.core.voting import (
     VoteWeighting,
     check_vote_weighting,

@@ -8,7 +8,8 @@ import torch
 from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import Cost, Step, StepBoundary, Trace
+from reason_decode.core.solutions import Cost, Step, Trace
+from reason_decode.core.splitting import StepBoundary
 from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
@@ -164,7 +165,7 @@ class SearchLoop:
         self.prompts = prompts
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
         self.session = strategy.scorer.start_session(self.prompts)
-        self.splitter = strategy.scorer.splitter
+        self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
         self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
         self.lookahead_boundary = StepBoundary(
             strategy.tokenizer, self.splitter, strategy.lookahead
@@ -270,12 +271,10 @@ class SearchLoop:
             tokens = torch.cat([parent.tokens, branch.tokens])
             text = decode(self.strategy.tokenizer, tokens)
             # A step that is still growing is not scored, unless nothing can follow.
-            split = self.splitter.split if branch.stopped else self.splitter.complete
+            steps = self.splitter.extend(parent.steps, parent.text, text, branch.stopped)
             is_first = parent.branch is None
             subtree = len(paths) % self.strategy.subtrees if is_first else parent.subtree
-            path = Trajectory(
-                tokens, text, tuple(split(text)), parent.scores, parent.total, branch, subtree
-            )
+            path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, subtree)
             paths.setdefault((text, branch.stopped), path)
         return list(paths.values())
 
@@ -315,7 +314,7 @@ class SearchLoop:
         for i, scores in enumerate(self.session.score(new_steps, keep_cache=False)):
             if scores:
                 total = self._total(torch.cat([paths[i].scores, scores[0]]))
-                text = self.splitter.separator.join(futures[i])
+                text = self.splitter.joiner.join(futures[i])
                 paths[i] = replace(paths[i], total=total, lookahead_text=text)
         # An empty candidate for each: nothing is read, but select() can continue from them.
         self.session.score([[[]] for _ in paths])
@@ -378,7 +377,7 @@ class SearchLoop:
         p, k = self.active[row]
         new_steps = path.steps[len(self.beams[p][k].steps) :]
         return Step(
-            text=self.splitter.separator.join(new_steps),
+            text=self.splitter.joiner.join(new_steps),
             score=float(path.scores[-1]) if new_steps else None,
             total=path.total,
             parent=self.parent_index[p][k],

@@ -142,7 +142,7 @@ def check_empty_solutions(scorer: Scorer, prompts: Sequence[str]) -> None:
     Raises:
         LawBroken: it has some.
     """
-    empty = [[], "", scorer.splitter.separator + " "]
+    empty = [[], "", scorer.splitter.joiner + " "]
     found = scorer.score([prompts[0]] * 4, [["One step."], *empty])
     for solution, scores in zip(empty, found[1:], strict=True):
         if scores.shape != (0,):
@@ -198,7 +198,7 @@ def check_texts(
     Raises:
         LawBroken: it does not.
     """
-    texts = [scorer.splitter.separator.join(steps) for steps in solutions]
+    texts = [scorer.splitter.joiner.join(steps) for steps in solutions]
     law = "a text scores as the list of its steps"
     _compare(law, scorer.score(prompts, texts), scorer.score(prompts, solutions), tolerance)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import splitter_for
 from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.models.inputs import CachedTokenizer, decode, pad_rows
 from reason_decode.training.adapter_config import SamplingConfig
@@ -87,7 +87,7 @@ def sample_solutions(
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     if not isinstance(eos, int) or not isinstance(pad, int):
         raise ValueError("got a tokenizer without eos_token or pad_token; set both")
-    cached, splitter = CachedTokenizer(tokenizer, model), StepSplitter(config.separator)
+    cached, splitter = CachedTokenizer(tokenizer, model), splitter_for(config.separator)
     size = max(1, config.batch_rows // config.n)
 
     def sample(batch: Sequence[LabelledSolution]) -> list[tuple[LabelledSolution, Tensor]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reason_decode.core.answers import reference_answer
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.io.fields import Row
 from reason_decode.tasks.questions import find_column
 from reason_decode.training.cells import labels_in_cell, list_in_cell

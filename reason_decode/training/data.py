@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.io.fields import Row
 from reason_decode.io.read_report import ReadReport
 from reason_decode.io.tables import stream_table

@@ -5,7 +5,7 @@ trees, has its own file.
 """
 
 from reason_decode.core.answers import same_answer
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import splitter_for
 from reason_decode.io.fields import Row, boolean, index, items, text, texts
 from reason_decode.training.columns import reference
 from reason_decode.training.conversations import prompt_end
@@ -190,7 +190,7 @@ def plain(row: Row, *, separator: str = "\n") -> list[LabelledSolution]:
         >>> plain(row)[0].steps, plain(row)[0].labels
         (('1 + 2 = 3', '3 + 3 = 6'), (None, None))
     """
-    steps = tuple(StepSplitter(separator).split(text(row, "solution")))
+    steps = tuple(splitter_for(separator).split(text(row, "solution")))
     return [
         LabelledSolution(
             text(row, "prompt"),
@@ -226,7 +226,7 @@ def samples(row: Row, *, separator: str = "\n") -> list[LabelledSolution | LeftO
     published = "generated_answer" in row
     prompt = text(row, "question" if published else "prompt")
     answer = reference(row, "answer")
-    splitter = StepSplitter(separator)
+    splitter = splitter_for(separator)
     found: list[LabelledSolution | LeftOut] = []
     for sample in items(row, "generated_answer" if published else "samples"):
         try:

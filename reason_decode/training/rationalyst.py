@@ -184,7 +184,7 @@ def _following_example(
     record: RationaleRow, scorer: RationaleScorer, rationale: str | None
 ) -> Example | None:
     """The text, the rationale if there is one, and the following text, as a step is scored."""
-    step = record.following.removesuffix(scorer.splitter.separator)
+    step = record.following.removesuffix(scorer.separator)
     if not step.strip():
         return None
     encoded = scorer.encode(record.preceding, [step], rationale and rationale.strip())

@@ -15,7 +15,7 @@ def test_grades_prints_and_writes_its_choices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     scorer = TableScorer(lambda step: 0.9 if step.endswith("24") else 0.1)
-    monkeypatch.setattr(command, "scorer_from_options", lambda options: scorer)
+    monkeypatch.setattr(command, "scorer_from_options", lambda options, **_: scorer)
     source, out = tmp_path / "samples.jsonl.gz", tmp_path / "out.json"
     row = {"puzzle": "4 5 6 10", "samples": SAMPLES}
     source.write_bytes(gzip.compress(f"{json.dumps(row)}\nbroken\n".encode()))
@@ -36,7 +36,7 @@ def test_rows_that_say_what_is_right_need_no_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     scorer = TableScorer(lambda step: 0.9 if "6 * 7" in step else 0.1)
-    monkeypatch.setattr(command, "scorer_from_options", lambda options: scorer)
+    monkeypatch.setattr(command, "scorer_from_options", lambda options, **_: scorer)
     samples = ["6 * 7 = 42\nThe answer is 42.", "6 + 7 = 13\nThe answer is 13."]
     rows = [
         {"prompt": "What is six times seven?", "samples": samples, "answer": "6 * 7\n#### 42"},
@@ -50,3 +50,17 @@ def test_rows_that_say_what_is_right_need_no_task(
     assert (result["task"], result["best_of_n"]["right"], result["problems"]) == (None, 2, 2)
     assert "give `correct`" in result["rejected"][0]["reason"]
     assert capsys.readouterr().out.startswith(f"{source}: 2 problems, 4 samples")
+
+
+def test_steps_end_where_an_option_says(tmp_path: Path) -> None:
+    """Only a scorer's own separator split solutions, and no option could say another one."""
+    source, out = tmp_path / "samples.jsonl", tmp_path / "out.json"
+    row = {"prompt": "1 + 2?", "samples": ["1 + 2 = 3; The answer is 3."], "correct": [True]}
+    source.write_text(json.dumps(row))
+    argv = ["rerank", "--input", str(source), "--output", str(out), "--step-separator"]
+    scores = []
+    for separators in (["; "], ["\\n"], [". ", "; "]):
+        assert main([*argv, *separators]) == 0
+        scores.append(json.loads(out.read_text())["rows"][0]["best_of_n"]["score"])
+    assert scores[0] == scores[2] != scores[1]
+    assert main([*argv, "; ", "--step-tokens", "3"]) == 2

@@ -1,4 +1,4 @@
-from reason_decode.core.solutions import StepSplitter
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.processors.step_tracker import StepPosition, StepTracker
 from reason_decode.tiny import Tiny
 

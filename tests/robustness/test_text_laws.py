@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reason_decode import StepSplitter, extract_answer, same_answer
 from reason_decode.core.answers import answer_value, evaluate
-from reason_decode.core.solutions import StepBoundary
+from reason_decode.core.splitting import StepBoundary
 from reason_decode.core.voting import (
     hold_probability,
     is_decided,

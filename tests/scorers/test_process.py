@@ -1,12 +1,21 @@
+import copy
+from typing import Any
+
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForTokenClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForTokenClassification,
+    PreTrainedTokenizerFast,
+)
 
 from examples.tiny.batch import VERDICTS
 from examples.tiny.tokenizer import build_tokenizer
 from reason_decode import ProcessRewardModel
 from reason_decode.scorers import TokenClassification
-from reason_decode.tiny import WEIGHTS, Tiny
+from reason_decode.tiny import WEIGHTS, Tiny, load
 from tests.tolerance import assert_close, roundings
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n"]
@@ -117,3 +126,28 @@ def test_the_neutral_label_counts_as_asked(tiny: Tiny) -> None:
     assert "neutral" not in tiny.prm.settings()
     with pytest.raises(ValueError, match="got neutral='maybe' with labels"):
         ProcessRewardModel.from_pretrained(WEIGHTS / "prm", neutral="maybe")
+
+
+def test_a_special_token_of_the_layout_splits_no_texts() -> None:
+    """A model trained with a special token between steps gave paragraphs one score, silently."""
+    tokenizer: Any = copy.deepcopy(load().tokenizer)
+    tokenizer.add_tokens(["ки"], special_tokens=True)
+    size: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 16,
+    }
+    heads: dict[str, Any] = {
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "num_hidden_layers": 1,
+    }
+    model = LlamaForTokenClassification(LlamaConfig(**size, **heads))
+    prm = TokenClassification(model, tokenizer, separator="ки")
+    assert len(prm.score(["q"], ["We add.\n\nSo 5."])[0]) == 2
+    assert prm.encode("q", ["a"]).ids[-1] == tokenizer.convert_tokens_to_ids("ки")
+    assert prm.prompt_suffix == ""
+    by_line = TokenClassification(model, tokenizer, separator="ки", splitter="\n")
+    assert len(by_line.score(["q"], ["We add.\nSo 5."])[0]) == 2
+    by_length = TokenClassification(model, tokenizer, separator="ки", splitter={"tokens": 2})
+    assert len(by_length.score(["q"], ["We add.\nSo 5."])[0]) > 2

@@ -7,7 +7,8 @@ import torch
 from run_strategy import generate, traces
 
 from reason_decode import BestOfN, SelfConsistency
-from reason_decode.core.solutions import Candidate, StepSplitter
+from reason_decode.core.solutions import Candidate
+from reason_decode.core.splitting import StepSplitter
 from reason_decode.scorers import ScoreSpace
 from reason_decode.strategies import BestOfNSelector, VoteSelector
 from reason_decode.strategies.selection import resolve_vote_weighting

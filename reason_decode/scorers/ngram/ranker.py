@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reason_decode.core.answers import extract_answer
-from reason_decode.core.solutions import StepSplitter, check_pairs, to_steps
+from reason_decode.core.solutions import check_pairs, to_steps
+from reason_decode.core.splitting import Splitting, as_splitter, splitter_for
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.scorers.base import Scorer, ScoreSpace
 from reason_decode.scorers.ngram.equations import find_equations
@@ -37,7 +38,8 @@ class NGramRanker(Scorer):
 
     Args:
         weights: float32 (b,), one weight for each bucket that features are hashed into.
-        separator: ends a step in a solution.
+        separator: the text between steps.
+        splitter: where a solution's text is split into steps; ``None``: at ``separator``.
 
     Raises:
         ValueError: the weights are no vector of finite numbers.
@@ -53,21 +55,28 @@ class NGramRanker(Scorer):
     score_space: ScoreSpace = "probability"
     vote_weighting: VoteWeighting | None = "1+s"
 
-    def __init__(self, weights: Tensor, *, separator: str = "\n") -> None:
+    def __init__(
+        self, weights: Tensor, *, separator: str = "\n", splitter: Splitting | None = None
+    ) -> None:
         if weights.dim() != 1 or not len(weights) or not torch.isfinite(weights).all():
             raise ValueError(
                 f"got weights of shape {tuple(weights.shape)}; need a vector of finite numbers"
             )
-        self.weights, self.splitter = weights.float(), StepSplitter(separator)
+        self.weights, self.separator = weights.float(), separator
+        self._has_own_splitter = splitter is not None
+        self.splitter = splitter_for(separator) if splitter is None else as_splitter(splitter)
         self.source: str | None = None
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, separator: str = "\n") -> "NGramRanker":
+    def from_pretrained(
+        cls, path: str | Path, *, separator: str = "\n", splitter: Splitting | None = None
+    ) -> "NGramRanker":
         """Load a ranker from a folder that ``save_pretrained`` wrote.
 
         Args:
             path: the folder.
-            separator: ends a step in a solution.
+            separator: the text between steps.
+            splitter: where a solution's text is split into steps; ``None``: at ``separator``.
 
         Raises:
             OSError: there is no such file.
@@ -75,7 +84,7 @@ class NGramRanker(Scorer):
         """
         try:
             with safe_open(Path(path) / _FILE, framework="pt") as tensors:
-                ranker = cls(tensors.get_tensor("weights"), separator=separator)
+                ranker = cls(tensors.get_tensor("weights"), separator=separator, splitter=splitter)
         except SafetensorError as error:
             raise ValueError(f"{Path(path) / _FILE} is damaged, or no ranker ({error})") from error
         ranker.source = str(path)
@@ -100,7 +109,8 @@ class NGramRanker(Scorer):
         """
         if self.source is None:
             raise ValueError("got a ranker that is in no folder yet; save_pretrained it first")
-        return {"path": self.source, "separator": self.splitter.separator}
+        own = {"splitter": self.splitter.settings()} if self._has_own_splitter else {}
+        return {"path": self.source, "separator": self.separator, **own}
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
@@ -119,7 +129,7 @@ class NGramRanker(Scorer):
     def _score(self, prompt: str, steps: Sequence[str]) -> Tensor:
         if not steps:
             return torch.zeros(0)
-        text = self.splitter.separator.join(steps)
+        text = self.separator.join(steps)
         buckets, values = features(prompt, text, buckets=len(self.weights))
         return (self.weights[buckets] @ torch.tensor(values)).sigmoid()[None]
 

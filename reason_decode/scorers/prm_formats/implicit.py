@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.messages import Prompt, to_prompts
+from reason_decode.core.splitting import as_splitter
 from reason_decode.models.checkpoint import load_checkpoint
 from reason_decode.models.heads import hub_id_or_path
 from reason_decode.models.inputs import EncodedSolution
@@ -32,6 +33,9 @@ class _StepLogps(ProcessRewardModel):
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
     ) -> None:
+        splitter = options.get("splitter")
+        if splitter is not None and options.get("separator") is None:
+            options["separator"] = as_splitter(splitter).joiner
         super().__init__(model, tokenizer, **options)
         self.chat = tokenizer.chat_template is not None
         self.next_token = NextTokenLogits(self.model)
@@ -46,7 +50,7 @@ class _StepLogps(ProcessRewardModel):
             text = self.cached_tokenizer.render_chat([message], generate=True)
         bounds = [len(text)]
         for step in steps:
-            text += step + self.splitter.separator
+            text += step + self.separator
             bounds.append(len(text))
         return self.span_encoder.encode(text, bounds)
 
