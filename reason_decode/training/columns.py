@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reason_decode.core.answers import reference_answer
-from reason_decode.core.splitting import StepSplitter
+from reason_decode.core.splitting import StepSplitter, splitter_for
 from reason_decode.io.fields import Row
 from reason_decode.tasks.questions import find_column
 from reason_decode.training.cells import labels_in_cell, list_in_cell
@@ -100,7 +100,7 @@ def solutions_of_row(
         >>> [(x.steps, x.correct) for x in solutions_of_row(pair)]
         [(('3',), True), (('4',), False)]
     """
-    splitter = StepSplitter(separator)
+    splitter = splitter_for(separator)
     if columns.solution is None and {"chosen", "rejected"} <= set(row):
         return [_preferred(row, name, columns, splitter) for name in ("chosen", "rejected")]
     conversation = next((row[x] for x in _CONVERSATIONS if x in row), None)
