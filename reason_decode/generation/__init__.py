@@ -1,12 +1,21 @@
 """The decoding engine: from a call of ``generate`` to the operations that strategies are made of.
 
+A call enters these files:
+
 - ``engine``: ``Generation``, one ``generate`` call as prefill, sample, branch and resume
 - ``validation``: checks of a call before any forward pass
-- ``sampling``: the token-by-token loop, and the streamed tokens
-- ``row_processors``, ``row_state``: processors and criteria, called as plain ``generate`` would
-- ``batch``: the sequences of a batch, the branches sampled from it, and their caches
+- ``sampling``: batches, the branches sampled from them, and the token-by-token loop
+- ``row_processors``: processors and criteria, called as plain ``generate`` would
+- ``cache``: key-value caches, taken apart into rows and stacked again
+
+and these only where it asks for them:
+
+- ``row_state``: processors with a state, or an entry, for each row
+- ``parts``: rows that do not fit side by side
+- ``rereading``: models whose state cannot be copied
+- ``layers``: recurrent layers, and layers with a sliding window
 - ``context``: ids that the model reads without having generated them
-- ``layers``: layers of a cache, whose rows are selected, copied and merged
+- ``streaming``: streamers
 - ``output``: the returned object
 
 Only ``engine`` touches transformers' private generation API.

@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from reason_decode.core.solutions import Cost
-from reason_decode.generation.batch import Branch, DecodeBatch, RowCache, build_row_batch, take_row
+from reason_decode.generation.cache import RowCache, build_row_batch, take_row
 from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import Branch, DecodeBatch
 
 __all__ = ["append_context", "as_branches"]
 

@@ -10,7 +10,6 @@ cache class of its own, or none), it is read again, and rows that have ended sta
 This is the only file that calls transformers' private generation API (tested with 5.18 and 5.23).
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -29,27 +28,36 @@ from transformers.generation.stopping_criteria import MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.solutions import Cost
-from reason_decode.generation.batch import (
-    Branch,
-    DecodeBatch,
-    Row,
+from reason_decode.generation.cache import (
     check_branchable,
-    continued_inputs,
-    retain_sliding_window_history,
-    select_rows,
-    stack_rows,
-)
-from reason_decode.generation.layers import (
     clone_cache,
-    fitting_rows,
     has_rows,
     is_filled,
     is_recurrent,
     preallocate_cache,
+    retain_sliding_window_history,
+    row_bytes,
+    stack_rows,
+)
+from reason_decode.generation.parts import fitting_rows, sample_in_parts
+from reason_decode.generation.rereading import (
+    check_can_reread,
+    places_by_width,
+    trimmed,
+    warn_of_rereading,
 )
 from reason_decode.generation.row_processors import ProcessorFactory, RowProcessors
-from reason_decode.generation.row_state import AllowedTokens
-from reason_decode.generation.sampling import AnswerStream, Boundary, Decoder, sample_branches
+from reason_decode.generation.row_state import AllowedTokens, Row
+from reason_decode.generation.sampling import (
+    Boundary,
+    Branch,
+    DecodeBatch,
+    Decoder,
+    continued_inputs,
+    sample_branches,
+    select_rows,
+)
+from reason_decode.generation.streaming import AnswerStream
 from reason_decode.generation.validation import validate_generate_call
 from reason_decode.io.oom import is_out_of_memory, release_memory
 from reason_decode.models.inputs import pad_rows
@@ -58,6 +66,8 @@ __all__ = ["Generation"]
 
 _MOST_ROWS = 256
 """Rows side by side in the generator, where the caller says nothing: more are hardly faster."""
+_SMALL = 2**26
+"""Bytes that the caches of all rows may take before anyone asks how much memory is free."""
 
 
 class Generation:
@@ -97,7 +107,9 @@ class Generation:
         # Any: transformers' stubs lack the generation methods of models.
         self.model: Any = model
         self.num_return_sequences = config.num_return_sequences or 1
-        self.stream = AnswerStream(strategy_name, streamer, len(input_ids))
+        self.stream = None
+        if streamer is not None:
+            self.stream = AnswerStream(strategy_name, streamer, len(input_ids))
         # generate() repeats each prompt num_return_sequences times.
         once = torch.arange(0, len(input_ids), self.num_return_sequences)
         self.prompt_ids = input_ids[once]
@@ -162,13 +174,8 @@ class Generation:
             if is_filled(cache):
                 return read
         self._copies_rows = False
-        if branchable and self.processors.guided:
-            raise ValueError(
-                f"{self.strategy_name} got guidance_scale for a {type(self.model).__name__}, whose "
-                "state, and that of the guidance, cannot be copied: drop it, or use BestOfN"
-            )
         if branchable:
-            self._say_rereading("every step reads its trajectory from the beginning")
+            check_can_reread(self.strategy_name, self.model, self.processors.guided)
         return batch
 
     def sample(
@@ -199,37 +206,40 @@ class Generation:
             ValueError: scores are NaN or infinite, or the caller's cache cannot be branched.
             torch.OutOfMemoryError: memory does not suffice for one row.
         """
-        most = self.batch_rows or _MOST_ROWS
-        if self.batch_rows is None and batch.is_read:
-            cache = batch.model_kwargs[self._cache_name]
-            wanted = min(most, len(batch.rows) * n)
-            most = fitting_rows(cache, max(batch.remaining_tokens), wanted)
-        if batch.is_read and batch.logits is None and n > 1 and len(batch.rows) <= most:
-            batch = self._read_last(batch)
-        if not batch.is_read and n > 1 and not branchable:
-            self._say_rereading(f"each prompt is read {n} times")
-        found: dict[int, Branch] = {}
-        for waiting in batch.parts(n):
-            while waiting:
-                part = waiting[:most]
-                try:
-                    rows = [place // n for place in part]
-                    new = self._sample_once(batch.select(rows), boundary, branchable, greedy)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    if len(part) == 1:
-                        raise torch.OutOfMemoryError(
-                            f"{self.strategy_name} has no memory for one row: {error}"
-                        ) from error
-                else:
-                    found |= zip(part, new, strict=True)
-                    waiting = waiting[len(part) :]
-                    continue
-                # After the handler: its traceback keeps the tensors of the failed attempt alive.
-                release_memory()
-                self.batch_rows = most = (len(part) + 1) // 2  # of later rounds, too
-        branches = [found[place] for place in range(len(batch.rows) * n)]
+        most, count = self.batch_rows or _MOST_ROWS, len(batch.rows) * n
+        small = False
+        if batch.is_read:
+            cache, new_tokens = batch.model_kwargs[self._cache_name], max(batch.remaining_tokens)
+            small = count <= most and count * row_bytes(cache, new_tokens) <= _SMALL
+            if not small and self.batch_rows is None:
+                most = fitting_rows(cache, new_tokens, most)
+            if batch.logits is None and n > 1 and len(batch.rows) <= most:
+                batch = self._read_last(batch)
+        elif n > 1 and not branchable:
+            what = f"each prompt is read {n} times"
+            warn_of_rereading(self.strategy_name, self.model, what)
+
+        def sample(places: Sequence[int]) -> list[Branch]:
+            rows = batch.select([place // n for place in places])
+            return self._sample_once(rows, boundary, branchable, greedy)
+
+        if small:
+            try:
+                return self._counted(sample(range(count)))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # After the handler: its traceback keeps the tensors of the failed attempt alive.
+            release_memory()
+            self.batch_rows = most = (count + 1) // 2  # in later rounds, too
+        groups = [range(count)] if batch.is_read else places_by_width(batch, n)
+        branches, held = sample_in_parts(sample, groups, most, self.strategy_name)
+        if held < most:
+            self.batch_rows = held
+        return self._counted(branches)
+
+    def _counted(self, branches: list[Branch]) -> list[Branch]:
+        """The branches, whose tokens are added to the cost."""
         guidance, self.processors.tokens_read = self.processors.tokens_read, 0
         sampled = sum(len(branch.tokens) for branch in branches)
         self.cost += Cost(decode=guidance, sampled=sampled)
@@ -238,7 +248,7 @@ class Generation:
     def _sample_once(
         self, rows: DecodeBatch, boundary: Boundary | None, branchable: bool, greedy: bool
     ) -> list[Branch]:
-        rows = rows if rows.is_read else self._read(rows.trimmed(), None)
+        rows = rows if rows.is_read else self._read(trimmed(rows), None)
         rows = rows if rows.logits is not None else self._read_last(rows)
         if self._copies_rows:
             preallocate_cache(rows.model_kwargs[self._cache_name])
@@ -324,11 +334,4 @@ class Generation:
         return (
             logits.to(copy=True, dtype=torch.float32, device=self.prompt_ids.device),
             self.model._update_model_kwargs_for_generation(outputs, kwargs),
-        )
-
-    def _say_rereading(self, what: str) -> None:
-        warnings.warn(
-            f"{self.strategy_name} got a {type(self.model).__name__}, whose state cannot be "
-            f"copied: {what}. The tokens are counted in cost.prefill",
-            stacklevel=2,
         )

@@ -15,8 +15,7 @@ from torch import Tensor
 from transformers.generation import logits_process as hf
 from transformers.generation.stopping_criteria import MaxTimeCriteria
 
-from reason_decode.generation.batch import Row
-from reason_decode.generation.row_state import FOLLOWERS, Follower, Guidance, Processor
+from reason_decode.generation.row_state import FOLLOWERS, Follower, Guidance, Processor, Row
 from reason_decode.io.oom import is_out_of_memory
 from reason_decode.models.inputs import pad_rows
 

@@ -8,19 +8,34 @@ it keeps one for each row.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
 from transformers.generation import logits_process as hf
 
-from reason_decode.generation.batch import Row
-from reason_decode.generation.layers import merge_caches, select_cache
+from reason_decode.generation.cache import copy_layers, select_cache
+from reason_decode.generation.layers import layer_states
 
-__all__ = ["FOLLOWERS", "AllowedTokens", "Follower", "Guidance", "Processor"]
+__all__ = ["FOLLOWERS", "AllowedTokens", "Follower", "Guidance", "Processor", "Row"]
 
 Processor = Callable[[Tensor, Tensor], Tensor]
 """Ids (r, t) and scores (r, v) to scores (r, v)."""
+
+
+class Row(NamedTuple):
+    """A row of a batch as plain ``generate`` would hold it.
+
+    Attributes:
+        prompt: index of its prompt.
+        answer: its new token ids, (t,) int64, without context that the model read besides.
+        states: for the place of a logits processor in the call's list its state of the row.
+    """
+
+    prompt: int
+    answer: Tensor
+    states: dict[int, Any]
 
 
 class Follower(ABC):
@@ -111,7 +126,7 @@ class Guidance(Follower):
                 **kept[0],
                 "input_ids": torch.cat([x["input_ids"] for x in kept]),
                 "attention_mask": torch.cat([x["attention_mask"] for x in kept]),
-                "past_key_values": merge_caches(caches) if all(caches) else None,
+                "past_key_values": _merge_caches(caches) if all(caches) else None,
             }
         else:
             for name in ("input_ids", "attention_mask"):
@@ -135,6 +150,20 @@ class Guidance(Follower):
     def _model(self, ids: Tensor, **kwargs: Any) -> Any:
         self.count(ids.numel())
         return self.processor.model(ids, **kwargs)
+
+
+def _merge_caches(caches: Sequence[Cache]) -> Cache:
+    """The rows of caches of the same length as one cache."""
+    merged = copy_layers(caches[0])
+    for k, layer in enumerate(merged.layers):
+        same: list[Any] = [cache.layers[k] for cache in caches]
+        for name, place in layer_states(layer):
+            states = [getattr(x, name)[place] for x in same]
+            getattr(layer, name)[place] = torch.cat(states)
+        if isinstance(layer, DynamicLayer) and layer.keys is not None:
+            layer.keys = torch.cat([x.keys for x in same])
+            layer.values = torch.cat([x.values for x in same])
+    return merged
 
 
 class _Watermark(Follower):

@@ -1,4 +1,8 @@
-"""The token-by-token sampling loop, and the stream of the tokens that it decided."""
+"""Batches of token sequences that are being decoded, and the loop that samples their next tokens.
+
+The rows of a batch share one rectangular cache, with padding in front of the shorter ones. What a
+row needs to go on later, apart from the others, is a ``Branch``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,16 +11,146 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
-from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.generation.batch import Branch, DecodeBatch, select_rows, take_row
-from reason_decode.generation.layers import select_cache_rows
+from reason_decode.generation.cache import RowCache, select_cache, select_cache_rows, take_row
 from reason_decode.generation.row_processors import RowProcessors, RowView
+from reason_decode.generation.row_state import Row
+from reason_decode.models.inputs import pad_rows
 
-__all__ = ["AnswerStream", "Boundary", "Decoder", "sample_branches"]
+__all__ = [
+    "Boundary",
+    "Branch",
+    "DecodeBatch",
+    "Decoder",
+    "continued_inputs",
+    "sample_branches",
+    "select_rows",
+]
 
 Boundary = Callable[[Sequence[int]], bool]
 """Given the new tokens of a row, true if sampling should pause after them."""
+
+
+@dataclass
+class DecodeBatch:
+    """A batch of r token sequences and the state that the model decodes it with.
+
+    Attributes:
+        rows: each row as plain ``generate`` would hold it.
+        ids: (r, t) int64, padded on the left: what the model reads.
+        model_kwargs: the other inputs of the model's forward pass: cache, attention mask, ...
+        logits: (r, v) float32, the logits after the last id; ``None`` if that id has not been read.
+        remaining_tokens: how many more tokens each row may get.
+        widths: of a batch that has no cache yet, because its rows are to be read from their
+            beginning: number of columns of each row; the others in front of them are filled up.
+    """
+
+    rows: list[Row]
+    ids: Tensor
+    model_kwargs: dict[str, Any]
+    logits: Tensor | None
+    remaining_tokens: list[int]
+    widths: list[int] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """True if the model has read the ids but the last of each row, or all of them."""
+        return self.widths is None
+
+    def select(self, index: Sequence[int]) -> "DecodeBatch":
+        """Copies of some rows, which share no memory with this batch; rows may repeat."""
+        places = torch.tensor(index, device=self.ids.device)
+        return DecodeBatch(
+            [self.rows[k] for k in index],
+            self.ids[places],
+            {
+                name: select_cache(x, places)
+                if isinstance(x, Cache)
+                else select_rows(name, x, places, len(self.ids))
+                for name, x in self.model_kwargs.items()
+            },
+            None if self.logits is None else self.logits[places],
+            [self.remaining_tokens[k] for k in index],
+            None if self.widths is None else [self.widths[k] for k in index],
+        )
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sampled continuation of a row.
+
+    Args:
+        tokens: the sampled token ids, (t,) int64.
+        finished: a stopping criterion of the caller (end of sequence, for example) ended it.
+        stopped: it cannot be continued: finished, no tokens remaining, or out of time.
+        remaining_tokens: how many more tokens it may get.
+        row: the row with all of its new tokens; ``None`` if the branch cannot be continued.
+        ids: all that the model has read or is to read, (t,) int64, without padding, or with that
+            of its prompt if it has no cache; ``None`` if the branch cannot be continued.
+        cache: what the model needs of all ids but the last; ``None`` if it has to read them again.
+        position: position id of the last id, () or one for each axis; ``None`` for models without.
+    """
+
+    tokens: Tensor
+    finished: bool
+    stopped: bool
+    remaining_tokens: int
+    row: Row | None = None
+    ids: Tensor | None = None
+    cache: RowCache | None = None
+    position: Tensor | None = None
+
+
+def select_rows(name: str, x: Any, index: Tensor, rows: int) -> Any:
+    """The entries of some rows of a model input; what has no entry a row is returned as it is.
+
+    Args:
+        name: name of the input. Position ids may have axes in front of the rows (Qwen-VL).
+        x: the input.
+        index: the rows to select.
+        rows: number of rows.
+    """
+    if not isinstance(x, Tensor) or not x.dim():
+        return x
+    axis = max(0, x.dim() - 2) if name == "position_ids" else 0
+    return x.index_select(axis, index.to(x.device)) if x.shape[axis] == rows else x
+
+
+def continued_inputs(
+    prompt_inputs: dict[str, Any],
+    mask: Tensor,
+    prompts: Sequence[int],
+    prompt_lengths: Sequence[int],
+    positions: Tensor | None = None,
+) -> dict[str, Any]:
+    """The inputs of rows that continue prompts, without ids and cache.
+
+    Args:
+        prompt_inputs: the inputs that ``generate`` made for the prompts.
+        mask: (r, t) int64, 1 at the ids of each row, which are padded on the left.
+        prompts: the prompt of each row.
+        prompt_lengths: number of ids of that prompt, without padding.
+        positions: position id of each row's last id, (r,) or (axes, r); ``None``: counted from 0.
+    """
+    inputs = {k: x for k, x in prompt_inputs.items() if not isinstance(x, Tensor | Cache)}
+    if "attention_mask" in prompt_inputs:
+        inputs["attention_mask"] = None if bool(mask.all()) else mask
+    lengths, width = mask.sum(dim=1), mask.shape[1]
+    if (own := prompt_inputs.get("position_ids")) is not None:
+        last = lengths - 1 if positions is None else positions
+        if last.dim() < own.dim() - 1:
+            last = last.expand(len(own), -1)
+        offsets = torch.arange(1 - width, 1, device=mask.device)
+        inputs["position_ids"] = (last[..., None] + offsets).clamp(min=0)
+    # As generate() does: new tokens have the type of the last one, and are no image.
+    for name, goes_on in (("token_type_ids", 1), ("mm_token_type_ids", 0)):
+        if (own := prompt_inputs.get(name)) is not None:
+            rows = [
+                torch.cat([own[p, -n:], (own[p, -1:] * goes_on).expand(length - n)])
+                for p, n, length in zip(prompts, prompt_lengths, lengths.tolist(), strict=True)
+            ]
+            inputs[name], _ = pad_rows(rows, side="left")
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -206,44 +340,3 @@ def _check_logits(strategy_name: str, values: Tensor, generated: int) -> None:
             "and dtype (float16 overflows where bfloat16 does not), a temperature next to 0, and "
             "the logits processors"
         )
-
-
-class AnswerStream:
-    """Passes each token of the answer to a streamer once, when no later choice can change it.
-
-    Args:
-        strategy_name: the strategy's class name, for the error message.
-        streamer: receives token ids; ``None`` to stream nothing.
-        rows: number of sequences that will be returned.
-
-    Raises:
-        ValueError: a streamer for more than one sequence.
-    """
-
-    def __init__(self, strategy_name: str, streamer: BaseStreamer | None, rows: int) -> None:
-        if streamer is not None and rows != 1:
-            raise ValueError(
-                f"{strategy_name} can stream one sequence; got {rows}: pass one prompt and "
-                "num_return_sequences=1, or drop the streamer"
-            )
-        self.streamer, self.count = streamer, 0
-
-    def open(self, prompt: Tensor) -> None:
-        """Pass the prompt (1, t) int64, as ``generate`` does; streamers may skip it."""
-        if self.streamer is not None:
-            self.streamer.put(prompt.cpu())
-
-    def commit(self, tokens: Tensor) -> None:
-        """Pass the tokens that are new in a longer, decided beginning of the answer.
-
-        Args:
-            tokens: the whole beginning of the answer that is decided so far, (t,) int64.
-        """
-        if self.streamer is not None and len(tokens) > self.count:
-            self.streamer.put(tokens[self.count :].cpu())
-            self.count = len(tokens)
-
-    def close(self) -> None:
-        """End the stream; a reader of it would otherwise wait for more."""
-        if self.streamer is not None:
-            self.streamer.end()

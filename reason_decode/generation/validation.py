@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
-from reason_decode.generation.layers import has_rows, is_filled
+from reason_decode.generation.cache import has_rows, is_filled
 from reason_decode.models.inputs import check_prompts
 
 __all__ = ["validate_generate_call"]

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from reason_decode.generation.batch import (
+from reason_decode.generation.cache import (
     RowCache,
     build_row_batch,
     check_branchable,
     new_cache,
+    preallocate_cache,
     stack_rows,
     take_row,
 )
-from reason_decode.generation.layers import preallocate_cache
 from reason_decode.models.inputs import input_device
 
 __all__ = ["CachedSideModel", "pad_id", "unpadded"]

@@ -17,15 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reason_decode.generation.batch import (
+from reason_decode.generation.cache import (
     RowBatch,
     RowCache,
     build_row_batch,
     crop_row,
+    has_rows,
+    is_filled,
+    is_recurrent,
     new_cache,
     take_row,
 )
-from reason_decode.generation.layers import has_rows, is_filled, is_recurrent
 from reason_decode.models.inputs import (
     EncodedSolution,
     input_device,

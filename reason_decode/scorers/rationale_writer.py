@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from reason_decode.core.splitting import Splitting
 from reason_decode.core.tags import TAGS, Tags
-from reason_decode.generation.batch import crop_row, stack_rows
+from reason_decode.generation.cache import crop_row, stack_rows
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
 from reason_decode.scorers.causal_reader import CausalReader
 from reason_decode.scorers.likelihood import SpanEncoder

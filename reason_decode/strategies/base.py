@@ -21,10 +21,10 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.messages import Conversation, Messages, scorer_prompts, turns
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.generation.row_processors import ProcessorFactory
+from reason_decode.generation.sampling import Branch, DecodeBatch
 from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.save import save_strategy
 
@@ -117,7 +117,8 @@ class Strategy(ABC):
                 self.batch_rows,
             )
             try:
-                generation.stream.open(input_ids)
+                if generation.stream is not None:
+                    generation.stream.open(input_ids)
                 # input_ids repeats them num_return_sequences times
                 count = len(generation.prompt_ids)
                 rows = [generation.unpadded_prompt(k) for k in range(count)]
@@ -129,9 +130,11 @@ class Strategy(ABC):
                     else trace
                     for trace, prompt in zip(traces, prompts, strict=False)
                 ]
-                generation.stream.commit(sequences[0, input_ids.shape[1] :])
+                if generation.stream is not None:
+                    generation.stream.commit(sequences[0, input_ids.shape[1] :])
             finally:
-                generation.stream.close()
+                if generation.stream is not None:
+                    generation.stream.close()
         if not generation_config.return_dict_in_generate:
             return sequences
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from reason_decode.core.solutions import Candidate
-from reason_decode.generation.batch import Branch
+from reason_decode.generation.sampling import Branch
 
 StateKey = Callable[[Sequence[str]], Hashable]
 """Given the steps of a trajectory, returns what its future depends on."""
@@ -112,14 +111,6 @@ def _within_margin(ranked: list[Trajectory], margin: float | None) -> list[Traje
     # The first was cut off only if all were: a finished trajectory is never dropped for a cut one.
     lowest = ranked[0].total - margin
     return [path for path in ranked if path.total >= lowest]
-
-
-def common_prefix(beam: Sequence[Trajectory]) -> Tensor:
-    """The ids that all trajectories of a beam begin with, (t,) int64."""
-    shortest = min(len(path.tokens) for path in beam)
-    rows = torch.stack([path.tokens[:shortest] for path in beam])
-    agree = (rows == rows[0]).all(dim=0).long().cumprod(dim=0)
-    return rows[0, : int(agree.sum())]
 
 
 def ranked_results(beam: Sequence[Trajectory], count: int) -> list[Trajectory]:

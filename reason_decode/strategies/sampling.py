@@ -6,8 +6,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.solutions import Candidate
-from reason_decode.generation.batch import Branch
 from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import Branch
 from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import TokenBudget
 

@@ -10,9 +10,10 @@ from torch import LongTensor, Tensor
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Step, Trace
 from reason_decode.core.splitting import StepBoundary
-from reason_decode.generation.batch import Branch, DecodeBatch
 from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import Branch, DecodeBatch
+from reason_decode.generation.streaming import common_prefix
 from reason_decode.models.inputs import decode
 from reason_decode.scorers.base import Scorer, check_reduce, check_scorer_argument, reduce_scores
 from reason_decode.strategies.base import (
@@ -27,7 +28,6 @@ from reason_decode.strategies.base import (
 from reason_decode.strategies.beam import (
     StateKey,
     Trajectory,
-    common_prefix,
     ranked_results,
     select_beam,
 )
@@ -261,8 +261,9 @@ class SearchLoop:
             selected = [(first_of_row[row] + k, 0) for row, k in selected]
         self.session.select(selected)
         self.active = active
-        if len(self.beams) == 1:
-            self.generation.stream.commit(common_prefix(self.beams[0]))
+        if self.generation.stream is not None:
+            shared = common_prefix([path.tokens for path in self.beams[0]])
+            self.generation.stream.commit(shared)
 
     def _unique(self, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
         """The continuations of a trajectory, not yet scored, each text once."""

@@ -10,9 +10,10 @@ from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.answers import states_answer
-from reason_decode.generation.batch import Branch, crop_row
+from reason_decode.generation.cache import crop_row
 from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import Branch
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
 from reason_decode.training.labelled import AnswerCheck, Label, LabelledSolution
 

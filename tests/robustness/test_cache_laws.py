@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from reason_decode.generation.batch import (
+from reason_decode.generation.cache import (
     RowCache,
     build_row_batch,
     crop_row,
     new_cache,
+    preallocate_cache,
     row_length,
     take_row,
 )
-from reason_decode.generation.layers import preallocate_cache
 from tests.tolerance import assert_close, roundings
 
 laws = settings(max_examples=25, deadline=None, derandomize=True, database=None)

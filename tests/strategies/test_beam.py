@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode.generation.batch import Branch
+from reason_decode.generation.sampling import Branch
 from reason_decode.strategies.beam import (
     Trajectory,
-    common_prefix,
     ranked_results,
     select_beam,
 )
@@ -62,11 +61,6 @@ def test_the_margin_counts_from_the_best_of_the_subtree() -> None:
 def test_a_margin_never_drops_what_finished_for_what_was_cut_off() -> None:
     paths = [path(0.1, ended="finished"), path(0.9, ended="cut")]
     assert kept(paths, 2, margin=0.0) == [0.1, 0.9]
-
-
-def test_the_common_prefix_of_a_beam_is_what_all_begin_with() -> None:
-    assert common_prefix([path(0, "abcd"), path(0, "abxd"), path(0, "abc")]).tolist() == [97, 98]
-    assert common_prefix([path(0, "ab")]).tolist() == [97, 98]
 
 
 def test_results_are_ranked_and_repeated_to_the_count() -> None:

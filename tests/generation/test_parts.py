@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from reason_decode import BestOfN, StepSearch
-from reason_decode.generation import layers
+from reason_decode.generation import engine, parts
 from reason_decode.strategies.base import Strategy
 from reason_decode.tiny import Tiny
 from tests.architectures import random_model
@@ -100,12 +100,24 @@ def test_on_a_cpu_the_rows_are_those_that_free_memory_holds(
     cache = DynamicCache(config=model.config)
     model(torch.tensor([[5, 6, 7, 8]]), past_key_values=cache)
     # 2 layers of 2 heads of 8 floats, keys and values: 256 bytes a position.
-    monkeypatch.setattr(layers, "free_memory", lambda: pytest.fail("asked for 99 small rows"))
-    assert layers.fitting_rows(cache, 6, 99) == 99
-    monkeypatch.setattr(layers, "_SMALL", 0)
     for free, rows in ((2 * 256 * 10 * 7, 7), (0, 1), (10**12, 99), (None, 99)):
-        monkeypatch.setattr(layers, "free_memory", lambda free=free: free)
-        assert layers.fitting_rows(cache, 6, 99) == rows
+        monkeypatch.setattr(parts, "free_memory", lambda free=free: free)
+        assert parts.fitting_rows(cache, 6, 99) == rows
+
+
+def test_free_memory_is_asked_only_where_rows_may_not_fit(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking reads files, and every step of a search did."""
+    asked: list[int] = []
+    monkeypatch.setattr(parts, "free_memory", lambda: asked.append(1) or 1)
+    with _rows_of_forward_passes(tiny) as rows:
+        _generate(tiny, _strategy(tiny, "search"))
+    assert not asked and max(rows) > 1
+    monkeypatch.setattr(engine, "_SMALL", 0)
+    with _rows_of_forward_passes(tiny) as rows:
+        _generate(tiny, _strategy(tiny, "search"))
+    assert asked and max(rows) == 1
 
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, True])

@@ -3,15 +3,15 @@ import torch
 from transformers import LlamaForCausalLM, StaticCache
 from transformers.cache_utils import DynamicCache
 
-from reason_decode.generation.batch import (
+from reason_decode.generation.cache import (
     check_branchable,
     new_cache,
+    preallocate_cache,
     retain_sliding_window_history,
     row_length,
     stack_rows,
     take_row,
 )
-from reason_decode.generation.layers import preallocate_cache
 from tests.tolerance import assert_close, roundings
 
 
