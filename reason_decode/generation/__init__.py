@@ -3,7 +3,6 @@
 A call enters these files:
 
 - ``engine``: ``Generation``, one ``generate`` call as prefill, sample, branch and resume
-- ``validation``: checks of a call before any forward pass
 - ``sampling``: batches, the branches sampled from them, and the token-by-token loop
 - ``row_processors``: processors and criteria, called as plain ``generate`` would
 - ``cache``: key-value caches, taken apart into rows and stacked again

@@ -88,6 +88,31 @@ def _length(layer: object) -> int:
     return layer.get_seq_length() if isinstance(layer, DynamicLayer) else 0
 
 
+def check_cache(strategy_name: str, kwargs: dict[str, Any]) -> None:
+    """Raise for a cache that the caller has chosen, and whose rows cannot be copied.
+
+    Of a model's own cache nothing is asked: where its rows cannot be copied, its state is made
+    again by reading.
+
+    Args:
+        strategy_name: the strategy's class name, for the error message.
+        kwargs: the model kwargs of the call.
+
+    Raises:
+        ValueError: there is such a cache.
+    """
+    for cache in (kwargs.get("past_key_values"), kwargs.get("cache_params")):
+        if cache is None or has_rows(cache):
+            continue
+        if type(cache) is DynamicCache and not cache.offloading and not is_filled(cache):
+            continue
+        raise ValueError(
+            f"{strategy_name} branches the key-value cache; got {_class_names(cache)}, whose rows "
+            "it cannot copy. Leave cache_implementation unset, and pass no past_key_values or a "
+            "DynamicCache"
+        )
+
+
 def check_branchable(cache: object, strategy_name: str) -> None:
     """Raise if a cache cannot be taken apart into rows.
 
@@ -102,14 +127,19 @@ def check_branchable(cache: object, strategy_name: str) -> None:
     windows = [x for x in layers if type(x) is DynamicSlidingWindowLayer]
     if has_rows(cache) and all(x.record_past for x in windows):
         return
-    kinds = ", ".join(sorted({type(layer).__name__ for layer in layers}))
-    got = f"{type(cache).__name__} of {kinds}" if kinds else type(cache).__name__
     raise ValueError(
         f"{strategy_name} branches the key-value cache, which needs a DynamicCache kept on the "
-        f"device, of layers whose rows can be taken out and continued; got {got}. Leave "
-        "cache_implementation unset and use_cache=True, and pass no past_key_values longer than "
-        "the model's sliding window"
+        f"device, of layers whose rows can be taken out and continued; got {_class_names(cache)}. "
+        "Leave cache_implementation unset and use_cache=True, and pass no past_key_values longer "
+        "than the model's sliding window"
     )
+
+
+def _class_names(cache: object) -> str:
+    """The class of a cache and those of its layers."""
+    layers = cache.layers if isinstance(cache, Cache) else []
+    kinds = ", ".join(sorted({type(layer).__name__ for layer in layers}))
+    return f"{type(cache).__name__} of {kinds}" if kinds else type(cache).__name__
 
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache:

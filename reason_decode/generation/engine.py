@@ -30,6 +30,7 @@ from transformers.generation.streamers import BaseStreamer
 from reason_decode.core.solutions import Cost
 from reason_decode.generation.cache import (
     check_branchable,
+    check_cache,
     clone_cache,
     has_rows,
     is_filled,
@@ -53,14 +54,14 @@ from reason_decode.generation.sampling import (
     Branch,
     DecodeBatch,
     Decoder,
+    check_options,
     continued_inputs,
     sample_branches,
     select_rows,
 )
 from reason_decode.generation.streaming import AnswerStream
-from reason_decode.generation.validation import validate_generate_call
 from reason_decode.io.oom import is_out_of_memory, release_memory
-from reason_decode.models.inputs import pad_rows
+from reason_decode.models.inputs import check_prompts, pad_rows
 
 __all__ = ["Generation"]
 
@@ -102,7 +103,15 @@ class Generation:
         factory: ProcessorFactory | None = None,
         batch_rows: int | None = None,
     ) -> None:
-        validate_generate_call(strategy_name, model, input_ids, config, kwargs)
+        _check_model(strategy_name, model)
+        check_options(strategy_name, config)
+        if kwargs.get("inputs_embeds") is not None:
+            raise ValueError(
+                f"{strategy_name} reads the prompt's tokens; pass input_ids, not inputs_embeds"
+            )
+        mask, max_length = kwargs.get("attention_mask"), int(config.max_length)
+        check_prompts(strategy_name, model, input_ids, mask, max_length)
+        check_cache(strategy_name, kwargs)
         self.strategy_name, self.config = strategy_name, config
         # Any: transformers' stubs lack the generation methods of models.
         self.model: Any = model
@@ -139,7 +148,7 @@ class Generation:
             factory,
             self.pad_token_id,
         )
-        self.max_new_tokens = int(config.max_length) - input_ids.shape[1]
+        self.max_new_tokens = max_length - input_ids.shape[1]
         self.batch_rows, self.cost = batch_rows, Cost()
 
     def unpadded_prompt(self, row: int) -> Tensor:
@@ -334,4 +343,25 @@ class Generation:
         return (
             logits.to(copy=True, dtype=torch.float32, device=self.prompt_ids.device),
             self.model._update_model_kwargs_for_generation(outputs, kwargs),
+        )
+
+
+def _check_model(strategy_name: str, model: PreTrainedModel) -> None:
+    """Raise for an encoder-decoder, a model without weights, or one that switches its cache off."""
+    if model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{strategy_name} works on decoder-only models; got {type(model).__name__}"
+        )
+    # accelerate's hooks bring the weights of an offloaded model back when they are needed.
+    offloaded = any("_hf_hook" in vars(module) for module in model.modules())
+    if not offloaded and all(x.is_meta for x in model.parameters()):
+        raise ValueError(
+            f"{strategy_name} got a {type(model).__name__} on the meta device, which holds no "
+            "numbers; load the weights, or call to_empty() and initialize them"
+        )
+    if model.training and model.is_gradient_checkpointing:
+        raise ValueError(
+            f"{strategy_name} got a {type(model).__name__} in training mode with gradient "
+            "checkpointing, which switches the key-value cache off and would read each token "
+            "without those before it; call model.eval(), or model.gradient_checkpointing_disable()"
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 from transformers.cache_utils import Cache
 
 from reason_decode.generation.cache import RowCache, select_cache, select_cache_rows, take_row
@@ -22,6 +23,7 @@ __all__ = [
     "Branch",
     "DecodeBatch",
     "Decoder",
+    "check_options",
     "continued_inputs",
     "sample_branches",
     "select_rows",
@@ -29,6 +31,19 @@ __all__ = [
 
 Boundary = Callable[[Sequence[int]], bool]
 """Given the new tokens of a row, true if sampling should pause after them."""
+
+
+# Options that choose another decoding method of transformers, and its name.
+_OTHER_METHODS = {
+    "penalty_alpha": "contrastive search",
+    "dola_layers": "DoLa",
+    "constraints": "constrained beams",
+    "force_words_ids": "constrained beams",
+    "prompt_lookup_num_tokens": "assisted decoding",
+    "assistant_early_exit": "assisted decoding",
+    "use_mtp": "assisted decoding",
+}
+_PER_TOKEN_OUTPUTS = ("output_scores", "output_logits", "output_attentions", "output_hidden_states")
 
 
 @dataclass
@@ -173,6 +188,40 @@ class Decoder:
     pad_token_id: int
     forward: Callable[[Tensor, dict[str, Any]], tuple[Tensor, dict[str, Any]]]
     can_select: bool
+
+
+def check_options(strategy_name: str, config: GenerationConfig) -> None:
+    """Raise if a call asks for another decoding method, or for outputs that are not kept.
+
+    ``generate(custom_generate=...)`` itself would drop such options without a word.
+
+    Args:
+        strategy_name: the strategy's class name, for the error message.
+        config: the prepared generation config.
+
+    Raises:
+        ValueError: it does.
+    """
+    if (config.num_beams or 1) > 1:
+        raise ValueError(
+            f"{strategy_name} does its own search; got num_beams={config.num_beams}, allowed is 1. "
+            "Drop num_beams, or pass StepSearch(beam_width=...) for a beam over steps"
+        )
+    for name, method in _OTHER_METHODS.items():
+        if value := getattr(config, name, None):
+            raise ValueError(
+                f"{strategy_name} samples by itself; got {name}={value!r}, which asks for {method} "
+                f"and would be ignored. Drop {name}, or custom_generate"
+            )
+    copies = config.num_return_sequences
+    if copies is not None and copies < 1:
+        raise ValueError(f"got num_return_sequences={copies}; need at least 1")
+    for name in _PER_TOKEN_OUTPUTS:
+        if getattr(config, name, None):
+            raise ValueError(
+                f"{strategy_name} does not keep per-token {name.removeprefix('output_')}; got "
+                f"{name}=True. Drop it: ReasoningOutput.traces has the candidates and their scores"
+            )
 
 
 def sample_branches(
