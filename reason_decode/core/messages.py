@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 __all__ = [
+    "SWITCHES",
     "Conversation",
     "Message",
     "Messages",
@@ -88,7 +89,7 @@ def turns(prompt: str) -> list[dict[str, str]]:
 
 MAX_TURNS = 16
 # Switches of thinking that templates read; each is tried both ways where a template names it.
-_SWITCHES = ("enable_thinking", "thinking")
+SWITCHES = ("enable_thinking", "thinking")
 _MARK = "Qx{}xQ"
 _FORM = 'such as {"role": "user", "content": "What is 1 + 2?"}'
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4}")
@@ -268,7 +269,7 @@ class _Template:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         source = str(tokenizer.chat_template)
-        names = [name for name in _SWITCHES if re.search(rf"\b{name}\b", source)]
+        names = [name for name in SWITCHES if re.search(rf"\b{name}\b", source)]
         self.switches: list[dict[str, Any]] = [{}]
         self.switches += [{name: value} for name, value in product(names, (False, True))]
         self._skeletons: dict[Any, _Skeleton | None] = {}

@@ -23,6 +23,8 @@ _FACTORS = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 _PROBE = range(3, 9)
 # Most logits of one forward pass where the model's own are needed: 1 GiB in float32.
 _MAX_LOGITS = 1 << 28
+# Rows of hidden states whose logits of all tokens are held at a time.
+_NORMALIZED_ROWS = 64
 
 
 class LMHead(NamedTuple):
@@ -101,6 +103,18 @@ class NextTokenLogits:
         if self.head is None:
             return self.model(**inputs).logits
         return self.model.base_model(**inputs).last_hidden_state
+
+    def log_normalizer(self, features: Tensor) -> Tensor:
+        """``logsumexp`` of the logits of all tokens, (t,) float32, some rows at a time.
+
+        Args:
+            features: from ``features``, (t, c).
+        """
+        rows = features.split(_NORMALIZED_ROWS)
+        head = self.head
+        return torch.cat(
+            [(x.float() if head is None else head.logits(x)).logsumexp(dim=-1) for x in rows]
+        )
 
     def logits(self, features: Tensor, tokens: Sequence[int]) -> Tensor:
         """The logits of some tokens, (t, k) float32.

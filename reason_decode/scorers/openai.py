@@ -14,7 +14,8 @@ from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.core.splitting import Splitting, as_splitter
 from reason_decode.io.openai_client import ChatEndpoint, Messages, RequestFailed, token_count
 from reason_decode.scorers.base import Candidates, Scorer, ScoreSpace, Session
-from reason_decode.scorers.prm_formats.chat import QUESTION, chat_with_verdicts, step_questions
+from reason_decode.scorers.prm_formats.chat import chat_with_verdicts
+from reason_decode.scorers.prm_formats.generative import QUESTION, step_questions
 
 __all__ = ["EndpointVerifier", "Verdict"]
 

@@ -10,7 +10,7 @@ import torch
 from reason_decode import StepSearch
 from reason_decode.core.errors import ScoringError
 from reason_decode.scorers import EndpointVerifier
-from reason_decode.scorers.prm_formats.chat import QUESTION, Generative
+from reason_decode.scorers.prm_formats.generative import QUESTION, Generative
 from reason_decode.tiny import Tiny
 from tests.server import served
 

@@ -8,12 +8,12 @@ from reason_decode.core.answers.conclusion import bare_value, conclusion
 from reason_decode.core.answers.numeric import compare_values, point_value
 from reason_decode.core.answers.structure import choice_letter
 from reason_decode.core.answers.value import plain_answer, value_of
+from reason_decode.core.thinking import THINK, answer_of
 
-__all__ = ["THINKING", "extract_answer", "without_thinking"]
+__all__ = ["extract_answer"]
 
 MAX_TEXT = 100_000
 MAX_JOINT = 40
-THINKING = ("<think>", "</think>")
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:\{|(?=[^\s{]))|\\[{}]|[{}]")
 # Between boxes that are one answer: "$x = \boxed{1}$ or $x = \boxed{2}$".
@@ -64,7 +64,7 @@ _ARITHMETIC = re.compile(r"[-+*/()0-9.\s×÷−]+")
 _FENCE = re.compile(r"`{3}[a-z]*|\$\$|\\\[|\\\(|[*_]{2}")
 
 
-def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) -> str | None:
+def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINK) -> str | None:
     r"""The final answer that a text states, or ``None`` where it states none.
 
     The first of these forms that occurs decides, and of that form its last occurrence:
@@ -86,7 +86,7 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     the left means that arithmetic (``Answer: (10 - 4) * 5 - 6 = 24``).
 
     Args:
-        text: any text; only its last 100,000 characters are read.
+        text: any text; only the last 100,000 characters of its answer are read.
         thinking: the tags around a thought; ``None`` to read thoughts as well.
 
     Raises:
@@ -99,9 +99,8 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
     """
     if not isinstance(text, str):
         raise TypeError(f"got {text!r:.80}; extract_answer reads the text of a solution")
-    tail = text[-MAX_TEXT:]
-    if thinking is not None:
-        tail = without_thinking(tail, thinking)
+    # A thought may be longer than what is read of an answer.
+    tail = (text if thinking is None else answer_of(text, thinking))[-MAX_TEXT:]
     before, _, last = tail.rstrip().rpartition("\n")
     if last and set(last.strip()) == {"#"}:  # cut off where an answer was to follow
         tail = before
@@ -118,18 +117,6 @@ def extract_answer(text: str, *, thinking: tuple[str, str] | None = THINKING) ->
         if found is not None:
             return found
     return None
-
-
-def without_thinking(text: str, tags: tuple[str, str] = THINKING) -> str:
-    """The text behind the last thought; empty where a thought was opened and never closed.
-
-    Args:
-        text: any text.
-        tags: the opening and the closing tag of a thought.
-    """
-    opening, closing = tags
-    answer = text.rpartition(closing)[2] if closing in text else text
-    return answer.partition(opening)[0] if opening in answer else answer
 
 
 class _Box(NamedTuple):

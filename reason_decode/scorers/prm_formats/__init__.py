@@ -5,13 +5,14 @@ token at which each step is scored, and turns the features there into P(correct)
 source.
 """
 
-from reason_decode.scorers.prm_formats.chat import Generative, QwenMath, RLHFlow
+from reason_decode.scorers.prm_formats.chat import QwenMath, RLHFlow
 from reason_decode.scorers.prm_formats.detection import (
     CONFIG_KEY,
     OutcomeCheckpoint,
     detect_format,
     saved_options,
 )
+from reason_decode.scorers.prm_formats.generative import Generative
 from reason_decode.scorers.prm_formats.implicit import Implicit
 from reason_decode.scorers.prm_formats.plain_text import ReasonEval, Skywork
 from reason_decode.scorers.prm_formats.reasoning import GenPRM, ThinkPRM

@@ -1,4 +1,4 @@
-"""Process reward models that read a chat: RLHFlow's, Qwen's, and chat models that are asked."""
+"""Process reward models that read a chat: RLHFlow's and Qwen's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,7 @@ from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.prm_formats.verdict import VerdictFormat
 from reason_decode.scorers.process import ProcessRewardModel
 
-__all__ = ["QUESTION", "Generative", "QwenMath", "RLHFlow", "chat_with_verdicts", "step_questions"]
-
-QUESTION = "Is this step correct (Yes/No)?"
+__all__ = ["QwenMath", "RLHFlow", "chat_with_verdicts"]
 
 
 class RLHFlow(VerdictFormat):
@@ -40,7 +38,7 @@ class RLHFlow(VerdictFormat):
     def encode(self, prompt: str, steps: Sequence[str]) -> EncodedSolution:
         """The chat up to where the last verdict is predicted, encoded message by message."""
         if not steps:
-            opening = self._render([prompt], generate=False)
+            opening = self._render(prompt, [str(prompt)], generate=False)
             # What the template appends to the message is not there once a step has been added;
             # and templates may trim a message.
             end = opening.rindex(prompt.strip()) + len(prompt.strip())
@@ -53,12 +51,9 @@ class RLHFlow(VerdictFormat):
             if k > 1:
                 ids.append(self.token_ids[good])
                 encoded += good
-            text = self._render(messages[:k], generate=True)
+            text = self._render(prompt, messages[:k], generate=True)
             if not text.startswith(encoded):
-                raise ValueError(
-                    "the chat template rewrites earlier turns when later ones are added; pass the "
-                    "tokenizer that belongs to the reward model"
-                )
+                text = self.continue_chat(prompt, messages[:k], encoded)
             ids.extend(self.cached_tokenizer.encode_cached(text[len(encoded) :]))
             score_positions.append(len(ids) - 1)
             encoded = text
@@ -68,28 +63,17 @@ class RLHFlow(VerdictFormat):
         """The user's message for each step; the first begins with the prompt."""
         return [f"{prompt} {steps[0].strip()}", *(step.strip() for step in steps[1:])]
 
-    def _render(self, messages: Sequence[str], generate: bool) -> str:
+    def _render(self, prompt: str, messages: Sequence[str], generate: bool) -> str:
+        """The chat of a prompt and some user's messages as text."""
         chat = chat_with_verdicts(messages, self.verdicts[0])
         return self.cached_tokenizer.render_chat(chat, generate)
 
-
-class Generative(RLHFlow):
-    """Any chat model as a verifier: it is shown each step and asked whether it is correct.
-
-    ``P(Yes) / (P(Yes) + P(No))`` where the answer is predicted; steps before were answered Yes.
-
-    Source: GenRM (Zhang et al. 2024, 2408.15240), whose direct verifier is asked "Is the answer
-    correct (Yes/No)?" of whole solutions; here of each step.
-    """
-
-    format = "generative"
-    separator = "\n"
-    required_tokens = verdicts = ("Yes", "No")
-    question = QUESTION
-
-    def user_messages(self, prompt: str, steps: Sequence[str]) -> list[str]:
-        """A message for each step, with the question; the problem before the first."""
-        return step_questions(prompt, steps, self.question)
+    def continue_chat(self, prompt: str, messages: Sequence[str], encoded: str) -> str:
+        """The chat as text, where its template has rewritten the beginning that was encoded."""
+        raise ValueError(
+            "the chat template rewrites earlier turns when later ones are added; pass the "
+            "tokenizer that belongs to the reward model"
+        )
 
 
 class QwenMath(ProcessRewardModel):
@@ -147,15 +131,3 @@ def chat_with_verdicts(messages: Sequence[str], good: str) -> list[dict[str, str
         chat.append({"role": "user", "content": message})
         chat.append({"role": "assistant", "content": good})
     return chat[:-1]
-
-
-def step_questions(prompt: str, steps: Sequence[str], question: str = QUESTION) -> list[str]:
-    """The user's message for each step: the step and the question; the problem before the first.
-
-    Args:
-        prompt: the problem.
-        steps: at least one.
-        question: asks whether the step is right.
-    """
-    first, *rest = [f"{step}\n\n{question}" for step in steps]
-    return [f"{prompt}\n\n{first}", *rest]
