@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from reason_decode.core.chat_rendering import apply_template
+
 __all__ = [
     "SWITCHES",
     "Conversation",
@@ -371,8 +373,7 @@ class _Template:
     def _render(self, messages: Messages, kwargs: Mapping[str, Any]) -> str | None:
         """The template's text, as it comes back from token ids; ``None`` where it refuses."""
         try:
-            turns = [dict(message) for message in messages]
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False, **kwargs)
+            text = apply_template(self.tokenizer, messages, **kwargs)
         except Exception:  # a template may raise anything
             return None
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from reason_decode.core.chat_rendering import apply_template
 from reason_decode.io.oom import BatchFailure, run_in_halves
 from reason_decode.io.openai_client import Messages, RequestFailed
 from reason_decode.models.inputs import input_device, max_positions, pad_rows
@@ -77,8 +78,8 @@ class ChatModel:
 
     def _encode(self, chat: Messages) -> list[int]:
         tokenizer: Any = self.tokenizer
-        encoded = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
-        return list(encoded["input_ids"])
+        text = apply_template(tokenizer, chat, add_generation_prompt=True)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _answers(self, rows: list[list[int]]) -> Iterator[str | RequestFailed]:
         """One answer per row; a batch that runs out of memory is split in halves."""

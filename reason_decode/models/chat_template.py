@@ -5,6 +5,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.core.chat_rendering import apply_template
 from reason_decode.core.messages import Messages
 
 __all__ = ["has_chat_template", "render_chat"]
@@ -44,7 +45,8 @@ def render_chat(
         chat_template_kwargs: further arguments of the template, such as ``enable_thinking=False``.
 
     Raises:
-        ValueError: there is no template, or it refuses the messages or leaves out one of them.
+        ValueError: there is no template, or it refuses the messages, leaves out one of them, fails,
+            or takes more than 10 seconds.
     """
     if getattr(tokenizer, "chat_template", None) is None:
         raise ValueError(
@@ -53,9 +55,9 @@ def render_chat(
         )
     opened = generate and messages[-1]["role"] == "assistant"
     try:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
-            tokenize=False,
+        text = apply_template(
+            tokenizer,
+            messages,
             add_generation_prompt=generate and not opened,
             **({"continue_final_message": True} if opened else {}),
             **chat_template_kwargs,
@@ -67,7 +69,15 @@ def render_chat(
             "tokenizer that belongs to the model, leave out the turn that it refuses, repair "
             "tokenizer.chat_template, or use plain text (chat=False, where there is the choice)"
         ) from error
-    assert isinstance(text, str)
+    except ImportError:
+        raise
+    except Exception as error:  # a template may raise anything
+        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+        raise ValueError(
+            f"the chat template of {name} cannot be used ({type(error).__name__}: {error}); pass "
+            "the tokenizer that belongs to the model, repair tokenizer.chat_template, or use plain "
+            "text (chat=False, where there is the choice)"
+        ) from error
     _check_complete(text, messages)
     return text
 

@@ -69,8 +69,9 @@ def load_checkpoint(
     if is_adapter(path_or_id) and not new_head and kind in _WITH_HEAD:
         return _load_adapted(kind, Path(path_or_id), **kwargs)
     with checkpoint_errors(path_or_id, gguf_file=kwargs.get("gguf_file")):
-        _check_weights(Path(path_or_id))
-        _check_config(path_or_id, kwargs)
+        for place in filter(None, (path_or_id, _base_if_adapter(path_or_id))):
+            _check_weights(Path(place))
+            _check_config(place, kwargs)
         safe = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
         with _held_load_report() as report:
             model, found = kind.from_pretrained(
@@ -343,6 +344,11 @@ def _count_layers(folder: Path) -> int:
         with safe_open(path, framework="pt") as file:
             numbers |= {int(found[1]) for name in file.keys() if (found := _LAYER.search(name))}
     return len(numbers)
+
+
+def _base_if_adapter(path_or_id: str | Path) -> str | None:
+    """Name of the base of an adapter; ``None`` for a model."""
+    return _base_of(Path(path_or_id)) if is_adapter(path_or_id) else None
 
 
 def _base_of(folder: Path) -> str | None:

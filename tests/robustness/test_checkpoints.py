@@ -313,3 +313,22 @@ def test_a_new_head_may_lack_weights_and_its_body_may_not(tmp_path: Path):
     config(num_hidden_layers=6, hidden_size=64)(folder)
     with pytest.raises(ValueError, match="do not fit its config.json"):
         load_checkpoint(kind, folder, **how)
+
+
+BASES: dict[str, tuple[Change, str]] = {
+    "attention from the Hub": (config(attn_implementation="owner/kernel"), "'owner/kernel', code"),
+    "far more layers": (config(num_hidden_layers=200_000), "says num_hidden_layers=200000"),
+    "a pickle": (indexed("weights.bin"), "names 'weights.bin' as a file of weights"),
+}
+
+
+@pytest.mark.parametrize("case", BASES)
+def test_the_base_of_an_adapter_is_checked_as_a_model_is(adapter: Path, tmp_path: Path, case: str):
+    """The config of a base was read only by transformers, which runs a kernel that it names."""
+    change, message = BASES[case]
+    shutil.copytree(WEIGHTS / "base", tmp_path / "base")
+    change(tmp_path / "base")
+    base_is(str(tmp_path / "base"))(adapter)
+    with pytest.raises(ValueError, match=message):
+        LikelihoodScorer.from_pretrained(adapter)
+    assert not (tmp_path / "base" / "ran").exists()

@@ -6,6 +6,7 @@ writer without a template (test_extract.py), one without padding in commands (te
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from reason_decode import (
     OutcomeRewardModel,
     SelfConsistency,
 )
+from reason_decode.core import chat_rendering
+from reason_decode.core.chat_rendering import time_limit
 from reason_decode.evaluation.complete import complete
 from reason_decode.scorers import RationaleWriter, TokenClassification
 from reason_decode.scorers.prm_formats import Generative
@@ -79,6 +82,23 @@ TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
         "drops or changes the user's turn",
     ),
     "rewrites earlier turns": (asked, "{{ messages | length }}" + EVERY, "rewrites earlier turns"),
+    # Regression: these were tracebacks of OverflowError, ZeroDivisionError and the like, or hung.
+    "divides by zero": (likely, "{{ 1 // 0 }}" + EVERY, "cannot be used .ZeroDivisionError"),
+    "multiplies a text": (
+        likely,
+        "{% set n = 10 ** 30 %}{{ 'a' * n }}" + EVERY,
+        "template of .* cannot be used .OverflowError: .*repair tokenizer.chat_template",
+    ),
+    "writes 20 million letters": (
+        judged,
+        "{% set n = 20000000 %}{{ 'a' * n }}" + EVERY,
+        "cannot be used .MemoryError: it writes 200000.. characters of",
+    ),
+    "loops": (
+        likely,
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}" + EVERY,
+        "cannot be used .TimeoutError: it did not end within 0.2 seconds",
+    ),
     "is not there, of an outcome": (judged, None, "got chat=True for a tokenizer without a chat"),
     "is not there, of a writer": (written, None, "pass chat=False, or set tokenizer.chat_template"),
     "is not there, of a verifier": (asked, None, "has no chat template to render it"),
@@ -86,9 +106,12 @@ TEMPLATES: dict[str, tuple[Scored, str | None, str]] = {
 
 
 @pytest.mark.parametrize("case", TEMPLATES)
-def test_templates_that_lose_or_change_turns_are_rejected(tiny: Tiny, outcome: Any, case: str):
+def test_templates_that_lose_or_change_turns_are_rejected(
+    tiny: Tiny, outcome: Any, case: str, monkeypatch: pytest.MonkeyPatch
+):
     # Regression: with a template that dropped the answer, nothing or the prompt alone was scored; a
     # template that failed was a traceback of jinja.
+    monkeypatch.setattr(chat_rendering, "MAX_SECONDS", 0.2 if case == "loops" else 10.0)
     score, template, message = TEMPLATES[case]
     with pytest.raises(ValueError, match=message):
         score(tiny, outcome, template)
@@ -163,3 +186,15 @@ def test_scorers_reject_what_is_no_tokenizer(tiny: Tiny, tokenizer: Any):
     # Regression: "object of type 'NoneType' has no len()".
     with pytest.raises(ValueError, match="as the tokenizer; pass a loaded one"):
         TokenClassification(tiny.prm.model, tokenizer)
+
+
+def test_a_time_limit_holds_in_threads_and_leaves_nothing_behind():
+    def ends(_: int) -> str:
+        with pytest.raises(TimeoutError, match="within 0.05 seconds"), time_limit(0.05):
+            while True:
+                pass
+        with time_limit(5):
+            return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ends, range(4))) == ["done"] * 4

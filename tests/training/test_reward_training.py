@@ -223,13 +223,14 @@ def test_soft_labels_are_learned_by_the_cross_entropy_with_both_classes():
 def test_a_prm_is_trained_on_soft_labels_unless_told_otherwise(tmp_path):
     soft = [replace(x, soft=(0.9, 0.6)) for x in SOLUTIONS[:2]]
     once = {**FAST, "num_train_epochs": 5, "batch_size": 1}  # the loss is logged every 10 steps
+    cases: list[tuple[str, list[LabelledSolution], dict[str, Any]]] = [
+        ("soft", soft, {}),
+        ("hard", soft, {"soft_labels": False}),
+        ("none", SOLUTIONS[:2], {}),
+    ]
     losses = {
         name: train_prm(BASE, tokenizer(), given, tmp_path / name, PRMConfig(**once, **more))
-        for name, given, more in (
-            ("soft", soft, {}),
-            ("hard", soft, {"soft_labels": False}),
-            ("none", SOLUTIONS[:2], {}),
-        )
+        for name, given, more in cases
     }
     assert losses["hard"]["loss"] == losses["none"]["loss"] != losses["soft"]["loss"]
 
