@@ -8,7 +8,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from reason_decode.processors.side_model import CachedSideModel, pad_id, unpadded
 from reason_decode.processors.step_tracker import StepTracker
-from reason_decode.scorers.prefix_cache import PrefixReader
+from reason_decode.scorers.causal import PrefixReader
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 

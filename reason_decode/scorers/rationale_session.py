@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reason_decode.core.solutions import check_text, to_steps
 from reason_decode.scorers.base import Candidates, Session, check_finite
-from reason_decode.scorers.prefix_cache import PrefixReader, PrefixState
+from reason_decode.scorers.causal import PrefixReader, PrefixState
 
 if TYPE_CHECKING:
     from reason_decode.scorers.rationale import RationaleScorer

@@ -11,9 +11,9 @@ from reason_decode.core.splitting import Splitting
 from reason_decode.core.tags import TAGS, Tags
 from reason_decode.generation.cache import crop_row, stack_rows
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
+from reason_decode.scorers.causal import PrefixState
 from reason_decode.scorers.causal_reader import CausalReader
 from reason_decode.scorers.likelihood import SpanEncoder
-from reason_decode.scorers.prefix_cache import PrefixState
 
 __all__ = ["RationaleWriter", "trajectory_text"]
 
