@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
-from torch import LongTensor
+import torch
+from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Supervision
 from reason_decode.core.solutions import Cost, Trace
+from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import DecodeBatch
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.strategies.base import Strategy
 from reason_decode.strategies.step_search import SearchLoop, StepSearch
@@ -77,8 +80,8 @@ class RationaleGuided(Strategy):
         self, generation: Generation, prompts: Sequence[str]
     ) -> tuple[LongTensor, list[Trace], Cost]:
         """Search step by step with the rationale scorer; greedily, with one kept trajectory."""
-        append_context = self.supervision == "explicit"
-        return SearchLoop(self._search(), generation, prompts, append_context).run()
+        loop = _ExplicitLoop if self.supervision == "explicit" else SearchLoop
+        return loop(self._search(), generation, prompts).run()
 
     def _search(self) -> StepSearch:
         return StepSearch(
@@ -89,3 +92,19 @@ class RationaleGuided(Strategy):
             max_tokens=self.max_tokens,
             batch_rows=self.batch_rows,
         )
+
+
+class _ExplicitLoop(SearchLoop):
+    """The rounds of a search whose generator reads what the scorer's session writes before each."""
+
+    def rows(self, first: bool) -> DecodeBatch:
+        """The batch of a round, each row with the text of ``Session.context_to_append``."""
+        prompts = self.generation.prefill(branchable=True, croppable=True) if first else None
+        self.written = self.session.before_round()
+        branches = self.branches() if prompts is None else as_branches(self.generation, prompts)
+        contexts = [self._encode(text or "") for text in self.session.context_to_append()]
+        return self.generation.resume(append_context(self.generation, branches, contexts))
+
+    def _encode(self, text: str) -> Tensor:
+        ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids, dtype=torch.long, device=self.generation.prompt_ids.device)

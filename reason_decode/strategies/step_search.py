@@ -1,16 +1,14 @@
 """Step search: sample next steps, score them, continue from the best."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from itertools import accumulate
 
 import torch
 from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import Cost, Step, Trace
+from reason_decode.core.solutions import Candidate, Cost, Step, Trace
 from reason_decode.core.splitting import StepBoundary
-from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch, DecodeBatch
 from reason_decode.generation.streaming import common_prefix
@@ -25,12 +23,7 @@ from reason_decode.strategies.base import (
     check_positive_or_none,
     chosen_sequences,
 )
-from reason_decode.strategies.beam import (
-    StateKey,
-    Trajectory,
-    ranked_results,
-    select_beam,
-)
+from reason_decode.strategies.beam import StateKey, check_beam, first_of_each_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,26 +101,65 @@ class StepSearch(Strategy):
         if self.lookahead != 0:
             check_positive(lookahead=self.lookahead)
         check_max_tokens(self.max_tokens, self.n * self.beam_width)
-        if self.beam_width % self.subtrees:
-            raise ValueError(
-                f"got beam_width={self.beam_width} for subtrees={self.subtrees}; every subtree "
-                "keeps as many trajectories as the others: make beam_width a multiple of subtrees"
-            )
-        if self.margin is not None and not (
-            isinstance(self.margin, int | float) and self.margin >= 0
-        ):
-            raise ValueError(f"got margin={self.margin!r}; need 0 or more, or None to drop nothing")
-        if self.state_key is not None and not callable(self.state_key):
-            raise ValueError(
-                f"got state_key={self.state_key!r:.80}; pass a function from a trajectory's steps "
-                "to what its future depends on, or None"
-            )
+        check_beam(self.beam_width, self.subtrees, self.state_key, self.margin)
 
     def run(
         self, generation: Generation, prompts: Sequence[str]
     ) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts of the batch side by side, round after round."""
+        if self.lookahead:
+            # Imported here: its loop inherits from the one of this file.
+            from reason_decode.strategies.lookahead import LookaheadLoop
+
+            return LookaheadLoop(self, generation, prompts).run()
         return SearchLoop(self, generation, prompts).run()
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The beginning of a solution: some of its steps, or all if it has ended.
+
+    Args:
+        tokens: its new ids, (t,) int64.
+        text: the tokens as text.
+        steps: the steps of the text that a separator has ended; all steps if the trajectory has
+            ended.
+        scores: float32 (s,), one per step, or one per round from a scorer of whole solutions.
+        total: the number it is ranked by.
+        branch: the engine's state to continue from; ``None`` for a bare prompt.
+        subtree: index of the part of the beam that it belongs to.
+        lookahead_text: greedy continuation that ``total`` was scored by; ``None`` without
+            lookahead.
+    """
+
+    tokens: Tensor
+    text: str
+    steps: tuple[str, ...]
+    scores: Tensor
+    total: float
+    branch: Branch | None
+    subtree: int = 0
+    lookahead_text: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True if it cannot be continued: finished, or cut off by a limit."""
+        return self.branch is not None and self.branch.stopped
+
+    @property
+    def finished(self) -> bool:
+        """True if it ended by itself."""
+        return self.branch is not None and self.branch.finished
+
+    @property
+    def sort_key(self) -> tuple[bool, float]:
+        """Ascending sort key: trajectories that were cut off come last, then by total."""
+        return self.ended and not self.finished, -self.total
+
+    def candidate(self) -> Candidate:
+        """The trajectory as a whole solution, for the trace."""
+        scores, count = tuple(self.scores.tolist()), len(self.tokens)
+        return Candidate(self.text, self.steps, scores, self.total, self.finished, count)
 
 
 Position = tuple[int, int]
@@ -148,28 +180,17 @@ class SearchLoop:
         strategy: the settings.
         generation: the call of ``generate``.
         prompts: the question of each prompt, which the scorer is asked about.
-        append_context: whether the generator reads the texts that the scorer's session writes
-            before each round (``Session.context_to_append``).
     """
 
     def __init__(
-        self,
-        strategy: StepSearch,
-        generation: Generation,
-        prompts: Sequence[str],
-        append_context: bool = False,
+        self, strategy: StepSearch, generation: Generation, prompts: Sequence[str]
     ) -> None:
         check_num_sequences(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
-        self.strategy, self.generation = strategy, generation
-        self.append_context = append_context
-        self.prompts = prompts
+        self.strategy, self.generation, self.prompts = strategy, generation, prompts
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
         self.session = strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
         self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
-        self.lookahead_boundary = StepBoundary(
-            strategy.tokenizer, self.splitter, strategy.lookahead
-        )
         self.budget = TokenBudget(len(self.prompts), strategy.max_tokens)
         no_tokens = generation.prompt_ids.new_zeros(0)
         root = Trajectory(no_tokens, "", (), torch.zeros(0), 0.0, None)
@@ -191,49 +212,31 @@ class SearchLoop:
                 break
             # The first round has one trajectory per prompt, later ones up to beam_width.
             n = self.strategy.n * (1 if round_index else self.strategy.beam_width)
-            self._advance(self._rows(first=round_index == 0), n)
+            self._advance(self.rows(first=round_index == 0), n)
         beams = [ranked_results(beam, generation.num_return_sequences) for beam in self.beams]
-        chosen = tuple(range(generation.num_return_sequences))
+        name, chosen = generation.strategy_name, tuple(range(generation.num_return_sequences))
         traces = [
-            Trace(
-                prompt,
-                generation.strategy_name,
-                tuple(path.candidate() for path in beam),
-                chosen,
-                tuple(rounds),
-            )
+            Trace(prompt, name, tuple(path.candidate() for path in beam), chosen, tuple(rounds))
             for prompt, beam, rounds in zip(self.prompts, beams, self.rounds, strict=True)
         ]
         tokens = [[path.tokens for path in beam] for beam in beams]
         cost = generation.cost + Cost(scorer=self.session.tokens_read)
         return chosen_sequences(generation, tokens, traces), traces, cost
 
-    def _rows(self, first: bool) -> DecodeBatch:
+    def rows(self, first: bool) -> DecodeBatch:
         """The batch of a round, after the session has written what precedes it."""
-        extends = self.append_context
-        rows = self.generation.prefill(branchable=True, croppable=extends) if first else None
+        prompts = self.generation.prefill(branchable=True) if first else None
         self.written = self.session.before_round()
-        if rows is not None and not self.append_context:
-            return rows
-        branches = self._branches() if rows is None else as_branches(self.generation, rows)
-        if self.append_context:
-            context = [self._encode(text or "") for text in self.session.context_to_append()]
-            branches = append_context(self.generation, branches, context)
-        return self.generation.resume(branches)
+        return self.generation.resume(self.branches()) if prompts is None else prompts
 
-    def _branches(self) -> list[Branch]:
+    def branches(self) -> list[Branch]:
         """The branches of the active trajectories, each with all tokens that are left for it."""
-        branches: list[Branch] = []
-        for p, k in self.active:
-            path = self.beams[p][k]
-            assert path.branch is not None
-            left = self.generation.max_new_tokens - len(path.tokens)
-            branches.append(replace(path.branch, remaining_tokens=left))
-        return branches
-
-    def _encode(self, text: str) -> Tensor:
-        ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return torch.tensor(ids, dtype=torch.long, device=self.generation.prompt_ids.device)
+        paths, most = [self.beams[p][k] for p, k in self.active], self.generation.max_new_tokens
+        return [
+            replace(path.branch, remaining_tokens=most - len(path.tokens))
+            for path in paths
+            if path.branch is not None
+        ]
 
     def _advance(self, rows: DecodeBatch, n: int) -> None:
         """One round: sample n steps per row, score them, and keep the best of each prompt."""
@@ -245,9 +248,7 @@ class SearchLoop:
             branches = sampled[row * n : (row + 1) * n]
             self.budget.spend(p, branches)
             groups.append(self._unique(self.beams[p][k], branches))
-        candidates = self._score(groups)
-        if self.strategy.lookahead:
-            candidates = self._look_ahead(candidates)
+        candidates = self.score(groups)
         active: list[Position] = []
         selected: list[Position] = []
         for p in sorted(set(owners)):
@@ -255,15 +256,15 @@ class SearchLoop:
             if self.budget.allows(p, self.strategy.n * len(going)):
                 active += [position for position, _ in going]
                 selected += [position for _, position in going]
-        if self.strategy.lookahead:
-            # To look ahead, every candidate was made a trajectory of the session: one row each.
-            first_of_row = [0, *accumulate(map(len, candidates))]
-            selected = [(first_of_row[row] + k, 0) for row, k in selected]
-        self.session.select(selected)
+        self.select(selected)
         self.active = active
         if self.generation.stream is not None:
-            shared = common_prefix([path.tokens for path in self.beams[0]])
-            self.generation.stream.commit(shared)
+            decided = common_prefix([path.tokens for path in self.beams[0]])
+            self.generation.stream.commit(decided)
+
+    def select(self, positions: Sequence[Position]) -> None:
+        """Let the session continue with these candidates of the rows."""
+        self.session.select(positions)
 
     def _unique(self, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
         """The continuations of a trajectory, not yet scored, each text once."""
@@ -279,7 +280,7 @@ class SearchLoop:
             paths.setdefault((text, branch.stopped), path)
         return list(paths.values())
 
-    def _score(self, groups: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
+    def score(self, groups: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
         """The same trajectories with the scores of their new steps."""
         parents = [self.beams[p][k] for p, k in self.active]
         new_steps = [
@@ -287,60 +288,18 @@ class SearchLoop:
             for parent, group in zip(parents, groups, strict=True)
         ]
         return [
-            [
-                self._with_scores(path, torch.cat([path.scores, new]))
-                for path, new in zip(group, scores, strict=True)
-            ]
+            [self._scored(path, new) for path, new in zip(group, scores, strict=True)]
             for group, scores in zip(groups, self.session.score(new_steps), strict=True)
         ]
 
-    def _with_scores(self, path: Trajectory, scores: Tensor) -> Trajectory:
-        return replace(path, scores=scores, total=self._total(scores))
+    def _scored(self, path: Trajectory, new: Tensor) -> Trajectory:
+        scores = torch.cat([path.scores, new])
+        return replace(path, scores=scores, total=self.total(scores))
 
-    def _total(self, scores: Tensor) -> float:
+    def total(self, scores: Tensor) -> float:
+        """The total of a trajectory with these scores, (s,)."""
         space = self.strategy.scorer.score_space
         return float(reduce_scores([scores], self.strategy.reduce, space)[0])
-
-    def _look_ahead(self, groups: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
-        """The same trajectories, each with the total of where greedy decoding leads from it.
-
-        All candidates become trajectories of the session for a moment, so that it scores what
-        follows each of them; ``keep_cache=False`` lets nothing of that stay.
-        """
-        positions = [(row, k) for row, group in enumerate(groups) for k in range(len(group))]
-        self.session.select(positions)
-        paths = [groups[row][k] for row, k in positions]
-        futures = self._roll_out(paths, [self.active[row][0] for row, _ in positions])
-        new_steps = [[futures[i]] if futures.get(i) else [] for i in range(len(paths))]
-        for i, scores in enumerate(self.session.score(new_steps, keep_cache=False)):
-            if scores:
-                total = self._total(torch.cat([paths[i].scores, scores[0]]))
-                text = self.splitter.joiner.join(futures[i])
-                paths[i] = replace(paths[i], total=total, lookahead_text=text)
-        # An empty candidate for each: nothing is read, but select() can continue from them.
-        self.session.score([[[]] for _ in paths])
-        rest = iter(paths)
-        return [[next(rest) for _ in group] for group in groups]
-
-    def _roll_out(self, paths: Sequence[Trajectory], owners: Sequence[int]) -> dict[int, list[str]]:
-        """Index of a trajectory -> its next steps by greedy decoding, where it can continue."""
-        going: dict[int, Branch] = {
-            i: path.branch
-            for i, path in enumerate(paths)
-            if path.branch is not None
-            and not path.ended
-            and self.budget.allows(owners[i], owners.count(owners[i]))
-        }
-        if not going:
-            return {}
-        tokenizer = self.strategy.tokenizer
-        rows = self.generation.resume([*going.values()])
-        self.budget.limit(rows, [owners[i] for i in going])
-        branches = self.generation.sample(rows, 1, self.lookahead_boundary, greedy=True)
-        for i, branch in zip(going, branches, strict=True):
-            self.budget.spend(owners[i], [branch])
-        texts = (decode(tokenizer, branch.tokens) for branch in branches)
-        return {i: self.splitter.split(text) for i, text in zip(going, texts, strict=True)}
 
     def _keep_best(
         self, p: int, groups: Sequence[Sequence[Trajectory]]
@@ -388,3 +347,47 @@ class SearchLoop:
             rationale=self.written[row],
             lookahead_text=path.lookahead_text,
         )
+
+
+def select_beam(
+    trajectories: Iterable[Trajectory],
+    *,
+    width: int,
+    subtrees: int,
+    state_key: StateKey | None,
+    margin: float | None,
+) -> list[Trajectory]:
+    """The trajectories that a beam keeps, subtree by subtree, the best of each first.
+
+    Args:
+        trajectories: the candidates; where two rank alike, the first is kept.
+        width: trajectories to keep, a multiple of ``subtrees``.
+        subtrees: each subtree keeps the best ``width / subtrees`` of its own.
+        state_key: of trajectories of a subtree with the same key only the best is kept; ``None``:
+            all are different.
+        margin: drop what scores lower than the subtree's best by more than this; ``None``: nothing.
+
+    Raises:
+        TypeError: ``state_key`` returned something that cannot be hashed.
+    """
+    ranked = sorted(trajectories, key=lambda path: path.sort_key)
+    beam: list[Trajectory] = []
+    for subtree in range(subtrees):
+        own = [path for path in ranked if path.subtree == subtree]
+        if state_key is not None:
+            own = [own[k] for k in first_of_each_state([path.steps for path in own], state_key)]
+        own = own[: width // subtrees]
+        if margin is not None:
+            # The first was cut off only if all were: what finished is never dropped for a cut one.
+            own = [path for path in own if path.total >= own[0].total - margin]
+        beam += own
+    return beam
+
+
+def ranked_results(beam: Sequence[Trajectory], count: int) -> list[Trajectory]:
+    """The final trajectories, finished ones first, then by total; at least ``count`` of them.
+
+    Where there are fewer than ``count``, the best are repeated.
+    """
+    ranked = sorted(beam, key=lambda path: (not path.finished, -path.total))
+    return [ranked[k % len(ranked)] for k in range(max(count, len(ranked)))]

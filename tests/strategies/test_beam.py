@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reason_decode.generation.sampling import Branch
-from reason_decode.strategies.beam import (
+from reason_decode.strategies.step_search import (
     Trajectory,
     ranked_results,
     select_beam,
