@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.messages import Conversation, Messages, scorer_prompts, turns
-from reason_decode.core.solutions import Cost, Trace
+from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.generation.row_processors import ProcessorFactory
 from reason_decode.generation.sampling import Branch, DecodeBatch
+from reason_decode.models.inputs import decode
 from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.save import save_strategy
 
@@ -245,6 +246,36 @@ class TokenBudget:
     def spend(self, prompt: int, branches: Sequence[Branch]) -> None:
         """Subtract the tokens that were sampled."""
         self.left[prompt] -= sum(len(branch.tokens) for branch in branches)
+
+
+def sample_at_once(generation: Generation, n: int) -> list[list[Branch]]:
+    """N whole continuations of each prompt, which is read once."""
+    flat = generation.sample(generation.prefill(), n)
+    return [flat[start : start + n] for start in range(0, len(flat), n)]
+
+
+def to_candidates(
+    branches: Sequence[Sequence[Branch]],
+    tokenizer: PreTrainedTokenizerBase,
+    make_candidate: Callable[..., Candidate],
+) -> tuple[list[list[Tensor]], list[list[Candidate]]]:
+    """The new token ids, (t,) int64, of whole continuations, and the candidates that they are.
+
+    Args:
+        branches: the continuations of each prompt.
+        tokenizer: the generator's tokenizer.
+        make_candidate: called with a text, ``finished=`` and ``tokens=``; see
+            ``Selector.candidate``.
+    """
+    tokens = [[branch.tokens for branch in group] for group in branches]
+    candidates = [
+        [
+            make_candidate(decode(tokenizer, x.tokens), finished=x.finished, tokens=len(x.tokens))
+            for x in group
+        ]
+        for group in branches
+    ]
+    return tokens, candidates
 
 
 def chosen_sequences(

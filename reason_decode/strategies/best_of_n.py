@@ -15,8 +15,10 @@ from reason_decode.strategies.base import (
     check_num_sequences,
     check_positive,
     chosen_sequences,
+    sample_at_once,
+    to_candidates,
 )
-from reason_decode.strategies.sampling import num_parallel, sample_candidates
+from reason_decode.strategies.sampling import num_parallel, sample_in_turns
 from reason_decode.strategies.selection import BestOfNSelector
 
 
@@ -76,9 +78,11 @@ class BestOfN(Strategy):
         check_num_sequences(generation, self.n, self.n, "n candidates")
         selector = self._selector()
         session = selector.start_session(prompts)
-        tokens, candidates = sample_candidates(
-            generation, self.tokenizer, selector.candidate, self.n, self.max_tokens
-        )
+        if self.max_tokens is None:
+            branches = sample_at_once(generation, self.n)
+        else:
+            branches = sample_in_turns(generation, self.tokenizer, self.n, self.max_tokens)
+        tokens, candidates = to_candidates(branches, self.tokenizer, selector.candidate)
         traces, tokens_read = selector.select(
             prompts, candidates, count=generation.num_return_sequences, session=session
         )

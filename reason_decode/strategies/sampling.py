@@ -1,11 +1,9 @@
-"""Samples whole candidates of each prompt, all at once or in turns that may end early."""
+"""Samples whole candidates of each prompt in turns, which may end early."""
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.solutions import Candidate
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch
 from reason_decode.models.inputs import decode
@@ -20,55 +18,24 @@ def num_parallel(n: int) -> int:
     return max(1, n // 8)
 
 
-def sample_candidates(
+def sample_in_turns(
     generation: Generation,
     tokenizer: PreTrainedTokenizerBase,
-    make_candidate: Callable[..., Candidate],
     n: int,
     max_tokens: int | None = None,
     is_enough: IsEnough | None = None,
-) -> tuple[list[list[Tensor]], list[list[Candidate]]]:
-    """Read each prompt once and sample n whole candidates of it, or fewer.
+) -> list[list[Branch]]:
+    """Whole continuations of each prompt, n or fewer, sampled ``num_parallel(n)`` at a time.
+
+    The prompts are read once; each turn samples from a copy of what was read.
 
     Args:
         generation: the call of ``generate``.
         tokenizer: the generator's tokenizer.
-        make_candidate: called with a text, ``finished=`` and ``tokens=``; see
-            ``Selector.candidate``.
-        n: candidates per prompt.
-        max_tokens: maximum number of tokens sampled per prompt, over all its candidates; ``None``:
-            no limit.
+        n: largest number of continuations of a prompt.
+        max_tokens: maximum number of tokens sampled per prompt, over all its continuations;
+            ``None``: no limit.
         is_enough: ends the sampling of a prompt early; ``None``: never.
-
-    Returns:
-        The new token ids, (t,) int64, and the candidates, both nested by prompt.
-    """
-    if max_tokens is None and is_enough is None:
-        flat = generation.sample(generation.prefill(), n)
-        branches = [flat[start : start + n] for start in range(0, len(flat), n)]
-    else:
-        branches = _sample_in_turns(generation, tokenizer, n, max_tokens, is_enough)
-    tokens = [[branch.tokens for branch in group] for group in branches]
-    candidates = [
-        [
-            make_candidate(decode(tokenizer, x.tokens), finished=x.finished, tokens=len(x.tokens))
-            for x in group
-        ]
-        for group in branches
-    ]
-    return tokens, candidates
-
-
-def _sample_in_turns(
-    generation: Generation,
-    tokenizer: PreTrainedTokenizerBase,
-    n: int,
-    max_tokens: int | None,
-    is_enough: IsEnough | None,
-) -> list[list[Branch]]:
-    """The branches of each prompt, sampled ``num_parallel(n)`` at a time.
-
-    The prompts are read once; each turn samples from a copy of what was read.
     """
     prompts = generation.prefill()
     branches: list[list[Branch]] = [[] for _ in prompts.remaining_tokens]

@@ -24,8 +24,10 @@ from reason_decode.strategies.base import (
     check_num_sequences,
     check_positive,
     chosen_sequences,
+    sample_at_once,
+    to_candidates,
 )
-from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_candidates
+from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_in_turns
 from reason_decode.strategies.selection import VoteSelector
 
 
@@ -99,10 +101,14 @@ class SelfConsistency(Strategy):
         check_num_sequences(generation, self.n, 1, "one winner a vote")
         selector = self._selector()
         session = selector.start_session(prompts)
-        is_enough = None if self.early_stop is None else self._is_enough()
-        tokens, candidates = sample_candidates(
-            generation, self.tokenizer, selector.candidate, self.n, self.max_tokens, is_enough
-        )
+        if self.max_tokens is None and self.early_stop is None:
+            branches = sample_at_once(generation, self.n)
+        else:
+            is_enough = None if self.early_stop is None else self._is_enough()
+            branches = sample_in_turns(
+                generation, self.tokenizer, self.n, self.max_tokens, is_enough
+            )
+        tokens, candidates = to_candidates(branches, self.tokenizer, selector.candidate)
         traces, tokens_read = selector.select(prompts, candidates, session=session)
         sequences = chosen_sequences(generation, tokens, traces)
         return sequences, traces, generation.cost + Cost(scorer=tokens_read)
