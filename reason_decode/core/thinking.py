@@ -3,7 +3,8 @@
 import re
 from typing import Any, Literal, NamedTuple
 
-from reason_decode.core.messages import SWITCHES, Conversation
+from reason_decode.core.chat_rendering import SWITCHES
+from reason_decode.core.messages import Conversation
 
 __all__ = [
     "HARMONY",

@@ -233,7 +233,9 @@ class CachedSession(Session):
     """
 
     def __init__(self, reader: CausalReader, prompts: Sequence[Prompt]) -> None:
-        super().__init__(to_prompts(prompts))
+        # Searches pass texts; only a caller's own conversations are to be converted.
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        super().__init__(texts if len(texts) == len(prompts) else to_prompts(prompts))
         self.reader, self._prefix_reader = reader, PrefixReader(reader)
         for k, prompt in enumerate(self.prompts):
             check_text(prompt, f"prompt {k}")

@@ -19,7 +19,8 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.messages import Conversation, Messages, scorer_prompts, turns
+from reason_decode.core.chat_rendering import scorer_prompts
+from reason_decode.core.messages import Conversation, Messages, turns
 from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput

@@ -16,7 +16,6 @@ from reason_decode.tiny import Tiny
 PACKAGE = f"{Path(reason_decode.__file__).parent}/"
 SHARED = {
     "core/chat_rendering.py",
-    "core/messages.py",
     "core/solutions.py",
     "core/splitting.py",
     "generation/cache.py",
