@@ -22,9 +22,18 @@ from transformers import (
 
 from reason_decode.models.attention import attention_implementation
 
-__all__ = ["checkpoint_errors", "is_adapter", "load_checkpoint", "load_config", "load_tokenizer"]
+__all__ = [
+    "ADAPTED_CONFIG",
+    "checkpoint_errors",
+    "is_adapter",
+    "load_checkpoint",
+    "load_config",
+    "load_tokenizer",
+]
 
 _ADAPTER = "adapter_config.json"
+ADAPTED_CONFIG = "reason_decode.json"
+"""File beside an adapter with what its model's config has more than that of its base."""
 # peft's task type -> the class that it adapts, as in the names of peft's models
 _TASKS = {
     "TOKEN_CLS": "ForTokenClassification",
@@ -159,6 +168,7 @@ def load_config(path_or_id: str | Path) -> Any:
         )
         if (kind := _TASKS.get(str(adapter.get("task_type")))) is not None:
             config.architectures = [f"PeftModel{kind}"]
+        config.update(_adapted_config(Path(path_or_id)))
         return config
 
 
@@ -186,6 +196,7 @@ def _load_adapted(kind: Any, folder: Path, **kwargs: Any) -> Any:
     with checkpoint_errors(folder):
         model = load_checkpoint(kind, str(base), new_head=True, num_labels=rows[0], **kwargs)
         model.load_adapter(str(folder))
+        model.config.update(_adapted_config(folder))
     model.name_or_path = str(folder)
     return model.eval()
 
@@ -362,6 +373,19 @@ def _base_of(folder: Path) -> str | None:
 def _adapter_config(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / _ADAPTER).read_text())
     return config if isinstance(config, dict) else {}
+
+
+def _adapted_config(folder: Path) -> dict[str, Any]:
+    """What the config of an adapted model has more than that of its base."""
+    path = folder / ADAPTED_CONFIG
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object; copy the adapter again")
+    allowed = {"id2label", "label2id"}
+    found = {x: v for x, v in found.items() if x in allowed or x.startswith("reason_decode")}
+    if "id2label" in found:
+        found["id2label"] = {int(k): v for k, v in found["id2label"].items()}
+    return found
 
 
 def _first_line(error: BaseException) -> str:

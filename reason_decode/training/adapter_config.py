@@ -64,6 +64,7 @@ class NegativeConfig(AdapterConfig):
     """Settings of ``train_negative``.
 
     Args:
+        lora_alpha: scale of the matrices times their rank (default: twice the rank).
         target_modules: names of the layers that get LoRA matrices, such as ``q_proj``; empty for
             all linear layers but the output layer.
 
@@ -76,7 +77,12 @@ class NegativeConfig(AdapterConfig):
         0.05
     """
 
+    lora_alpha: int | None = None
     target_modules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "lora_alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +157,7 @@ class BaselineConfig(AdapterConfig):
         temperature: temperature of the contrastive loss.
         negatives_per_positive: wrong samples in a batch per right sample, for ``cl``, ``nt`` and
             ``ul``.
+        lora_alpha: scale of the matrices times their rank (default: twice the rank).
         target_modules: names of the layers that get LoRA matrices, such as ``q_proj``; empty for
             all linear layers but the output layer.
 
@@ -168,11 +175,12 @@ class BaselineConfig(AdapterConfig):
     unlikelihood_level: UnlikelihoodLevel = "token"
     temperature: float = 0.1
     negatives_per_positive: int = 1
+    lora_alpha: int | None = None
     target_modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "temperature", "negatives_per_positive")
+        check_positive(self, "temperature", "negatives_per_positive", "lora_alpha")
         if self.penalty_weight < 0:
             raise ValueError(f"got penalty_weight={self.penalty_weight}; it must be at least 0")
 

@@ -78,6 +78,7 @@ def train_baseline(
     learner = load_with_lora(
         model,
         config.lora_rank,
+        alpha=config.lora_alpha,
         target_modules=config.target_modules,
         dropout=config.lora_dropout,
         seed=config.seed,

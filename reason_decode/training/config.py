@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 __all__ = [
+    "EvalStrategy",
+    "LoraTrainingConfig",
     "LossOn",
+    "MergeableConfig",
     "NGramRankerConfig",
     "ORMConfig",
     "PRMConfig",
@@ -26,6 +29,7 @@ RankingLoss = Literal["cubic", "logistic", "pointwise"]
 sigmoid(z_pos - z_neg)``, over single solutions ``-log s_pos`` and ``-log(1 - s_neg)``."""
 LossOn = Literal["rationale", "following", "both"]
 WeightDtype = Literal["float32", "auto"]
+EvalStrategy = Literal["no", "epoch", "steps"]
 
 
 def check_choices(config: Any) -> None:
@@ -74,6 +78,18 @@ class TrainingConfig:
             that of the checkpoint. In bfloat16 an update of 1e-5 changes one weight in ten.
         report_to: where transformers' Trainer reports the run: ``none``, ``tensorboard``, ``wandb``
             and the like; ``log.jsonl`` and the plot are always written.
+        eval_strategy: when held-out examples are measured: after every ``epoch``, every
+            ``eval_steps`` optimizer steps (``steps``), or never (``no``).
+        eval_steps: optimizer steps between two measurements.
+        load_best_model_at_end: keep the checkpoint that is best on the held-out examples, not the
+            last one.
+        metric_for_best_model: metric that decides which is best: ``loss``, or a metric of what is
+            trained (default: ``first_error_f1`` of PRMs, ``accuracy`` of ORMs, ``pair_accuracy`` of
+            rankers, ``loss`` of others).
+        early_stopping_patience: stop after this many measurements without a better one, and keep
+            the best checkpoint.
+        push_to_hub: upload the finished model, with its card, to a private repository of the Hub.
+        hub_model_id: name of that repository (default: the name of the folder).
         restart: delete the checkpoints of an earlier run in the same folder, and train anew.
 
     Raises:
@@ -99,6 +115,13 @@ class TrainingConfig:
     min_steps: int = 0
     dtype: WeightDtype = "float32"
     report_to: str = "none"
+    eval_strategy: EvalStrategy = "epoch"
+    eval_steps: int = 500
+    load_best_model_at_end: bool = False
+    metric_for_best_model: str | None = None
+    early_stopping_patience: int | None = None
+    push_to_hub: bool = False
+    hub_model_id: str | None = None
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -106,12 +129,86 @@ class TrainingConfig:
         check_positive(
             self,
             *("num_train_epochs", "batch_size", "gradient_accumulation_steps", "learning_rate"),
-            *("save_steps", "max_length"),
+            *("save_steps", "max_length", "eval_steps", "early_stopping_patience"),
         )
+        if self.hub_model_id is not None and not self.push_to_hub:
+            raise ValueError(
+                f"got hub_model_id={self.hub_model_id} without push_to_hub; set it, or drop it"
+            )
+        if self.metric_for_best_model is not None and not self.keeps_best:
+            raise ValueError(
+                f"got metric_for_best_model={self.metric_for_best_model}, and the last checkpoint "
+                "is kept; set load_best_model_at_end, or drop the metric"
+            )
+
+    @property
+    def keeps_best(self) -> bool:
+        """True if the checkpoint that is best on the held-out examples is kept."""
+        return self.load_best_model_at_end or self.early_stopping_patience is not None
 
 
 @dataclass(frozen=True, kw_only=True)
-class PRMConfig(TrainingConfig):
+class LoraTrainingConfig(TrainingConfig):
+    """Settings of trainings of all weights, or of LoRA matrices.
+
+    Args:
+        lora_rank: rank of LoRA matrices; all weights are trained without one.
+        lora_alpha: scale of the matrices times their rank (default: twice the rank).
+        target_modules: names of the layers that get LoRA matrices, such as ``q_proj``; empty for
+            all linear layers but the output layer.
+
+    Raises:
+        ValueError: a number is not positive, or LoRA options are given without a rank.
+
+    Examples:
+        >>> from reason_decode.training.config import LoraTrainingConfig
+        >>> LoraTrainingConfig(lora_rank=16).lora_alpha is None
+        True
+    """
+
+    lora_rank: int | None = None
+    lora_alpha: int | None = None
+    target_modules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "lora_rank", "lora_alpha")
+        if self.lora_rank is None and (self.lora_alpha is not None or self.target_modules):
+            raise ValueError(
+                f"got lora_alpha={self.lora_alpha} and target_modules={self.target_modules} "
+                "without LoRA matrices; set lora_rank, or drop them"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeableConfig(LoraTrainingConfig):
+    """Settings of trainings whose LoRA matrices are merged, or saved as an adapter.
+
+    Args:
+        merge_lora: merge the LoRA matrices into the weights at the end; else the adapter alone is
+            saved, which names the model that it belongs to.
+
+    Raises:
+        ValueError: a number is not positive, or ``merge_lora`` is off without LoRA.
+
+    Examples:
+        >>> from reason_decode.training.config import MergeableConfig
+        >>> MergeableConfig(lora_rank=16, merge_lora=False).lora_rank
+        16
+    """
+
+    merge_lora: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.merge_lora and self.lora_rank is None:
+            raise ValueError(
+                "got merge_lora=False without LoRA matrices; set lora_rank, or leave merge_lora out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PRMConfig(MergeableConfig):
     """Settings of ``train_prm``.
 
     Args:
@@ -122,8 +219,6 @@ class PRMConfig(TrainingConfig):
         separator: text that ends a step.
         soft_labels: learn labels that are probabilities as they are; else, and with three labels,
             right or wrong by the threshold that they were read with.
-        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
-            without one.
 
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
@@ -138,11 +233,9 @@ class PRMConfig(TrainingConfig):
     num_labels: Literal[2, 3] = 2
     separator: str = "\n"
     soft_labels: bool = True
-    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "lora_rank")
         if self.num_labels == 3 and self.head != "token-classification":
             raise ValueError(
                 f"got num_labels=3 with head={self.head!r}, which has the tokens of two labels; "
@@ -151,14 +244,12 @@ class PRMConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ORMConfig(TrainingConfig):
+class ORMConfig(MergeableConfig):
     """Settings of ``train_orm``.
 
     Args:
         separator: text that ends a step.
         chat: format prompts with the tokenizer's chat template; ``None``: if there is one.
-        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
-            without one.
 
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
@@ -171,15 +262,10 @@ class ORMConfig(TrainingConfig):
 
     separator: str = "\n"
     chat: bool | None = None
-    lora_rank: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "lora_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RationalystConfig(TrainingConfig):
+class RationalystConfig(MergeableConfig):
     """Settings of ``train_rationalyst``.
 
     Args:
@@ -189,9 +275,6 @@ class RationalystConfig(TrainingConfig):
             rationale, too, in [0, 1].
         separator: text that ends a step; the following text is read as one step.
         chat: format texts with the tokenizer's chat template; ``None``: if there is one.
-        lora_rank: rank of LoRA matrices; all weights are trained without one.
-        merge_lora: merge the LoRA matrices into the weights at the end; else the adapter alone is
-            saved, which names the model that it belongs to.
 
     Raises:
         ValueError: a number is not positive, a value is not allowed, or ``merge_lora`` is off
@@ -207,21 +290,14 @@ class RationalystConfig(TrainingConfig):
     share_without_rationale: float = 0.25
     separator: str = "\n"
     chat: bool | None = None
-    lora_rank: int | None = None
-    merge_lora: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "lora_rank")
         check_share(self, "share_without_rationale")
-        if not self.merge_lora and self.lora_rank is None:
-            raise ValueError(
-                "got merge_lora=False without LoRA matrices; set lora_rank, or leave merge_lora out"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankerConfig(TrainingConfig):
+class RankerConfig(LoraTrainingConfig):
     """Settings of ``train_ranker``; an example is a problem with all its solutions.
 
     Args:
@@ -236,8 +312,6 @@ class RankerConfig(TrainingConfig):
         max_solutions_per_problem: solutions of a problem that are compared at a time.
         separator: text that ends a step.
         chat: format prompts with the tokenizer's chat template; ``None``: if there is one.
-        lora_rank: rank of LoRA matrices, which are merged at the end; all weights are trained
-            without one.
 
     Raises:
         ValueError: a number is not positive, or a value is not allowed.
@@ -255,11 +329,10 @@ class RankerConfig(TrainingConfig):
     max_solutions_per_problem: int = 16
     separator: str = "\n"
     chat: bool | None = None
-    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window", "lora_rank")
+        check_positive(self, "window")
         if self.max_solutions_per_problem < 2:
             raise ValueError(
                 f"got max_solutions_per_problem={self.max_solutions_per_problem}; a right and a "

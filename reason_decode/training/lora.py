@@ -12,13 +12,25 @@ from reason_decode.models.checkpoint import load_checkpoint
 __all__ = ["load_base", "load_with_lora", "lora_config", "merge_and_unload", "with_lora"]
 
 
-def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
-    """A peft model in which only LoRA matrices on all linear layers, and a new head, are trainable.
+def with_lora(
+    model: Any,
+    rank: int,
+    *,
+    alpha: int | None = None,
+    target_modules: Sequence[str] = (),
+    head: str | None = None,
+    task_type: str | None = None,
+) -> Any:
+    """A peft model in which only LoRA matrices, and a new head, are trainable.
 
     Args:
         model: a transformers model.
-        rank: rank of the matrices; their scale is 2.
+        rank: rank of the matrices.
+        alpha: scale of the matrices times their rank; ``None``: twice the rank.
+        target_modules: names of the layers that get them; empty for all linear layers but the
+            output layer.
         head: name of a new head, all of whose weights are trained and saved.
+        task_type: peft's task type, which a saved adapter names, such as ``"TOKEN_CLS"``.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -26,24 +38,32 @@ def with_lora(model: Any, rank: int, *, head: str | None = None) -> Any:
 
     Source: Hu et al. 2021, 2106.09685.
     """
-    config = lora_config(rank, head=head)
+    config = lora_config(rank, alpha=alpha, target_modules=target_modules, head=head)
     from peft import get_peft_model
 
-    return get_peft_model(model, config)
+    if Path(model.name_or_path).is_dir():
+        # A saved adapter names its base, wherever it is loaded from.
+        model.name_or_path = str(Path(model.name_or_path).resolve())
+    learner = get_peft_model(model, config)
+    # Not before: peft's classes for tasks have losses of their own.
+    learner.peft_config["default"].task_type = task_type
+    return learner
 
 
 def lora_config(
     rank: int,
     *,
+    alpha: int | None = None,
     target_modules: Sequence[str] = (),
     dropout: float = 0.0,
     head: str | None = None,
     task_type: str | None = None,
 ) -> Any:
-    """A ``LoraConfig`` of peft, for matrices with scale 2.
+    """A ``LoraConfig`` of peft.
 
     Args:
         rank: rank of the matrices.
+        alpha: scale of the matrices times their rank; ``None``: twice the rank.
         target_modules: names of the layers that get them; empty for all linear layers but the
             output layer.
         dropout: share of their input that is dropped in training, in [0, 1).
@@ -65,7 +85,7 @@ def lora_config(
 
     return LoraConfig(
         r=rank,
-        lora_alpha=2 * rank,
+        lora_alpha=2 * rank if alpha is None else alpha,
         lora_dropout=dropout,
         target_modules=list(target_modules) or "all-linear",
         exclude_modules=head,
@@ -75,13 +95,20 @@ def lora_config(
 
 
 def load_with_lora(
-    model: str | Path, rank: int, *, target_modules: Sequence[str], dropout: float, seed: int
+    model: str | Path,
+    rank: int,
+    *,
+    alpha: int | None = None,
+    target_modules: Sequence[str],
+    dropout: float,
+    seed: int,
 ) -> Any:
     """Load a causal language model and add new LoRA matrices, which alone are trainable.
 
     Args:
         model: the model to start from, a folder or a Hub id.
         rank: rank of the matrices.
+        alpha: scale of the matrices times their rank; ``None``: twice the rank.
         target_modules: names of the layers that get them; empty for all linear layers but the
             output layer.
         dropout: share of their input that is dropped in training, in [0, 1).
@@ -92,7 +119,11 @@ def load_with_lora(
         ValueError: a rank or dropout out of range.
     """
     config = lora_config(
-        rank, target_modules=target_modules, dropout=dropout, task_type="CAUSAL_LM"
+        rank,
+        alpha=alpha,
+        target_modules=target_modules,
+        dropout=dropout,
+        task_type="CAUSAL_LM",
     )
     from peft import get_peft_model
 

@@ -1,6 +1,7 @@
 """Training of outcome reward models: whether the answer of a whole solution is right."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from reason_decode.training.grading import warn_of_none_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import outcome_loss
+from reason_decode.training.metrics import outcome_metrics
 from reason_decode.training.trainer import train
 
 __all__ = ["train_orm"]
@@ -42,7 +44,7 @@ def train_orm(
         held_out: solutions whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses; see ``trainer.train``.
+        Counts and losses, see ``trainer.train``; ``accuracy`` on the held-out solutions.
 
     Raises:
         ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
@@ -62,7 +64,14 @@ def train_orm(
     orm = OutcomeRewardModel(loaded, tokenizer, separator=config.separator, chat=config.chat)
     learner: Any = loaded.train()
     if config.lora_rank is not None:
-        learner = with_lora(loaded, config.lora_rank, head="score")
+        learner = with_lora(
+            loaded,
+            config.lora_rank,
+            alpha=config.lora_alpha,
+            target_modules=config.target_modules,
+            head="score",
+            task_type="SEQ_CLS",
+        )
     examples = list(outcome_examples(solutions, orm))
     if not examples:
         raise ValueError(
@@ -79,4 +88,7 @@ def train_orm(
         config,
         loss=outcome_loss,
         held_out=list(outcome_examples(held_out, orm)),
+        measure=partial(outcome_metrics, orm, held_out),
+        best_metric="accuracy",
+        merge_lora=config.merge_lora,
     )

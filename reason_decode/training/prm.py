@@ -15,6 +15,7 @@ from reason_decode.training.examples import step_examples
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss, take_soft
+from reason_decode.training.metrics import step_metrics
 from reason_decode.training.trainer import train
 
 __all__ = ["train_prm"]
@@ -49,7 +50,8 @@ def train_prm(
         held_out: labelled solutions whose loss is measured after every epoch.
 
     Returns:
-        Counts and losses; see ``trainer.train``.
+        Counts and losses, see ``trainer.train``; ``first_error_f1`` and ``step_accuracy`` on the
+        held-out solutions.
 
     Raises:
         ModuleNotFoundError: accelerate is not installed; or peft, for LoRA.
@@ -82,7 +84,14 @@ def train_prm(
     encode = partial(step_examples, encoder=format, classes=classes, soft=soft)
     learner: Any = loaded.train()
     if config.lora_rank is not None:
-        learner = with_lora(loaded, config.lora_rank, head="score" if is_classifier else None)
+        learner = with_lora(
+            loaded,
+            config.lora_rank,
+            alpha=config.lora_alpha,
+            target_modules=config.target_modules,
+            head="score" if is_classifier else None,
+            task_type="TOKEN_CLS" if is_classifier else "CAUSAL_LM",
+        )
     return train(
         learner,
         tokenizer,
@@ -92,6 +101,9 @@ def train_prm(
         loss=class_loss if is_classifier else tag_loss([format.token_ids[x] for x in ("-", "+")]),
         held_out=list(encode(held_out)),
         side_inputs=take_soft if soft else None,
+        measure=partial(step_metrics, format, held_out),
+        best_metric="first_error_f1",
+        merge_lora=config.merge_lora,
     )
 
 

@@ -81,7 +81,13 @@ def train_ranker(
         )
     learner: Any = ranker.model.train()
     if config.lora_rank is not None:
-        learner = with_lora(learner, config.lora_rank, head="reward_head")
+        learner = with_lora(
+            learner,
+            config.lora_rank,
+            alpha=config.lora_alpha,
+            target_modules=config.target_modules,
+            head="reward_head",
+        )
     result = train(
         learner,
         tokenizer_with_window(tokenizer, ranker.window),
@@ -91,6 +97,8 @@ def train_ranker(
         loss=batch_ranking_loss(ranker.model, config.loss),
         held_out=group(*held_out)[0],
         side_inputs=take_targets,
+        measure=partial(_pair_metrics, ranker, *held_out),
+        best_metric="pair_accuracy",
         collate=partial(collate_groups, model=ranker.model),
     )
     trained = RankingModel(
@@ -124,6 +132,13 @@ def load_ranker(model: str | Path, tokenizer: Tokenizer, config: RankerConfig) -
         chat=config.chat,
         window=config.window,
     )
+
+
+def _pair_metrics(
+    ranker: Scorer, right: Sequence[LabelledSolution], wrong: Sequence[LabelledSolution]
+) -> dict[str, float]:
+    accuracy = pair_accuracy(ranker, right, wrong)
+    return {} if accuracy is None else {"pair_accuracy": accuracy}
 
 
 def pair_accuracy(

@@ -76,7 +76,13 @@ def train_rationalyst(
     measured, _ = encode(held_out)
     learner: Any = base.train()
     if config.lora_rank is not None:
-        learner = with_lora(base, config.lora_rank)
+        learner = with_lora(
+            base,
+            config.lora_rank,
+            alpha=config.lora_alpha,
+            target_modules=config.target_modules,
+            task_type="CAUSAL_LM",
+        )
     result = train(
         learner,
         tokenizer,

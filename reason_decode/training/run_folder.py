@@ -1,5 +1,6 @@
 """The folder of a training run: it remembers its settings, and two runs never share it."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,13 +10,22 @@ from shutil import rmtree
 from typing import Any
 
 from reason_decode.io.journal import check_settings, lock
+from reason_decode.io.jsonl import write_text
 from reason_decode.runs.settings import folder_fingerprint
 
-__all__ = ["SETTINGS", "fingerprint_items", "model_fingerprint", "run_folder"]
+__all__ = [
+    "SETTINGS",
+    "fingerprint_items",
+    "finished_run",
+    "mark_finished",
+    "model_fingerprint",
+    "run_folder",
+]
 
 SETTINGS = "training.json"
 ADVICE = "take another output, or restart (--restart) to train anew in this folder"
 _LOCK = "lock"
+_FINISHED = "finished.json"
 _MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "checkpoints")
 
 
@@ -48,8 +58,27 @@ def run_folder(
             for path in checkpoints.glob("checkpoint-*"):
                 rmtree(path)
             (output / SETTINGS).unlink(missing_ok=True)
+            (checkpoints / _FINISHED).unlink(missing_ok=True)
         check_settings(output / SETTINGS, settings, ADVICE)
         yield checkpoints
+
+
+def mark_finished(output: Path, result: Mapping[str, Any]) -> None:
+    """Keep the result of a run whose model is saved whole."""
+    write_text(output / "checkpoints" / _FINISHED, json.dumps(dict(result)))
+
+
+def finished_run(output: Path) -> dict[str, Any] | None:
+    """The result of a run that was finished and whose model is still there; else ``None``."""
+    path = output / "checkpoints" / _FINISHED
+    saved = (x.relative_to(output).parts[0] for x in output.rglob("*.safetensors"))
+    if not path.is_file() or not any(name != "checkpoints" for name in saved):
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) else None
 
 
 def fingerprint_items(items: Any) -> str:

@@ -1,8 +1,6 @@
 """transformers' Trainer with our losses: one run that saves, resumes and logs."""
 
-import json
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,15 +15,22 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.models.devices import has_native_bf16
 from reason_decode.training.config import TrainingConfig
 from reason_decode.training.examples import collate
-from reason_decode.training.lora import merge_and_unload
-from reason_decode.training.run_folder import fingerprint_items, model_fingerprint, run_folder
+from reason_decode.training.model_card import ModelCard, check_hub, save_model
+from reason_decode.training.run_folder import (
+    fingerprint_items,
+    finished_run,
+    mark_finished,
+    model_fingerprint,
+    run_folder,
+)
+from reason_decode.training.run_log import run_metrics, write_log
 from reason_decode.training.sampler import LengthSortedSampler
 
-__all__ = ["Loss", "SideInputs", "TrainingItem", "train"]
+__all__ = ["Loss", "Measure", "SideInputs", "TrainingItem", "train"]
 
 _log = logging.getLogger(__name__)
 # Options that change neither the examples nor the weights at the end.
-_NO_SETTINGS = {"restart", "report_to", "save_steps"}
+_NO_SETTINGS = {"restart", "report_to", "save_steps", "push_to_hub", "hub_model_id"}
 
 Loss = Callable[..., Tensor]
 """``(output, labels, num_items_in_batch) -> ()``: the model's output, the labels (b, t), and the
@@ -34,6 +39,10 @@ number of labels in all batches of the optimizer step; with ``SideInputs`` also 
 SideInputs = Callable[[dict[str, Any]], Any]
 """Batch -> inputs of the loss that the model must not see, such as a teacher's logits. It is called
 before the model reads the batch, and may remove entries, or add options of the forward pass."""
+
+
+Measure = Callable[[], dict[str, float]]
+"""Metrics of held-out solutions by the model in its present state, by name."""
 
 
 class TrainingItem(Protocol):
@@ -59,6 +68,8 @@ def train(
     *,
     loss: Loss,
     held_out: Sequence[TrainingItem] = (),
+    measure: Measure | None = None,
+    best_metric: str = "loss",
     merge_lora: bool = True,
     adapters: Sequence[str] | None = None,
     side_inputs: SideInputs | None = None,
@@ -73,7 +84,10 @@ def train(
         output: folder of the model, with checkpoints, log and loss plot.
         config: length, step size and memory of the run.
         loss: the loss of a batch; see ``Loss``.
-        held_out: examples whose loss is measured after every epoch.
+        held_out: examples whose loss is measured, after every epoch unless the config says
+            otherwise.
+        measure: further metrics of the model as it is, taken at the same times.
+        best_metric: metric that the best checkpoint is chosen by where the config names none.
         merge_lora: merge LoRA matrices into the weights before saving; else save them alone.
         adapters: names of the adapters to save if they are not merged; ``None`` for all.
         side_inputs: batch -> the argument ``side_inputs`` of ``loss``; see ``SideInputs``.
@@ -81,8 +95,8 @@ def train(
 
     Returns:
         ``examples``, ``labels``, ``too_long`` (examples left out), ``steps`` (optimizer steps) and
-        ``trainable_parameters`` as counts; ``loss`` and ``held_out_loss``, the last of each, in
-        nats per label.
+        ``trainable_parameters`` as counts; ``loss`` and ``held_out_loss`` in nats per label, and
+        the metrics: the last of each, or those of the best checkpoint.
 
     Raises:
         ModuleNotFoundError: accelerate, which the Trainer needs, is not installed.
@@ -90,6 +104,7 @@ def train(
             belongs to a run with other settings, data or base, or to another process.
     """
     _require_accelerate()
+    check_hub(config)
     from transformers.trainer_utils import get_last_checkpoint
 
     pad = tokenizer.pad_token_id
@@ -101,34 +116,39 @@ def train(
         model.float()
     trainable = sum(x.numel() for x in model.parameters() if x.requires_grad)
     settings = _settings(config, model, fitting)
+    measured = _rows(x for x in held_out if len(x.ids) <= config.max_length)
+    _check_evaluation(config, len(measured))
     with run_folder(output, settings, restart=config.restart) as checkpoints:
+        if (done := finished_run(output)) is not None:
+            _log.warning("the run in %s was finished: nothing was trained; see restart", output)
+            return done
         trainer = _trainer(
             side_inputs,
+            measure,
             model=model,
-            args=_arguments(config, checkpoints, evaluated=bool(held_out)),
+            args=_arguments(config, checkpoints, evaluated=bool(measured), default=best_metric),
             data_collator=partial(_collate_rows, collate=collate, pad=pad),
-            train_dataset=_rows(fitting),  # pyright: ignore[reportArgumentType] - a list is a dataset
-            eval_dataset=_rows(x for x in held_out if len(x.ids) <= config.max_length) or None,  # pyright: ignore[reportArgumentType]
+            train_dataset=_rows(fitting),
+            eval_dataset=measured or None,
             compute_loss_func=loss,
+            callbacks=_callbacks(config),
         )
-        last = get_last_checkpoint(str(checkpoints))
-        trainer.train(resume_from_checkpoint=last)
-        if last is not None and last.endswith(f"-{trainer.state.global_step}"):
-            _log.warning("the run in %s was finished: nothing was trained; see restart", output)
-        # Of several processes one saves.
-        if trainer.is_world_process_zero():
-            _save(model, tokenizer, output, adapters, merge_lora)
-            losses = _write_log(trainer.state.log_history, output)
-        else:
-            losses = _last_losses(trainer.state.log_history)
-    return {
-        "examples": len(fitting),
-        "labels": sum(len(x.positions) for x in fitting),
-        "too_long": len(examples) - len(fitting),
-        "steps": trainer.state.global_step,
-        "trainable_parameters": trainable,
-        **losses,
-    }
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+        state = trainer.state
+        result = {
+            "examples": len(fitting),
+            "labels": sum(len(x.positions) for x in fitting),
+            "too_long": len(examples) - len(fitting),
+            "steps": state.global_step,
+            "trainable_parameters": trainable,
+            **run_metrics(state.log_history, state.best_global_step if config.keeps_best else None),
+        }
+        if trainer.is_world_process_zero():  # of several processes one saves
+            write_log(state.log_history, output)
+            card = ModelCard(str(getattr(model, "name_or_path", "")), config, result)
+            save_model(model, tokenizer, output, card, adapters, merge_lora)
+            mark_finished(output, result)
+    return result
 
 
 def _require_accelerate() -> None:
@@ -163,39 +183,44 @@ def _settings(
     }
 
 
-def _save(
-    model: Any, tokenizer: Any, output: Path, adapters: Sequence[str] | None, merge_lora: bool
-) -> None:
-    if merge_lora:
-        merge_and_unload(model).eval().save_pretrained(output)
-    else:
-        model.eval().save_pretrained(output, selected_adapters=adapters)
-    tokenizer.save_pretrained(output)
-
-
 def _with_min_steps(config: TrainingConfig, examples: int) -> TrainingConfig:
     """The config with enough epochs for ``min_steps``."""
     needed = config.min_steps * config.batch_size * config.gradient_accumulation_steps / examples
     return replace(config, num_train_epochs=max(config.num_train_epochs, needed))
 
 
-def _write_log(history: Sequence[dict[str, Any]], output: Path) -> dict[str, float | None]:
-    """Write the log and its plot; return the last losses."""
-    (output / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
-    plot(history, output / "loss.svg")
-    return _last_losses(history)
+def _check_evaluation(config: TrainingConfig, held_out: int) -> None:
+    """Raise if the best checkpoint is asked for, and nothing is held out to find it."""
+    if config.keeps_best and (not held_out or config.eval_strategy == "no"):
+        raise ValueError(
+            f"got {held_out} held-out examples and eval_strategy={config.eval_strategy!r} for the "
+            "best checkpoint; hold out more (--hold-out), evaluate by steps or epoch, or leave "
+            "load_best_model_at_end and early_stopping_patience out"
+        )
 
 
-def _last_losses(history: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """The last training loss and the last held-out loss."""
-    losses = {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss")}
-    loss, held_out = ((found or [None])[-1] for found in losses.values())
-    return {"loss": loss, "held_out_loss": held_out}
+def _callbacks(config: TrainingConfig) -> list[Any]:
+    if config.early_stopping_patience is None:
+        return []
+    from transformers import EarlyStoppingCallback
+
+    return [EarlyStoppingCallback(config.early_stopping_patience)]
 
 
-def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool) -> Any:
+def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool, default: str) -> Any:
     from transformers import TrainingArguments
 
+    best: dict[str, Any] = {"save_steps": config.save_steps}
+    if config.keeps_best:
+        metric = config.metric_for_best_model or default
+        best = {
+            "load_best_model_at_end": True,
+            "metric_for_best_model": metric,
+            "greater_is_better": "loss" not in metric,
+            # The best checkpoint is one of those that were measured.
+            "save_strategy": config.eval_strategy,
+            "save_steps": config.eval_steps,
+        }
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=config.num_train_epochs,
@@ -210,10 +235,11 @@ def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool) -> Any:
         bf16=config.bf16 and has_native_bf16(),
         # By default it refuses bfloat16 on machines without an accelerator.
         use_cpu=not torch.accelerator.is_available(),
-        save_steps=config.save_steps,
         save_total_limit=2,
         logging_steps=10,
-        eval_strategy="epoch" if evaluated else "no",
+        eval_strategy=config.eval_strategy if evaluated else "no",
+        eval_steps=config.eval_steps,
+        **best,
         remove_unused_columns=False,
         label_names=["labels"],
         gradient_checkpointing=config.gradient_checkpointing,
@@ -225,7 +251,12 @@ def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool) -> Any:
     )
 
 
-def _trainer(side_inputs: SideInputs | None, compute_loss_func: Loss, **options: Any) -> Any:
+def _trainer(
+    side_inputs: SideInputs | None,
+    measure: Measure | None,
+    compute_loss_func: Loss,
+    **options: Any,
+) -> Any:
     """A Trainer that sorts each step's examples by length and gives the loss its side inputs."""
     from transformers import Trainer  # its import takes seconds
 
@@ -252,6 +283,18 @@ def _trainer(side_inputs: SideInputs | None, compute_loss_func: Loss, **options:
                 self.compute_loss_func = partial(compute_loss_func, side_inputs=side_inputs(inputs))
             return super().compute_loss(model, inputs, *args, **kwargs)
 
+        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+            output = super().evaluation_loop(*args, **kwargs)
+            found = {} if measure is None else measure()
+            # Here, and not in evaluate(), whose callbacks stop early by these metrics.
+            metrics: Any = output.metrics
+            metrics.update({f"eval_{name}": value for name, value in found.items()})
+            wanted = self.args.metric_for_best_model
+            if wanted is not None and f"eval_{wanted.removeprefix('eval_')}" not in metrics:
+                known = ", ".join(["loss", *found])
+                raise ValueError(f"got metric_for_best_model={wanted!r}; allowed are {known}")
+            return output
+
     return SideInputTrainer(compute_loss_func=compute_loss_func, **options)
 
 
@@ -262,29 +305,3 @@ def _rows(examples: Iterable[TrainingItem]) -> list[dict[str, Any]]:
 
 def _collate_rows(rows: Sequence[dict[str, Any]], collate: Any, pad: int) -> dict[str, Tensor]:
     return collate([row["example"] for row in rows], pad)
-
-
-def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Plot the losses of a run over its optimizer steps; warn if matplotlib is not installed.
-
-    Args:
-        history: ``trainer.state.log_history``.
-        path: the image; its ending chooses the format.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        warnings.warn(f"no {path.name}: pip install matplotlib to have the run drawn", stacklevel=2)
-        return
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for key, name in (("loss", "training"), ("eval_loss", "held out")):
-        points = [(row["step"], row[key]) for row in history if key in row]
-        if points:
-            marker = "." if len(points) < 20 else ""
-            axes.plot(*zip(*points, strict=True), label=name, marker=marker)
-    axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("loss, nats per label")
-    if axes.lines:
-        axes.legend()
-    figure.savefig(path)
