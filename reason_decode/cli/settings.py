@@ -14,6 +14,7 @@ __all__ = ["sampling_of", "settings_of"]
 # Options that do not change the results of any command.
 _IGNORED = {
     *("input", "output", "endpoint", "api_key_env", "concurrency", "attempts"),
+    *("timeout", "total_timeout"),
     *("index", "count", *flatten_options(RunOptions())),
 }
 

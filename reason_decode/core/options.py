@@ -222,6 +222,8 @@ class EndpointOptions:
         api_key_env: environment variable that holds the server's API key.
         concurrency: requests at a time.
         attempts: attempts at one request.
+        timeout: seconds without a byte from the server after which an attempt fails.
+        total_timeout: seconds after which an attempt fails, whatever has come.
         extra_body: fields to add to every request, such as ``{"top_k": 20}``.
         tokenizer: folder or Hub id of the tokenizer of the server's model, whose chat template
             renders prompts (default: prompts are sent as text, and chats are refused).
@@ -234,11 +236,16 @@ class EndpointOptions:
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = 8
     attempts: int = 6
+    timeout: float = 600.0
+    total_timeout: float = 3600.0
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "concurrency", "attempts")
+        for name in ("timeout", "total_timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"got {name}={getattr(self, name)}; it must be positive")
         if not isinstance(self.extra_body, Mapping):
             raise ValueError(
                 f'got extra_body={self.extra_body!r:.80}; need an object, such as {{"top_k": 20}}'

@@ -14,9 +14,11 @@ from typing import Any
 from urllib import error, request
 
 from reason_decode.io.console import printable
+from reason_decode.io.deadline import request_deadline
 
 __all__ = [
     "MAX_WAIT",
+    "TOTAL_TIMEOUT",
     "DaemonPool",
     "JsonClient",
     "RateLimit",
@@ -27,6 +29,7 @@ __all__ = [
 
 MAX_RESPONSE = 16 * 2**20  # bytes
 MAX_WAIT = 600.0  # seconds
+TOTAL_TIMEOUT = 3600.0  # seconds
 
 
 def read_api_key(name: str) -> str | None:
@@ -75,27 +78,30 @@ class JsonClient:
         url: the address.
         api_key_env: environment variable that holds the API key; if it is not set, none is sent.
         timeout: seconds without a byte from the server after which a request fails.
+        total_timeout: seconds after which a request fails, whatever has come.
     """
 
-    def __init__(self, url: str, api_key_env: str, timeout: float) -> None:
-        self.url, self.timeout = url, timeout
+    def __init__(
+        self, url: str, api_key_env: str, timeout: float, total_timeout: float = TOTAL_TIMEOUT
+    ) -> None:
+        self.url, self.timeout, self.total_timeout = url, timeout, total_timeout
         self.key = read_api_key(api_key_env)
-        self.opener = request.build_opener(_NoRedirect)
 
     def post(self, body: Any) -> Any:
         """The JSON that the server answers.
 
         Raises:
             HTTPError: the server answers with another status than 2xx.
-            OSError, HTTPException: the connection breaks.
+            OSError, HTTPException: the connection breaks, or the answer takes too long.
             ValueError: the answer is no JSON, nested too deeply, or too long.
         """
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         sent = request.Request(self.url, json.dumps(body).encode(), headers)
-        with self.opener.open(sent, timeout=self.timeout) as response:
-            data = response.read(MAX_RESPONSE + 1)
+        with request_deadline(self.total_timeout, _NoRedirect) as opened:
+            with opened(sent, self.timeout) as response:
+                data = response.read(MAX_RESPONSE + 1)
         if len(data) > MAX_RESPONSE:
             raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
         try:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from urllib import error
 
 from reason_decode.io.http import (
+    TOTAL_TIMEOUT,
     DaemonPool,
     JsonClient,
     RateLimit,
@@ -98,6 +99,7 @@ class Endpoint(ABC):
         requests_per_minute: requests per minute, at most; ``None`` for no limit.
         attempts: attempts at one request.
         timeout: seconds without a byte from the server after which an attempt fails.
+        total_timeout: seconds after which an attempt fails, whatever has come.
         max_tokens: tokens of an answer, at most.
         max_failures: failed requests in a row after which no more are sent.
         extra_body: fields to add to every request, beside ``model``, ``max_tokens`` and
@@ -121,6 +123,7 @@ class Endpoint(ABC):
         requests_per_minute: float | None = None,
         attempts: int = 6,
         timeout: float = 600.0,
+        total_timeout: float = TOTAL_TIMEOUT,
         max_tokens: int = 4096,
         max_failures: int = 10,
         extra_body: Mapping[str, Any] | None = None,
@@ -136,6 +139,7 @@ class Endpoint(ABC):
             "requests_per_minute": 1 if requests_per_minute is None else requests_per_minute,
             "attempts": attempts,
             "timeout": timeout,
+            "total_timeout": total_timeout,
             "max_tokens": max_tokens,
             "max_failures": max_failures,
         }
@@ -149,7 +153,7 @@ class Endpoint(ABC):
         self.body |= extra_body or {}
         interval = 60 / requests_per_minute if requests_per_minute else 0.0
         self.rate_limit = RateLimit(interval, sleep)
-        self.client = JsonClient(self.url, api_key_env, timeout)
+        self.client = JsonClient(self.url, api_key_env, timeout, total_timeout)
 
     @abstractmethod
     def _request_fields(self, item: Any) -> dict[str, Any]:

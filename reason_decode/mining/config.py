@@ -45,7 +45,8 @@ class MiningConfig:
         concurrency: number of requests in flight at the endpoint.
         requests_per_minute: rate limit of the endpoint; unlimited without one.
         attempts: number of requests for one document before it is left for the next run.
-        timeout: seconds to wait for the endpoint.
+        timeout: seconds without a byte from the endpoint after which an attempt fails.
+        total_timeout: seconds after which an attempt fails, whatever has come.
         max_new_tokens: maximum length of the writer's answer, which repeats the document.
         domain: worked examples that the writer is shown.
         domain_by_source: worked examples of documents of single sources, as source -> domain.
@@ -86,6 +87,7 @@ class MiningConfig:
     requests_per_minute: float | None = None
     attempts: int = 6
     timeout: float = 600.0
+    total_timeout: float = 3600.0
     max_new_tokens: int = 4096
     domain: Domain = "general"
     domain_by_source: Mapping[str, Domain] = field(default_factory=dict)

@@ -34,7 +34,7 @@ __all__ = ["MiningSummary", "run_mining"]
 # Settings that do not change the records: a run may be resumed with others.
 IGNORED_IN_SETTINGS = {
     *("endpoint", "api_key_env", "concurrency", "requests_per_minute", "attempts"),
-    *("timeout", "batch_size"),
+    *("timeout", "total_timeout", "batch_size"),
 }
 # The files of a run beside its outputs, which a restart removes.
 OWN_FILES = ("settings.json", "references.safetensors", "journal/*.jsonl", "shards/*.jsonl")

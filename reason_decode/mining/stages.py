@@ -175,6 +175,7 @@ def _writer(config: MiningConfig) -> Complete:
             requests_per_minute=config.requests_per_minute,
             attempts=config.attempts,
             timeout=config.timeout,
+            total_timeout=config.total_timeout,
             max_tokens=config.max_new_tokens,
         )
     if ":" in config.writer:

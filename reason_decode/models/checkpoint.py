@@ -376,7 +376,7 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def _adapted_config(folder: Path) -> dict[str, Any]:
-    """What the config of an adapted model has more than that of its base."""
+    """The fields that the config of an adapted model has beside those of its base."""
     path = folder / ADAPTED_CONFIG
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not isinstance(found, dict):

@@ -139,6 +139,8 @@ def _endpoint_completer(
         api_key_env=endpoint.api_key_env,
         concurrency=endpoint.concurrency,
         attempts=endpoint.attempts,
+        timeout=endpoint.timeout,
+        total_timeout=endpoint.total_timeout,
         max_tokens=length,
         extra_body={**sampling, **endpoint.extra_body},
     )

@@ -125,7 +125,7 @@ def _is_ours(readme: Path) -> bool:
 
 
 def _own_settings(config: Any) -> dict[str, Any]:
-    """What the scorers read in the config of a model, and its adapter has no config for."""
+    """The fields of a model's config that scorers read and that its base does not have."""
     given = config.to_dict()
     names = {"id2label", "label2id"} if "reason_decode_prm" in given else set()
     return {x: v for x, v in given.items() if x in names or x.startswith("reason_decode")}

@@ -107,9 +107,7 @@ def train(
     check_hub(config)
     from transformers.trainer_utils import get_last_checkpoint
 
-    pad = tokenizer.pad_token_id
-    if not isinstance(pad, int):
-        raise ValueError("got a tokenizer without a padding token; set tokenizer.pad_token")
+    pad = _padding(tokenizer)
     fitting = _short_enough(examples, config.max_length)
     output, config = Path(output), _with_min_steps(config, len(fitting))
     if config.dtype == "float32" and not getattr(model, "is_quantized", False):
@@ -135,13 +133,12 @@ def train(
         )
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
         state = trainer.state
+        best = state.best_global_step if config.keeps_best else None
         result = {
-            "examples": len(fitting),
-            "labels": sum(len(x.positions) for x in fitting),
-            "too_long": len(examples) - len(fitting),
+            **_counts(fitting, len(examples)),
             "steps": state.global_step,
             "trainable_parameters": trainable,
-            **run_metrics(state.log_history, state.best_global_step if config.keeps_best else None),
+            **run_metrics(state.log_history, best),
         }
         if trainer.is_world_process_zero():  # of several processes one saves
             write_log(state.log_history, output)
@@ -149,6 +146,17 @@ def train(
             save_model(model, tokenizer, output, card, adapters, merge_lora)
             mark_finished(output, result)
     return result
+
+
+def _counts(fitting: Sequence[TrainingItem], given: int) -> dict[str, int]:
+    labels = sum(len(x.positions) for x in fitting)
+    return {"examples": len(fitting), "labels": labels, "too_long": given - len(fitting)}
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    if not isinstance(tokenizer.pad_token_id, int):
+        raise ValueError("got a tokenizer without a padding token; set tokenizer.pad_token")
+    return tokenizer.pad_token_id
 
 
 def _require_accelerate() -> None:

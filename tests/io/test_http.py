@@ -1,10 +1,13 @@
 import math
+import socket
+import threading
 import time
 
 import pytest
 
 from reason_decode.io.http import (
     DaemonPool,
+    JsonClient,
     read_api_key,
     replace_surrogates,
     retry_after_seconds,
@@ -61,3 +64,32 @@ def test_a_pool_gives_results_and_errors_and_makes_no_call_after_it_is_closed():
         futures[1].result(timeout=5)
     time.sleep(0.2)
     assert made == [16, -1] and not futures[2].done()
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
+def test_a_server_that_sends_a_byte_now_and_then_runs_out_of_time(head):
+    """The timeout was one of silence: such a server held a run for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            try:
+                connection.sendall(head)
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.02)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    client = JsonClient(f"http://127.0.0.1:{listener.getsockname()[1]}/", "NO_KEY", 5, 0.2)
+    begin = time.monotonic()
+    with pytest.raises(TimeoutError, match="no whole answer within 0.2 seconds"):
+        client.post({})
+    assert time.monotonic() - begin < 4
+    thread.join(5)
+    listener.close()
+    assert not thread.is_alive()

@@ -81,7 +81,13 @@ def test_every_reward_model_has_its_metric(tmp_path):
     held = [[x for x in HELD if x.correct is right] for right in (True, False)]
     config = RankerConfig(**ONCE, window=None)
     ranker = train_ranker(
-        BASE, tokenizer, *sides, tmp_path / "ranker", config, held_out=(held[0], held[1])
+        BASE,
+        tokenizer,
+        sides[0],
+        sides[1],
+        tmp_path / "ranker",
+        config,
+        held_out=(held[0], held[1]),
     )
     assert ranker["pair_accuracy"] == log(tmp_path / "ranker")[-1]["eval_pair_accuracy"]
 
@@ -121,10 +127,8 @@ def test_a_model_card_is_written_and_a_users_readme_is_kept(tmp_path, monkeypatc
     train(tmp_path / "one")
     card = (tmp_path / "one" / "README.md").read_text()
     assert "`reason_decode.ProcessRewardModel.from_pretrained` loads it" in card
-    assert (
-        "| examples | 6 |" in card and "| first_error_f1 |" in card
+    assert "| examples | 6 |" in card and "| first_error_f1 |" in card
     assert "| batch_size | 2 |" in card
-    )
     train(tmp_path / "one", restart=True, weight_decay=0.0)  # its own card is written anew
     assert "| weight_decay | 0 |" in (tmp_path / "one" / "README.md").read_text()
     for name, more in (("two", {}), ("three", {"lora_rank": 2, "merge_lora": False})):
