@@ -46,9 +46,7 @@ class LookaheadLoop(SearchLoop):
         going: dict[int, Branch] = {
             i: path.branch
             for i, path in enumerate(paths)
-            if path.branch is not None
-            and not path.ended
-            and self.budget.allows(owners[i], owners.count(owners[i]))
+            if not path.branch.stopped and self.budget.allows(owners[i], owners.count(owners[i]))
         }
         if not going:
             return {}

@@ -96,10 +96,8 @@ class StepSearch(Strategy):
         super().__post_init__()
         check_scorer_argument("scorer", self.scorer)
         check_positive(n=self.n, beam_width=self.beam_width, subtrees=self.subtrees)
-        check_positive_or_none(max_steps=self.max_steps)
+        check_positive_or_none(max_steps=self.max_steps, lookahead=self.lookahead or None)
         check_reduce(self.reduce, self.scorer)
-        if self.lookahead != 0:
-            check_positive(lookahead=self.lookahead)
         check_max_tokens(self.max_tokens, self.n * self.beam_width)
         check_beam(self.beam_width, self.subtrees, self.state_key, self.margin)
 
@@ -126,7 +124,7 @@ class Trajectory:
             ended.
         scores: float32 (s,), one per step, or one per round from a scorer of whole solutions.
         total: the number it is ranked by.
-        branch: the engine's state to continue from; ``None`` for a bare prompt.
+        branch: the engine's state to continue from.
         subtree: index of the part of the beam that it belongs to.
         lookahead_text: greedy continuation that ``total`` was scored by; ``None`` without
             lookahead.
@@ -137,29 +135,19 @@ class Trajectory:
     steps: tuple[str, ...]
     scores: Tensor
     total: float
-    branch: Branch | None
+    branch: Branch
     subtree: int = 0
     lookahead_text: str | None = None
 
     @property
-    def ended(self) -> bool:
-        """True if it cannot be continued: finished, or cut off by a limit."""
-        return self.branch is not None and self.branch.stopped
-
-    @property
-    def finished(self) -> bool:
-        """True if it ended by itself."""
-        return self.branch is not None and self.branch.finished
-
-    @property
     def sort_key(self) -> tuple[bool, float]:
         """Ascending sort key: trajectories that were cut off come last, then by total."""
-        return self.ended and not self.finished, -self.total
+        return self.branch.stopped and not self.branch.finished, -self.total
 
     def candidate(self) -> Candidate:
         """The trajectory as a whole solution, for the trace."""
-        scores, count = tuple(self.scores.tolist()), len(self.tokens)
-        return Candidate(self.text, self.steps, scores, self.total, self.finished, count)
+        scores, finished, count = self.scores.tolist(), self.branch.finished, len(self.tokens)
+        return Candidate(self.text, self.steps, tuple(scores), self.total, finished, count)
 
 
 Position = tuple[int, int]
@@ -192,8 +180,8 @@ class SearchLoop:
         self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
         self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
         self.budget = TokenBudget(len(self.prompts), strategy.max_tokens)
-        no_tokens = generation.prompt_ids.new_zeros(0)
-        root = Trajectory(no_tokens, "", (), torch.zeros(0), 0.0, None)
+        branch = Branch(generation.prompt_ids.new_zeros(0), False, False, generation.max_new_tokens)
+        root = Trajectory(branch.tokens, "", (), torch.zeros(0), 0.0, branch)
         self.beams: list[list[Trajectory]] = [[root] for _ in self.prompts]
         self.rounds: list[list[tuple[Step, ...]]] = [[] for _ in self.prompts]
         self.parent_index: list[list[int | None]] = [[None] for _ in self.prompts]
@@ -232,11 +220,7 @@ class SearchLoop:
     def branches(self) -> list[Branch]:
         """The branches of the active trajectories, each with all tokens that are left for it."""
         paths, most = [self.beams[p][k] for p, k in self.active], self.generation.max_new_tokens
-        return [
-            replace(path.branch, remaining_tokens=most - len(path.tokens))
-            for path in paths
-            if path.branch is not None
-        ]
+        return [replace(x.branch, remaining_tokens=most - len(x.tokens)) for x in paths]
 
     def _advance(self, rows: DecodeBatch, n: int) -> None:
         """One round: sample n steps per row, score them, and keep the best of each prompt."""
@@ -274,7 +258,7 @@ class SearchLoop:
             text = decode(self.strategy.tokenizer, tokens)
             # A step that is still growing is not scored, unless nothing can follow.
             steps = self.splitter.extend(parent.steps, parent.text, text, branch.stopped)
-            is_first = parent.branch is None
+            is_first = not len(parent.tokens)
             subtree = len(paths) % self.strategy.subtrees if is_first else parent.subtree
             path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, subtree)
             paths.setdefault((text, branch.stopped), path)
@@ -317,7 +301,7 @@ class SearchLoop:
         }
         settings = self.strategy
         beam = select_beam(
-            [*(path for path in self.beams[p] if path.ended), *new],
+            [*(path for path in self.beams[p] if path.branch.stopped), *new],
             width=settings.beam_width,
             subtrees=settings.subtrees,
             state_key=settings.state_key,
@@ -329,11 +313,10 @@ class SearchLoop:
         index = {path: k for k, path in enumerate(new)}
         self.beams[p] = beam
         self.parent_index[p] = [index.get(path) for path in beam]
-        return [((p, k), new[path]) for k, path in enumerate(beam) if not path.ended]
+        return [((p, k), new[path]) for k, path in enumerate(beam) if not path.branch.stopped]
 
     def _step(self, row: int, path: Trajectory, kept: bool) -> Step:
         """A candidate of this round, for the trace."""
-        assert path.branch is not None
         p, k = self.active[row]
         new_steps = path.steps[len(self.beams[p][k].steps) :]
         return Step(
@@ -342,7 +325,7 @@ class SearchLoop:
             total=path.total,
             parent=self.parent_index[p][k],
             kept=kept,
-            finished=path.finished,
+            finished=path.branch.finished,
             tokens=len(path.branch.tokens),
             rationale=self.written[row],
             lookahead_text=path.lookahead_text,
@@ -389,5 +372,5 @@ def ranked_results(beam: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
     Where there are fewer than ``count``, the best are repeated.
     """
-    ranked = sorted(beam, key=lambda path: (not path.finished, -path.total))
+    ranked = sorted(beam, key=lambda path: (not path.branch.finished, -path.total))
     return [ranked[k % len(ranked)] for k in range(max(count, len(ranked)))]
