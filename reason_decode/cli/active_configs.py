@@ -14,8 +14,13 @@ __all__ = [
 class TrainActiveConfig(TrainPRMConfig):
     """Train process reward models in rounds, each on the solutions that convinced the last one.
 
+    Where chosen solutions have no labels, they are written to OUTPUT/to_label-K.jsonl: fill in
+    ``labels`` there (true, false, null), and give the same command again.
+
     Args:
+        labels: further files of solutions with labels, such as those that ``label`` writes.
         active: the rounds.
     """
 
+    labels: tuple[str, ...] = ()
     active: ActiveLearningConfig = field(default_factory=ActiveLearningConfig)

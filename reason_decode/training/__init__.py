@@ -61,7 +61,9 @@ steps by rollouts (a step is right if one of eight continuations from it reaches
 `--scorer your/prm` in place of `--model` by a larger reward model; the output is a file that
 `train` reads, and a run that was stopped resumes. In Python: `label_file`, `label_by_rollouts`,
 `label_by_scorer`, and `label_by_checker` for an exact checker of your own. `active_learning` labels
-in rounds what the last reward model finds most convincing, four in five with a wrong answer.
+in rounds what the last reward model finds most convincing, four in five with a wrong answer. As
+`reason-decode train active` it writes the solutions without labels to `to_label-K.jsonl`, for
+people to fill in, and goes on when the same command is given again.
 
 ## Learning from wrong samples
 

@@ -1,5 +1,7 @@
 """Active learning: label in rounds the solutions that the last reward model is most wrong about."""
 
+import json
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,6 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.io.jsonl import write_json
 from reason_decode.models.devices import default_device
 from reason_decode.runs.options import RunOptions
 from reason_decode.runs.resumable import ResumableRun
@@ -17,12 +20,15 @@ from reason_decode.runs.settings import run_settings
 from reason_decode.scorers.base import reduce_scores
 from reason_decode.scorers.process import ProcessRewardModel
 from reason_decode.training.active_config import ActiveLearningConfig
+from reason_decode.training.active_labels import with_labels, write_to_label
 from reason_decode.training.config import PRMConfig
 from reason_decode.training.grading import is_right, warn_of_none_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.prm import train_prm
 
 __all__ = ["active_learning", "select_convincing"]
+
+_log = logging.getLogger(__name__)
 
 Label = Callable[[Sequence[LabelledSolution]], Sequence[LabelledSolution]]
 """Solutions without labels -> the same ones with labels."""
@@ -78,6 +84,7 @@ def active_learning(
     training: PRMConfig | None = None,
     *,
     label: Label | None = None,
+    labelled: Sequence[LabelledSolution] = (),
     held_out: Sequence[LabelledSolution] = (),
     restart: bool = False,
 ) -> list[dict[str, Any]]:
@@ -89,6 +96,11 @@ def active_learning(
     of a problem are labelled once. A run that was killed resumes after its last whole round; it may
     be continued with more rounds, but with no other settings and no other pool.
 
+    Where chosen solutions have no labels, in the pool or in ``labelled``, the round waits for them:
+    they are written to ``output/to_label-K.jsonl``, rows of the stepwise format whose ``labels``
+    people fill in, and the rounds so far are returned. The next call, with those labels, goes on
+    with the same choice.
+
     Args:
         model: the model that every round starts from, a folder or a Hub id.
         tokenizer: the tokenizer of ``model``.
@@ -97,8 +109,9 @@ def active_learning(
         config: settings of the rounds; the defaults of ``ActiveLearningConfig`` if left out.
         training: settings of the training in each round; the defaults of ``PRMConfig`` if left out.
             Its seed seeds the random choices, too.
-        label: labels the selected solutions, as people or a larger model do; ``None``: the pool has
-            labels.
+        label: labels the selected solutions, as a larger model does; ``None``: they have labels in
+            the pool or in ``labelled``.
+        labelled: solutions of the pool with labels that it does not have, such as those of people.
         held_out: labelled solutions whose loss is measured after every epoch.
         restart: delete the rounds of an earlier run of the same folder.
 
@@ -129,29 +142,55 @@ def active_learning(
         rows = [dict(row) for row in run.rows()]
         chosen = {index for row in rows for index in row["chosen"]}
         for number in range(len(rows), config.rounds + 1):
-            selector = output / f"round-{number - 1}" if number else config.selector
-            score = None
-            if selector is not None and not config.uniform:
-                score = partial(_score, selector, config, training)
-            new = _choose(pool, right, chosen, score, number, config, training.seed)
+            pending = output / f"chosen-{number}.json"
+            new = _read_pending(pending, len(pool))
+            if new is None or restart:
+                score = _scorer_of_round(number, output, config, training)
+                new = _choose(pool, right, chosen, score, number, config, training.seed)
             chosen.update(new)
             folder = output / f"round-{number}"
             if restart:
                 rmtree(folder, ignore_errors=True)  # else its training would resume
-            labelled: Sequence[LabelledSolution] = [pool[index] for index in sorted(chosen)]
-            labelled = labelled if label is None else label(labelled)
+            asked: Sequence[LabelledSolution] = [pool[index] for index in sorted(chosen)]
+            known, missing = with_labels(asked, labelled) if label is None else (label(asked), [])
+            if missing and not (config.skip_unlabelled and known):
+                write_json(pending, sorted(new))
+                path = write_to_label(output, number, missing)
+                _log.warning("round %d waits for the labels of %s", number, path)
+                break
             result = train_prm(
                 model,
                 tokenizer,
-                labelled,
+                known,
                 folder,
                 replace(training, seed=training.seed + number, restart=False),
                 held_out=held_out,
             )
-            counts = {"round": number, "solutions": len(labelled)}
+            counts = {"round": number, "solutions": len(known)}
             rows.append({**counts, **result, "chosen": sorted(new)})
             run.append(rows[-1])
+            pending.unlink(missing_ok=True)
     return rows
+
+
+def _scorer_of_round(
+    number: int, output: Path, config: ActiveLearningConfig, training: PRMConfig
+) -> Callable[[Sequence[LabelledSolution]], list[float]] | None:
+    """The scores that a round chooses by; ``None`` for a random choice."""
+    selector = output / f"round-{number - 1}" if number else config.selector
+    if selector is None or config.uniform:
+        return None
+    return partial(_score, selector, config, training)
+
+
+def _read_pending(path: Path, count: int) -> list[int] | None:
+    """The choice of a round that waited for labels; ``None`` if there is none."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, list) or not all(isinstance(x, int) and 0 <= x < count for x in found):
+        raise ValueError(f"{path} holds no choice of this pool; restart (--restart)")
+    return found
 
 
 def _grade(pool: Sequence[LabelledSolution]) -> list[bool]:
@@ -177,7 +216,8 @@ def _settings(
     training: PRMConfig,
 ) -> dict[str, Any]:
     settings = {**asdict(config), **asdict(training), "model": str(model)}
-    del settings["rounds"], settings["restart"]  # more rounds continue a run
+    for name in ("rounds", "restart", "skip_unlabelled"):  # more rounds continue a run
+        del settings[name]
     return run_settings(settings, models=["model", "selector"], items=list(pool))
 
 

@@ -20,6 +20,7 @@ class ActiveLearningConfig:
         selector: process reward model that selects in the first round, a folder or a Hub id
             (default: one random solution of each problem).
         reduce: how the step scores of a solution become its score.
+        skip_unlabelled: go on where some of the chosen solutions have no labels, without them.
 
     Raises:
         ValueError: a number is out of range, or a selector is given for a random selection.
@@ -36,6 +37,7 @@ class ActiveLearningConfig:
     uniform: bool = False
     selector: str | None = None
     reduce: Reduce = "prod"
+    skip_unlabelled: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "per_problem")

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from reason_decode import ProcessRewardModel, tiny
+from reason_decode.cli import main
 from reason_decode.training import (
     ActiveLearningConfig,
     LabelledSolution,
@@ -164,3 +165,54 @@ def test_rejects_a_pool_of_ungraded_solutions(tmp_path):
     unknown = [LabelledSolution("p", ("s",), (1,), source="f:1")]
     with pytest.raises(ValueError, match=r"got a solution of 'p' \(f:1\)"):
         active_learning(tiny.WEIGHTS / "base", tiny.load().tokenizer, unknown, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+def test_rounds_wait_for_labels_of_people_and_go_on_with_them(tmp_path, capsys):
+    """``train active`` wanted every label beforehand: nothing was chosen before it was labelled."""
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    truth = {(x.prompt, x.steps): x.labels[0] == 1 for x in pool()}
+    rows = [{"prompt": x.prompt, "solution": x.steps[0], "correct": x.correct} for x in pool()]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    argv = ["train", "active", "--input", str(tmp_path / "pool.jsonl"), "--output", str(out)]
+    argv += ["--rounds", "1", "--hold-out", "0", "--learning-rate", "1e-3"]
+    asked = []
+    for number, count in ((0, 3), (1, 6)):
+        path = out / f"to_label-{number}.jsonl"
+        assert main(argv) == 0
+        assert f"round {number} waits for labels: fill in `labels` in {path}" in (
+            capsys.readouterr().out
+        )
+        waiting = path.read_bytes()
+        assert main(argv) == 0 and path.read_bytes() == waiting  # nothing was filled in yet
+        chosen = [json.loads(line) for line in waiting.decode().splitlines()]
+        assert len(chosen) == count and all(row["labels"] == [None] for row in chosen)
+        asked += [(row["prompt"], tuple(row["completions"])) for row in chosen]
+        for row in chosen:
+            row["labels"] = [truth[row["prompt"], tuple(row["completions"])]]
+        path.write_text("".join(json.dumps(row) + "\n" for row in chosen))
+    capsys.readouterr()
+    assert main(argv) == 0
+    assert "waits for labels" not in capsys.readouterr().out
+    assert len(set(asked)) == 9
+    done = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert [row["solutions"] for row in done] == [3, 9]
+    # The labels of people are never written over, and a restart knows them.
+    before = path.read_bytes()
+    assert main([*argv, "--restart"]) == 0 and path.read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
+def test_rounds_may_go_on_without_solutions_that_nobody_labels(tmp_path):
+    pytest.importorskip("accelerate", reason="training needs accelerate")
+    labelled = pool()
+    bare = [replace(x, labels=(None,)) for x in labelled]
+    start, tokenizer = tiny.WEIGHTS / "base", tiny.load().tokenizer
+    config = ActiveLearningConfig(rounds=0, skip_unlabelled=True)
+    assert active_learning(start, tokenizer, bare, tmp_path, config, FAST) == []
+    asked = (tmp_path / "to_label-0.jsonl").read_text().splitlines()
+    keys = {json.loads(line)["prompt"] for line in asked[1:]}
+    known = [x for x in labelled if x.prompt in keys]
+    (row,) = active_learning(start, tokenizer, bare, tmp_path, config, FAST, labelled=known)
+    assert row["solutions"] == 2 and len(row["chosen"]) == 3
