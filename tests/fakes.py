@@ -17,8 +17,9 @@ class ByteTokenizer:
     """One token a byte."""
 
     pad_token_id, eos_token_id, chat_template = PAD, END, None
+    all_special_ids = (PAD, END)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return [2 + byte for byte in text.encode()]
 
     def decode(self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = True) -> str:

@@ -13,7 +13,7 @@ from reason_decode.core.options import (
     check_at_least_one,
     check_choice,
 )
-from reason_decode.core.solution_options import SolutionOptions
+from reason_decode.core.solution_options import SolutionOptions, ThoughtOptions
 from reason_decode.io.tables import is_hub_dataset
 from reason_decode.runs.options import RunOptions
 from reason_decode.tasks.options import TaskOptions
@@ -155,7 +155,8 @@ class RerankConfig:
             ``mean`` of log-probabilities, the ``last`` reward).
         problems: the task, which grades the choices.
         scoring: the scorer.
-        solutions: how solutions are read.
+        solutions: where the steps of solutions end.
+        thoughts: the thoughts in solutions.
     """
 
     input: str
@@ -164,6 +165,7 @@ class RerankConfig:
     problems: TaskOptions = field(default_factory=TaskOptions)
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
     solutions: SolutionOptions = field(default_factory=SolutionOptions)
+    thoughts: ThoughtOptions = field(default_factory=ThoughtOptions)
 
     def __post_init__(self) -> None:
         check_choice(self, "reduce", (*get_args(Reduce), None))
@@ -194,6 +196,7 @@ class VerifyConfig:
         maximise: target of the calibration: ``f1``, or ``exact``, the share of solutions whose
             first error is found exactly.
         scoring: the scorer of steps.
+        thoughts: the thoughts in solutions.
         run: how the solutions are divided among processes.
     """
 
@@ -209,6 +212,7 @@ class VerifyConfig:
     threshold: float | None = None
     maximise: Maximise = "f1"
     scoring: ScorerOptions = field(default_factory=lambda: ScorerOptions(scorer="tiny"))
+    thoughts: ThoughtOptions = field(default_factory=ThoughtOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:

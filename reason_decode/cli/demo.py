@@ -80,7 +80,7 @@ def _score(score: float | None) -> str:
 
 def _verdict(done: Completions, task: Task, item: Item) -> str:
     assert done.traces is not None
-    right = task.grade(item, done.texts[0])
+    right = task.grade(item, done.answer(0))
     cost = done.cost
     verdict = in_colour("right", "green") if right else in_colour("wrong", "red")
     votes = done.traces[0].votes

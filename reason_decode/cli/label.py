@@ -7,9 +7,12 @@ from reason_decode.cli.label_configs import LabelCommandConfig
 from reason_decode.cli.prompts import suffix_for, with_suffix
 from reason_decode.io.jsonl import check_writable
 from reason_decode.io.read_report import ReadReport
+from reason_decode.models.chat_template import has_chat_template
+from reason_decode.models.checkpoint import load_tokenizer
+from reason_decode.models.loading import packaged
 from reason_decode.runs.batches import print_failures
 from reason_decode.tasks import TaskOptions, find_task
-from reason_decode.training import SolutionColumns, label_file, read_labelled
+from reason_decode.training import LabelConfig, SolutionColumns, label_file, read_labelled
 
 __all__ = ["run"]
 
@@ -31,7 +34,9 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
         ),
         report=report,
     )
-    suffix = suffix_for(True, separator, config.data.prompt_suffix)
+    # In a chat the prompt is a turn of its own.
+    one_text = not _renders_chats(config.labelling)
+    suffix = suffix_for(one_text, separator, config.data.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
     result = label_file(
         solutions,
@@ -51,3 +56,11 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
             print(f"left out: {result.without_steps} solutions without steps")
         print(f"{result.labelled} labelled in {config.output}, {result.before} of them before")
     return 1 if result.batches is not None and result.batches.failed else 0
+
+
+def _renders_chats(config: LabelConfig) -> bool:
+    """True if rollouts are sampled through the chat template of the model."""
+    if config.model is None or not config.prompting.chat:
+        return False
+    folder = packaged("base") if config.model == "tiny" else config.model
+    return has_chat_template(load_tokenizer(folder))

@@ -6,6 +6,7 @@ from typing import Any
 
 from reason_decode.cli.configs import RerankConfig
 from reason_decode.cli.output import json_output
+from reason_decode.core.thinking import THINK
 from reason_decode.evaluation import rerank
 from reason_decode.evaluation.rerank import read_samples
 from reason_decode.io.console import percent, table
@@ -21,7 +22,8 @@ def run(config: RerankConfig, argv: Sequence[str]) -> int:
     with json_output(config.output, config.input) as write:
         # A file that says which samples are right needs no task.
         task = None if config.problems == TaskOptions() else find_task(config.problems)
-        problems, rejected = read_samples(config.input, task)
+        tags = config.thoughts.tags or THINK
+        problems, rejected = read_samples(config.input, task, thinking_tags=tags)
         if not config.scoring.is_given:
             print(
                 "scored by tiny, the packaged verifier of number games; --scorer names another",
@@ -29,7 +31,14 @@ def run(config: RerankConfig, argv: Sequence[str]) -> int:
             )
         scorer = scorer_from_options(config.scoring, splitter=config.solutions.splitter)
         reduce = config.reduce or default_reduce(scorer)
-        result = rerank(problems, scorer, reduce=reduce, rejected=rejected)
+        result = rerank(
+            problems,
+            scorer,
+            reduce=reduce,
+            rejected=rejected,
+            thinking_tags=tags,
+            score_part=config.thoughts.score_part,
+        )
         name = config.scoring.scorer or config.scoring.scorer_model or "tiny"
         given = {"task": task and task.name, "scorer": name, "reduce": reduce}
         write({**given, **result})

@@ -9,6 +9,7 @@ from reason_decode.cli.configs import FOLDS, VerifyConfig
 from reason_decode.cli.output import json_output, path_of
 from reason_decode.cli.prompts import with_suffix
 from reason_decode.cli.settings import settings_of
+from reason_decode.core.thinking import THINK
 from reason_decode.evaluation.splits import (
     CalibrationSplit,
     k_fold_splits,
@@ -20,6 +21,7 @@ from reason_decode.evaluation.verify import (
     check_splits,
     evaluate_first_errors,
     score_batches,
+    scored_part,
 )
 from reason_decode.io.console import percent, printable, table
 from reason_decode.io.read_report import ReadReport
@@ -61,6 +63,8 @@ def run(config: VerifyConfig, argv: Sequence[str]) -> int:
             given = config.prompt_suffix
             suffix = scorer.prompt_suffix if given is None else given
             solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in solutions]
+            thoughts = config.thoughts
+            solutions = scored_part(solutions, thoughts.score_part, thoughts.tags or THINK)
             failed = _score(config, solutions, scorer, run)
             if config.run.shard != SINGLE_SHARD:
                 print(run.progress_line())
@@ -116,7 +120,7 @@ def _add_settings(
     other: ReadReport | None,
 ) -> dict[str, Any]:
     """The result after the options and the counts of rows that it depends on."""
-    given = asdict(config.scoring)
+    given = asdict(config.scoring) | asdict(config.thoughts)
     names = ("input", "neutral", "calibrate_share", "calibrate_on", "maximise", "batch_size")
     given |= {name: getattr(config, name) for name in names}
     given |= {"folds": config.folds_or_none, "format": report.format, "prompt_suffix": suffix}

@@ -10,7 +10,7 @@ from reason_decode.core.model_options import (
     PromptOptions,
     SamplingOptions,
 )
-from reason_decode.core.solution_options import SolutionOptions
+from reason_decode.core.solution_options import SolutionOptions, ThoughtOptions
 
 __all__ = [
     "PLAIN",
@@ -149,7 +149,8 @@ class GenerationOptions:
         loading: how the generator is loaded.
         prompting: how prompts are rendered.
         scoring: the scorer.
-        solutions: how solutions are read.
+        solutions: where the steps of solutions end.
+        thoughts: the thoughts in solutions.
 
     Raises:
         ValueError: a value is out of range, or options do not go together.
@@ -173,6 +174,7 @@ class GenerationOptions:
     prompting: PromptOptions = field(default_factory=PromptOptions)
     scoring: ScorerOptions = field(default_factory=ScorerOptions)
     solutions: SolutionOptions = field(default_factory=SolutionOptions)
+    thoughts: ThoughtOptions = field(default_factory=ThoughtOptions)
 
     def __post_init__(self) -> None:
         check_choice(self, "strategy", get_args(StrategyName))
@@ -198,13 +200,27 @@ class GenerationOptions:
                 raise ValueError(
                     f"got a scorer with {self.strategy}; only {' and '.join(_GUIDED)} have one"
                 )
-        elif self.strategy != "self-consistency" and self.model != "tiny":
+        if not self.scoring.is_given:
+            self._check_unscored()
+        if self.strategy in PLAIN:
+            return
+        if self.strategy != "self-consistency" and self.model != "tiny":
             if not self.scoring.is_given:
                 raise ValueError(
                     f"got {self.strategy} of model={self.model} without a scorer; name one as "
                     "scorer (--scorer): a folder or Hub id of a reward model, likelihood, or tiny "
                     "for the small packaged one"
                 )
+
+    def _check_unscored(self) -> None:
+        """Raise if there are options of scored solutions, and nothing is scored."""
+        if self.strategy not in PLAIN and self.strategy != "self-consistency":
+            return
+        if self.thoughts.score_part != "both" or self.solutions != SolutionOptions():
+            raise ValueError(
+                f"got options of scored solutions (score_part, step_separator, step_pattern, "
+                f"step_tokens) with {self.strategy} without a scorer; drop them, or name a scorer"
+            )
 
     @property
     def compares_candidates(self) -> bool:

@@ -1,16 +1,49 @@
-"""Options of how solutions are read: where their steps end."""
+"""Options of reading solutions: where their steps end, and what of them is a thought."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from reason_decode.core.splitting import StepSplitter
+from reason_decode.core.thinking import (
+    ScorePart,
+    ThinkingTags,
+    check_score_part,
+    check_thinking_tags,
+)
 
-__all__ = ["SolutionOptions"]
+__all__ = ["SolutionOptions", "ThoughtOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThoughtOptions:
+    """Options of the thoughts in solutions.
+
+    Args:
+        thinking_tags: the texts before and after a thought, such as ``<reason> </reason>``
+            (default: found in the model's chat template, else ``<think> </think>``).
+        score_part: the part of a solution that the scorer reads: ``both``, the text as it was
+            generated; ``answer``, what follows the thought; ``thought``.
+
+    Raises:
+        ValueError: the tags are not two texts, or there is no such part.
+    """
+
+    thinking_tags: tuple[str, ...] = ()
+    score_part: ScorePart = "both"
+
+    def __post_init__(self) -> None:
+        _ = self.tags
+        check_score_part(self.score_part)
+
+    @property
+    def tags(self) -> ThinkingTags | None:
+        """The tags; ``None`` where they are not given."""
+        return check_thinking_tags(self.thinking_tags or None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolutionOptions:
-    r"""Options of reading solutions.
+    r"""Options of splitting solutions into steps.
 
     Args:
         step_separator: text that ends a step, or several; ``\n`` is a newline (default: as the

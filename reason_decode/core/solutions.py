@@ -130,13 +130,14 @@ class Candidate:
 
     Args:
         text: the continuation of the prompt, without special tokens.
-        steps: the text, split into steps.
+        steps: the text, or the part of it that is scored, split into steps.
         scores: one number per step (process reward) or one for the solution (outcome reward); empty
             if unscored.
         total: the number that the strategy ranked by; ``None`` if unscored.
         finished: whether it ended by itself (end of sequence) rather than by the token budget.
         tokens: number of tokens sampled for it.
         answer: the final answer read from the text; ``None`` if none was looked for or found.
+        in_thought: whether the prompt opened a thought, so that the text begins inside one.
 
     Examples:
         >>> from reason_decode import Candidate
@@ -151,6 +152,7 @@ class Candidate:
     finished: bool = True
     tokens: int = 0
     answer: str | None = None
+    in_thought: bool = False
 
 
 @dataclass(frozen=True)

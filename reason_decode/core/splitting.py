@@ -285,7 +285,7 @@ class StepBoundary:
     def ends_separator(self, tokens: Sequence[int]) -> bool:
         """True if the last token may end a separator or a match, at a constant cost."""
         if self.splitter.tokens is not None:
-            return len(tokens) >= self.splitter.tokens * self.count
+            return len(tokens) % self.splitter.tokens == 0
         ends = self._ends_match if self.splitter.pattern is not None else self._ends_separator
         return ends(tokens)
 

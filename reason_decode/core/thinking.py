@@ -1,22 +1,27 @@
 """Thoughts in the texts of reasoning models: their tags, and the parts of a text."""
 
 import re
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 from reason_decode.core.chat_rendering import SWITCHES
 from reason_decode.core.messages import Conversation
 
 __all__ = [
     "HARMONY",
+    "PROMPT_END",
     "THINK",
     "ScorePart",
     "ThinkingTags",
     "answer_of",
+    "check_score_part",
     "check_thinking_tags",
     "close_thought",
     "find_thinking_tags",
+    "growing_part",
     "opens_thought",
     "part_of",
+    "step_parts",
     "switches_off",
 ]
 
@@ -41,10 +46,11 @@ _KNOWN = (
     ThinkingTags("<|channel>thought", "<channel|>"),
     THINK,
 )
+PROMPT_END = 64
+"""Number of the last tokens of a prompt that hold a tag with which it may end."""
 # Tags of a template that is not known: <reasoning>, <seed:think>, <thought>.
 _NAMED = re.compile(r"<([\w:]*(?:think|reason|thought)[\w:]*)>", re.IGNORECASE)
 _HARMONY_OPENER = "<|start|>assistant"
-# Between two channels; special tokens may have been left out.
 _NEXT_CHANNEL = re.compile(r"(?:<\|end\|>)?(?:<\|start\|>)?assistant$")
 
 
@@ -63,6 +69,19 @@ def find_thinking_tags(tokenizer: Any) -> ThinkingTags:
             return tags
     named = _NAMED.search(source)
     return THINK if named is None else ThinkingTags(f"<{named[1]}>", f"</{named[1]}>")
+
+
+def check_score_part(part: Any) -> None:
+    """Raise unless this is a part that can be scored.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if part not in get_args(ScorePart):
+        raise ValueError(
+            f"got score_part={part!r}; allowed are 'both' (the text as it was generated), 'answer' "
+            "(the text behind its thought) and 'thought'"
+        )
 
 
 def check_thinking_tags(tags: Any) -> ThinkingTags | None:
@@ -108,11 +127,7 @@ def answer_of(text: str, tags: tuple[str, str] = THINK, opened: bool = False) ->
         tags: the opening and the closing tag of a thought.
         opened: whether the prompt opened a thought, so that the text begins inside one.
     """
-    opening, closing = tags
-    if opened and closing not in text:
-        return ""
-    answer = text.rpartition(closing)[2] if closing in text else text
-    return answer.partition(opening)[0] if opening in answer else answer
+    return text[_answer_span(text, tags, opened)]
 
 
 def part_of(text: str, part: ScorePart, tags: tuple[str, str] = THINK, opened: bool = False) -> str:
@@ -129,20 +144,77 @@ def part_of(text: str, part: ScorePart, tags: tuple[str, str] = THINK, opened: b
         >>> part_of(text, "answer"), part_of(text, "thought")
         ('It is 5.', '2 + 3?')
     """
+    found = text[_part_span(text, part, tags, opened)]
+    if part == "thought":
+        return found.strip("\n")
+    return found.lstrip("\n") if part == "answer" and tags[1] in text else found
+
+
+def growing_part(text: str, part: ScorePart, tags: tuple[str, str], opened: bool) -> str:
+    """The same part of a text that still grows, with all line breaks behind the tag before it."""
+    return text[_part_span(text, part, tags, opened)]
+
+
+def step_parts(
+    steps: Sequence[str], part: ScorePart, tags: tuple[str, str] = THINK, opened: bool = False
+) -> list[str]:
+    r"""The part of each step that is scored; empty where a step has nothing of it.
+
+    Args:
+        steps: the steps of a solution; a tag lies within one of them.
+        part: see ``part_of``.
+        tags: the opening and the closing tag of a thought.
+        opened: whether the prompt opened a thought.
+
+    Examples:
+        >>> step_parts(["<think>2 + 3?", "5.</think>", "It is 5."], "thought")
+        ['2 + 3?', '5.', '']
+    """
     if part == "both":
-        return text
-    opening, closing = tags
-    answer = answer_of(text, tags, opened)
+        return list(steps)
+    whole = "".join(steps)
+    span = _part_span(whole, part, tags, opened)
+    found: list[str] = []
+    end = 0
+    for step in steps:
+        start, end = end, end + len(step)
+        found.append(whole[max(start, span.start) : min(end, span.stop)].strip("\n"))
+    return found
+
+
+def _part_span(text: str, part: ScorePart, tags: tuple[str, str], opened: bool) -> slice:
+    """The places of a part of a text."""
+    if part == "both":
+        return slice(0, len(text))
     if part == "answer":
-        return answer.lstrip("\n") if closing in text else answer
-    thought = text.rpartition(closing)[0] if closing in text else text
-    if opening in thought:
-        thought = thought.partition(opening)[2]
-    elif not opened and closing not in text:
-        return ""
+        return _answer_span(text, tags, opened)
+    opening, closing = tags
+    end = text.rfind(closing) if closing in text else len(text)
+    start = text.find(opening, 0, end)
+    if start < 0:
+        # Without an opening tag a thought begins the text, if there is one.
+        return slice(0, end if opened or closing in text else 0)
     if tags == HARMONY:
-        thought = _NEXT_CHANNEL.sub("", thought)
-    return thought.strip("\n")
+        end = end - len(_between_channels(text[:end]))
+    return slice(start + len(opening), end)
+
+
+def _answer_span(text: str, tags: tuple[str, str], opened: bool) -> slice:
+    opening, closing = tags
+    if closing in text:
+        start = text.rfind(closing) + len(closing)
+    elif opened:
+        start = len(text)
+    else:
+        start = 0
+    again = text.find(opening, start)
+    return slice(start, len(text) if again < 0 else again)
+
+
+def _between_channels(text: str) -> str:
+    """The end of a text that lies between two channels; special tokens may have been left out."""
+    match = _NEXT_CHANNEL.search(text)
+    return match[0] if match else ""
 
 
 def close_thought(rendered: str, tags: ThinkingTags) -> str:

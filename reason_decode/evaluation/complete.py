@@ -10,7 +10,16 @@ from transformers import PreTrainedTokenizerBase, StopStringCriteria
 
 from reason_decode.core.messages import Prompt
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.models.inputs import encode_prompts
+from reason_decode.core.thinking import (
+    PROMPT_END,
+    THINK,
+    ThinkingTags,
+    answer_of,
+    check_thinking_tags,
+    find_thinking_tags,
+    opens_thought,
+)
+from reason_decode.models.inputs import decode, encode_prompts, special_ids
 
 __all__ = ["Completer", "Completions", "LocalCompleter", "complete"]
 
@@ -23,11 +32,19 @@ class Completions:
         texts: the completion of each prompt, without special tokens.
         traces: the trace of each prompt; ``None`` without a strategy.
         cost: tokens of the whole batch.
+        tags: the texts before and after a thought.
+        in_thought: for each prompt, whether it opened a thought; empty: none did.
     """
 
     texts: list[str]
     traces: tuple[Trace, ...] | None
     cost: Cost
+    tags: ThinkingTags = THINK
+    in_thought: tuple[bool, ...] = ()
+
+    def answer(self, k: int) -> str:
+        """The k-th completion behind its thought; empty where that never closed."""
+        return answer_of(self.texts[k], self.tags, bool(self.in_thought and self.in_thought[k]))
 
 
 class Completer(Protocol):
@@ -66,6 +83,7 @@ class LocalCompleter:
         chat: whether prompts are to be conversations.
         chat_template_kwargs: further arguments of the chat template.
         stop: texts at which a completion of a text ends.
+        thinking_tags: the texts before and after a thought; ``None``: found in the chat template.
         generate_kwargs: further arguments of ``generate``.
     """
 
@@ -78,6 +96,7 @@ class LocalCompleter:
     chat: bool = False
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequence[str] = ()
+    thinking_tags: Sequence[str] | None = None
     generate_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
@@ -96,6 +115,7 @@ class LocalCompleter:
             temperature=self.temperature,
             chat_template_kwargs=self.chat_template_kwargs,
             stop=self.stop,
+            thinking_tags=self.thinking_tags,
             **self.generate_kwargs,
         )
 
@@ -111,6 +131,7 @@ def complete(
     temperature: float,
     chat_template_kwargs: Mapping[str, Any] | None = None,
     stop: Sequence[str] = (),
+    thinking_tags: Sequence[str] | None = None,
     **generate_kwargs: Any,
 ) -> Completions:
     """Continue prompts: ``model.generate(**encode_prompts(prompts), custom_generate=strategy)``.
@@ -126,6 +147,7 @@ def complete(
             otherwise; 0 is greedy.
         chat_template_kwargs: further arguments of the chat template.
         stop: texts at which a completion ends.
+        thinking_tags: the texts before and after a thought; ``None``: found in the chat template.
         generate_kwargs: further arguments of ``generate``, such as ``top_p``.
     """
     encoded = encode_prompts(tokenizer, prompts, chat_template_kwargs=chat_template_kwargs)
@@ -149,12 +171,17 @@ def complete(
         return_dict_in_generate=True,
     )
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
-    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+    tags = check_thinking_tags(thinking_tags) or find_thinking_tags(tokenizer)
+    kept = special_ids(tokenizer, tags)
+    texts = [decode(tokenizer, row, kept) for row in new]
+    ends = tokenizer.batch_decode(encoded["input_ids"][:, -PROMPT_END:])
+    in_thought = tuple(opens_thought(end, tags) for end in ends)
     if strategy is not None:
-        return Completions(texts, output.traces, output.cost)
+        return Completions(texts, output.traces, output.cost, tags, in_thought)
     sampled = _count_sampled(new, _end_ids(model))
     prefill = int(inputs["attention_mask"].sum())
-    return Completions(texts, None, Cost(prefill, sampled - len(texts), sampled))
+    cost = Cost(prefill, sampled - len(texts), sampled)
+    return Completions(texts, None, cost, tags, in_thought)
 
 
 def _end_ids(model: Any) -> list[int]:

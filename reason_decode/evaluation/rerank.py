@@ -11,6 +11,7 @@ from tqdm import tqdm
 from reason_decode.core.answers import none_right_message, reference_answer, states_answer
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, check_text
+from reason_decode.core.thinking import THINK, ScorePart, ThinkingTags, answer_of
 from reason_decode.io.fields import optional_text
 from reason_decode.io.jsonl import read_jsonl
 from reason_decode.io.read_report import Reject
@@ -44,7 +45,7 @@ class SampledProblem:
 
 
 def read_samples(
-    path: str | Path, task: Task | None = None
+    path: str | Path, task: Task | None = None, *, thinking_tags: Sequence[str] = THINK
 ) -> tuple[list[SampledProblem], list[Reject]]:
     """Problems of a file of samples, graded, and the lines that hold none.
 
@@ -57,6 +58,7 @@ def read_samples(
     Args:
         path: JSON Lines, gzipped if the name ends in ``.gz``.
         task: makes the prompt of a puzzle, and grades; ``None`` where rows need neither.
+        thinking_tags: the texts before and after a thought, which is no answer.
 
     Raises:
         OSError: the file cannot be read.
@@ -66,7 +68,7 @@ def read_samples(
     problems: list[SampledProblem] = []
     for number, row in rows:
         try:
-            problems.append(_sampled_problem(number, row, task))
+            problems.append(_sampled_problem(number, row, task, thinking_tags))
         except ValueError as error:
             rejected.append(Reject(number, str(error)))
     if not problems:
@@ -83,6 +85,8 @@ def rerank(
     *,
     reduce: Reduce | None = None,
     rejected: Sequence[Reject] = (),
+    thinking_tags: Sequence[str] = THINK,
+    score_part: ScorePart = "both",
 ) -> dict[str, Any]:
     """Choose one solution per problem by best-of-n and by weighted vote, and grade the choices.
 
@@ -95,6 +99,8 @@ def rerank(
         scorer: scores the solutions; called once per problem.
         reduce: how step scores become one total; ``None``: the default of the scorer's score space.
         rejected: malformed rows, which the result lists.
+        thinking_tags: the texts before and after a thought.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
 
     Returns:
         ``problems, samples, problems_with_a_right_sample, single_sample`` (mean share of right
@@ -107,8 +113,9 @@ def rerank(
     """
     if not problems:
         raise ValueError("got no problems; pass at least one problem with samples")
-    best = BestOfNSelector(scorer, reduce=reduce)
-    vote = VoteSelector(scorer, reduce=reduce)
+    options: dict[str, Any] = {"thinking_tags": thinking_tags, "score_part": score_part}
+    best = BestOfNSelector(scorer, reduce=reduce, **options)
+    vote = VoteSelector(scorer, reduce=reduce, **options)
     rows: list[dict[str, Any]] = []
     for problem in tqdm(problems, desc="rerank", unit="problem", disable=None):
         candidates = _score(problem, best)
@@ -124,7 +131,9 @@ def rerank(
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
 
 
-def _sampled_problem(number: int, row: Mapping[str, Any], task: Task | None) -> SampledProblem:
+def _sampled_problem(
+    number: int, row: Mapping[str, Any], task: Task | None, thinking_tags: Sequence[str]
+) -> SampledProblem:
     samples = row.get("samples")
     if not isinstance(samples, list) or not samples:
         raise ValueError("`samples` is no list of texts, or an empty one")
@@ -134,7 +143,8 @@ def _sampled_problem(number: int, row: Mapping[str, Any], task: Task | None) -> 
         check_text(sample, f"sample {k}")
     normalize = unchanged if task is None else task.normalize
     texts = tuple(normalize(sample) for sample in samples)
-    prompt, answer, graded = _graded(row, texts, task)
+    tags = ThinkingTags(*thinking_tags)
+    prompt, answer, graded = _graded(row, [answer_of(text, tags) for text in texts], task)
     if not isinstance(prompt, str) or not prompt:
         raise ValueError(f"got the prompt {prompt!r}; need a text, or a `puzzle` instead")
     is_list = isinstance(graded, list | tuple) and len(graded) == len(texts)

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.answers import none_right_message
 from reason_decode.core.solutions import Cost
+from reason_decode.core.thinking import answer_of
 from reason_decode.evaluation.complete import Completer, LocalCompleter
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.models.chat_template import has_chat_template
@@ -38,6 +39,7 @@ def evaluate(
     system: str | None = None,
     examples: Sequence[Example] = (),
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    thinking_tags: Sequence[str] | None = None,
     **generate_kwargs: Any,
 ) -> dict[str, Any]:
     """Accuracy and cost of a strategy on the items of a task.
@@ -61,6 +63,7 @@ def evaluate(
         system: text of a system turn of these conversations.
         examples: solved problems that a prompt shows first.
         chat_template_kwargs: further arguments of the chat template.
+        thinking_tags: the texts before and after a thought; ``None``: found in the chat template.
         generate_kwargs: further arguments of ``generate``, such as ``top_p``.
 
     Returns:
@@ -88,6 +91,7 @@ def evaluate(
         chat=chat,
         chat_template_kwargs=chat_template_kwargs or {},
         stop=() if chat else task.stop,
+        thinking_tags=thinking_tags,
         generate_kwargs=generate_kwargs,
     )
     name = _name(strategy, temperature)
@@ -163,13 +167,16 @@ def run_items(
         questions = [item.question for item in batch]
         made = completer(prompts, [item.id for item in batch], questions)
         rows: list[dict[str, Any]] = [
-            {"id": item.id, "correct": grade(item, text), "text": text}
-            for item, text in zip(batch, made.texts, strict=True)
+            {"id": item.id, "correct": grade(item, made.answer(k)), "text": made.texts[k]}
+            for k, item in enumerate(batch)
         ]
         traces = made.traces or [None] * len(batch)
         for row, item, seen in zip(rows, batch, traces, strict=True):
             if seen is not None:
-                row["reachable"] = any(grade(item, one.text) for one in seen.candidates)
+                row["reachable"] = any(
+                    grade(item, answer_of(one.text, made.tags, one.in_thought))
+                    for one in seen.candidates
+                )
             if trace:
                 row |= {"target": item.target, "trace": seen and seen.to_dict()}
         seconds = time.perf_counter() - start

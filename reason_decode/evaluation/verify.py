@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reason_decode.core.options import Maximise
+from reason_decode.core.thinking import THINK, ScorePart, ThinkingTags, step_parts
 from reason_decode.evaluation.first_error import best_threshold, first_below, first_error_metrics
 from reason_decode.evaluation.splits import CalibrationSplit
 from reason_decode.runs.batches import Batches
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate_first_errors",
     "score_batches",
     "score_steps",
+    "scored_part",
     "verify",
 ]
 
@@ -39,6 +41,22 @@ class AnnotatedSolution:
     first_error: int | None
 
 
+def scored_part(
+    solutions: Sequence[AnnotatedSolution],
+    score_part: ScorePart = "both",
+    thinking_tags: Sequence[str] = THINK,
+) -> list[AnnotatedSolution]:
+    """Solutions with the part of each step that is scored; steps without any are blank.
+
+    Args:
+        solutions: the solutions.
+        score_part: the part that the scorer reads: "both", "answer" or "thought".
+        thinking_tags: the texts before and after a thought.
+    """
+    tags = ThinkingTags(*thinking_tags)
+    return [replace(x, steps=tuple(step_parts(x.steps, score_part, tags))) for x in solutions]
+
+
 def verify(
     solutions: Sequence[AnnotatedSolution],
     scorer: Scorer,
@@ -47,6 +65,8 @@ def verify(
     threshold: float | None = None,
     maximise: Maximise = "f1",
     batch_size: int = 32,
+    score_part: ScorePart = "both",
+    thinking_tags: Sequence[str] = THINK,
 ) -> dict[str, Any]:
     """Predict the first error of each solution, and measure the predictions.
 
@@ -60,6 +80,8 @@ def verify(
         threshold: threshold of all splits; nothing is calibrated then.
         maximise: objective of a calibrated threshold; see ``best_threshold``.
         batch_size: solutions that the scorer is given at a time.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
+        thinking_tags: the texts before and after a thought.
 
     Returns:
         What ``first_error_metrics`` gives, over all splits together; ``thresholds``, one per split;
@@ -72,6 +94,7 @@ def verify(
             threshold cannot be calibrated, or scores are not one finite number per step.
     """
     check_splits(solutions, splits, threshold)
+    solutions = scored_part(solutions, score_part, thinking_tags)
     scores = score_steps(solutions, scorer, batch_size)
     return evaluate_first_errors(solutions, scores, splits, threshold=threshold, maximise=maximise)
 

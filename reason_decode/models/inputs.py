@@ -26,6 +26,7 @@ __all__ = [
     "learned_positions",
     "max_positions",
     "pad_rows",
+    "special_ids",
 ]
 
 
@@ -218,11 +219,28 @@ def encode_prompts(
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
-def decode(tokenizer: PreTrainedTokenizerBase, ids: Tensor) -> str:
-    """Token ids as text, without special tokens."""
-    text = tokenizer.decode(ids, skip_special_tokens=True)
+def decode(
+    tokenizer: PreTrainedTokenizerBase, ids: Tensor, kept: frozenset[int] = frozenset()
+) -> str:
+    """Token ids as text, without special tokens.
+
+    Args:
+        tokenizer: the tokenizer of the model that wrote them.
+        ids: (t,) int64.
+        kept: ids of special tokens that stay, see ``special_ids``.
+    """
+    if kept:
+        left_out = set(tokenizer.all_special_ids) - kept
+        ids = ids[[k not in left_out for k in ids.tolist()]]
+    text = tokenizer.decode(ids, skip_special_tokens=not kept)
     assert isinstance(text, str)
     return text
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> frozenset[int]:
+    """Ids of the special tokens in texts, such as the tags of a thought."""
+    found = {k for text in texts for k in tokenizer.encode(text, add_special_tokens=False)}
+    return frozenset(found & set(tokenizer.all_special_ids))
 
 
 def pad_rows(

@@ -10,6 +10,7 @@ from reason_decode.core.errors import ItemError
 from reason_decode.core.hashing import stable_hash
 from reason_decode.core.messages import Prompt, last_question
 from reason_decode.core.solutions import Cost
+from reason_decode.core.thinking import THINK, ThinkingTags, opens_thought
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.openai_client import Completion, CompletionEndpoint, RequestFailed
 from reason_decode.models.chat_template import render_chat
@@ -34,6 +35,7 @@ class EndpointCompleter:
         tokenizer: the tokenizer of the server's model, whose chat template renders conversations;
             ``None``: prompts are texts.
         chat_template_kwargs: further arguments of the chat template.
+        thinking_tags: the texts before and after a thought.
 
     Raises:
         ValueError: several completions and nothing to choose among them.
@@ -48,6 +50,7 @@ class EndpointCompleter:
     seed: int = 0
     tokenizer: PreTrainedTokenizerBase | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    thinking_tags: ThinkingTags = THINK
 
     def __post_init__(self) -> None:
         if self.selector is None and self.n != 1:
@@ -66,6 +69,8 @@ class EndpointCompleter:
         """The completions of prompts; see ``Completer``."""
         asked = [last_question(prompt) for prompt in prompts] if questions is None else questions
         texts = [self._rendered(prompt) for prompt in prompts]
+        tags = self.thinking_tags
+        in_thought = tuple(opens_thought(text, tags) for text in texts)
         selector = self.selector
         # Started before any request: a prompt that the scorer cannot read costs no completions.
         session = None if selector is None else selector.start_session(asked)
@@ -80,16 +85,22 @@ class EndpointCompleter:
         decoded = max(sampled - len(completions), 0)
         cost = Cost(sum(x.prompt_tokens for x in completions), decoded, sampled)
         if selector is None:
-            return Completions([x.text for x in completions], None, cost)
+            return Completions([x.text for x in completions], None, cost, tags, in_thought)
         candidates = [
-            selector.candidate(x.text, finished=x.finished, tokens=x.completion_tokens)
-            for x in completions
+            selector.candidate(
+                x.text,
+                finished=x.finished,
+                tokens=x.completion_tokens,
+                in_thought=in_thought[k // self.n],
+            )
+            for k, x in enumerate(completions)
         ]
         starts = range(0, len(candidates), self.n)
         groups = [candidates[start : start + self.n] for start in starts]
         traces, tokens_read = selector.select(asked, groups, session=session)
         chosen = [trace.best.text for trace in traces]
-        return Completions(chosen, tuple(traces), cost + Cost(scorer=tokens_read))
+        cost += Cost(scorer=tokens_read)
+        return Completions(chosen, tuple(traces), cost, tags, in_thought)
 
     def _rendered(self, prompt: Prompt) -> str:
         if isinstance(prompt, str):

@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.options import EndpointOptions, GenerationOptions
+from reason_decode.core.thinking import find_thinking_tags
 from reason_decode.evaluation.complete import Completer, LocalCompleter
 from reason_decode.io.openai_client import CompletionEndpoint
 from reason_decode.models.chat_template import has_chat_template
@@ -94,6 +95,7 @@ def local_completer(
         chat=chat,
         chat_template_kwargs=options.prompting.chat_template_kwargs,
         stop=() if chat else stop,
+        thinking_tags=options.thoughts.tags,
         generate_kwargs=arguments,
     )
 
@@ -144,13 +146,15 @@ def _endpoint_completer(
         max_tokens=length,
         extra_body={**sampling, **endpoint.extra_body},
     )
+    tags = options.thoughts.tags or find_thinking_tags(tokenizer)
     return EndpointCompleter(
         server,
-        selector_from_options(options),
+        selector_from_options(options, tags),
         n=options.n if options.compares_candidates else 1,
         seed=options.seed,
         tokenizer=tokenizer if options.prompting.chat else None,
         chat_template_kwargs=options.prompting.chat_template_kwargs,
+        thinking_tags=tags,
     )
 
 

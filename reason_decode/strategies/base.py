@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,21 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.chat_rendering import scorer_prompts
 from reason_decode.core.messages import Conversation, Messages, turns
-from reason_decode.core.solutions import Candidate, Cost, Trace
+from reason_decode.core.solutions import Cost, Trace
+from reason_decode.core.thinking import (
+    ScorePart,
+    ThinkingTags,
+    check_thinking_tags,
+    find_thinking_tags,
+)
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.generation.row_processors import ProcessorFactory
 from reason_decode.generation.sampling import Branch, DecodeBatch
-from reason_decode.models.inputs import decode
+from reason_decode.models.inputs import special_ids
 from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.save import save_strategy
+from reason_decode.strategies.solution_reader import SolutionReader, read_prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +53,19 @@ class Strategy(ABC):
         batch_rows: number of candidates that the generator decodes side by side, the others after
             them; ``None``: 256, or fewer where memory does not hold as many.
 
+        thinking_tags: the texts before and after a thought, such as ``("<think>", "</think>")``;
+            ``None``: found in the tokenizer's chat template.
+
     Raises:
-        ValueError: the tokenizer or the streamer is something else, such as a name; or
-            ``batch_rows`` is no whole number of at least 1.
+        ValueError: the tokenizer or the streamer is something else, such as a name; ``batch_rows``
+            is no whole number of at least 1; or the tags are not two texts.
     """
 
     _: KW_ONLY
     tokenizer: PreTrainedTokenizerBase
     streamer: BaseStreamer | None = field(default=None, repr=False)
     batch_rows: int | None = None
+    thinking_tags: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer
@@ -69,6 +80,7 @@ class Strategy(ABC):
                 "transformers.TextStreamer(tokenizer), or None"
             )
         check_positive_or_none(batch_rows=self.batch_rows)
+        check_thinking_tags(self.thinking_tags)
 
     def __call__(
         self,
@@ -193,6 +205,26 @@ class Strategy(ABC):
             Sequences (b * k, t) int64, one trace per prompt, and the tokens spent.
         """
 
+    @property
+    def tags(self) -> ThinkingTags:
+        """The texts before and after a thought of the generator."""
+        return check_thinking_tags(self.thinking_tags) or find_thinking_tags(self.tokenizer)
+
+    def reader(
+        self, generation: Generation, prompts: Sequence[str], score_part: ScorePart = "both"
+    ) -> SolutionReader:
+        """A reader of the texts that one call samples.
+
+        Args:
+            generation: the call.
+            prompts: the question of each prompt, as ``run`` gets them.
+            score_part: the part of a text that is scored.
+        """
+        tags = self.tags
+        opened = read_prompts(generation, prompts, self.tokenizer, tags)
+        kept = special_ids(self.tokenizer, tags)
+        return SolutionReader(self.tokenizer, tags, score_part, opened, kept)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder for ``generate(custom_generate=folder, trust_remote_code=True)``.
 
@@ -253,30 +285,6 @@ def sample_at_once(generation: Generation, n: int) -> list[list[Branch]]:
     """N whole continuations of each prompt, which is read once."""
     flat = generation.sample(generation.prefill(), n)
     return [flat[start : start + n] for start in range(0, len(flat), n)]
-
-
-def to_candidates(
-    branches: Sequence[Sequence[Branch]],
-    tokenizer: PreTrainedTokenizerBase,
-    make_candidate: Callable[..., Candidate],
-) -> tuple[list[list[Tensor]], list[list[Candidate]]]:
-    """The new token ids, (t,) int64, of whole continuations, and the candidates that they are.
-
-    Args:
-        branches: the continuations of each prompt.
-        tokenizer: the generator's tokenizer.
-        make_candidate: called with a text, ``finished=`` and ``tokens=``; see
-            ``Selector.candidate``.
-    """
-    tokens = [[branch.tokens for branch in group] for group in branches]
-    candidates = [
-        [
-            make_candidate(decode(tokenizer, x.tokens), finished=x.finished, tokens=len(x.tokens))
-            for x in group
-        ]
-        for group in branches
-    ]
-    return tokens, candidates
 
 
 def chosen_sequences(

@@ -7,6 +7,7 @@ from torch import LongTensor
 
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
+from reason_decode.core.thinking import ScorePart
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.base import Scorer
 from reason_decode.strategies.base import (
@@ -16,7 +17,6 @@ from reason_decode.strategies.base import (
     check_positive,
     chosen_sequences,
     sample_at_once,
-    to_candidates,
 )
 from reason_decode.strategies.sampling import num_parallel, sample_in_turns
 from reason_decode.strategies.selection import BestOfNSelector
@@ -41,6 +41,8 @@ class BestOfN(Strategy):
         max_tokens: maximum number of tokens sampled per prompt, over all its solutions, which are
             sampled an eighth of n at a time; a solution that did not finish ranks below all that
             did. ``None``: no limit.
+        score_part: the part of a solution that the scorer reads: "both", the text as it was
+            generated; "answer", what follows the thought; "thought".
 
     Raises:
         ValueError: an argument is not allowed; when called: ``generate`` is asked for something
@@ -64,6 +66,7 @@ class BestOfN(Strategy):
     n: int = 8
     reduce: Reduce | None = None
     max_tokens: int | None = None
+    score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,11 +81,12 @@ class BestOfN(Strategy):
         check_num_sequences(generation, self.n, self.n, "n candidates")
         selector = self._selector()
         session = selector.start_session(prompts)
+        reader = self.reader(generation, prompts)
         if self.max_tokens is None:
             branches = sample_at_once(generation, self.n)
         else:
-            branches = sample_in_turns(generation, self.tokenizer, self.n, self.max_tokens)
-        tokens, candidates = to_candidates(branches, self.tokenizer, selector.candidate)
+            branches = sample_in_turns(generation, reader, self.n, self.max_tokens)
+        tokens, candidates = reader.candidates(branches, selector.candidate)
         traces, tokens_read = selector.select(
             prompts, candidates, count=generation.num_return_sequences, session=session
         )
@@ -93,6 +97,8 @@ class BestOfN(Strategy):
         return BestOfNSelector(
             self.scorer,
             reduce=self.reduce,
+            thinking_tags=self.tags,
+            score_part=self.score_part,
             strategy=type(self).__name__,
             # A token limit cuts some solutions off; a cut one may score well for what it left out.
             finished_first=self.max_tokens is not None,

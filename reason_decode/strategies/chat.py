@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.messages import Messages, Prompt, check_messages
 from reason_decode.core.solutions import Trace
+from reason_decode.core.thinking import ThinkingTags, answer_of
 from reason_decode.models.inputs import encode_prompts, input_device
 
 __all__ = ["Response", "add_system", "respond", "to_conversations"]
@@ -82,7 +83,7 @@ def respond(
         return_dict_in_generate=True,
         custom_generate=strategy,
     )
-    return [_response(trace) for trace in output.traces]
+    return [_response(trace, strategy.tags) for trace in output.traces]
 
 
 def to_conversations(messages: Any, system: str | None = None) -> tuple[list[Messages], bool]:
@@ -122,9 +123,10 @@ def add_system(messages: Messages, system: str | None) -> Messages:
     return [{"role": "system", "content": system}, *messages]
 
 
-def _response(trace: Trace) -> Response:
+def _response(trace: Trace, tags: ThinkingTags) -> Response:
     best = trace.best
-    answer = extract_answer(best.text) if best.answer is None else best.answer
+    stated = answer_of(best.text, tags, best.in_thought)
+    answer = extract_answer(stated) if best.answer is None else best.answer
     # The chosen candidate's answer has the greatest weight, in whichever form it is written.
     weight = sum(trace.votes.values())
     confidence = max(trace.votes.values()) / weight if weight > 0 else None

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.options import PLAIN, GenerationOptions, ScorerOptions
 from reason_decode.core.splitting import StepSplitter
+from reason_decode.core.thinking import THINK, ThinkingTags
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
@@ -44,6 +45,8 @@ def strategy_from_options(
         "tokenizer": tokenizer,
         "n": options.n,
         "max_tokens": options.max_tokens,
+        "thinking_tags": options.thoughts.tags,
+        "score_part": options.thoughts.score_part,
     }
     if options.strategy == "self-consistency":
         scorer = _vote_scorer(options, generator)
@@ -73,11 +76,14 @@ def strategy_from_options(
     )
 
 
-def selector_from_options(options: GenerationOptions) -> Selector | None:
+def selector_from_options(
+    options: GenerationOptions, thinking_tags: ThinkingTags = THINK
+) -> Selector | None:
     """The selector of best-of-n or a vote, for candidates that are sampled elsewhere.
 
     Args:
         options: the strategy and its scorer.
+        thinking_tags: the texts before and after a thought, where the options do not say.
 
     Returns:
         ``None`` where the strategy compares no candidates.
@@ -88,11 +94,15 @@ def selector_from_options(options: GenerationOptions) -> Selector | None:
     """
     if options.strategy in PLAIN:
         return None
+    common: dict[str, Any] = {
+        "thinking_tags": options.thoughts.tags or thinking_tags,
+        "score_part": options.thoughts.score_part,
+    }
     if options.strategy == "self-consistency":
-        return VoteSelector(_vote_scorer(options, None))
+        return VoteSelector(_vote_scorer(options, None), **common)
     if options.strategy == "best-of-n":
         scorer = scorer_from_options(options.scoring, splitter=options.solutions.splitter)
-        return BestOfNSelector(scorer, reduce=options.reduce)
+        return BestOfNSelector(scorer, reduce=options.reduce, **common)
     raise ValueError(
         f"got strategy={options.strategy!r}, which goes step by step and needs the model in this "
         "process; 'best-of-n' and 'self-consistency' choose among whole solutions"

@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from reason_decode.core.splitting import StepBoundary
 from reason_decode.generation.sampling import Branch
-from reason_decode.models.inputs import decode
 from reason_decode.strategies.step_search import Position, SearchLoop, Trajectory
 
 
@@ -50,12 +48,11 @@ class LookaheadLoop(SearchLoop):
         }
         if not going:
             return {}
-        tokenizer = self.strategy.tokenizer
-        boundary = StepBoundary(tokenizer, self.splitter, self.strategy.lookahead)
+        boundary = self.reader.boundary(self.splitter, self.strategy.lookahead)
         rows = self.generation.resume([*going.values()])
         self.budget.limit(rows, [owners[i] for i in going])
         branches = self.generation.sample(rows, 1, boundary, greedy=True)
         for i, branch in zip(going, branches, strict=True):
             self.budget.spend(owners[i], [branch])
-        texts = (decode(tokenizer, branch.tokens) for branch in branches)
+        texts = (self.reader.continued(self.reader.decode(x.tokens)) for x in branches)
         return {i: self.splitter.split(text) for i, text in zip(going, texts, strict=True)}

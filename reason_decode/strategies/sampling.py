@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from transformers import PreTrainedTokenizerBase
-
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch
-from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import TokenBudget
+from reason_decode.strategies.solution_reader import SolutionReader
 
 IsEnough = Callable[[int, Sequence[str]], bool]
 """Given a prompt's index and the texts just sampled, returns whether it needs no more."""
@@ -20,7 +18,7 @@ def num_parallel(n: int) -> int:
 
 def sample_in_turns(
     generation: Generation,
-    tokenizer: PreTrainedTokenizerBase,
+    reader: SolutionReader,
     n: int,
     max_tokens: int | None = None,
     is_enough: IsEnough | None = None,
@@ -31,7 +29,7 @@ def sample_in_turns(
 
     Args:
         generation: the call of ``generate``.
-        tokenizer: the generator's tokenizer.
+        reader: reads the texts.
         n: largest number of continuations of a prompt.
         max_tokens: maximum number of tokens sampled per prompt, over all its continuations;
             ``None``: no limit.
@@ -52,7 +50,7 @@ def sample_in_turns(
             new = flat[k * count : (k + 1) * count]
             branches[p] += new
             budget.spend(p, new)
-            texts = [decode(tokenizer, branch.tokens) for branch in new] if is_enough else []
+            texts = [reader.decode(branch.tokens) for branch in new] if is_enough else []
             if not budget.allows(p, count) or (is_enough is not None and is_enough(p, texts)):
                 done.add(p)
         active = [p for p in active if p not in done]

@@ -153,6 +153,8 @@ def _settings(strategy: Any) -> dict[str, Any]:
             arguments[field.name] = _scorer_settings(value)
         elif value is None or isinstance(value, bool | int | float | str):
             arguments[field.name] = value
+        elif isinstance(value, list | tuple) and all(isinstance(x, str) for x in value):
+            arguments[field.name] = list(value)
         elif field.default is MISSING or value is not field.default:
             raise ValueError(
                 f"got {field.name}={value!r}, which cannot be saved; allowed are numbers, texts, "

@@ -26,6 +26,15 @@ from reason_decode.core.answers import extract_answer
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, Trace
 from reason_decode.core.splitting import StepSplitter
+from reason_decode.core.thinking import (
+    THINK,
+    ScorePart,
+    ThinkingTags,
+    answer_of,
+    check_score_part,
+    check_thinking_tags,
+    part_of,
+)
 from reason_decode.core.voting import (
     VoteWeighting,
     check_vote_weighting,
@@ -55,14 +64,20 @@ class Selector(ABC):
         reduce: how the scores of a candidate's steps become its total; ``None``: the default of the
             scorer's score space (see ``default_reduce``).
         strategy: the strategy's name in traces.
+        thinking_tags: the texts before and after a thought.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
     """
 
     scorer: Scorer | None
     _: KW_ONLY
     reduce: Reduce | None = None
     strategy: str = "selection"
+    thinking_tags: Sequence[str] = THINK
+    score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
+        check_thinking_tags(self.thinking_tags)
+        check_score_part(self.score_part)
         if self.scorer is not None:
             check_scorer_argument("scorer", self.scorer)
             check_reduce(self.reduce, self.scorer)
@@ -76,15 +91,24 @@ class Selector(ABC):
         """Splits a candidate's text into steps: the scorer's splitter, else one step per line."""
         return StepSplitter() if self.scorer is None else self.scorer.splitter
 
-    def candidate(self, text: str, *, finished: bool = True, tokens: int = 0) -> Candidate:
+    def candidate(
+        self, text: str, *, finished: bool = True, tokens: int = 0, in_thought: bool = False
+    ) -> Candidate:
         """A candidate, not yet scored.
 
         Args:
             text: a solution.
             finished: whether it ended by itself rather than by a limit of tokens.
             tokens: number of tokens sampled for it.
+            in_thought: whether the prompt opened a thought, so that the text begins inside one.
         """
-        return Candidate(text, tuple(self.splitter.split(text)), finished=finished, tokens=tokens)
+        part = part_of(text, self.score_part, self._tags, in_thought)
+        steps = tuple(self.splitter.split(part))
+        return Candidate(text, steps, finished=finished, tokens=tokens, in_thought=in_thought)
+
+    def answer_text(self, candidate: Candidate) -> str:
+        """The text of a candidate behind its thought; empty where that never closed."""
+        return answer_of(candidate.text, self._tags, candidate.in_thought)
 
     def start_session(self, prompts: Sequence[str]) -> Session | None:
         """The scorer's session over the prompts; ``None`` without a scorer.
@@ -140,7 +164,7 @@ class Selector(ABC):
             return [list(group) for group in candidates], 0
         session = session or self.scorer.start_session(prompts)
         # A solution without steps is not scored: it gets the lowest total of the score space.
-        read = _steps_of if self.scorer.per_step else _text_of
+        read = _steps_of if self.scorer.per_step else self._scored_text
         unique = [list(dict.fromkeys(read(c) for c in group if c.steps)) for group in candidates]
         scores = session.score(unique, keep_cache=False)
         scored: list[list[Candidate]] = []
@@ -153,6 +177,13 @@ class Selector(ABC):
             }
             scored.append([replace(c, **by_key[read(c) if c.steps else ()]) for c in group])
         return scored, session.tokens_read
+
+    def _scored_text(self, candidate: Candidate) -> str:
+        return part_of(candidate.text, self.score_part, self._tags, candidate.in_thought)
+
+    @property
+    def _tags(self) -> ThinkingTags:
+        return ThinkingTags(*self.thinking_tags)
 
     def _totals(self, scorer: Scorer, scores: Sequence[Tensor]) -> list[float]:
         reduce = self.reduce or default_reduce(scorer)
@@ -173,10 +204,6 @@ def _steps_of(candidate: Candidate) -> tuple[str, ...]:
     return candidate.steps
 
 
-def _text_of(candidate: Candidate) -> str:
-    return candidate.text
-
-
 @dataclass(frozen=True, eq=False)
 class BestOfNSelector(Selector):
     r"""Chooses the candidates of greatest total: ``argmax_i reduce(scores_i)``.
@@ -190,6 +217,8 @@ class BestOfNSelector(Selector):
             "mean" or "sum"; ``None``: the default of the scorer's score space.
         strategy: the strategy's name in traces.
         finished_first: rank every candidate that did not finish below all that did.
+        thinking_tags: the texts before and after a thought.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
 
     Raises:
         ValueError: ``reduce`` does not fit the scorer's score space, or the scorer is none.
@@ -235,7 +264,10 @@ class VoteSelector(Selector):
         strategy: the strategy's name in traces.
         vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)" or "sigmoid(s)"; ``None``:
             what the scorer says, else "s" for probabilities and "exp(s)" for log-probabilities.
-        extract_answer: returns the answer in a solution's text; ``None`` if it has none.
+        extract_answer: returns the answer in a solution's text behind its thought; ``None`` if it
+            has none.
+        thinking_tags: the texts before and after a thought.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
 
     Raises:
         ValueError: the scorer's scores can make no weights of at least 0, or an argument is not
@@ -274,7 +306,9 @@ class VoteSelector(Selector):
         """The trace of the vote; ``count`` is 1, since a vote has one winner."""
         if count != 1:
             raise ValueError(f"got count={count}; a vote has one winner: pass 1")
-        voters = tuple(replace(c, answer=self.extract_answer(c.text)) for c in candidates)
+        voters = tuple(
+            replace(c, answer=self.extract_answer(self.answer_text(c))) for c in candidates
+        )
         vote = weighted_vote([c.answer for c in voters], self._weights(voters))
         chosen = (vote.representative,)
         return Trace(prompt, self.strategy, voters, chosen, votes=vote.weights)

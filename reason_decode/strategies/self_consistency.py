@@ -9,6 +9,7 @@ from torch import LongTensor
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
+from reason_decode.core.thinking import ScorePart
 from reason_decode.core.voting import (
     EarlyStop,
     VoteWeighting,
@@ -25,10 +26,10 @@ from reason_decode.strategies.base import (
     check_positive,
     chosen_sequences,
     sample_at_once,
-    to_candidates,
 )
 from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_in_turns
 from reason_decode.strategies.selection import VoteSelector
+from reason_decode.strategies.solution_reader import SolutionReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,8 @@ class SelfConsistency(Strategy):
         streamer: receives the answer's tokens at the end, for one prompt.
         n: solutions per prompt.
         scorer: weights each solution's vote by its score; ``None``: every vote counts 1.
-        extract_answer: returns the answer in a solution's text; ``None`` if it has none.
+        extract_answer: returns the answer in a solution's text behind its thought; ``None`` if it
+            has none.
         reduce: how the scores of a solution's steps become one number s; ``None``: "prod" for
             probabilities, "mean" for log-probabilities, "last" for rewards.
         vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)" or "sigmoid(s)"; ``None``:
@@ -56,6 +58,8 @@ class SelfConsistency(Strategy):
         max_tokens: maximum number of tokens sampled per prompt, over all its solutions, which are
             sampled an eighth of n at a time; the solutions sampled by then vote. ``None``: no
             limit.
+        score_part: the part of a solution that the scorer reads: "both", the text as it was
+            generated; "answer", what follows the thought; "thought".
 
     Raises:
         ValueError: an argument is not allowed, such as a scorer whose scores cannot be weights;
@@ -86,6 +90,7 @@ class SelfConsistency(Strategy):
     vote_weighting: VoteWeighting | None = None
     early_stop: EarlyStop | None = None
     max_tokens: int | None = None
+    score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,14 +106,13 @@ class SelfConsistency(Strategy):
         check_num_sequences(generation, self.n, 1, "one winner a vote")
         selector = self._selector()
         session = selector.start_session(prompts)
+        reader = self.reader(generation, prompts)
         if self.max_tokens is None and self.early_stop is None:
             branches = sample_at_once(generation, self.n)
         else:
-            is_enough = None if self.early_stop is None else self._is_enough()
-            branches = sample_in_turns(
-                generation, self.tokenizer, self.n, self.max_tokens, is_enough
-            )
-        tokens, candidates = to_candidates(branches, self.tokenizer, selector.candidate)
+            is_enough = None if self.early_stop is None else self._is_enough(reader)
+            branches = sample_in_turns(generation, reader, self.n, self.max_tokens, is_enough)
+        tokens, candidates = reader.candidates(branches, selector.candidate)
         traces, tokens_read = selector.select(prompts, candidates, session=session)
         sequences = chosen_sequences(generation, tokens, traces)
         return sequences, traces, generation.cost + Cost(scorer=tokens_read)
@@ -117,17 +121,19 @@ class SelfConsistency(Strategy):
         return VoteSelector(
             self.scorer,
             reduce=self.reduce,
+            thinking_tags=self.tags,
+            score_part=self.score_part,
             strategy=type(self).__name__,
             vote_weighting=self.vote_weighting,
             extract_answer=self.extract_answer,
         )
 
-    def _is_enough(self) -> IsEnough:
+    def _is_enough(self, reader: SolutionReader) -> IsEnough:
         """The early stop of one call: it counts the votes of each prompt as they come."""
         answers: dict[int, list[str | None]] = defaultdict(list)
 
         def is_enough(prompt: int, texts: Sequence[str]) -> bool:
-            answers[prompt] += map(self.extract_answer, texts)
+            answers[prompt] += [self.extract_answer(reader.answer(x, prompt)) for x in texts]
             votes = majority_vote(answers[prompt]).weights
             remaining = self.n - len(answers[prompt])
             return should_stop([*votes.values()], remaining, self.early_stop)

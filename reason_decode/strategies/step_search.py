@@ -8,11 +8,10 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, Cost, Step, Trace
-from reason_decode.core.splitting import StepBoundary
+from reason_decode.core.thinking import ScorePart, check_score_part
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch, DecodeBatch
 from reason_decode.generation.streaming import common_prefix
-from reason_decode.models.inputs import decode
 from reason_decode.scorers.base import Scorer, check_reduce, check_scorer_argument, reduce_scores
 from reason_decode.strategies.base import (
     Strategy,
@@ -59,6 +58,8 @@ class StepSearch(Strategy):
             with equal keys only the best is kept. ``None``: all different texts are different.
         margin: drop trajectories whose total is lower than their subtree's best by more than this,
             so that a search that has found its way stops paying for the others; ``None``: keep all.
+        score_part: the part of a solution that has steps and is scored: "both", "answer" (a thought
+            goes with the first step behind it) or "thought" (what follows it goes unscored).
 
     Raises:
         ValueError: an argument is not allowed; when called: ``generate`` is asked for something
@@ -91,12 +92,14 @@ class StepSearch(Strategy):
     reduce: Reduce = "last"
     state_key: StateKey | None = None
     margin: float | None = None
+    score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_scorer_argument("scorer", self.scorer)
         check_positive(n=self.n, beam_width=self.beam_width, subtrees=self.subtrees)
         check_positive_or_none(max_steps=self.max_steps, lookahead=self.lookahead or None)
+        check_score_part(self.score_part)
         check_reduce(self.reduce, self.scorer)
         check_max_tokens(self.max_tokens, self.n * self.beam_width)
         check_beam(self.beam_width, self.subtrees, self.state_key, self.margin)
@@ -144,10 +147,10 @@ class Trajectory:
         """Ascending sort key: trajectories that were cut off come last, then by total."""
         return self.branch.stopped and not self.branch.finished, -self.total
 
-    def candidate(self) -> Candidate:
-        """The trajectory as a whole solution, for the trace."""
-        scores, finished, count = self.scores.tolist(), self.branch.finished, len(self.tokens)
-        return Candidate(self.text, self.steps, tuple(scores), self.total, finished, count)
+    def candidate(self, in_thought: bool) -> Candidate:
+        """The trajectory as a whole solution of a prompt that opened a thought, or did not."""
+        numbers = tuple(self.scores.tolist()), self.total, self.branch.finished, len(self.tokens)
+        return Candidate(self.text, self.steps, *numbers, None, in_thought)
 
 
 Position = tuple[int, int]
@@ -178,7 +181,8 @@ class SearchLoop:
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
         self.session = strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
-        self.boundary = StepBoundary(strategy.tokenizer, self.splitter)
+        self.reader = strategy.reader(generation, prompts, strategy.score_part)
+        self.boundaries = [self.reader.boundary(self.splitter, first=x) for x in (True, False)]
         self.budget = TokenBudget(len(self.prompts), strategy.max_tokens)
         branch = Branch(generation.prompt_ids.new_zeros(0), False, False, generation.max_new_tokens)
         root = Trajectory(branch.tokens, "", (), torch.zeros(0), 0.0, branch)
@@ -204,8 +208,10 @@ class SearchLoop:
         beams = [ranked_results(beam, generation.num_return_sequences) for beam in self.beams]
         name, chosen = generation.strategy_name, tuple(range(generation.num_return_sequences))
         traces = [
-            Trace(prompt, name, tuple(path.candidate() for path in beam), chosen, tuple(rounds))
-            for prompt, beam, rounds in zip(self.prompts, beams, self.rounds, strict=True)
+            Trace(prompt, name, tuple(x.candidate(opened) for x in beam), chosen, tuple(rounds))
+            for prompt, opened, beam, rounds in zip(
+                self.prompts, self.reader.in_thought, beams, self.rounds, strict=True
+            )
         ]
         tokens = [[path.tokens for path in beam] for beam in beams]
         cost = generation.cost + Cost(scorer=self.session.tokens_read)
@@ -226,12 +232,13 @@ class SearchLoop:
         """One round: sample n steps per row, score them, and keep the best of each prompt."""
         owners = [p for p, _ in self.active]
         self.budget.limit(rows, owners, n)
-        sampled = self.generation.sample(rows, n, self.boundary, branchable=True)
+        boundary = self.boundaries[any(self.rounds)]
+        sampled = self.generation.sample(rows, n, boundary, branchable=True)
         groups: list[list[Trajectory]] = []
         for row, (p, k) in enumerate(self.active):
             branches = sampled[row * n : (row + 1) * n]
             self.budget.spend(p, branches)
-            groups.append(self._unique(self.beams[p][k], branches))
+            groups.append(self._unique(p, self.beams[p][k], branches))
         candidates = self.score(groups)
         active: list[Position] = []
         selected: list[Position] = []
@@ -250,14 +257,14 @@ class SearchLoop:
         """Let the session continue with these candidates of the rows."""
         self.session.select(positions)
 
-    def _unique(self, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
+    def _unique(self, p: int, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
         """The continuations of a trajectory, not yet scored, each text once."""
         paths: dict[tuple[str, bool], Trajectory] = {}
         for branch in branches:
             tokens = torch.cat([parent.tokens, branch.tokens])
-            text = decode(self.strategy.tokenizer, tokens)
+            text = self.reader.decode(tokens)
             # A step that is still growing is not scored, unless nothing can follow.
-            steps = self.splitter.extend(parent.steps, parent.text, text, branch.stopped)
+            steps = self.reader.steps(self.splitter, p, parent, text, branch.stopped)
             is_first = not len(parent.tokens)
             subtree = len(paths) % self.strategy.subtrees if is_first else parent.subtree
             path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, subtree)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.models.inputs import decode
+from reason_decode.models.inputs import decode, special_ids
 from reason_decode.strategies.base import Strategy
 from reason_decode.testing.laws import LawBroken
 
@@ -80,7 +80,8 @@ def check_strategy(
     tokens, output = run(prompts, _SAMPLED, strategy)
     if run(prompts, _SAMPLED, strategy)[0] != tokens:
         raise LawBroken("the same seed gives the same tokens: a second call gave others")
-    check_traces(output, prompts, [decode(tokenizer, torch.tensor(row)) for row in tokens])
+    kept = special_ids(tokenizer, strategy.tags)
+    check_traces(output, prompts, [decode(tokenizer, torch.tensor(row), kept) for row in tokens])
     check_cost(output, sum(lengths), sum(map(len, tokens)))
 
 

@@ -1,7 +1,10 @@
 """Options of labelling solutions by a scorer or by rollouts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from reason_decode.core.model_options import PromptOptions
+from reason_decode.core.solution_options import ThoughtOptions
 
 __all__ = ["LabelConfig"]
 
@@ -22,6 +25,8 @@ class LabelConfig:
         separator: what ends a step.
         seed: seed of the rollouts.
         batch_size: solutions that are labelled, and kept, at a time.
+        prompting: by rollouts, how prompts are rendered.
+        thoughts: the thoughts in solutions; a scorer labels the part that it reads.
 
     Raises:
         ValueError: not exactly one of ``scorer`` and ``model`` is given, or a number is out of
@@ -41,6 +46,8 @@ class LabelConfig:
     separator: str = "\n"
     seed: int = 0
     batch_size: int = 64
+    prompting: PromptOptions = field(default_factory=PromptOptions)
+    thoughts: ThoughtOptions = field(default_factory=ThoughtOptions)
 
     def __post_init__(self) -> None:
         if (self.scorer is None) == (self.model is None):
@@ -51,6 +58,16 @@ class LabelConfig:
         for name in ("rollouts", "max_new_tokens", "batch_size"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"got {name}={value}; need at least 1")
+        if self.thoughts.score_part != "both" and self.scorer is None:
+            raise ValueError(
+                f"got score_part={self.thoughts.score_part!r} with rollouts, which continue all of "
+                "a solution; drop it, or label by a scorer"
+            )
+        if self.prompting != PromptOptions() and self.model is None:
+            raise ValueError(
+                f"got {self.prompting} with a scorer, which renders prompts itself; these are "
+                "options of rollouts (--model)"
+            )
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"got temperature={self.temperature}; need a number above 0")
         threshold = self.resolved_threshold

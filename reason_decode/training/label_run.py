@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from reason_decode.core.thinking import THINK
 from reason_decode.models.loading import load_model
 from reason_decode.runs.batches import Batches
 from reason_decode.runs.options import SINGLE_SHARD, RunOptions
@@ -174,7 +175,13 @@ def _make_labeller(
 
         def by_scorer(batch: Sequence[int]) -> list[dict[str, Any]]:
             chosen = [solutions[k] for k in batch]
-            labelled = label_by_scorer(chosen, scorer, threshold=config.resolved_threshold)
+            labelled = label_by_scorer(
+                chosen,
+                scorer,
+                threshold=config.resolved_threshold,
+                score_part=config.thoughts.score_part,
+                thinking_tags=config.thoughts.tags or THINK,
+            )
             return list(_rows(batch, labelled))
 
         return by_scorer
@@ -192,6 +199,10 @@ def _make_labeller(
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
                 separator=config.separator,
+                chat=None if config.prompting.chat else False,
+                system=config.prompting.system,
+                chat_template_kwargs=config.prompting.chat_template_kwargs,
+                thinking_tags=config.thoughts.tags,
                 is_right=grader,
                 # A batch's own seed: a run that resumes samples what an unbroken one would have.
                 seed=config.seed + batch[0],

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from reason_decode.core.thinking import THINK, ScorePart, ThinkingTags, step_parts
 from reason_decode.scorers.base import Scorer, check_finite
 from reason_decode.training.labelled import Label, LabelledSolution, until_first_error
 
@@ -51,6 +52,8 @@ def label_by_scorer(
     *,
     threshold: float = 0.5,
     batch_size: int = 64,
+    score_part: ScorePart = "both",
+    thinking_tags: Sequence[str] = THINK,
 ) -> Iterator[LabelledSolution]:
     """Label solutions by a scorer of steps: a step is right if ``score >= threshold``.
 
@@ -63,6 +66,9 @@ def label_by_scorer(
         threshold: the lowest score of a right step, in the scorer's unit: for a
             ``ProcessRewardModel`` a probability.
         batch_size: solutions per call of the scorer.
+        score_part: the part of a solution that the scorer reads: "both", "answer" or "thought"; the
+            other steps get no label.
+        thinking_tags: the texts before and after a thought.
 
     Raises:
         ValueError: the threshold is not finite, the batch size is below 1, or the scorer does not
@@ -78,14 +84,19 @@ def label_by_scorer(
         )
     for start in range(0, len(solutions), batch_size):
         batch = solutions[start : start + batch_size]
-        scores = scorer.score([x.prompt for x in batch], [x.steps for x in batch])
+        parts = [step_parts(x.steps, score_part, ThinkingTags(*thinking_tags)) for x in batch]
+        read = [[step for step in steps if step.strip()] for steps in parts]
+        scores = scorer.score([x.prompt for x in batch], read)
         check_finite(scores, [x.prompt for x in batch])
-        for solution, row in zip(batch, scores, strict=True):
-            if len(row) != len(solution.steps):
+        for solution, steps, given, row in zip(batch, parts, read, scores, strict=True):
+            if len(row) != len(given):
                 raise ValueError(
-                    f"got {len(row)} scores for the {len(solution.steps)} steps of "
+                    f"got {len(row)} scores for the {len(given)} steps of "
                     f"{solution.prompt!r}; need one per step, as of a ProcessRewardModel"
                 )
             right = [x >= threshold for x in row.tolist()]
-            labels: list[Label] = [1 if x else -1 for x in right]
-            yield replace(solution, labels=until_first_error(labels), soft=(), correct=all(right))
+            verdicts, correct = iter(right), all(right) if right else None
+            labels: list[Label] = [
+                None if not step.strip() else 1 if next(verdicts) else -1 for step in steps
+            ]
+            yield replace(solution, labels=until_first_error(labels), soft=(), correct=correct)

@@ -1,7 +1,7 @@
 """Labels from rollouts: a step is right if solutions that continue from it reach the answer."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,10 +10,20 @@ from torch import LongTensor, Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.answers import states_answer
+from reason_decode.core.messages import turns
+from reason_decode.core.thinking import (
+    ThinkingTags,
+    answer_of,
+    check_thinking_tags,
+    close_thought,
+    find_thinking_tags,
+    opens_thought,
+)
 from reason_decode.generation.cache import crop_row
 from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch
+from reason_decode.models.chat_template import has_chat_template, render_chat
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
 from reason_decode.training.labelled import AnswerCheck, Label, LabelledSolution
 
@@ -37,6 +47,10 @@ def label_by_rollouts(
     max_new_tokens: int = 256,
     temperature: float = 1.0,
     separator: str = "\n",
+    chat: bool | None = None,
+    system: str | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    thinking_tags: Sequence[str] | None = None,
     is_right: AnswerCheck | None = None,
     batch_rows: int = 256,
     seed: int = 0,
@@ -49,13 +63,20 @@ def label_by_rollouts(
     Args:
         model: the model that samples, usually the generator of the solutions.
         tokenizer: the tokenizer of ``model``.
-        solutions: solutions whose prompts end with the text before a first step, such as a newline.
+        solutions: the solutions; without a chat template their prompts end with the text before a
+            first step, such as a newline.
         rollouts: continuations per step.
         threshold: share of right rollouts that a right step exceeds, in [0, 1): 0 is
             Math-Shepherd's hard estimation, 0.5 asks for a majority.
         max_new_tokens: maximum length of a rollout.
         temperature: sampling temperature.
         separator: text that ends a step.
+        chat: render prompts by the chat template, as a user's turn; ``None``: if there is one.
+        system: text of a system turn before conversations that have none.
+        chat_template_kwargs: further arguments of the chat template.
+        thinking_tags: the texts before and after a thought, which is no answer; ``None``: found in
+            the chat template. A thought that the template opens is closed for solutions without
+            one.
         is_right: problem and text of a solution -> whether its answer is right; ``None`` compares
             with the solution's ``answer``.
         batch_rows: rollouts per batch, at least those of one solution.
@@ -96,17 +117,71 @@ def label_by_rollouts(
             "right or wrong: leave it out, or pass is_right=..."
         )
     solutions = [solution for solution in solutions if solution.steps]
-    cached = CachedTokenizer(tokenizer, model)
+    layout = _RolloutLayout(
+        CachedTokenizer(tokenizer, model),
+        separator,
+        has_chat_template(tokenizer) if chat is None else chat,
+        system,
+        chat_template_kwargs or {},
+        check_thinking_tags(thinking_tags) or find_thinking_tags(tokenizer),
+    )
     for number, batch in enumerate(_batches(solutions, max(1, batch_rows // rollouts))):
-        prompts = [cached.encode_plain(x.prompt, (), separator).ids for x in batch]
-        encoded = [cached.encode_plain(x.prompt, x.steps, separator) for x in batch]
+        openings = [layout.opening(x) for x in batch]
+        prompts = [layout.encode(text, ()).ids for text in openings]
+        encoded = [layout.encode(text, x.steps) for x, text in zip(batch, openings, strict=True)]
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
             continuations = _sample(
                 model, tokenizer, prompts, encoded, rollouts, max_new_tokens, temperature
             )
-        for solution, group in zip(batch, continuations, strict=True):
-            yield _label(solution, group, separator, threshold, is_right or _states_its_answer)
+        for solution, opening, group in zip(batch, openings, continuations, strict=True):
+            opened = opens_thought(opening, layout.tags)
+
+            def graded(given: LabelledSolution, text: str, opened: bool = opened) -> bool:
+                answer = answer_of(text, layout.tags, opened)
+                return (is_right or _states_its_answer)(given, answer)
+
+            known = solution.correct if is_right is None else None
+            yield _label(solution, group, separator, threshold, graded, known)
+
+
+@dataclass(frozen=True)
+class _RolloutLayout:
+    """Prompts and their steps as ids, as rollouts continue them."""
+
+    tokenizer: CachedTokenizer
+    separator: str
+    chat: bool
+    system: str | None
+    chat_template_kwargs: Mapping[str, Any]
+    tags: ThinkingTags
+
+    def opening(self, solution: LabelledSolution) -> str:
+        """The text before the first step."""
+        if not self.chat:
+            return solution.prompt
+        messages = turns(solution.prompt)
+        if self.system is not None and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": self.system}, *messages]
+        kwargs = self.chat_template_kwargs
+        text = render_chat(self.tokenizer.tokenizer, messages, generate=True, **kwargs)
+        if not opens_thought(text, self.tags):
+            return text
+        steps = "".join(solution.steps)
+        if steps.lstrip().startswith(self.tags.opening):
+            return text.rstrip().removesuffix(self.tags.opening)
+        return text if self.tags.closing in steps else close_thought(text, self.tags)
+
+    def encode(self, opening: str, steps: Sequence[str]) -> EncodedSolution:
+        """``opening (step separator)*``, each encoded alone."""
+        if not self.chat:
+            return self.tokenizer.encode_plain(opening, steps, self.separator)
+        ids = list(self.tokenizer.encode_cached(opening))
+        ends: list[int] = []
+        for text in (x for step in steps for x in (step, self.separator)):
+            ids += self.tokenizer.encode_cached(text)
+            ends.append(len(ids) - 1)
+        return EncodedSolution(ids, ends[1::2])
 
 
 def _batches(
@@ -140,7 +215,7 @@ def _sample(
     found: list[Branch] = []
     generator: Any = model  # typed without the generation methods that it has
     generator.generate(
-        ids.to(model.device),
+        input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         custom_generate=partial(_roll_out, solutions, rollouts, max_new_tokens, found),
         do_sample=True,
@@ -222,6 +297,7 @@ def _label(
     separator: str,
     threshold: float,
     is_right: AnswerCheck,
+    own: bool | None,
 ) -> RolloutLabels:
     """Label the steps of a solution by the continuations of all but the last."""
     steps = [step + separator for step in solution.steps]
@@ -229,7 +305,6 @@ def _label(
         sum(is_right(solution, "".join(steps[: k + 1]) + text) for text in group) / len(group)
         for k, group in enumerate(continuations)
     ]
-    own = solution.correct if is_right is _states_its_answer else None
     shares.append(float(is_right(solution, "".join(steps)) if own is None else own))
     labels: list[Label] = [1 if share > threshold else -1 for share in shares]
     return RolloutLabels(replace(solution, labels=tuple(labels), soft=()), tuple(shares))

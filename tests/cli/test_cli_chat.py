@@ -271,3 +271,18 @@ def test_a_chat_model_judges_by_a_word_and_a_folder(tmp_path: Path, instruct: Pa
     for scorer in (f"generative={instruct}", "generative", "likelihood", f"likelihood={instruct}"):
         given = ["--input", source, "--scorer", scorer, "--n", "2", "--restart"]
         assert generate(tmp_path, instruct, *given)[0]["score"] is not None
+
+
+def test_label_samples_rollouts_through_the_chat_template(
+    tmp_path: Path, instruct: Path, asked: Rows
+):
+    """Rollouts of a chat model continued plain text, which it was never trained on."""
+    row = {"prompt": "2+3?", "completions": ["a", "b"], "labels": [None, None], "answer": "5"}
+    source, out = write(tmp_path / "s.jsonl", row), tmp_path / "out.jsonl"
+    argv = ["label", "--input", source, "--model", str(instruct), "--rollouts", "1", *SHORT]
+    argv += ["--output", str(out), "--restart"]
+    assert main([*argv, "--system", "Be terse."]) == main([*argv, "--no-chat"]) == 0
+    chat = "<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\n2+3?<|im_end|>\n"
+    prompts = [call["prompts"] for call in asked]
+    assert prompts == [[chat + "<|im_start|>assistant\n"], ["2+3?\n"]]
+    assert main([*argv[:3], "--scorer", "tiny", "--output", str(out), "--system", "Be terse."]) == 2

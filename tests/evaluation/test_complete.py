@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from transformers import LlamaForCausalLM
 
@@ -50,7 +52,7 @@ def test_the_end_of_sequence_counts_once_if_padding_has_its_id():
 
 def test_counts_match_a_real_model(tiny_llama: LlamaForCausalLM):
     class Tokenizer(ByteTokenizer):
-        def encode(self, text: str) -> list[int]:
+        def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
             return [3 + byte % 60 for byte in text.encode()]
 
         def decode(self, ids: ..., skip_special_tokens: bool = True) -> str:
@@ -62,3 +64,16 @@ def test_counts_match_a_real_model(tiny_llama: LlamaForCausalLM):
     new = [text.split() for text in done.texts]
     lengths = [row.index("2") + 1 if "2" in row else len(row) for row in new]
     assert done.cost == Cost(7, sum(lengths) - 2, sum(lengths))
+
+
+def test_an_unfinished_thought_of_the_prompt_is_no_answer():
+    """R1-like templates open the thought, so that graders read the draft of a cut completion."""
+    tokenizer: ... = ByteTokenizer()
+    said = {"2+3?<think>\n": "\\boxed{7}?", "2+3?": "<think>\\boxed{7}</think>\\boxed{5}"}
+    model = ScriptedModel(said.__getitem__)
+    options: dict[str, Any] = {"max_new_tokens": 99, "temperature": 0.0}
+    opened, plain = (complete(model, tokenizer, None, [prompt], **options) for prompt in said)
+    assert (opened.answer(0), opened.in_thought) == ("", (True,))
+    assert (plain.answer(0), plain.in_thought) == ("\\boxed{5}", (False,))
+    tagged = complete(model, tokenizer, None, ["2+3?"], thinking_tags=("<a>", "</a>"), **options)
+    assert tagged.answer(0) == tagged.texts[0]

@@ -158,3 +158,19 @@ def test_reads_all_samples_of_gpt4(shared_data: Path):
     perfect = TableScorer(lambda step: 1.0 if step.startswith("Answer:") else 0.5)
     result = rerank(problems, perfect, reduce="last")
     assert (result["samples"], result["problems_with_a_right_sample"]) == (5000, 24)
+
+
+def test_thoughts_are_not_graded_and_may_be_kept_from_the_scorer(tmp_path: Path):
+    """Drafts of thoughts in tags of one's own were graded, and the scorer always read them."""
+    samples = ["<mull>The answer is 7.</mull>\nThe answer is 5.", "<mull>The answer is 5."]
+    row = {"prompt": "2+3?", "samples": samples, "answer": "5"}
+    tags = ("<mull>", "</mull>")
+    problems, _ = read_samples(written(tmp_path / "s", row), thinking_tags=tags)
+    assert problems[0].correct == (True, False)
+    part: Any
+    for part, seen in (("answer", "The answer is 5."), ("thought", "The answer is 7.")):
+        steps: list[str] = []
+        scorer = TableScorer(lambda step, steps=steps: steps.append(step) or 0.5)
+        result = rerank(problems, scorer, thinking_tags=tags, score_part=part)
+        assert seen in steps and not any("mull" in step for step in steps)
+        assert result["weighted_vote"]["right"] == 1

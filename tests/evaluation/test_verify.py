@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from reason_decode.evaluation.splits import CalibrationSplit, k_fold_splits, share_split
-from reason_decode.evaluation.verify import AnnotatedSolution, score_steps, verify
+from reason_decode.evaluation.verify import AnnotatedSolution, score_steps, scored_part, verify
 from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer
 from tests.tolerance import assert_close, roundings
@@ -104,3 +105,17 @@ def test_a_score_that_is_not_finite_is_named(step: str, said: str):
     solution = replace(SOLUTIONS[0], steps=("0.5", step))
     with pytest.raises(ValueError, match=said):
         score_steps([solution], TableScorer(float))
+
+
+def test_steps_of_the_other_part_are_not_scored():
+    """A verifier of answers read the thought, and its scores of it moved the threshold."""
+    steps = ("<think>0.1", "0.2</think>", "0.9", "0.8")
+    one = AnnotatedSolution("s", "p", steps, 3)
+    part: Any
+    for part, scores in (("answer", [None, None, 0.9, 0.8]), ("thought", [0.1, 0.2, None, None])):
+        result = verify(
+            [one], TableScorer(float), [CalibrationSplit([], [0])], threshold=0.85, score_part=part
+        )
+        assert result["rows"][0]["scores"] == pytest.approx(scores)
+        assert result["truncated"] == 0
+    assert scored_part([one])[0] == one

@@ -8,7 +8,7 @@ from reason_decode.core.errors import ItemError
 from reason_decode.io.openai_client import CompletionEndpoint
 from reason_decode.serving import EndpointCompleter
 from reason_decode.strategies import BestOfNSelector, VoteSelector
-from tests.chat_templates import CHATML, chat, tokenizer
+from tests.chat_templates import CHATML, THINKS, chat, tokenizer
 from tests.fakes import TableScorer
 from tests.server import served
 
@@ -83,3 +83,14 @@ def test_a_conversation_is_rendered_for_the_server_by_its_models_template() -> N
         with pytest.raises(ItemError, match="--tokenizer"):
             plain([chat("1 + 2?")], [0])
     assert not plain.chat
+
+
+def test_a_thought_that_the_template_opened_is_no_vote() -> None:
+    """A server's completion of an R1-like prompt begins inside the thought, without its tag."""
+    with served(well, lambda _: "Is the answer 7? The answer is 7") as (url, _):
+        vote = VoteSelector()
+        tokens = tokenizer(THINKS)
+        completer = EndpointCompleter(CompletionEndpoint(url, "m"), vote, n=2, tokenizer=tokens)
+        made = completer([chat("1 + 2?")], [0])
+    assert made.traces is not None and made.traces[0].votes == {}
+    assert made.answer(0) == "" and made.texts[0].startswith("Is the answer 7?")

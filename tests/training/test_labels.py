@@ -56,3 +56,13 @@ def test_the_tiny_verifier_labels_a_wrong_step():
     asked = [LabelledSolution("Make 24 from 2 3 4.\n", lines, (None, None))]
     (found,) = label_by_scorer(asked, tiny.load().prm)
     assert found.labels == (1, -1) and found.correct is False
+
+
+def test_a_scorer_labels_the_part_that_it_reads():
+    """A verifier of answers labelled the steps of thoughts, too."""
+    thinks = LabelledSolution("0", ("<think>a", "b</think>", "c", "d"), (None,) * 4)
+    (found,) = label_by_scorer([thinks], Fixed([0.9, 0.2]), score_part="answer")
+    assert found.labels == (None, None, 1, -1) and found.correct is False
+    unfinished = LabelledSolution("0", ("<think>a", "b"), (None,) * 2)
+    (found,) = label_by_scorer([unfinished], Fixed([]), score_part="answer")
+    assert found.labels == (None, None) and found.correct is None

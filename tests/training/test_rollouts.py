@@ -2,10 +2,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from reason_decode import tiny
 from reason_decode.tasks import arithmetic
 from reason_decode.training import LabelledSolution, label_by_rollouts
+from tests.chat_templates import THINKS, tokenizer
 
 EXPRESSION = "((1 + 2 + 3 + 4) - (5 + 2 + 1 + 3))"
 LINES = tuple(str(line) for line in arithmetic.solve(EXPRESSION))
@@ -99,3 +101,29 @@ def test_rejects_invalid_arguments():
     with pytest.raises(ValueError, match="rollouts=0"):
         list(label_by_rollouts(t.model, t.tokenizer, [RIGHT], rollouts=0))
     assert list(label_by_rollouts(t.model, t.tokenizer, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "opening"),
+    [
+        (("a", "b"), "assistant\n<think>\n\n</think>\n\n"),
+        (("a</think>", "b"), "assistant\n<think>\n"),
+        (("<think>a</think>", "b"), "assistant\n"),
+    ],
+)
+def test_a_thought_that_the_template_opens_is_that_of_the_solution(
+    steps: tuple[str, ...], opening: str
+):
+    """An R1-like template opens a thought, and a solution without one would continue it."""
+    words = tokenizer(THINKS)
+    size: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), **size, **heads)).eval()
+    read: list[str] = []
+    embeddings: Any = model.get_input_embeddings()
+    embeddings.register_forward_hook(lambda _, ids, __: read.extend(map(words.decode, ids[0])))
+    given = LabelledSolution("2+3?", steps, (None,) * 2, answer="5")
+    few: dict[str, Any] = {"rollouts": 1, "max_new_tokens": 2}
+    ((found, shares),) = label_by_rollouts(model, words, [given], **few)
+    assert read[0].endswith(opening) and len(shares) == 2
+    assert found.labels == (-1, -1)
