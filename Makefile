@@ -4,6 +4,7 @@
 # make portable the tests that compare numbers, once for each kind of CPU that this one can act as
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
+# make soak    commands that are killed, torn, out of disk and cut off at random, for MINUTES=30
 # make browser the trace page in headless Chromium; installs both where it can
 # make serve   the commands with a real `transformers serve` on loopback; installs what that needs
 # make lint    format, lint, types
@@ -47,7 +48,7 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test slow portable lowest harness browser serve lint check docs wheel clean FORCE
+.PHONY: demo test slow soak portable lowest harness browser serve lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
@@ -58,6 +59,9 @@ test: $(DEV)
 
 slow: $(DEV)
 	$(PY) -m pytest --numprocesses auto --dist worksteal -m slow
+
+soak: $(DEV)
+	REASON_DECODE_SOAK_MINUTES=$(or $(MINUTES),30) $(PY) -m pytest -s -m soak tests/robustness/test_soak.py
 
 # Files are looked for first: reading those of all tests takes as long as running these. Triton's
 # programs are interpreted by numpy, which none of the settings reach.

@@ -12,6 +12,7 @@ from reason_decode.scorers.ngram.ranker import BUCKETS, NGramRanker, features
 from reason_decode.training.config import NGramRankerConfig
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.ranker import pair_accuracy
+from reason_decode.training.run_folder import write_errors
 
 __all__ = ["train_ngram_ranker"]
 
@@ -92,7 +93,8 @@ def train_ngram_ranker(
     matrix = _FeatureMatrix(solutions, config.separator, config.min_count)
     weights, loss, steps = _minimize(matrix, _pairs(problems), config)
     ranker = NGramRanker(weights, separator=config.separator)
-    ranker.save_pretrained(output)
+    with write_errors(Path(output)):
+        ranker.save_pretrained(output)
     return {
         "examples": len(problems),
         "labels": len(solutions),

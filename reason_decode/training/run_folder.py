@@ -1,6 +1,7 @@
 """The folder of a training run: it remembers its settings, and two runs never share it."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
+
+from safetensors import SafetensorError
 
 from reason_decode.io.journal import check_settings, lock
 from reason_decode.io.jsonl import write_text
@@ -17,14 +20,20 @@ __all__ = [
     "SETTINGS",
     "fingerprint_items",
     "finished_run",
+    "last_checkpoint",
     "mark_finished",
     "model_fingerprint",
     "run_folder",
+    "write_errors",
 ]
+
+_log = logging.getLogger(__name__)
 
 SETTINGS = "training.json"
 ADVICE = "take another output, or restart (--restart) to train anew in this folder"
 _LOCK = "lock"
+# Words of the errors of safetensors' and torch's writers, whose classes say no more.
+_WRITERS = ("I/O error", "inline_container", "StreamWriter")
 _FINISHED = "finished.json"
 _MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "checkpoints")
 
@@ -60,7 +69,49 @@ def run_folder(
             (output / SETTINGS).unlink(missing_ok=True)
             (checkpoints / _FINISHED).unlink(missing_ok=True)
         check_settings(output / SETTINGS, settings, ADVICE)
-        yield checkpoints
+        with write_errors(output):
+            yield checkpoints
+
+
+@contextmanager
+def write_errors(output: Path) -> Iterator[None]:
+    """Context in which failed writes of weights are an ``OSError`` that names the folder.
+
+    safetensors and torch have errors of their own for a full disk.
+
+    Args:
+        output: the folder that is written.
+    """
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if not any(word in str(error) for word in _WRITERS):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise OSError(
+            f"cannot write to {output}: {reason}; make room, and give the same command again: it "
+            "resumes from the last whole checkpoint"
+        ) from error
+
+
+def last_checkpoint(checkpoints: Path) -> str | None:
+    """The last checkpoint that was saved whole; others, which a kill cut off, are deleted.
+
+    The Trainer writes ``trainer_state.json`` last.
+
+    Args:
+        checkpoints: folder of the checkpoints of a run.
+    """
+    found = [x for x in checkpoints.glob("checkpoint-*") if x.name.rpartition("-")[2].isdigit()]
+    for path in sorted(found, key=lambda x: -int(x.name.rpartition("-")[2])):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(path)
+        except (OSError, ValueError):
+            if os.environ.get("RANK", "0") == "0":
+                _log.warning("%s was not saved whole; the run resumes before it", path)
+                rmtree(path, ignore_errors=True)
+    return None
 
 
 def mark_finished(output: Path, result: Mapping[str, Any]) -> None:

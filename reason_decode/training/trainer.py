@@ -19,6 +19,7 @@ from reason_decode.training.model_card import ModelCard, check_hub, save_model
 from reason_decode.training.run_folder import (
     fingerprint_items,
     finished_run,
+    last_checkpoint,
     mark_finished,
     model_fingerprint,
     run_folder,
@@ -105,8 +106,6 @@ def train(
     """
     _require_accelerate()
     check_hub(config)
-    from transformers.trainer_utils import get_last_checkpoint
-
     pad = _padding(tokenizer)
     fitting = _short_enough(examples, config.max_length)
     output, config = Path(output), _with_min_steps(config, len(fitting))
@@ -131,7 +130,7 @@ def train(
             compute_loss_func=loss,
             callbacks=_callbacks(config),
         )
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
         state = trainer.state
         best = state.best_global_step if config.keeps_best else None
         result = {
@@ -215,7 +214,9 @@ def _callbacks(config: TrainingConfig) -> list[Any]:
     return [EarlyStoppingCallback(config.early_stopping_patience)]
 
 
-def _arguments(config: TrainingConfig, output: Path, *, evaluated: bool, default: str) -> Any:
+def _arguments(
+    config: TrainingConfig, output: Path, *, evaluated: bool, default: str = "loss"
+) -> Any:
     from transformers import TrainingArguments
 
     best: dict[str, Any] = {"save_steps": config.save_steps}

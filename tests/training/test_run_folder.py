@@ -1,10 +1,12 @@
 """A folder of training belongs to one run: its settings, its data, its base, one process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -78,3 +80,36 @@ def test_a_small_update_moves_the_weights_of_a_bfloat16_checkpoint(tmp_path, dty
     names = [name for name in new if name in old and "embed" not in name and "score" not in name]
     moved = sum(int((new[x].float() != old[x].float()).sum()) for x in names)
     assert least <= moved / sum(new[x].numel() for x in names) <= most
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_not_resumed_from(tmp_path, caplog):
+    """After a kill in the middle of one, every run ended: "Can't find a valid checkpoint"."""
+    two = [ONE, replace(ONE, prompt="1 + 3 =\n")]
+    whole = train(tmp_path / "whole", two, save_steps=1, batch_size=1)
+    train(tmp_path / "cut", two, save_steps=1, batch_size=1)
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    (checkpoints / "finished.json").unlink()
+    (checkpoints / "checkpoint-2" / "trainer_state.json").unlink()
+    (checkpoints / "checkpoint-2" / "model.safetensors").write_bytes(b"cut")
+    assert train(tmp_path / "cut", two, save_steps=1, batch_size=1) == whole
+    assert "checkpoint-2 was not saved whole" in caplog.text
+    one, other = (load_file(tmp_path / x / "model.safetensors") for x in ("whole", "cut"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        ),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_full_disk_is_an_error_of_one_line(tmp_path, error):
+    """It was a traceback of safetensors, or of torch."""
+    with pytest.raises(OSError, match="cannot write to .*whole checkpoint"):
+        with run_folder(tmp_path, {"n": 1}):
+            raise error
+    with pytest.raises(RuntimeError, match="other"), run_folder(tmp_path, {"n": 1}):
+        raise RuntimeError("other")
