@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StructuredStepsLogitsProcessor,
     )
     from reason_decode.scorers import (
+        ConfidenceScorer,
         LikelihoodScorer,
         OutcomeRewardModel,
         ProcessRewardModel,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BestOfN",
     "Candidate",
+    "ConfidenceScorer",
     "Cost",
     "LikelihoodScorer",
     "NegativeContrastLogitsProcessor",
@@ -101,6 +103,7 @@ _MODULES = {
         "StructuredStepsLogitsProcessor",
     ),
     "reason_decode.scorers": (
+        "ConfidenceScorer",
         "LikelihoodScorer",
         "OutcomeRewardModel",
         "ProcessRewardModel",

@@ -86,9 +86,14 @@ class Generation:
         factory: makes further logits processors for each row; see ``RowProcessors``.
         batch_rows: rows sampled side by side; ``None``: 256, or as many as memory holds.
 
+    Attributes:
+        keep_stats: whether branches hold statistics of their tokens; set by strategies.
+
     Raises:
         ValueError: the call asks for what a strategy cannot do; raised before any forward pass.
     """
+
+    keep_stats = False
 
     def __init__(
         self,
@@ -270,6 +275,7 @@ class Generation:
             self.pad_token_id,
             self._forward,
             self._copies_rows,
+            self.keep_stats,
         )
         return sample_branches(decoder, rows, boundary, branchable)
 

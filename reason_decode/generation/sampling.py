@@ -16,6 +16,7 @@ from transformers.cache_utils import Cache
 from reason_decode.generation.cache import RowCache, select_cache, select_cache_rows, take_row
 from reason_decode.generation.row_processors import RowProcessors, RowView
 from reason_decode.generation.row_state import Row
+from reason_decode.generation.token_stats import TokenStats, token_stats
 from reason_decode.models.inputs import pad_rows
 
 __all__ = [
@@ -104,6 +105,7 @@ class Branch:
             of its prompt if it has no cache; ``None`` if the branch cannot be continued.
         cache: what the model needs of all ids but the last; ``None`` if it has to read them again.
         position: position id of the last id, () or one for each axis; ``None`` for models without.
+        stats: statistics of the tokens; ``None`` where nobody reads them.
     """
 
     tokens: Tensor
@@ -114,6 +116,7 @@ class Branch:
     ids: Tensor | None = None
     cache: RowCache | None = None
     position: Tensor | None = None
+    stats: TokenStats | None = None
 
 
 def select_rows(name: str, x: Any, index: Tensor, rows: int) -> Any:
@@ -180,6 +183,7 @@ class Decoder:
         forward: reads the last id of each row: ids (r, t) and model kwargs to logits (r, v) and
             updated model kwargs.
         can_select: rows can leave the batch, and be continued later.
+        keep_stats: keep statistics of the tokens.
     """
 
     strategy_name: str
@@ -188,6 +192,7 @@ class Decoder:
     pad_token_id: int
     forward: Callable[[Tensor, dict[str, Any]], tuple[Tensor, dict[str, Any]]]
     can_select: bool
+    keep_stats: bool = False
 
 
 def check_options(strategy_name: str, config: GenerationConfig) -> None:
@@ -271,6 +276,7 @@ class _SamplingLoop:
         self.held = self.live
         self.tokens: list[list[int]] = [[] for _ in range(count)]
         self.branches: list[Branch | None] = [None] * count
+        self.stats: list[Tensor] = []
 
     def run(self) -> list[Branch]:
         while True:
@@ -306,6 +312,8 @@ class _SamplingLoop:
     def _append(self, tokens: Tensor) -> None:
         column = torch.full_like(tokens, self.decoder.pad_token_id)
         column[self.live] = tokens[self.live]
+        if self.decoder.keep_stats:
+            self.stats.append(token_stats(self.logits, tokens, self.held))
         self.ids = torch.cat([self.ids, column[:, None]], dim=1)
         self.view.append(column)
         for row, token in zip(self.live, column[self.live].tolist(), strict=True):
@@ -323,9 +331,8 @@ class _SamplingLoop:
                 ended.append((place, row, stopped, remaining))
             else:
                 going.append(place)
-        # A branch's cache may be a view of the batch's cache or a copy. A view keeps the whole
-        # batch in memory. If few rows end, they are copied, so that the batch can be freed. If most
-        # end, views of it take hardly more memory than copies would, and cost no time.
+        # A branch's cache may be a copy, or a view, which keeps the whole batch in memory. If most
+        # rows end, views take hardly more memory than copies, and no time.
         copy = len(going) > len(ended)
         for place, row, stopped, remaining in ended:
             self.branches[row] = self._branch(place, row, finished[row], stopped, remaining, copy)
@@ -348,8 +355,9 @@ class _SamplingLoop:
         self, place: int, row: int, finished: bool, stopped: bool, remaining: int, copy: bool
     ) -> Branch:
         tokens = self.ids[row, self.prompt_width :]
+        stats = TokenStats.of_row(self.stats, row) if self.stats else None
         if stopped or not self.branchable:
-            return Branch(tokens, finished, stopped, remaining)
+            return Branch(tokens, finished, stopped, remaining, stats=stats)
         padding, cache, position = 0, None, None
         if self.decoder.can_select:
             padding = self.padding[row]
@@ -366,6 +374,7 @@ class _SamplingLoop:
             ids=self.ids[row, padding:],
             cache=cache,
             position=position,
+            stats=stats,
         )
 
 

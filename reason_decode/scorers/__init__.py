@@ -53,6 +53,7 @@ label or two (Skywork-Reward, AceMath-RM with its `system=`), bodies with a head
 ## Other scorers
 
 - `LikelihoodScorer`: a step, by how probable any causal language model finds it
+- `ConfidenceScorer`: a solution, by the generator's own logits while it samples; no further pass
 - `RationaleScorer`: a step, by its log-likelihood given a rationale that was written for it
 - `RankingModel`: a solution, to weigh its vote: `SelfConsistency(scorer=ranker)`
 - `EndpointVerifier(url, model)`: a step, by asking a chat model at a server (vLLM, SGLang,
@@ -96,6 +97,7 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 
 from reason_decode.core.solutions import to_steps
 from reason_decode.scorers.base import Scorer, ScoreSpace, Session, reduce_scores
+from reason_decode.scorers.confidence import ConfidenceScorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
@@ -106,6 +108,7 @@ from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
 
 __all__ = [
+    "ConfidenceScorer",
     "EndpointVerifier",
     "LikelihoodScorer",
     "NGramRanker",

@@ -1,6 +1,6 @@
 """The contract of scorers: ``Scorer`` and ``Session``, and the numbers that they return.
 
-``RescoringSession`` is the session built from ``score``; ``reduce_scores`` makes one number of the
+``reduce_scores`` makes one number of the
 scores of a solution's steps; ``check_finite`` refuses NaN and infinity.
 """
 
@@ -13,13 +13,12 @@ from torch import Tensor
 
 from reason_decode.core.errors import ScoringError
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import to_steps
 from reason_decode.core.splitting import StepSplitter
 from reason_decode.core.voting import VoteWeighting
+from reason_decode.generation.token_stats import TokenStats
 
 __all__ = [
     "NonFiniteScoreError",
-    "RescoringSession",
     "ScoreSpace",
     "Scorer",
     "Session",
@@ -159,7 +158,24 @@ class Scorer(ABC):
 
         By default each round calls ``score`` on the whole trajectories.
         """
+        # It is a session of any scorer, so its module imports this one.
+        from reason_decode.scorers.rescoring import RescoringSession
+
         return RescoringSession(self, prompts)
+
+    def reads_generation(self, model: object) -> bool:
+        """True if ``score_generated`` scores what this model generates, without a further pass."""
+        return False
+
+    def score_generated(self, solutions: Sequence[Sequence[TokenStats]]) -> list[Tensor]:
+        """Scores of solutions by the logits that they were sampled from, as of ``score``.
+
+        Strategies call it in place of ``score`` where ``reads_generation`` is true.
+
+        Args:
+            solutions: for each solution the statistics of its steps' tokens.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not read the generator's logits")
 
     def max_steps(self, prompt: str, steps: Sequence[str]) -> int:
         """Number of leading steps that fit into the scorer's context; by default all of them.
@@ -186,72 +202,6 @@ class Scorer(ABC):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> "Scorer":
         """The scorer that ``settings`` describes; by default from its constructor's arguments."""
         return cls(*args, **kwargs)
-
-
-class RescoringSession(Session):
-    """A session built from ``score`` alone: each round scores the whole trajectories.
-
-    Args:
-        scorer: scores the trajectories.
-        prompts: the prompt that each trajectory begins with.
-    """
-
-    def __init__(self, scorer: Scorer, prompts: Sequence[str]) -> None:
-        super().__init__(prompts)
-        self.scorer = scorer
-        self.trajectories: list[list[str]] = [[] for _ in self.prompts]
-        self._candidates: list[list[list[str]]] = []
-
-    def score(self, candidates: Candidates, keep_cache: bool = True) -> list[list[Tensor]]:
-        """Scores of the new steps of each candidate; see ``Session.score``.
-
-        Raises:
-            ValueError: a blank step, a score that is not finite, or a number of scores that is
-                neither 1 nor that of the steps.
-        """
-        new = [to_steps(group, self.scorer.splitter) for group in candidates]
-        whole = [
-            [[*before, *steps] for steps in group]
-            for before, group in zip(self.trajectories, new, strict=True)
-        ]
-        prompts = [prompt for prompt, group in zip(self.prompts, whole, strict=True) for _ in group]
-        # A text that continues nothing is passed on as it is, white space included.
-        solutions = [
-            one if isinstance(one, str) and not before else steps
-            for before, given, group in zip(self.trajectories, candidates, whole, strict=True)
-            for one, steps in zip(given, group, strict=True)
-        ]
-        flat = self._score_whole(prompts, solutions)
-        check_finite(flat, candidate_names(whole))
-        rest = iter(flat)
-        scores = [
-            [self._new_scores(next(rest), len(before), len(steps)) for steps in group]
-            for before, group in zip(self.trajectories, whole, strict=True)
-        ]
-        self._candidates = whole if keep_cache else []
-        return scores
-
-    def select(self, choice: Sequence[tuple[int, int]]) -> None:
-        """Continue with the chosen ``(trajectory, candidate)`` pairs of the last ``score``."""
-        self.trajectories = [self._candidates[i][j] for i, j in choice]
-        self.prompts = [self.prompts[i] for i, _ in choice]
-        self._candidates = []
-
-    def _score_whole(
-        self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
-    ) -> list[Tensor]:
-        return self.scorer.score(prompts, solutions)
-
-    def _new_scores(self, scores: Tensor, before: int, steps: int) -> Tensor:
-        """The scores of the steps from ``before`` on; one score of the whole stays as it is."""
-        if len(scores) == steps:
-            return scores[before:]
-        if len(scores) != 1:
-            raise ValueError(
-                f"got {len(scores)} scores for {steps} steps from {type(self.scorer).__name__}; "
-                "score() must return one score for each step, or one for the whole solution"
-            )
-        return scores
 
 
 def check_scorer_argument(name: str, scorer: object) -> None:

@@ -21,9 +21,9 @@ from reason_decode.models.inputs import (
     max_positions,
     pad_rows,
 )
-from reason_decode.scorers.base import RescoringSession
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
+from reason_decode.scorers.rescoring import RescoringSession
 
 __all__ = [
     "EncoderSession",

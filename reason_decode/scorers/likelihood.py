@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from reason_decode.core.messages import turns
 from reason_decode.core.splitting import Splitting
+from reason_decode.generation.token_stats import TokenStats
 from reason_decode.models.checkpoint import load_checkpoint, load_tokenizer
 from reason_decode.models.inputs import EncodedSolution
 from reason_decode.models.lm_head import NextTokenLogits
@@ -27,7 +28,9 @@ class LikelihoodScorer(CausalScorer):
     probability of the step, ``exp(sum_t log p(token_t | ...))``. The tokens are those of the step
     and of the separator after it or, with ``per_step=False``, those of the whole solution: the
     weight of a vote in the "weighted sum" of self-consistency. Prompt and steps are encoded as one
-    text; a token belongs to the step in which it ends.
+    text; a token belongs to the step in which it ends. Where the generator is this very model,
+    ``BestOfN`` and ``SelfConsistency`` read its logits while it samples: the ids are exactly those
+    that were sampled, the end of sequence included, and no token is read again.
 
     Args:
         model: a causal language model.
@@ -130,6 +133,31 @@ class LikelihoodScorer(CausalScorer):
         if not self.per_step:
             bounds = [bounds[0], bounds[-1]] if steps else bounds[:1]
         return self.span_encoder.encode(text, bounds)
+
+    def reads_generation(self, model: object) -> bool:
+        """True if the generator is this scorer's model: its own logits are then read."""
+        return model is self.model
+
+    def score_generated(self, solutions: Sequence[Sequence[TokenStats]]) -> list[Tensor]:
+        """Likelihoods of the token ids that were sampled, the end of sequence included.
+
+        Args:
+            solutions: for each solution the statistics of its steps' tokens.
+        """
+        scores: list[Tensor] = []
+        for steps in solutions:
+            parts = [x.logps.cpu() for x in steps]
+            if parts and not self.per_step:
+                parts = [torch.cat(parts)]
+            scores.append(self._likelihoods(parts) if parts else torch.zeros(0))
+        return scores
+
+    def _likelihoods(self, logps: Sequence[Tensor]) -> Tensor:
+        # A step in which no token ends is certain.
+        sums = torch.stack([x.sum() for x in logps])
+        if self.length_normalize:
+            sums = sums / torch.tensor([max(1, len(x)) for x in logps])
+        return sums.exp()
 
     def forward(self, **inputs: Any) -> Tensor:
         """Features from which ``next_token`` reads logits, (b, t, c)."""

@@ -10,6 +10,7 @@ from reason_decode.models.checkpoint import checkpoint_errors, load_config
 from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
 from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.confidence import ConfidenceScorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.outcome import OutcomeRewardModel
@@ -45,7 +46,8 @@ WORDS = ("likelihood", "rationale", "prm", "orm", "ranker", *FORMATS)
 _ALONE = ("likelihood", "rationale", "generative")
 _ALLOWED = (
     "allowed are tiny; a folder or Hub id of a reward model, a ranker or a rationale model; "
-    f"{', '.join(_ALONE)}, which score with the generator; and word=folder with the word one of "
+    f"{', '.join(_ALONE)}, which score with the generator; confidence or confidence=measure, which "
+    "reads its logits; and word=folder with the word one of "
     f"{', '.join(WORDS)}. A server's model is an EndpointVerifier (--scorer-endpoint)"
 )
 
@@ -68,6 +70,8 @@ def load_scorer(
     - a folder or a Hub id: the kind is detected by its files, see ``scorer_kind``.
     - ``likelihood``, ``generative`` or ``rationale``: the generator itself scores; without a
       generator, or with the packaged one, ``rationale`` is the packaged rationale model.
+    - ``confidence``, or ``confidence=measure``: the generator's logits as it samples; see
+      ``ConfidenceScorer`` for the measures.
     - ``word=folder``: a scorer of that kind from a folder, a Hub id or ``tiny``. The words are
       ``likelihood``, ``rationale``, ``prm``, ``orm``, ``ranker`` and the names of the formats of
       process reward models, such as ``generative``.
@@ -120,6 +124,9 @@ def load_scorer(
             per_step=not whole_solutions,
             length_normalize=length_normalize,
         )
+    if kind == "confidence":
+        measure: Any = folder or "logprob"
+        return ConfidenceScorer(measure, per_step=not whole_solutions, splitter=splitter)
     if not length_normalize:
         raise ValueError(
             f"got scorer {spec!r} with length_normalize=False, which is an option of likelihoods "
@@ -222,6 +229,8 @@ def check_scorer_name(spec: str) -> None:
     word, folder = _parse(spec)
     if word is None:
         scorer_kind(folder)
+    elif word == "confidence":
+        load_scorer(spec)
     elif folder not in ("", "tiny"):
         with checkpoint_errors(folder):
             pass
@@ -230,17 +239,14 @@ def check_scorer_name(spec: str) -> None:
 def _parse(spec: str) -> tuple[str | None, str]:
     """The word of a name, or ``None``, and its folder, ``""`` for a word without a folder."""
     word, _, folder = spec.partition("=")
+    if word == "confidence":
+        return word, folder
     if word in WORDS and (folder or word in _ALONE):
         return word, folder
     if word in WORDS:
         raise ValueError(f"got scorer {spec!r}, which needs a folder or Hub id: {word}=folder")
     if spec == "tiny":
         return "prm", spec
-    if spec == "confidence":
-        raise ValueError(
-            "got scorer 'confidence', which this version does not have; likelihood scores by the "
-            "generator's own probabilities, too"
-        )
     if not spec or spec.startswith(("http://", "https://")):
         raise ValueError(f"got scorer {spec!r}; {_ALLOWED}")
     # A folder may have an equals sign in its name, too.

@@ -80,15 +80,22 @@ class BestOfN(Strategy):
         """Sample n solutions of each prompt, score them, and return the best."""
         check_num_sequences(generation, self.n, self.n, "n candidates")
         selector = self._selector()
-        session = selector.start_session(prompts)
+        generation.keep_stats = self.scorer.reads_generation(generation.model)
+        session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None:
             branches = sample_at_once(generation, self.n)
         else:
             branches = sample_in_turns(generation, reader, self.n, self.max_tokens)
         tokens, candidates = reader.candidates(branches, selector.candidate)
+        if generation.keep_stats:
+            candidates = selector.score_generated(candidates, branches, self.tokenizer)
         traces, tokens_read = selector.select(
-            prompts, candidates, count=generation.num_return_sequences, session=session
+            prompts,
+            candidates,
+            count=generation.num_return_sequences,
+            session=session,
+            scored=generation.keep_stats,
         )
         sequences = chosen_sequences(generation, tokens, traces)
         return sequences, traces, generation.cost + Cost(scorer=tokens_read)

@@ -21,6 +21,7 @@ from typing import get_args
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.options import Reduce
@@ -41,9 +42,13 @@ from reason_decode.core.voting import (
     vote_weights,
     weighted_vote,
 )
+from reason_decode.generation.sampling import Branch
+from reason_decode.generation.token_stats import stats_of_steps
 from reason_decode.scorers.base import (
     Scorer,
     Session,
+    candidate_names,
+    check_finite,
     check_reduce,
     check_scorer_argument,
     default_reduce,
@@ -125,6 +130,7 @@ class Selector(ABC):
         *,
         count: int = 1,
         session: Session | None = None,
+        scored: bool = False,
     ) -> tuple[list[Trace], int]:
         """Score the candidates of each prompt and choose ``count`` of them.
 
@@ -133,15 +139,51 @@ class Selector(ABC):
             candidates: at least one for each prompt.
             count: number of candidates to choose for each prompt.
             session: from ``start_session``; ``None``: one is started here.
+            scored: whether the candidates have their scores already.
 
         Returns:
             One trace per prompt, and the number of tokens that the scorer read.
         """
-        scored, tokens_read = self.score(prompts, candidates, session=session)
+        tokens_read = 0
+        if not scored:
+            candidates, tokens_read = self.score(prompts, candidates, session=session)
         traces = [
-            self.choose(prompt, group, count) for prompt, group in zip(prompts, scored, strict=True)
+            self.choose(prompt, group, count)
+            for prompt, group in zip(prompts, candidates, strict=True)
         ]
         return traces, tokens_read
+
+    def score_generated(
+        self,
+        candidates: Sequence[Sequence[Candidate]],
+        branches: Sequence[Sequence[Branch]],
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> list[list[Candidate]]:
+        """The candidates with ``scores`` and ``total`` by the logits that they were sampled from.
+
+        Args:
+            candidates: the candidates of each prompt.
+            branches: the sampled tokens of each, with their statistics.
+            tokenizer: the generator's tokenizer.
+        """
+        assert self.scorer is not None
+        scored: list[list[Candidate]] = []
+        for group, sampled in zip(candidates, branches, strict=True):
+            stats = [
+                stats_of_steps(x.stats, x.tokens, c.steps, tokenizer)
+                for c, x in zip(group, sampled, strict=True)
+                if x.stats is not None
+            ]
+            scores = self.scorer.score_generated(stats)
+            check_finite(scores, candidate_names([[c.steps for c in group]]))
+            totals = self._totals(self.scorer, scores)
+            scored.append(
+                [
+                    replace(c, scores=tuple(x.tolist()), total=total)
+                    for c, x, total in zip(group, scores, totals, strict=True)
+                ]
+            )
+        return scored
 
     def score(
         self,

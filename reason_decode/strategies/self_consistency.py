@@ -105,7 +105,10 @@ class SelfConsistency(Strategy):
         """Sample n solutions of each prompt, extract their answers, and vote."""
         check_num_sequences(generation, self.n, 1, "one winner a vote")
         selector = self._selector()
-        session = selector.start_session(prompts)
+        generation.keep_stats = self.scorer is not None and self.scorer.reads_generation(
+            generation.model
+        )
+        session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None and self.early_stop is None:
             branches = sample_at_once(generation, self.n)
@@ -113,7 +116,11 @@ class SelfConsistency(Strategy):
             is_enough = None if self.early_stop is None else self._is_enough(reader)
             branches = sample_in_turns(generation, reader, self.n, self.max_tokens, is_enough)
         tokens, candidates = reader.candidates(branches, selector.candidate)
-        traces, tokens_read = selector.select(prompts, candidates, session=session)
+        if generation.keep_stats:
+            candidates = selector.score_generated(candidates, branches, self.tokenizer)
+        traces, tokens_read = selector.select(
+            prompts, candidates, session=session, scored=generation.keep_stats
+        )
         sequences = chosen_sequences(generation, tokens, traces)
         return sequences, traces, generation.cost + Cost(scorer=tokens_read)
 

@@ -12,7 +12,13 @@ from reason_decode.core.thinking import ScorePart, check_score_part
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch, DecodeBatch
 from reason_decode.generation.streaming import common_prefix
-from reason_decode.scorers.base import Scorer, check_reduce, check_scorer_argument, reduce_scores
+from reason_decode.scorers.base import (
+    Scorer,
+    Session,
+    check_reduce,
+    check_scorer_argument,
+    reduce_scores,
+)
 from reason_decode.strategies.base import (
     Strategy,
     TokenBudget,
@@ -108,12 +114,13 @@ class StepSearch(Strategy):
         self, generation: Generation, prompts: Sequence[str]
     ) -> tuple[LongTensor, list[Trace], Cost]:
         """Search all prompts of the batch side by side, round after round."""
+        loop = SearchLoop
+        # Imported here: these loops inherit from the one of this file.
         if self.lookahead:
-            # Imported here: its loop inherits from the one of this file.
-            from reason_decode.strategies.lookahead import LookaheadLoop
-
-            return LookaheadLoop(self, generation, prompts).run()
-        return SearchLoop(self, generation, prompts).run()
+            from reason_decode.strategies.lookahead import LookaheadLoop as loop
+        elif self.scorer.reads_generation(generation.model):
+            from reason_decode.strategies.generated import GeneratedLoop as loop
+        return loop(self, generation, prompts).run()
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +178,20 @@ class SearchLoop:
         strategy: the settings.
         generation: the call of ``generate``.
         prompts: the question of each prompt, which the scorer is asked about.
+        session: scores the steps; ``None``: a session of the scorer.
     """
 
     def __init__(
-        self, strategy: StepSearch, generation: Generation, prompts: Sequence[str]
+        self,
+        strategy: StepSearch,
+        generation: Generation,
+        prompts: Sequence[str],
+        session: Session | None = None,
     ) -> None:
         check_num_sequences(generation, strategy.n, strategy.beam_width, "beam_width trajectories")
         self.strategy, self.generation, self.prompts = strategy, generation, prompts
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
-        self.session = strategy.scorer.start_session(self.prompts)
+        self.session = session or strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
         self.reader = strategy.reader(generation, prompts, strategy.score_part)
         self.boundaries = [self.reader.boundary(self.splitter, first=x) for x in (True, False)]
@@ -279,11 +291,12 @@ class SearchLoop:
             for parent, group in zip(parents, groups, strict=True)
         ]
         return [
-            [self._scored(path, new) for path, new in zip(group, scores, strict=True)]
+            [self.scored(path, new) for path, new in zip(group, scores, strict=True)]
             for group, scores in zip(groups, self.session.score(new_steps), strict=True)
         ]
 
-    def _scored(self, path: Trajectory, new: Tensor) -> Trajectory:
+    def scored(self, path: Trajectory, new: Tensor) -> Trajectory:
+        """A trajectory with the scores of its new steps, (s,)."""
         scores = torch.cat([path.scores, new])
         return replace(path, scores=scores, total=self.total(scores))
 

@@ -243,7 +243,7 @@ def test_a_system_turn_without_a_chat_template_is_refused(
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
-        ("confidence", "got scorer 'confidence', which this version does not have"),
+        ("confidence=sure", "got measure='sure'"),
         ("certainty/", "there is no folder certainty/"),
         ("orm=none/at/all", "there is no folder none/at/all"),
         ("{model}", "does not say what kind of scorer it is; write word="),

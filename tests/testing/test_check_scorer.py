@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reason_decode import Scorer
 from reason_decode.scorers import ScoreSpace, Session, to_steps
-from reason_decode.scorers.base import RescoringSession
+from reason_decode.scorers.rescoring import RescoringSession
 from reason_decode.testing import LawBroken, check_scorer
 
 

@@ -13,8 +13,9 @@ from reason_decode.core.messages import Prompt, to_prompts
 from reason_decode.core.solutions import check_pairs, to_steps
 from reason_decode.models.inputs import EncodedSolution, input_device, pad_rows
 from reason_decode.models.lm_head import NextTokenLogits
-from reason_decode.scorers.base import Candidates, RescoringSession, Session, check_finite
+from reason_decode.scorers.base import Candidates, Session, check_finite
 from reason_decode.scorers.process import ProcessRewardModel
+from reason_decode.scorers.rescoring import RescoringSession
 
 __all__ = ["GenPRM", "ReasoningVerifier", "ThinkPRM"]
 
