@@ -27,6 +27,13 @@ in float32 whatever the checkpoint is. The training loop is transformers' `Train
 accumulation, bfloat16, several GPUs by accelerate) with losses of our own. Solutions are encoded by
 the object that will score them.
 
+Held-out rows (`--hold-out`) are measured after every epoch, or every `--eval-steps` steps with
+`--eval-strategy steps`: the loss, and first-error F1 of process reward models, accuracy of outcome
+reward models, pair accuracy of rankers. `--load-best-model-at-end` keeps the best checkpoint,
+`--early-stopping-patience 3` also stops there. `--lora-rank`, `--lora-alpha` and `--target-modules`
+train LoRA matrices, which are merged, or kept as an adapter that the scorers load
+(`--no-merge-lora`). A model card says data, settings and metrics; `--push-to-hub` uploads all.
+
 | train | learns from | config | result loads in |
 |---|---|---|---|
 | `train_prm` | labelled steps | `PRMConfig` | `ProcessRewardModel` |
