@@ -63,10 +63,8 @@ def report_rows(
 ) -> int:
     """Write and print counts and losses."""
     write({"rows": rows})
-    shown = [
-        {name.replace("_", " "): _short(x) for name, x in row.items() if name != "chosen"}
-        for row in rows
-    ]
+    names = dict.fromkeys(name for row in rows for name in row if name != "chosen")
+    shown = [{name.replace("_", " "): _short(row.get(name)) for name in names} for row in rows]
     print(table(shown))
     print(f"saved in {config.output}{folders}")
     return 0

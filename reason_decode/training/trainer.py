@@ -131,6 +131,8 @@ def train(
             callbacks=_callbacks(config),
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+        if measured and config.eval_strategy == "epoch":
+            _evaluate_end(trainer)
         state = trainer.state
         best = state.best_global_step if config.keeps_best else None
         result = {
@@ -145,6 +147,15 @@ def train(
             save_model(model, tokenizer, output, card, adapters, merge_lora)
             mark_finished(output, result)
     return result
+
+
+def _evaluate_end(trainer: Any) -> None:
+    """Evaluate at the last step where a kill came between its checkpoint and its evaluation."""
+    step, history = trainer.state.global_step, trainer.state.log_history
+    if trainer.args.load_best_model_at_end:
+        return  # then a step is evaluated before it is saved
+    if not any(row.get("step") == step and "eval_loss" in row for row in history):
+        trainer.evaluate()
 
 
 def _counts(fitting: Sequence[TrainingItem], given: int) -> dict[str, int]:

@@ -188,3 +188,20 @@ def test_an_unknown_metric_is_an_error_that_names_the_known_ones(tmp_path, capsy
     argv += ["--hold-out", "0.5", "--load-best-model-at-end", "--metric-for-best-model", "bleu"]
     assert main(argv) == 2
     assert "allowed are loss, first_error_f1, step_accuracy" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_before_its_last_evaluation_makes_it(tmp_path):
+    """A kill between the last checkpoint and its evaluation: the results had no metrics (soak)."""
+    how: dict[str, Any] = {"held_out": HELD}
+    whole = train_prm(
+        BASE, tiny.load().tokenizer, DATA, tmp_path / "x", PRMConfig(**ONCE, save_steps=1), **how
+    )
+    checkpoints = tmp_path / "x" / "checkpoints"
+    (checkpoints / "finished.json").unlink()
+    # Its checkpoint is written before the epoch ends, so its state has no evaluation.
+    state = json.loads((checkpoints / "checkpoint-3" / "trainer_state.json").read_text())
+    assert not any("eval_loss" in row for row in state["log_history"])
+    again = train_prm(
+        BASE, tiny.load().tokenizer, DATA, tmp_path / "x", PRMConfig(**ONCE, save_steps=1), **how
+    )
+    assert again == whole and len(log(tmp_path / "x")) == 1
