@@ -200,6 +200,11 @@ class GenerationOptions:
                 raise ValueError(
                     f"got a scorer with {self.strategy}; only {' and '.join(_GUIDED)} have one"
                 )
+        if self.strategy == "rationale-guided" and self.thoughts.score_part != "both":
+            raise ValueError(
+                f"got score_part={self.thoughts.score_part} with rationale-guided, whose "
+                "rationales are about the whole text; drop it"
+            )
         if not self.scoring.is_given:
             self._check_unscored()
         if self.strategy in PLAIN:

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,22 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.chat_rendering import scorer_prompts
 from reason_decode.core.messages import Conversation, Messages, turns
-from reason_decode.core.solutions import Cost, Trace
+from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.core.thinking import (
-    ScorePart,
+    PROMPT_END,
     ThinkingTags,
     check_thinking_tags,
     find_thinking_tags,
+    opens_thought,
 )
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.generation.row_processors import ProcessorFactory
 from reason_decode.generation.sampling import Branch, DecodeBatch
-from reason_decode.models.inputs import special_ids
+from reason_decode.models.inputs import decode, special_ids
+from reason_decode.strategies.arguments import check_positive_or_none
 from reason_decode.strategies.chat import Response, respond, to_conversations
 from reason_decode.strategies.save import save_strategy
-from reason_decode.strategies.solution_reader import SolutionReader, read_prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ class Strategy(ABC):
                 "transformers.TextStreamer(tokenizer), or None"
             )
         check_positive_or_none(batch_rows=self.batch_rows)
-        check_thinking_tags(self.thinking_tags)
+        _ = self.tags  # found, and checked, once
 
     def __call__(
         self,
@@ -205,25 +207,28 @@ class Strategy(ABC):
             Sequences (b * k, t) int64, one trace per prompt, and the tokens spent.
         """
 
-    @property
+    @cached_property
     def tags(self) -> ThinkingTags:
         """The texts before and after a thought of the generator."""
         return check_thinking_tags(self.thinking_tags) or find_thinking_tags(self.tokenizer)
 
-    def reader(
-        self, generation: Generation, prompts: Sequence[str], score_part: ScorePart = "both"
-    ) -> SolutionReader:
+    def reader(self, generation: Generation, prompts: Sequence[str]) -> "SolutionReader":
         """A reader of the texts that one call samples.
 
         Args:
             generation: the call.
             prompts: the question of each prompt, as ``run`` gets them.
-            score_part: the part of a text that is scored.
         """
-        tags = self.tags
-        opened = read_prompts(generation, prompts, self.tokenizer, tags)
-        kept = special_ids(self.tokenizer, tags)
-        return SolutionReader(self.tokenizer, tags, score_part, opened, kept)
+        ends = [generation.unpadded_prompt(k)[-PROMPT_END:] for k in range(len(prompts))]
+        opening = self.tags.opening
+        in_thought = tuple(
+            # A conversation may end with the beginning of an answer.
+            str(self.tokenizer.decode(end)).rstrip().endswith(opening)
+            or (isinstance(prompt, Conversation) and prompt.messages[-1]["role"] == "assistant")
+            and opens_thought(prompt, self.tags)
+            for end, prompt in zip(ends, prompts, strict=True)
+        )
+        return SolutionReader(self.tokenizer, self.tags, in_thought)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder for ``generate(custom_generate=folder, trust_remote_code=True)``.
@@ -244,6 +249,45 @@ class Strategy(ABC):
         # Evaluation harnesses deep-copy generation arguments for each batch; a frozen strategy can
         # be shared, and its scorer must not be copied.
         return self
+
+
+class SolutionReader:
+    """Reads the texts of the candidates of one call of ``generate``.
+
+    Args:
+        tokenizer: the generator's tokenizer.
+        tags: the texts before and after a thought; their special tokens stay in texts.
+        in_thought: for each prompt, whether it opened a thought.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, tags: ThinkingTags, in_thought: tuple[bool, ...]
+    ) -> None:
+        self.tokenizer, self.tags, self.in_thought = tokenizer, tags, in_thought
+        self._kept = special_ids(tokenizer, tags)
+
+    def decode(self, ids: Tensor) -> str:
+        """Token ids as text, without special tokens but those of the tags."""
+        return decode(self.tokenizer, ids, self._kept)
+
+    def candidates(
+        self, branches: Sequence[Sequence[Branch]], make_candidate: Callable[..., Candidate]
+    ) -> tuple[list[list[Tensor]], list[list[Candidate]]]:
+        """The new token ids, (t,) int64, of whole continuations, and the candidates that they are.
+
+        Args:
+            branches: the continuations of each prompt.
+            make_candidate: called with a text, ``finished=``, ``tokens=`` and ``in_thought=``; see
+                ``Selector.candidate``.
+        """
+        tokens = [[branch.tokens for branch in group] for group in branches]
+        candidates: list[list[Candidate]] = []
+        for group, opened in zip(branches, self.in_thought, strict=True):
+            known = [{"finished": x.finished, "tokens": len(x.tokens)} for x in group]
+            texts = [self.decode(x.tokens) for x in group]
+            pairs = zip(texts, known, strict=True)
+            candidates.append([make_candidate(x, in_thought=opened, **y) for x, y in pairs])
+        return tokens, candidates
 
 
 class TokenBudget:
@@ -325,39 +369,4 @@ def check_num_sequences(generation: Generation, n: int, largest: int, limited_by
         raise ValueError(
             f"got num_return_sequences={asked}; {name} returns at most {largest} ({limited_by}). "
             f"Lower it, or raise {limited_by.split(' ')[0]}"
-        )
-
-
-def check_positive(**counts: int) -> None:
-    """Raise unless every count is a whole number of at least 1.
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name, count in counts.items():
-        # bool is a subclass of int, so True would pass for 1.
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"got {name}={count!r}; pass a whole number of at least 1")
-
-
-def check_positive_or_none(**counts: int | None) -> None:
-    """Raise unless every count is ``None`` or a whole number of at least 1.
-
-    Raises:
-        ValueError: one is neither.
-    """
-    check_positive(**{name: count for name, count in counts.items() if count is not None})
-
-
-def check_max_tokens(max_tokens: int | None, candidates: int) -> None:
-    """Raise unless a limit leaves a token for each candidate that is sampled side by side.
-
-    Raises:
-        ValueError: it does not, or is no whole number of at least 1.
-    """
-    check_positive_or_none(max_tokens=max_tokens)
-    if max_tokens is not None and max_tokens < candidates:
-        raise ValueError(
-            f"got max_tokens={max_tokens}; {candidates} candidates are sampled side by side and "
-            f"need a token each: pass at least {candidates}, or None for no limit"
         )

@@ -1,9 +1,33 @@
 """Settings of a beam: the checks of them, and the states that trajectories share."""
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from reason_decode.core.thinking import check_score_part
+from reason_decode.scorers.base import check_reduce, check_scorer_argument
+from reason_decode.strategies.arguments import (
+    check_max_tokens,
+    check_positive,
+    check_positive_or_none,
+)
 
 StateKey = Callable[[Sequence[str]], Hashable]
 """Given the steps of a trajectory, returns what its future depends on."""
+
+
+def check_search(strategy: Any) -> None:
+    """Raise unless the settings of a ``StepSearch`` are allowed.
+
+    Raises:
+        ValueError: one is not.
+    """
+    check_scorer_argument("scorer", strategy.scorer)
+    check_reduce(strategy.reduce, strategy.scorer)
+    check_positive(n=strategy.n, beam_width=strategy.beam_width, subtrees=strategy.subtrees)
+    check_positive_or_none(max_steps=strategy.max_steps, lookahead=strategy.lookahead or None)
+    check_score_part(strategy.score_part)
+    check_max_tokens(strategy.max_tokens, strategy.n * strategy.beam_width)
+    check_beam(strategy.beam_width, strategy.subtrees, strategy.state_key, strategy.margin)
 
 
 def check_beam(

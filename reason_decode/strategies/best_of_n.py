@@ -10,11 +10,10 @@ from reason_decode.core.solutions import Cost, Trace
 from reason_decode.core.thinking import ScorePart
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.base import Scorer
+from reason_decode.strategies.arguments import check_max_tokens, check_positive
 from reason_decode.strategies.base import (
     Strategy,
-    check_max_tokens,
     check_num_sequences,
-    check_positive,
     chosen_sequences,
     sample_at_once,
 )
@@ -80,7 +79,9 @@ class BestOfN(Strategy):
         """Sample n solutions of each prompt, score them, and return the best."""
         check_num_sequences(generation, self.n, self.n, "n candidates")
         selector = self._selector()
-        generation.keep_stats = self.scorer.reads_generation(generation.model)
+        generation.keep_stats = self.score_part == "both" and self.scorer.reads_generation(
+            generation.model
+        )
         session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None:

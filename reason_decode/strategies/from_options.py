@@ -46,14 +46,19 @@ def strategy_from_options(
         "n": options.n,
         "max_tokens": options.max_tokens,
         "thinking_tags": options.thoughts.tags,
-        "score_part": options.thoughts.score_part,
     }
     if options.strategy == "self-consistency":
         scorer = _vote_scorer(options, generator)
-        return SelfConsistency(**common, scorer=scorer, early_stop=options.early_stop)
+        return SelfConsistency(
+            **common,
+            scorer=scorer,
+            early_stop=options.early_stop,
+            score_part=options.thoughts.score_part,
+        )
     if options.strategy == "rationale-guided":
         scorer = _rationale_scorer(options, generator)
         return RationaleGuided(scorer, **common, supervision=options.supervision)
+    common["score_part"] = options.thoughts.score_part
     whole = options.strategy == "best-of-n"
     scorer = scorer_from_options(
         options.scoring,

@@ -39,6 +39,10 @@ class LookaheadLoop(SearchLoop):
         """Let the session continue with candidates, each of which is a trajectory of it by now."""
         super().select([(self._index[position], 0) for position in positions])
 
+    def continued(self, text: str) -> str:
+        """The part that has steps of a text that continues another one: all of it."""
+        return text
+
     def _roll_out(self, paths: Sequence[Trajectory], owners: Sequence[int]) -> dict[int, list[str]]:
         """Index of a trajectory -> its next steps by greedy decoding, where it can continue."""
         going: dict[int, Branch] = {
@@ -48,11 +52,11 @@ class LookaheadLoop(SearchLoop):
         }
         if not going:
             return {}
-        boundary = self.reader.boundary(self.splitter, self.strategy.lookahead)
+        boundary = self.boundary(self.strategy.lookahead)
         rows = self.generation.resume([*going.values()])
         self.budget.limit(rows, [owners[i] for i in going])
         branches = self.generation.sample(rows, 1, boundary, greedy=True)
         for i, branch in zip(going, branches, strict=True):
             self.budget.spend(owners[i], [branch])
-        texts = (self.reader.continued(self.reader.decode(x.tokens)) for x in branches)
+        texts = (self.continued(self.reader.decode(x.tokens)) for x in branches)
         return {i: self.splitter.split(text) for i, text in zip(going, texts, strict=True)}

@@ -8,7 +8,6 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Supervision
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.core.thinking import ScorePart
 from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import DecodeBatch
@@ -38,7 +37,6 @@ class RationaleGuided(Strategy):
         max_steps: maximum number of rounds; ``None``: no limit but that of tokens.
         max_tokens: maximum number of tokens sampled per prompt, over all its candidates and without
             the rationales; ``None``: no limit.
-        score_part: the part of a solution that has steps and is scored, see ``StepSearch``.
 
     Raises:
         ValueError: an argument is not allowed; when called: ``generate`` is asked for something
@@ -63,7 +61,6 @@ class RationaleGuided(Strategy):
     supervision: Supervision = "implicit"
     max_steps: int | None = None
     max_tokens: int | None = None
-    score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +92,6 @@ class RationaleGuided(Strategy):
             max_tokens=self.max_tokens,
             batch_rows=self.batch_rows,
             thinking_tags=self.thinking_tags,
-            score_part=self.score_part,
         )
 
 

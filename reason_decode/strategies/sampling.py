@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch
-from reason_decode.strategies.base import TokenBudget
-from reason_decode.strategies.solution_reader import SolutionReader
+from reason_decode.strategies.base import SolutionReader, TokenBudget
 
 IsEnough = Callable[[int, Sequence[str]], bool]
 """Given a prompt's index and the texts just sampled, returns whether it needs no more."""

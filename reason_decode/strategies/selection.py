@@ -81,8 +81,10 @@ class Selector(ABC):
     score_part: ScorePart = "both"
 
     def __post_init__(self) -> None:
-        check_thinking_tags(self.thinking_tags)
-        check_score_part(self.score_part)
+        if not isinstance(self.thinking_tags, ThinkingTags):
+            check_thinking_tags(self.thinking_tags)
+        if self.score_part != "both":
+            check_score_part(self.score_part)
         if self.scorer is not None:
             check_scorer_argument("scorer", self.scorer)
             check_reduce(self.reduce, self.scorer)
@@ -107,8 +109,7 @@ class Selector(ABC):
             tokens: number of tokens sampled for it.
             in_thought: whether the prompt opened a thought, so that the text begins inside one.
         """
-        part = part_of(text, self.score_part, self._tags, in_thought)
-        steps = tuple(self.splitter.split(part))
+        steps = tuple(self.splitter.split(self._part(text, in_thought)))
         return Candidate(text, steps, finished=finished, tokens=tokens, in_thought=in_thought)
 
     def answer_text(self, candidate: Candidate) -> str:
@@ -221,7 +222,12 @@ class Selector(ABC):
         return scored, session.tokens_read
 
     def _scored_text(self, candidate: Candidate) -> str:
-        return part_of(candidate.text, self.score_part, self._tags, candidate.in_thought)
+        return self._part(candidate.text, candidate.in_thought)
+
+    def _part(self, text: str, in_thought: bool) -> str:
+        if self.score_part == "both":
+            return text
+        return part_of(text, self.score_part, self._tags, in_thought)
 
     @property
     def _tags(self) -> ThinkingTags:

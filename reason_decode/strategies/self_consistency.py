@@ -9,7 +9,7 @@ from torch import LongTensor
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.core.thinking import ScorePart
+from reason_decode.core.thinking import ScorePart, answer_of
 from reason_decode.core.voting import (
     EarlyStop,
     VoteWeighting,
@@ -19,17 +19,16 @@ from reason_decode.core.voting import (
 )
 from reason_decode.generation.engine import Generation
 from reason_decode.scorers.base import Scorer
+from reason_decode.strategies.arguments import check_max_tokens, check_positive
 from reason_decode.strategies.base import (
+    SolutionReader,
     Strategy,
-    check_max_tokens,
     check_num_sequences,
-    check_positive,
     chosen_sequences,
     sample_at_once,
 )
 from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_in_turns
 from reason_decode.strategies.selection import VoteSelector
-from reason_decode.strategies.solution_reader import SolutionReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,9 @@ class SelfConsistency(Strategy):
         """Sample n solutions of each prompt, extract their answers, and vote."""
         check_num_sequences(generation, self.n, 1, "one winner a vote")
         selector = self._selector()
-        generation.keep_stats = self.scorer is not None and self.scorer.reads_generation(
-            generation.model
-        )
+        # The logits of a part alone are not kept: its text is read.
+        whole = self.scorer if self.score_part == "both" else None
+        generation.keep_stats = whole is not None and whole.reads_generation(generation.model)
         session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None and self.early_stop is None:
@@ -140,7 +139,10 @@ class SelfConsistency(Strategy):
         answers: dict[int, list[str | None]] = defaultdict(list)
 
         def is_enough(prompt: int, texts: Sequence[str]) -> bool:
-            answers[prompt] += [self.extract_answer(reader.answer(x, prompt)) for x in texts]
+            answers[prompt] += [
+                self.extract_answer(answer_of(x, reader.tags, reader.in_thought[prompt]))
+                for x in texts
+            ]
             votes = majority_vote(answers[prompt]).weights
             remaining = self.n - len(answers[prompt])
             return should_stop([*votes.values()], remaining, self.early_stop)

@@ -8,27 +8,19 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, Cost, Step, Trace
-from reason_decode.core.thinking import ScorePart, check_score_part
+from reason_decode.core.splitting import StepBoundary
+from reason_decode.core.thinking import ScorePart
 from reason_decode.generation.engine import Generation
-from reason_decode.generation.sampling import Branch, DecodeBatch
+from reason_decode.generation.sampling import Boundary, Branch, DecodeBatch
 from reason_decode.generation.streaming import common_prefix
-from reason_decode.scorers.base import (
-    Scorer,
-    Session,
-    check_reduce,
-    check_scorer_argument,
-    reduce_scores,
-)
+from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.strategies.base import (
     Strategy,
     TokenBudget,
-    check_max_tokens,
     check_num_sequences,
-    check_positive,
-    check_positive_or_none,
     chosen_sequences,
 )
-from reason_decode.strategies.beam import StateKey, check_beam, first_of_each_state
+from reason_decode.strategies.beam import StateKey, check_search, first_of_each_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +94,7 @@ class StepSearch(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_scorer_argument("scorer", self.scorer)
-        check_positive(n=self.n, beam_width=self.beam_width, subtrees=self.subtrees)
-        check_positive_or_none(max_steps=self.max_steps, lookahead=self.lookahead or None)
-        check_score_part(self.score_part)
-        check_reduce(self.reduce, self.scorer)
-        check_max_tokens(self.max_tokens, self.n * self.beam_width)
-        check_beam(self.beam_width, self.subtrees, self.state_key, self.margin)
+        check_search(self)
 
     def run(
         self, generation: Generation, prompts: Sequence[str]
@@ -116,7 +102,11 @@ class StepSearch(Strategy):
         """Search all prompts of the batch side by side, round after round."""
         loop = SearchLoop
         # Imported here: these loops inherit from the one of this file.
-        if self.lookahead:
+        if self.score_part != "both" and self.lookahead:
+            from reason_decode.strategies.score_parts import PartLookaheadLoop as loop
+        elif self.score_part != "both":
+            from reason_decode.strategies.score_parts import PartLoop as loop
+        elif self.lookahead:
             from reason_decode.strategies.lookahead import LookaheadLoop as loop
         elif self.scorer.reads_generation(generation.model):
             from reason_decode.strategies.generated import GeneratedLoop as loop
@@ -193,8 +183,8 @@ class SearchLoop:
         # Started before anything is sampled: a prompt that the scorer cannot read costs no samples.
         self.session = session or strategy.scorer.start_session(self.prompts)
         self.splitter = strategy.scorer.splitter.with_tokenizer(strategy.tokenizer)
-        self.reader = strategy.reader(generation, prompts, strategy.score_part)
-        self.boundaries = [self.reader.boundary(self.splitter, first=x) for x in (True, False)]
+        self.reader = strategy.reader(generation, prompts)
+        self.boundaries = self.boundary(1), self.boundary(1, first=True)
         self.budget = TokenBudget(len(self.prompts), strategy.max_tokens)
         branch = Branch(generation.prompt_ids.new_zeros(0), False, False, generation.max_new_tokens)
         root = Trajectory(branch.tokens, "", (), torch.zeros(0), 0.0, branch)
@@ -244,7 +234,7 @@ class SearchLoop:
         """One round: sample n steps per row, score them, and keep the best of each prompt."""
         owners = [p for p, _ in self.active]
         self.budget.limit(rows, owners, n)
-        boundary = self.boundaries[any(self.rounds)]
+        boundary = self.boundaries[not any(self.rounds)]
         sampled = self.generation.sample(rows, n, boundary, branchable=True)
         groups: list[list[Trajectory]] = []
         for row, (p, k) in enumerate(self.active):
@@ -265,6 +255,14 @@ class SearchLoop:
             decided = common_prefix([path.tokens for path in self.beams[0]])
             self.generation.stream.commit(decided)
 
+    def boundary(self, count: int, first: bool = False) -> Boundary:
+        """The predicate that pauses after ``count`` steps; in the first round, or in later ones."""
+        return StepBoundary(self.strategy.tokenizer, self.splitter, count)
+
+    def part(self, text: str, p: int) -> str:
+        """The part of a text that has steps: all of it."""
+        return text
+
     def select(self, positions: Sequence[Position]) -> None:
         """Let the session continue with these candidates of the rows."""
         self.session.select(positions)
@@ -276,7 +274,8 @@ class SearchLoop:
             tokens = torch.cat([parent.tokens, branch.tokens])
             text = self.reader.decode(tokens)
             # A step that is still growing is not scored, unless nothing can follow.
-            steps = self.reader.steps(self.splitter, p, parent, text, branch.stopped)
+            before, part = self.part(parent.text, p), self.part(text, p)
+            steps = self.splitter.extend(parent.steps, before, part, branch.stopped)
             is_first = not len(parent.tokens)
             subtree = len(paths) % self.strategy.subtrees if is_first else parent.subtree
             path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, subtree)
