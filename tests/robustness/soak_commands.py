@@ -9,7 +9,9 @@ __all__ = ["commands", "outputs", "write_inputs"]
 COUNT = 8
 SUMS = [f"(({k} + 1) * (2 - {k})) =" for k in range(COUNT)]
 STEPS = [f"We need A * B for {k}." for k in range(12)]
-TIMES = ("seconds", "train_runtime", "train_samples_per_second", "train_steps_per_second")
+# The training loss is the mean of the steps since the last log or resume, so a resumed run logs
+# another one; weights, held-out losses and metrics are compared.
+TIMES = ("loss", "seconds", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 
 def write_inputs(folder: Path) -> None:
