@@ -25,6 +25,7 @@ __all__ = [
     "apply_template",
     "find_messages",
     "is_rendered",
+    "renders_marks",
     "scorer_prompts",
     "time_limit",
 ]
@@ -94,6 +95,17 @@ def is_rendered(tokenizer: Any, prompt: str) -> bool:
     return template is not None and any(mark in prompt for mark in template.user_marks())
 
 
+def renders_marks(tokenizer: Any) -> bool:
+    """True if the tokenizer has a chat template that puts marks beside a user's turn.
+
+    Where it is false no prompt can be told to be a rendered chat, and each is its own question.
+
+    Args:
+        tokenizer: may have ``apply_chat_template``.
+    """
+    return _template_of(tokenizer) is not None
+
+
 def scorer_prompts(
     rows: Sequence[Any],
     tokenizer: Any,
@@ -139,7 +151,7 @@ def scorer_prompts(
             "question cannot be found; the scorer is asked about its whole text. Pass "
             "messages=[...] or questions=[...] to generate",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     prompts: list[str] = []
     for text, rendered in zip(texts, whole, strict=True):

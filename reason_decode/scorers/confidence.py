@@ -9,7 +9,7 @@ from torch import Tensor
 from reason_decode.core.splitting import StepSplitter
 from reason_decode.core.voting import VoteWeighting
 from reason_decode.generation.token_stats import TokenStats
-from reason_decode.scorers.base import Scorer, ScoreSpace
+from reason_decode.scorers.base import Scorer, ScoreSpace, Session
 
 __all__ = ["ConfidenceMeasure", "ConfidenceScorer"]
 
@@ -94,11 +94,15 @@ class ConfidenceScorer(Scorer):
         Raises:
             ValueError: always.
         """
-        raise ValueError(
-            "got texts to score by confidence, which is read from the generator's logits while it "
-            "samples: pass the scorer to BestOfN or SelfConsistency. Texts are scored by "
-            "LikelihoodScorer(model, tokenizer)"
-        )
+        raise _no_texts()
+
+    def start_session(self, prompts: Sequence[str]) -> Session:
+        """Raise, before anything is sampled: a session scores texts.
+
+        Raises:
+            ValueError: always.
+        """
+        raise _no_texts()
 
     def score_generated(self, solutions: Sequence[Sequence[TokenStats]]) -> list[Tensor]:
         """Scores of solutions by the statistics of their steps' tokens.
@@ -119,6 +123,14 @@ class ConfidenceScorer(Scorer):
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer."""
         return {"measure": self.measure, "window": self.window, "per_step": self.per_step}
+
+
+def _no_texts() -> ValueError:
+    return ValueError(
+        "got texts to score by confidence, which is read from the generator's logits while it "
+        "samples: pass the scorer to BestOfN, SelfConsistency or StepSearch, without lookahead and "
+        "score_part there. Texts are scored by LikelihoodScorer(model, tokenizer)"
+    )
 
 
 def joined(steps: Sequence[TokenStats]) -> TokenStats:

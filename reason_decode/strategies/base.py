@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.generation.streamers import BaseStreamer
 
-from reason_decode.core.chat_rendering import scorer_prompts
+from reason_decode.core.chat_rendering import renders_marks, scorer_prompts
 from reason_decode.core.messages import Conversation, Messages, turns
 from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.core.thinking import (
@@ -82,7 +82,8 @@ class Strategy(ABC):
                 "transformers.TextStreamer(tokenizer), or None"
             )
         check_positive_or_none(batch_rows=self.batch_rows)
-        _ = self.tags  # found, and checked, once
+        # Both are found once: taking a chat template apart renders it several times.
+        _ = self.tags, self._template
 
     def __call__(
         self,
@@ -135,10 +136,7 @@ class Strategy(ABC):
             try:
                 if generation.stream is not None:
                     generation.stream.open(input_ids)
-                # input_ids repeats them num_return_sequences times
-                count = len(generation.prompt_ids)
-                rows = [generation.unpadded_prompt(k) for k in range(count)]
-                prompts = scorer_prompts(rows, self.tokenizer, messages, questions)
+                prompts = self._prompts(generation, messages, questions)
                 sequences, traces, cost = self.run(generation, prompts)
                 traces = [
                     replace(trace, messages=tuple(turns(prompt)))
@@ -211,6 +209,26 @@ class Strategy(ABC):
     def tags(self) -> ThinkingTags:
         """The texts before and after a thought of the generator."""
         return check_thinking_tags(self.thinking_tags) or find_thinking_tags(self.tokenizer)
+
+    @cached_property
+    def _template(self) -> tuple[Any, bool]:
+        """The tokenizer's chat template, and whether it puts marks beside turns."""
+        return getattr(self.tokenizer, "chat_template", None), renders_marks(self.tokenizer)
+
+    def _prompts(
+        self,
+        generation: Generation,
+        messages: Messages | Sequence[Messages] | None,
+        questions: Sequence[str] | None,
+    ) -> list[str]:
+        """The question of each prompt of a call, as its scorer is asked."""
+        # input_ids repeats the prompts num_return_sequences times
+        rows = [generation.unpadded_prompt(k) for k in range(len(generation.prompt_ids))]
+        template, has_marks = self._template
+        known = template == getattr(self.tokenizer, "chat_template", None)
+        if known and not has_marks and messages is None and questions is None:
+            return [str(self.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+        return scorer_prompts(rows, self.tokenizer, messages, questions)
 
     def reader(self, generation: Generation, prompts: Sequence[str]) -> "SolutionReader":
         """A reader of the texts that one call samples.

@@ -122,6 +122,8 @@ def test_a_token_belongs_to_the_step_in_which_it_ends(tiny: Tiny) -> None:
 def test_texts_have_no_confidence(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="LikelihoodScorer"):
         ConfidenceScorer().score(PROMPTS, ["3", "4"])
+    with pytest.raises(ValueError, match="without lookahead"):
+        run(tiny, StepSearch(ConfidenceScorer(), tokenizer=tiny.tokenizer, n=2, lookahead=1))
     with pytest.raises(ValueError, match="measure='sure'"):
         load_scorer("confidence=sure")
     assert load_scorer("confidence=tail", whole_solutions=True).settings()["measure"] == "tail"

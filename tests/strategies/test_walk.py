@@ -15,7 +15,6 @@ from reason_decode.tiny import Tiny
 
 PACKAGE = f"{Path(reason_decode.__file__).parent}/"
 SHARED = {
-    "core/chat_rendering.py",
     "core/solutions.py",
     "core/splitting.py",
     "generation/cache.py",
