@@ -32,7 +32,6 @@ class RealModel(NamedTuple):
                 list(chats),
                 add_generation_prompt=True,
                 padding=True,
-                padding_side="left",
                 return_dict=True,
                 return_tensors="pt",
             )
@@ -82,7 +81,8 @@ def real(gguf_folder: Path) -> Iterator[RealModel]:
         AutoTokenizer.from_pretrained(gguf_folder, gguf_file=GGUF).save_pretrained(folder)
         unpacked.to(torch.bfloat16).save_pretrained(folder)
     threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(int(os.environ.get("REASON_DECODE_TEST_THREADS", os.cpu_count() or 1)))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    yield RealModel(folder, model, AutoTokenizer.from_pretrained(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    yield RealModel(folder, model, tokenizer)
     torch.set_num_threads(threads)
