@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, a real chat model that comes in a package wheel, so that no hub is needed."""
+"""SmolLM2-135M-Instruct, a real chat model that comes in a package wheel: no hub is needed."""
 
 import importlib.util
 import os
