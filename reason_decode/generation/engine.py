@@ -365,7 +365,11 @@ def _check_model(strategy_name: str, model: PreTrainedModel) -> None:
             f"{strategy_name} got a {type(model).__name__} on the meta device, which holds no "
             "numbers; load the weights, or call to_empty() and initialize them"
         )
-    if model.training and model.is_gradient_checkpointing:
+    # transformers 5.23 renamed the property; the old name warns.
+    kind: Any = type(model)
+    new = hasattr(kind, "is_activation_checkpointing")
+    name = "is_activation_checkpointing" if new else "is_gradient_checkpointing"
+    if model.training and getattr(model, name):
         raise ValueError(
             f"{strategy_name} got a {type(model).__name__} in training mode with gradient "
             "checkpointing, which switches the key-value cache off and would read each token "

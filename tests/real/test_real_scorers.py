@@ -36,13 +36,15 @@ SCORERS: dict[str, Callable[[RealModel], Any]] = {
     "likelihood of the whole": lambda real: LikelihoodScorer(
         real.model, real.tokenizer, per_step=False
     ),
-    "generative": lambda real: ProcessRewardModel.from_pretrained(real.folder, format="generative"),
+    "generative": lambda real: ProcessRewardModel.from_pretrained(
+        real.folder, format="generative", dtype=torch.float32
+    ),
     "step tags": lambda real: ProcessRewardModel.from_pretrained(
-        real.folder, format="step-tag", tag="\n\n\n\n", verdicts=["+", "-"]
+        real.folder, format="step-tag", tag="\n\n\n\n", verdicts=["+", "-"], dtype=torch.float32
     ),
     "outcome": outcome_model,
     "rationale": lambda real: RationaleScorer(
-        RationaleWriter(real.model, real.tokenizer, max_new_tokens=8)
+        RationaleWriter(real.model, real.tokenizer, max_new_tokens=2)
     ),
 }
 
@@ -59,6 +61,7 @@ def test_the_likelihood_prefers_an_answer_to_the_question(real: RealModel) -> No
     assert float(good) > float(bad)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_a_peft_model_judges_as_its_base_does(real: RealModel) -> None:
     peft = pytest.importorskip("peft")
     base = AutoModelForCausalLM.from_pretrained(real.folder, dtype=torch.float32).eval()
@@ -68,6 +71,25 @@ def test_a_peft_model_judges_as_its_base_does(real: RealModel) -> None:
     ours = LikelihoodScorer(adapted, real.tokenizer).score([CHAT[0]["content"]], SOLUTIONS[:1])
     plain = LikelihoodScorer(real.model, real.tokenizer).score([CHAT[0]["content"]], SOLUTIONS[:1])
     torch.testing.assert_close(ours[0], plain[0])
+
+
+def test_the_likelihood_of_its_own_samples_is_what_they_were_sampled_with(real: RealModel) -> None:
+    """Encoded anew, as text, they had other ids, a newline more and no end of sequence."""
+    scorer = LikelihoodScorer(real.model, real.tokenizer, per_step=False)
+    best = BestOfN(scorer, tokenizer=real.tokenizer, n=1)
+    for seed in range(2):
+        options = {**real.inputs(CHAT), "do_sample": True, "max_new_tokens": 24}
+        torch.manual_seed(seed)
+        plain = real.model.generate(**options, output_logits=True, return_dict_in_generate=True)
+        torch.manual_seed(seed)
+        out = real.model.generate(**options, custom_generate=best, return_dict_in_generate=True)
+        logps = torch.stack(plain.logits, dim=1)[0].log_softmax(-1)
+        sampled = plain.sequences[0, -len(logps) :]
+        mean = logps.gather(1, sampled[:, None]).mean()
+        assert torch.tensor(out.traces[0].best.total).log().item() == pytest.approx(
+            mean.item(), abs=1e-3
+        )
+        assert out.cost.scorer == 0
 
 
 def test_packed_gguf_generates_and_judges(real: RealModel, gguf_folder: Path) -> None:
