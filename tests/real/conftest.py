@@ -76,7 +76,7 @@ def real(gguf_folder: Path) -> Iterator[RealModel]:
 
         config = GgufConfig(gguf_file=GGUF, dequantize=True)
         options: Any = {"gguf_file": GGUF, "quantization_config": config}
-        unpacked = AutoModelForCausalLM.from_pretrained(gguf_folder, **options)
+        unpacked: Any = AutoModelForCausalLM.from_pretrained(gguf_folder, **options)
         unpacked.tie_weights()
         AutoTokenizer.from_pretrained(gguf_folder, gguf_file=GGUF).save_pretrained(folder)
         unpacked.to(torch.bfloat16).save_pretrained(folder)
