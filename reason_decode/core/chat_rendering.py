@@ -1,7 +1,7 @@
 r"""Chat templates: the text of a conversation, and the conversation behind a text.
 
 A strategy receives token ids. If they were made by ``apply_chat_template``, their text holds marks
-of the template, and a scorer must not be asked about those. The template itself tells where the
+of the template, and a scorer must not be asked about those. The template itself shows where the
 messages are: it is rendered with marks in the place of contents, the text between the marks is
 matched with the prompt, and the messages that are found count only if the template renders exactly
 the prompt from them.
@@ -98,7 +98,7 @@ def is_rendered(tokenizer: Any, prompt: str) -> bool:
 def renders_marks(tokenizer: Any) -> bool:
     """True if the tokenizer has a chat template that puts marks beside a user's turn.
 
-    Where it is false no prompt can be told to be a rendered chat, and each is its own question.
+    Where it is false no prompt is recognised as a rendered chat, and each is its own question.
 
     Args:
         tokenizer: may have ``apply_chat_template``.

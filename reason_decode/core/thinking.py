@@ -114,8 +114,8 @@ def opens_thought(prompt: str, tags: ThinkingTags) -> bool:
     """
     if isinstance(prompt, Conversation):
         last = prompt.messages[-1]
-        begun = last["content"] if last["role"] == "assistant" else ""
-        return begun.rfind(tags.opening) > begun.rfind(tags.closing)
+        answer = last["content"] if last["role"] == "assistant" else ""
+        return answer.rfind(tags.opening) > answer.rfind(tags.closing)
     return prompt.rstrip().endswith(tags.opening)
 
 

@@ -44,7 +44,7 @@ class Follower(ABC):
     Args:
         processor: as ``generate`` prepared it; never changed.
         counts: number of prompts, and number of rows that ``generate`` made of them.
-        count: told the number of tokens that the processor sends through the generator.
+        count: called with the number of tokens that the processor sends through the generator.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Behind math-verify stands sympy, which spends minutes and gigabytes on a ``9^9^9^9``. A process can
 be limited and killed, from any thread; math-verify's own timeout works in the main thread only and
-takes the host's alarm signal. ``worker.py`` is the program of the processes.
+takes the alarm signal of the caller's process. ``worker.py`` is the program of the processes.
 """
 
 import atexit

@@ -79,8 +79,8 @@ class Generative(RLHFlow):
         """A message for each step, with the question; the problem before the first."""
         last = turns(prompt)[-1]
         # A conversation may end with the beginning of an answer, of which the steps are the rest.
-        begun = f"\n\n{last['content'].strip()}" if last["role"] == "assistant" else ""
-        return step_questions(f"{prompt}{begun}", steps, self.question)
+        answer = f"\n\n{last['content'].strip()}" if last["role"] == "assistant" else ""
+        return step_questions(f"{prompt}{answer}", steps, self.question)
 
     def prob_correct(self, features: Tensor) -> Tensor:
         """``softmax(logits[verdicts])[0]``; warns once where the verdicts are unlikely."""
