@@ -7,6 +7,7 @@ writer without a template (test_extract.py), one without padding in commands (te
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -138,7 +139,9 @@ def test_a_template_may_trim_the_prompt(tiny: Tiny):
 @pytest.mark.parametrize("as_vote", [False, True], ids=["best of n", "vote"])
 def test_prompts_that_a_scorer_cannot_read_are_rejected_before_sampling(tiny: Tiny, as_vote: bool):
     # Regression: the scorer was first called after sampling, and all samples were lost.
-    scorer = LikelihoodScorer(tiny.model, words("{{ raise_exception('no') }}"), chat=True)
+    # A copy: the generator's own likelihood is read from its logits, with its own prompt.
+    judge = deepcopy(tiny.model)
+    scorer = LikelihoodScorer(judge, words("{{ raise_exception('no') }}"), chat=True)
     own = tiny.tokenizer
     strategy: Any = (
         SelfConsistency(tokenizer=own, n=2, scorer=scorer)

@@ -1,5 +1,6 @@
 """Scorers on models whose caches cannot be cropped to an earlier token."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -63,9 +64,9 @@ def test_reading_again_is_said_and_counted(tiny: Tiny) -> None:
 def test_a_search_by_a_recurrent_model_of_its_own_steps(tiny: Tiny) -> None:
     model: Any = random_model("bamba", len(tiny.tokenizer))
     newline = tiny.tokenizer.convert_tokens_to_ids("Ċ")
-    search = StepSearch(
-        LikelihoodScorer(model, tiny.tokenizer, chat=False), tokenizer=tiny.tokenizer, n=2
-    )
+    # A copy: the generator's own likelihood is read from its logits.
+    scorer = LikelihoodScorer(deepcopy(model), tiny.tokenizer, chat=False)
+    search = StepSearch(scorer, tokenizer=tiny.tokenizer, n=2)
     torch.manual_seed(0)
     out = model.generate(
         **tiny.tokenizer([PROMPTS[0]], return_tensors="pt"),
