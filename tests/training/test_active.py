@@ -67,6 +67,7 @@ def test_resumes_and_accumulates_labels(tmp_path, uniform):
     assert sorted(every) == list(range(15))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 def test_the_share_of_wrong_solutions_holds_over_problems(tmp_path, monkeypatch):
     # Four fifths of one, rounded, is one: no right solution was ever chosen.
@@ -84,6 +85,7 @@ def test_the_share_of_wrong_solutions_holds_over_problems(tmp_path, monkeypatch)
     assert shares == [1, 0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers', torch's and peft's own
 @pytest.mark.parametrize("uniform", [False, True])
 def test_equal_solutions_are_labelled_once(tmp_path, uniform):

@@ -158,6 +158,7 @@ def written(folder: Path) -> list[str]:
     return [text or "" for text in texts]
 
 
+@pytest.mark.slow
 def test_a_model_writes_the_rationales_it_learned(small: Path, tmp_path: Path):
     pytest.importorskip("accelerate", reason="training needs accelerate")
     tokenizer: Any = RationaleScorer.from_pretrained(small).tokenizer

@@ -57,6 +57,7 @@ def prm_agrees(folder: Path, **options: Any) -> float:
     return float(((torch.cat(list(scores)) > 0.5) == (labels > 0)).float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, 8])
 def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
     if lora:
@@ -71,6 +72,7 @@ def test_a_prm_learns_its_labels_and_loads(tmp_path, lora):
     assert not (tmp_path / "adapter_config.json").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_at_tags_loads_without_a_word(tmp_path):
     """``--head math-shepherd`` once wrote a model that no command accepted."""
     config = PRMConfig(head="math-shepherd", **FAST)
@@ -80,6 +82,7 @@ def test_a_model_that_answers_at_tags_loads_without_a_word(tmp_path):
     assert prm_agrees(tmp_path) > 0.9
 
 
+@pytest.mark.slow
 def test_an_orm_learns_its_labels_and_loads(tmp_path):
     train_orm(BASE, tokenizer(), SOLUTIONS, tmp_path, ORMConfig(**FAST))
     orm = OutcomeRewardModel.from_pretrained(tmp_path)
@@ -88,6 +91,7 @@ def test_an_orm_learns_its_labels_and_loads(tmp_path):
     assert sum(right) >= 11
 
 
+@pytest.mark.slow
 def test_a_prm_of_three_labels_counts_neutral_as_right(tmp_path):
     rated = [LabelledSolution(x.prompt, x.steps, (0, x.labels[1]), correct=None) for x in SOLUTIONS]
     train_prm(BASE, tokenizer(), rated, tmp_path, PRMConfig(num_labels=3, **FAST))
@@ -220,6 +224,7 @@ def test_soft_labels_are_learned_by_the_cross_entropy_with_both_classes():
     assert_close(at_tags, loss, terms=8)
 
 
+@pytest.mark.slow
 def test_a_prm_is_trained_on_soft_labels_unless_told_otherwise(tmp_path):
     soft = [replace(x, soft=(0.9, 0.6)) for x in SOLUTIONS[:2]]
     once = {**FAST, "num_train_epochs": 5, "batch_size": 1}  # the loss is logged every 10 steps

@@ -71,6 +71,7 @@ def test_metrics_by_step_and_the_best_checkpoint(tmp_path, monkeypatch):
     assert again == result
 
 
+@pytest.mark.slow
 def test_every_reward_model_has_its_metric(tmp_path):
     tokenizer = tiny.load().tokenizer
     prm = train_prm(BASE, tokenizer, DATA, tmp_path / "prm", PRMConfig(**ONCE), held_out=HELD)
@@ -119,6 +120,7 @@ def test_an_adapter_of_an_outcome_model_loads(tmp_path):
     assert 0 < float(scores[0]) < 1
 
 
+@pytest.mark.slow
 def test_a_model_card_is_written_and_a_users_readme_is_kept(tmp_path, monkeypatch):
     def train(folder: Path, **more: Any) -> None:
         config = PRMConfig(**ONCE, **more)
