@@ -38,7 +38,7 @@ WHEELS := dist
 SETTINGS := ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=AVX2 \
     ATEN_CPU_CAPABILITY=default,MKL_CBWR=COMPATIBLE \
     REASON_DECODE_TEST_THREADS=2,OMP_WAIT_POLICY=passive
-LOWEST := tests/generation/test_batch.py tests/generation/test_engine.py tests/scorers/test_prm_formats.py \
+LOWEST := tests/generation/test_cache.py tests/generation/test_engine.py tests/scorers/test_prm_formats.py \
     tests/strategies/test_models.py tests/strategies/test_n1_law.py \
     tests/strategies/test_with_other_libraries.py tests/strategies/test_save_and_load.py
 
