@@ -12,6 +12,7 @@ from reason_decode.tasks import TASKS
 PROMPT = "Make 24 from 4 5 6 10.\n"
 
 
+@pytest.mark.slow
 def test_peers_table_runs_small(
     benchmark: Callable[[str], Any],
     capsys: pytest.CaptureFixture[str],

@@ -200,7 +200,8 @@ def test_a_file_of_prompts_and_answers_is_measured_without_a_task(tmp_path: Path
     # Regression: --task was required, and knew two tasks.
     rows = [{"prompt": "1 + 2 =\n", "answer": "3"}, {"prompt": "2 + 2 =\n", "answer": "4"}]
     source, out = write(tmp_path / "d.jsonl", *rows), tmp_path / "o.json"
-    assert main(["eval", "--input", source, "--strategy", "greedy", "--output", str(out)]) == 0
+    few = ["--strategy", "greedy", "--max-new-tokens", "8", "--output", str(out)]
+    assert main(["eval", "--input", source, *few]) == 0
     result = json.loads(out.read_text())
     assert (result["task"], result["items"]) == ("questions", 2)
 

@@ -15,6 +15,7 @@ HELD_OUT = f"Make {countdown_problems.HELD_OUT_TARGET} from"
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' and torch's own
 
 
+@pytest.mark.slow
 def test_solutions_are_sampled_once_graded_and_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
