@@ -103,7 +103,7 @@ serve: $(DEV)
 
 real: $(DEV)
 	$(INSTALL) -e '.[real]'
-	REASON_DECODE_FETCH=1 $(PY) -m pytest -m real tests/real
+	REASON_DECODE_FETCH=1 OMP_WAIT_POLICY=passive $(PY) -m pytest -m real tests/real
 
 lint: $(DEV)
 	$(PY) -m ruff format --check .
