@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -88,21 +89,14 @@ def stats_of_steps(
         steps: its steps, in order, as they stand in its text.
         tokenizer: decodes the tokens.
     """
-    if not steps:
-        return []
-    text, bounds, place = decode(tokenizer, tokens), [0], 0
-
-    def tokens_up_to(end: int) -> int:
-        ends = range(1, len(tokens) + 1)
-        return bisect_right(ends, end, key=lambda n: len(decode(tokenizer, tokens[:n])))
-
-    for k, step in enumerate(steps):
+    if len(steps) < 2:
+        return [stats] * len(steps)
+    text, bounds, place = decode(tokenizer, tokens), [0], len(steps[0])
+    place += max(0, text.find(steps[0]))
+    for step in steps[1:]:
         start = max(place, text.find(step, place))
-        if k:
-            bounds.append(max(bounds[-1], tokens_up_to(start)))
-        elif text[:start].strip():  # a thought, of which the steps are no part
-            bounds = [tokens_up_to(start)]
+        ends = range(1, len(tokens) + 1)
+        before = bisect_right(ends, start, key=lambda n: len(decode(tokenizer, tokens[:n])))
+        bounds.append(max(bounds[-1], before))
         place = start + len(step)
-    # Behind the last step may stand the answer to which the steps are the thought.
-    bounds.append(max(bounds[-1], tokens_up_to(place)) if text[place:].strip() else len(tokens))
-    return [stats.part(*ends) for ends in zip(bounds, bounds[1:], strict=False)]
+    return [stats.part(*ends) for ends in pairwise([*bounds, len(tokens)])]

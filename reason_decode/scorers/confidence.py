@@ -16,7 +16,7 @@ __all__ = ["ConfidenceMeasure", "ConfidenceScorer"]
 ConfidenceMeasure = Literal[
     "logprob", "perplexity", "entropy", "certainty", "mean", "group", "bottom", "tail"
 ]
-"""What confidence is computed from; ``ConfidenceScorer`` defines each."""
+"""Measures of confidence; ``ConfidenceScorer`` defines each."""
 
 _SPACES: dict[str, tuple[ScoreSpace, VoteWeighting]] = {
     "logprob": ("log_probability", "exp(s)"),

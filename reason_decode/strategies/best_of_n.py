@@ -79,9 +79,7 @@ class BestOfN(Strategy):
         """Sample n solutions of each prompt, score them, and return the best."""
         check_num_sequences(generation, self.n, self.n, "n candidates")
         selector = self._selector()
-        generation.keep_stats = self.score_part == "both" and self.scorer.reads_generation(
-            generation.model
-        )
+        generation.keep_stats = selector.reads_generation(generation.model)
         session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None:

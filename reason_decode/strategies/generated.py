@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from reason_decode.generation.engine import Generation
-from reason_decode.generation.token_stats import stats_of_steps
-from reason_decode.scorers.base import Candidates, Session, candidate_names, check_finite
-from reason_decode.strategies.step_search import Position, SearchLoop, StepSearch, Trajectory
+from reason_decode.scorers.base import Candidates, Session
+from reason_decode.scorers.generated import score_branches
+from reason_decode.strategies.step_search import SearchLoop, StepSearch, Trajectory
 
 
 class GeneratedLoop(SearchLoop):
@@ -24,24 +24,11 @@ class GeneratedLoop(SearchLoop):
         scored: list[list[Trajectory]] = []
         for (p, k), group in zip(self.active, groups, strict=True):
             before = len(self.beams[p][k].steps)
-            stats = [
-                stats_of_steps(
-                    path.branch.stats,
-                    path.branch.tokens,
-                    path.steps[before:],
-                    self.strategy.tokenizer,
-                )
-                for path in group
-                if path.branch is not None and path.branch.stats is not None
-            ]
-            scores = self.strategy.scorer.score_generated(stats)
-            check_finite(scores, candidate_names([[path.steps for path in group]]))
+            steps = [path.steps[before:] for path in group]
+            branches = [path.branch for path in group]
+            scores = score_branches(self.strategy.scorer, branches, steps, self.strategy.tokenizer)
             scored.append([self.scored(path, new) for path, new in zip(group, scores, strict=True)])
         return scored
-
-    def select(self, positions: Sequence[Position]) -> None:
-        """Nothing is kept by candidate."""
-        self.session.prompts = [self.session.prompts[row] for row, _ in positions]
 
 
 class _Idle(Session):
@@ -49,4 +36,4 @@ class _Idle(Session):
         raise AssertionError("the statistics of the generator are scored, not texts")
 
     def select(self, choice: Sequence[tuple[int, int]]) -> None:
-        raise AssertionError("the statistics of the generator are scored, not texts")
+        self.prompts = [self.prompts[row] for row, _ in choice]

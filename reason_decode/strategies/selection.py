@@ -43,17 +43,15 @@ from reason_decode.core.voting import (
     weighted_vote,
 )
 from reason_decode.generation.sampling import Branch
-from reason_decode.generation.token_stats import stats_of_steps
 from reason_decode.scorers.base import (
     Scorer,
     Session,
-    candidate_names,
-    check_finite,
     check_reduce,
     check_scorer_argument,
     default_reduce,
     reduce_scores,
 )
+from reason_decode.scorers.generated import score_branches
 
 __all__ = ["BestOfNSelector", "Selector", "VoteSelector"]
 
@@ -124,6 +122,12 @@ class Selector(ABC):
         """
         return None if self.scorer is None else self.scorer.start_session(prompts)
 
+    def reads_generation(self, model: object) -> bool:
+        """True if ``score_generated`` scores what this model generates."""
+        # The logits of a part alone are not kept: its text is read.
+        whole = self.scorer if self.score_part == "both" else None
+        return whole is not None and whole.reads_generation(model)
+
     def select(
         self,
         prompts: Sequence[str],
@@ -170,13 +174,8 @@ class Selector(ABC):
         assert self.scorer is not None
         scored: list[list[Candidate]] = []
         for group, sampled in zip(candidates, branches, strict=True):
-            stats = [
-                stats_of_steps(x.stats, x.tokens, c.steps, tokenizer)
-                for c, x in zip(group, sampled, strict=True)
-                if x.stats is not None
-            ]
-            scores = self.scorer.score_generated(stats)
-            check_finite(scores, candidate_names([[c.steps for c in group]]))
+            steps = [c.steps for c in group]
+            scores = score_branches(self.scorer, sampled, steps, tokenizer)
             totals = self._totals(self.scorer, scores)
             scored.append(
                 [

@@ -104,9 +104,7 @@ class SelfConsistency(Strategy):
         """Sample n solutions of each prompt, extract their answers, and vote."""
         check_num_sequences(generation, self.n, 1, "one winner a vote")
         selector = self._selector()
-        # The logits of a part alone are not kept: its text is read.
-        whole = self.scorer if self.score_part == "both" else None
-        generation.keep_stats = whole is not None and whole.reads_generation(generation.model)
+        generation.keep_stats = selector.reads_generation(generation.model)
         session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
         if self.max_tokens is None and self.early_stop is None:

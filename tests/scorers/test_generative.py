@@ -67,8 +67,8 @@ def test_the_whole_conversation_is_read() -> None:
     text = _text(prm, talk, ["10"])
     assert text.startswith("<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\n2+3?")
     assert "assistant\n5<|im_end|>\n<|im_start|>user\nAnd doubled?\n\n10\n\nIs this" in text
-    begun = Conversation(chat("2+3?", "We add."))
-    assert "user\n2+3?\n\nWe add.\n\nSo 5.\n\nIs this" in _text(prm, begun, ["So 5."])
+    answered = Conversation(chat("2+3?", "We add."))
+    assert "user\n2+3?\n\nWe add.\n\nSo 5.\n\nIs this" in _text(prm, answered, ["So 5."])
 
 
 def test_warns_once_where_the_model_would_answer_neither() -> None:
