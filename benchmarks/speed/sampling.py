@@ -1,12 +1,13 @@
-"""Seconds of sampling n candidates with a strategy beside plain ``generate``.
+"""Seconds of best-of-n and of a step search beside plain ``generate`` of as many tokens.
 
-    python -m benchmarks.speed.sampling
+    python -m benchmarks.speed.sampling [--model FOLDER]
 
-``BestOfN`` with a scorer that costs nothing runs in turns with ``generate(num_return_sequences=n)``
-on the same prompts; the ratio is that of the medians. Checked first: one candidate is what plain
-``generate`` samples. The rows differ in the length of the prompts, since a strategy saves time by
-reading a prompt once, and in whether candidates end at different places, since it saves time by
-dropping finished ones.
+Each strategy, with a scorer that costs nothing, runs in turns with
+``generate(num_return_sequences=n)`` on the same prompts; the ratio is that of the medians. Checked
+first: one candidate is what plain ``generate`` samples. The rows of the packaged model differ in
+the length of the prompts, since a strategy saves time by reading a prompt once, and in whether
+candidates end at different places, since it saves time by dropping finished ones. A chat model is
+asked one question of GSM8K; its candidates are of equal length.
 """
 
 import argparse
@@ -14,68 +15,96 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from reason_decode import BestOfN, tiny
+from reason_decode import BestOfN, StepSearch, StepSplitter, tiny
 from reason_decode.io.console import table
 from reason_decode.scorers.base import Scorer, ScoreSpace
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
 SHOTS = "Make 12 from 2 3 2.\n2 * 3 = 6 (left: 2 6)\n2 * 6 = 12 (left: 12)\n"
+QUESTION = (
+    "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
+    " How many clips did Natalia sell altogether in April and May?"
+)
 
 
 class ZeroScorer(Scorer):
-    """A scorer that gives each solution 0 and reads nothing."""
+    """A scorer that gives each step 0 and reads nothing.
+
+    Args:
+        tokens: tokens of a step; ``None``: a step is a line.
+        tokenizer: the generator's, which counts them.
+    """
 
     score_space: ScoreSpace = "probability"
+
+    def __init__(self, tokens: int | None = None, tokenizer: Any = None) -> None:
+        self.splitter = StepSplitter(tokens=tokens, tokenizer=tokenizer)
 
     def score(
         self, prompts: Sequence[str], solutions: Sequence[str | Sequence[str]]
     ) -> list[Tensor]:
-        """A zero for each solution."""
-        return [torch.zeros(1) for _ in solutions]
+        """A zero for each step."""
+        splits = (s if not isinstance(s, str) else self.splitter.split(s) for s in solutions)
+        return [torch.zeros(max(1, len(steps))) for steps in splits]
+
+
+class Case(NamedTuple):
+    """One row of the table: a strategy and the inputs of both calls.
+
+    Args:
+        name: of the strategy.
+        strategy: what is timed.
+        inputs: of the tokenizer.
+        ends: whether candidates may end by themselves.
+    """
+
+    name: str
+    strategy: BestOfN | StepSearch
+    inputs: dict[str, Any]
+    ends: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Time both methods and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", help="folder of a chat model (default: the packaged model)")
     parser.add_argument("--n", type=int, default=16, help="candidates (default: 16)")
+    parser.add_argument("--steps", type=int, default=4, help="steps of the search (default: 4)")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds (default: 3)")
     parser.add_argument(
         "--max-new-tokens", type=int, default=120, help="tokens of a candidate (default: 120)"
     )
     args = parser.parse_args(argv)
-    models = tiny.load()
-    best = BestOfN(ZeroScorer(), tokenizer=models.tokenizer, n=args.n)
+    model, tokenizer = _load(args.model)
     rows: list[dict[str, str]] = []
-    cases = [(shots, ends) for shots in (0, 8) for ends in (True, False)]
-    for shots, ends in tqdm(cases, unit="case", disable=None):
-        inputs = models.tokenizer(
-            [SHOTS * shots + prompt for prompt in PROMPTS], return_tensors="pt", padding=True
-        )
+    for case in tqdm(_cases(args, tokenizer), unit="case", disable=None):
         options: dict[str, Any] = {
-            **inputs,
+            **case.inputs,
             "do_sample": True,
             "max_new_tokens": args.max_new_tokens,
+            "min_new_tokens": None if case.ends else args.max_new_tokens,
         }
-        if not ends:
-            options["min_new_tokens"] = args.max_new_tokens
-        _check(models, options)
+        _check(model, tokenizer, options)
         seconds: dict[str, list[float]] = {"plain": [], "ours": []}
         for seed in range(args.rounds):
-            seconds["plain"].append(_time(models, seed, num_return_sequences=args.n, **options))
-            seconds["ours"].append(_time(models, seed, custom_generate=best, **options))
+            seconds["plain"].append(_time(model, seed, num_return_sequences=args.n, **options))
+            seconds["ours"].append(_time(model, seed, custom_generate=case.strategy, **options))
         plain, ours = (statistics.median(times) for times in seconds.values())
         rows.append(
             {
-                "prompt tokens": str(inputs["input_ids"].shape[1]),
-                "candidates": "end by themselves" if ends else f"all {args.max_new_tokens} tokens",
+                "strategy": case.name,
+                "prompt tokens": str(case.inputs["input_ids"].shape[1]),
+                "candidates": "end by themselves"
+                if case.ends
+                else f"all {args.max_new_tokens} tokens",
                 "generate": f"{plain:.2f} s",
-                "BestOfN": f"{ours:.2f} s",
+                "strategy's": f"{ours:.2f} s",
                 "ratio": f"{ours / plain:.2f}",
             }
         )
@@ -83,20 +112,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _time(models: tiny.Tiny, seed: int, **options: Any) -> float:
+def _load(folder: str | None) -> tuple[Any, Any]:
+    """The packaged generator, or the chat model of a folder, in float32."""
+    if folder is None:
+        models = tiny.load()
+        return models.model, models.tokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def _cases(args: argparse.Namespace, tokenizer: Any) -> list[Case]:
+    """The rows of the table."""
+    best = BestOfN(ZeroScorer(), tokenizer=tokenizer, n=args.n)
+    length = -(-args.max_new_tokens // args.steps)
+    search = StepSearch(ZeroScorer(length, tokenizer), tokenizer=tokenizer, n=args.n)
+    if args.model:
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": QUESTION}],
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        return [
+            Case("BestOfN", best, dict(chat), False),
+            Case("StepSearch", search, dict(chat), False),
+        ]
+    found = [
+        dict(tokenizer([SHOTS * k + p for p in PROMPTS], return_tensors="pt", padding=True))
+        for k in (0, 8)
+    ]
+    cases = [Case("BestOfN", best, inputs, ends) for inputs in found for ends in (True, False)]
+    return [*cases, *(Case("StepSearch", search, inputs, False) for inputs in found)]
+
+
+def _time(model: Any, seed: int, **options: Any) -> float:
     torch.manual_seed(seed)
     start = time.perf_counter()
-    models.model.generate(**options)
+    model.generate(**options)
     return time.perf_counter() - start
 
 
-def _check(models: tiny.Tiny, options: dict[str, Any]) -> None:
+def _check(model: Any, tokenizer: Any, options: dict[str, Any]) -> None:
     """Raise unless ``BestOfN(n=1)`` gives the sample of plain ``generate``."""
-    one = BestOfN(ZeroScorer(), tokenizer=models.tokenizer, n=1)
+    one = BestOfN(ZeroScorer(), tokenizer=tokenizer, n=1)
     samples: list[Tensor] = []
     for strategy in (None, one):
         torch.manual_seed(0)
-        samples.append(models.model.generate(**options, custom_generate=strategy))
+        samples.append(model.generate(**options, custom_generate=strategy))
     if not torch.equal(*samples):
         raise AssertionError("BestOfN(n=1) does not sample as plain generate does")
 

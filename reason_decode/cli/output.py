@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from reason_decode.io.claim import claimed
 from reason_decode.io.jsonl import check_writable, write_json
 
 __all__ = ["STANDARD_OUTPUT", "json_output", "path_of"]
@@ -14,7 +15,9 @@ STANDARD_OUTPUT = "-"
 
 
 @contextmanager
-def json_output(output: str | None, *inputs: str) -> Iterator[Callable[[Any], None]]:
+def json_output(
+    output: str | None, *inputs: str, alone: bool = False
+) -> Iterator[Callable[[Any], None]]:
     """A function that writes a result as JSON to a file, to standard output, or nowhere.
 
     While a result goes to standard output, all else that is printed goes to standard error.
@@ -22,9 +25,12 @@ def json_output(output: str | None, *inputs: str) -> Iterator[Callable[[Any], No
     Args:
         output: a file, ``-`` for standard output, or ``None``.
         inputs: files that the command reads, which the output must not be.
+        alone: refuse a second process that writes the same file; false where the processes of one
+            run share it, or something else of the command is locked.
 
     Raises:
-        ValueError: the file cannot be written, or is an input; raised before any work is done.
+        ValueError: the file cannot be written, is an input, or another process writes it; raised
+            before any work is done.
     """
     if output is None:
         yield lambda result: None
@@ -34,7 +40,8 @@ def json_output(output: str | None, *inputs: str) -> Iterator[Callable[[Any], No
             yield lambda result: print(json.dumps(result, allow_nan=False), file=stdout, flush=True)
     else:
         check_writable(output, inputs=inputs)
-        yield lambda result: write_json(output, result)
+        with claimed(output) if alone else nullcontext():
+            yield lambda result: write_json(output, result)
 
 
 def path_of(output: str | None) -> str | None:

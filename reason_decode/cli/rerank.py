@@ -19,7 +19,7 @@ __all__ = ["run"]
 
 def run(config: RerankConfig, argv: Sequence[str]) -> int:
     """Score, choose, grade; print a table, write the result."""
-    with json_output(config.output, config.input) as write:
+    with json_output(config.output, config.input, alone=True) as write:
         # A file that says which samples are right needs no task.
         task = None if config.problems == TaskOptions() else find_task(config.problems)
         tags = config.thoughts.tags or THINK

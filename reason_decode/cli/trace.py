@@ -8,6 +8,7 @@ from typing import Any
 from reason_decode.cli.configs import TraceConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.core.solutions import Trace
+from reason_decode.io.claim import claimed
 from reason_decode.io.console import in_colour, printable, table
 from reason_decode.io.jsonl import check_writable, write_text
 from reason_decode.io.read_report import Reject
@@ -28,8 +29,14 @@ _MAX_REJECTS = 10  # that are printed one by one
 
 def run(config: TraceConfig, argv: Sequence[str]) -> int:
     """Read traces, then write the page or print the trees; print the lines that are set aside."""
-    if config.output is not None and config.output != STANDARD_OUTPUT:
-        check_writable(config.output, inputs=config.input)
+    if config.output is None or config.output == STANDARD_OUTPUT:
+        return _show(config)
+    check_writable(config.output, inputs=config.input)
+    with claimed(config.output):
+        return _show(config)
+
+
+def _show(config: TraceConfig) -> int:
     traces, runs, rejected = _read(config.input)
     for path, reject in rejected[:_MAX_REJECTS]:
         reason = printable(reject.reason)

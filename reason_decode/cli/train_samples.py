@@ -1,6 +1,7 @@
 """``reason-decode train``: train rankers and adapters on samples that are graded."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -19,6 +20,7 @@ from reason_decode.cli.sample_configs import (
     TrainRankerConfig,
 )
 from reason_decode.cli.train import report_rows, source_folder, train_on_solutions
+from reason_decode.io.claim import claimed
 from reason_decode.models.loading import load_model, load_padded_tokenizer
 from reason_decode.training import (
     LabelledSolution,
@@ -116,7 +118,9 @@ def run_ranker(config: TrainRankerConfig, argv: Sequence[str]) -> int:
 
 def run_ngram_ranker(config: TrainNGramRankerConfig, argv: Sequence[str]) -> int:
     """Train a linear ranker."""
-    with json_output(config.report, *config.input) as write:
+    # The other trainings lock a file in their folder of checkpoints; this one has none.
+    Path(config.output).resolve().parent.mkdir(parents=True, exist_ok=True)
+    with json_output(config.report, *config.input) as write, claimed(config.output):
         solutions = read_all(config.input, config.data, config.training.separator, one_text=True)
         (right, right_held), (wrong, wrong_held) = (
             hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)

@@ -29,6 +29,9 @@ __all__ = [
 
 MAX_RESPONSE = 16 * 2**20  # bytes
 MAX_WAIT = 600.0  # seconds
+MIN_SECRET = 12
+"""Characters from which on a key is taken out of answers: shorter ones, such as `EMPTY`, are words
+that a model may write."""
 TOTAL_TIMEOUT = 3600.0  # seconds
 
 
@@ -104,6 +107,9 @@ class JsonClient:
                 data = response.read(MAX_RESPONSE + 1)
         if len(data) > MAX_RESPONSE:
             raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
+        if self.key and len(self.key) >= MIN_SECRET:
+            # A server that repeats what it got would put the key into every file that is written.
+            data = data.replace(self.key.encode(), b"***")
         try:
             return json.loads(data)
         except RecursionError:
@@ -113,10 +119,11 @@ class JsonClient:
         """The beginning of the text of a refusal, or its reason where the text cannot be read."""
         with failure:
             try:
-                text = failure.read(300).decode(errors="replace").strip()
+                text = failure.read(2**16).decode(errors="replace").strip()
             except (OSError, HTTPException):
                 text = ""
-        return self.safe(text or str(failure.reason))
+        # Cut last: the key is not found where its end is missing.
+        return self.safe(text or str(failure.reason))[:300]
 
     def safe(self, text: str) -> str:
         """A server's text without the key and control codes, for terminals and files."""

@@ -23,12 +23,12 @@ from typing import Any
 
 import reason_decode
 from reason_decode.cli import main
-from tests.robustness.soak_commands import commands, outputs, write_inputs
+from tests.robustness.soak_commands import commands, outputs, preparations, write_inputs
 from tests.server import served
 
 SECONDS = 60.0
 """Longest run of a command; one that takes longer hangs."""
-KILLS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Counts:
         trials: trials by command.
         breaks: breaks by kind.
         refused: breaks after which the command ended by itself, with a message.
+        second: second processes that were refused, by command.
         faults: what was lost, doubled or different, or hung.
         seconds: duration.
     """
@@ -46,6 +47,7 @@ class Counts:
     trials: Counter[str] = field(default_factory=Counter)
     breaks: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    second: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -55,6 +57,7 @@ class Counts:
         return (
             f"{self.trials.total()} trials in {self.seconds:.0f} s ({trials}); "
             f"{self.breaks.total()} breaks ({breaks}), {self.refused} of them ended by a message; "
+            f"{self.second.total()} second processes refused, of {len(self.second)} commands; "
             f"{len(self.faults)} faults"
         )
 
@@ -125,19 +128,26 @@ class Soak:
         folder: an empty folder.
         seed: seed of the choices.
         server: address of a server that drops connections at random.
+        kills: break by ``kill -9`` alone, so many times; ``None``: in all ways.
     """
 
-    def __init__(self, folder: Path, seed: int, server: str) -> None:
+    def __init__(self, folder: Path, seed: int, server: str, kills: int | None = None) -> None:
         self.folder, self.random, self.counts = folder, random.Random(seed), Counts()
+        self.kills = kills
         self.expected: dict[str, tuple[dict[str, Any], float, int]] = {}
         (folder / "data").mkdir()
         write_inputs(folder / "data")
         self.commands = commands(folder / "data", server)
+        for argv in preparations(folder / "data"):
+            status = wait(start(argv, folder / "preparation.log"), SECONDS)
+            assert status == 0, (folder / "preparation.log").read_text()[-2000:]
 
     def run(self, seconds: float, say: Callable[[str], None]) -> Counts:
-        """Trials until the time is up."""
+        """Trials until the time is up, or the kills are done."""
         begin = time.monotonic()
         while time.monotonic() - begin < seconds:
+            if self.kills is not None and self.counts.breaks["SIGKILL"] >= self.kills:
+                break
             names = list(self.commands)
             # Each command once, then at random.
             name = names[len(self.expected)] if len(self.expected) < len(names) else (
@@ -157,7 +167,8 @@ class Soak:
         place.mkdir()
         self.counts.trials[name] += 1
         for _ in range(self.random.randrange(1, 4)):
-            kind = self.random.choice(("kill", "kill", "kill", "limit", "disk", "torn"))
+            kinds = ("kill", "kill", "kill", "limit", "disk", "torn", "second")
+            kind = self.random.choice(kinds) if self.kills is None else "kill"
             getattr(self, f"_{kind}")(name, place, seconds, size)
         status = self._finish(name, place)
         if status != 0:
@@ -197,7 +208,7 @@ class Soak:
 
     def _kill(self, name: str, place: Path, seconds: float, size: int) -> None:
         """A signal at a random moment."""
-        kind = self.random.choice(KILLS)
+        kind = self.random.choice(SIGNALS) if self.kills is None else signal.SIGKILL
         child = start(self._argv(name, place / "out"), place / "log")
         status = wait(child, self.random.uniform(0, seconds))
         if status is None:
@@ -212,6 +223,25 @@ class Soak:
                 pass
             if status is None:
                 os.waitpid(child, 0)
+
+    def _second(self, name: str, place: Path, seconds: float, size: int) -> None:
+        """A second process on the same output, while the first one stands still."""
+        first = start(self._argv(name, place / "out"), place / "log")
+        if wait(first, self.random.uniform(0, seconds)) is not None:
+            return
+        os.kill(first, signal.SIGSTOP)
+        log = place / "second.log"
+        second = start(self._argv(name, place / "out"), log)
+        self._ended("second process", name, place, second)
+        time.sleep(0.05)  # for what the pipe still holds
+        if "another process is writing" in log.read_text():
+            self.counts.second[name] += 1
+        log.unlink()
+        os.kill(first, signal.SIGCONT)
+        if wait(first, SECONDS) is None:
+            os.killpg(first, signal.SIGKILL)
+            os.waitpid(first, 0)
+            self._fault(name, place, "hung beside a second process")
 
     def _torn(self, name: str, place: Path, seconds: float, size: int) -> None:
         """A kill, after which the last line of a journal is torn, as by a crash of the machine."""
@@ -282,13 +312,20 @@ def preload() -> None:
         import_module(name)
 
 
-def soak(folder: Path, seconds: float, seed: int, say: Callable[[str], None] = print) -> Counts:
+def soak(
+    folder: Path,
+    seconds: float,
+    seed: int,
+    kills: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Counts:
     """The counts of trials for so many seconds.
 
     Args:
         folder: an empty folder.
         seconds: duration.
         seed: seed of the choices.
+        kills: break by ``kill -9`` alone, and end after so many.
         say: gets a line after each trial.
     """
     drops = random.Random(seed)
@@ -299,7 +336,7 @@ def soak(folder: Path, seconds: float, seed: int, say: Callable[[str], None] = p
 
     preload()
     with served(behave) as (server, _):
-        trials = Soak(folder, seed, server)
+        trials = Soak(folder, seed, server, kills)
         gc.collect()
         gc.freeze()  # forks share the memory of what is loaded
         return trials.run(seconds, say)

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["commands", "outputs", "write_inputs"]
+__all__ = ["commands", "outputs", "preparations", "write_inputs"]
 
 COUNT = 8
+LORA = ["--lora-rank", "2"]
 SUMS = [f"(({k} + 1) * (2 - {k})) =" for k in range(COUNT)]
 STEPS = [f"We need A * B for {k}." for k in range(12)]
 # The training loss is the mean of the steps since the last log or resume, so a resumed run logs
@@ -37,6 +38,36 @@ def write_inputs(folder: Path) -> None:
     samples = [{"prompt": f"{k} + 1 =", "samples": ["1", str(k + 1)], "answer": str(k + 1)}
                for k in range(12)]  # fmt: skip
     rows("samples.jsonl", samples)
+    graded = [
+        {"prompt": f"{k} + 1 =", "samples": [f"The answer is {x}." for x in (k, k + 1)]}
+        | {"answer": str(k + 1)}
+        for k in range(8)
+    ]
+    rows("graded.jsonl", graded)
+    rationales = [
+        {
+            "id": str(k),
+            "source": "s",
+            "preceding": f"{k} + 1 =\n",
+            "rationale": "Add.",
+            "delta": 1.0,
+        }
+        | {"following": f"{k} + 1 = {k + 1}\n"}
+        for k in range(8)
+    ]
+    rows("rationales.jsonl", rationales)
+
+
+def preparations(data: Path) -> list[list[str]]:
+    """The command lines that make inputs of other commands: adapters, and a trace."""
+    train = ["train", "negative", "--input", str(data / "graded.jsonl"), "--hold-out", "0"]
+    nat = ["train", "nat", *train[2:], "--negative", str(data / "negative"), "--gate-dim", "4"]
+    trace = ["generate", "--input", str(data / "prompts.jsonl"), "--n", "2", "--trace"]
+    return [
+        [*train, *LORA, "--output", str(data / "negative")],
+        [*nat, *LORA, "--output", str(data / "nat")],
+        [*trace, "--max-new-tokens", "8", "--output", str(data / "generated.jsonl")],
+    ]
 
 
 def commands(data: Path, server: str) -> dict[str, list[str]]:
@@ -47,6 +78,7 @@ def commands(data: Path, server: str) -> dict[str, list[str]]:
 
     sampled = ["--max-new-tokens", "16", "--batch-size", "1"]
     training = ["--batch-size", "2", "--save-steps", "2", "--hold-out", "0.2"]
+    adapter = [*training, *LORA]
     return {
         "generate": [*of("generate", file="prompts.jsonl"), "--n", "2", "--trace", *sampled],
         "generate --endpoint": [
@@ -69,6 +101,21 @@ def commands(data: Path, server: str) -> dict[str, list[str]]:
             *["--min-loss-delta", "-100", "--batch-size", "1"],
         ],
         "train prm": [*of("train", "prm", file="labelled.jsonl"), *training],
+        "trace": of("trace", file="generated.jsonl"),
+        "train orm": [*of("train", "orm", file="labelled.jsonl"), *training],
+        "train ranker": [*of("train", "ranker", file="graded.jsonl"), *adapter],
+        "train rationalyst": [*of("train", "rationalyst", file="rationales.jsonl"), *training],
+        "train negative": [*of("train", "negative", file="graded.jsonl"), *adapter],
+        "train nat": [
+            *of("train", "nat", file="graded.jsonl"), *adapter,
+            *["--negative", str(data / "negative"), "--gate-dim", "4"],
+        ],
+        "train nce": [
+            *of("train", "nce", file="graded.jsonl"), *adapter, "--nat", str(data / "nat")
+        ],
+        "train baseline": [
+            *of("train", "baseline", "--method", "ft", file="graded.jsonl"), *adapter
+        ],
         "train ngram-ranker": [
             *of("train", "ngram-ranker", file="samples.jsonl"), "--min-count", "1"
         ],
@@ -84,6 +131,9 @@ def outputs(folder: Path) -> dict[str, Any]:
     for path in sorted(x for x in folder.rglob("*") if x.is_file()):
         name = path.relative_to(folder).as_posix()
         if "checkpoints/" in name or ".run/" in name or "journal/" in name:
+            continue
+        # What kill -9 leaves of a write that had not ended: a hidden file beside the output.
+        if path.name.startswith(".") and path.suffix in (".tmp", ".lock"):
             continue
         if path.suffix in (".safetensors", ".bin"):
             found[name] = path.read_bytes()

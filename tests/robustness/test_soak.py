@@ -17,6 +17,7 @@ def test_broken_commands_end_as_unbroken_ones_do(tmp_path: Path):
 
     seed = int(os.environ.get("REASON_DECODE_SOAK_SEED") or random.randrange(2**32))
     print(f"REASON_DECODE_SOAK_SEED={seed}")
-    counts = soak(tmp_path, 60 * float(os.environ[MINUTES]), seed)
+    kills = int(os.environ.get("REASON_DECODE_SOAK_KILLS") or 0) or None
+    counts = soak(tmp_path, 60 * float(os.environ[MINUTES]), seed, kills)
     print(counts)
     assert not counts.faults, "\n\n".join(counts.faults)
