@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from reason_decode.strategies import (
         BestOfN,
+        ParticleFilter,
         RationaleGuided,
         Response,
         SelfConsistency,
@@ -69,6 +70,7 @@ __all__ = [
     "LikelihoodScorer",
     "NegativeContrastLogitsProcessor",
     "OutcomeRewardModel",
+    "ParticleFilter",
     "ProcessRewardModel",
     "RankingModel",
     "RationaleGuidanceLogitsProcessor",
@@ -113,6 +115,7 @@ _MODULES = {
     ),
     "reason_decode.strategies": (
         "BestOfN",
+        "ParticleFilter",
         "RationaleGuided",
         "Response",
         "SelfConsistency",

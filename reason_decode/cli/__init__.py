@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -121,6 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         user interrupted it. The results so far are kept.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None or sys.stderr is None:
+        # A closed terminal: the parser's messages need something to be written to.
+        with open(os.devnull, "w") as nowhere:
+            with redirect_stdout(sys.stdout or nowhere), redirect_stderr(sys.stderr or nowhere):
+                return main(argv)
     escape_unprintable(sys.stdout, sys.stderr)
     if "--version" in argv[:1]:
         print(f"{PROG} {reason_decode.__version__}")
@@ -147,15 +153,13 @@ def _run(prog: str, command: Command, options: Sequence[str], argv: Sequence[str
         config = parse_config(_load(command.config), prog, options)
         status = _load(command.run)(config, argv)
         # Flushed here, where a closed pipe is caught, rather than at exit.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except SystemExit as stop:
         return int(stop.code or 0)  # of the parser, which has printed its help or an error
     except BrokenPipeError:
         # The reader (head, less) has closed the pipe; Python must not try to flush at exit.
-        if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
         # A message may hold a file's name or a server's words, with escapes for the terminal.

@@ -11,6 +11,7 @@ from reason_decode.core.model_options import (
     SamplingOptions,
 )
 from reason_decode.core.solution_options import SolutionOptions, ThoughtOptions
+from reason_decode.core.voting import VoteWeighting
 
 __all__ = [
     "PLAIN",
@@ -27,7 +28,13 @@ __all__ = [
 ]
 
 StrategyName = Literal[
-    "greedy", "sample", "best-of-n", "step-search", "self-consistency", "rationale-guided"
+    "greedy",
+    "sample",
+    "best-of-n",
+    "step-search",
+    "particle-filter",
+    "self-consistency",
+    "rationale-guided",
 ]
 Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
@@ -36,7 +43,7 @@ Maximise = Literal["f1", "exact"]
 
 PLAIN: tuple[StrategyName, ...] = ("greedy", "sample")
 """Strategies that compare no candidates: plain ``generate``."""
-_SCORED = ("best-of-n", "step-search")
+_SCORED = ("best-of-n", "step-search", "particle-filter")
 _GUIDED = (*_SCORED, "self-consistency", "rationale-guided")
 # Options that only some strategies have: their defaults, those strategies, and what they do.
 _OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
@@ -45,7 +52,10 @@ _OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "margin": (None, ("step-search",), "drops trajectories"),
     "lookahead": (0, ("step-search",), "looks ahead"),
     "max_tokens": (None, _GUIDED, "have a budget"),
+    "vote_weighting": (None, ("self-consistency",), "weighs votes"),
+    "vote_top": (1.0, ("self-consistency",), "has votes"),
     "early_stop": (None, ("self-consistency",), "stops early"),
+    "score_temperature": (1.0, ("particle-filter",), "resamples by scores"),
     "supervision": ("implicit", ("rationale-guided",), "is supervised by rationales"),
     "reduce": (None, _SCORED, "reduce the scores of steps"),
 }
@@ -130,16 +140,21 @@ class GenerationOptions:
     Args:
         strategy: decoding strategy.
         model: generator: ``tiny``, a folder or a Hub id; its name at the server with ``endpoint``.
-        n: candidates a prompt, or next steps a trajectory of step-search.
+        n: candidates a prompt, next steps a trajectory of step-search, or particles.
         beam_width: trajectories that step-search keeps.
         subtrees: groups of the beam of step-search that are selected apart from each other.
         margin: step-search drops trajectories whose score is lower than the best by more than this.
         lookahead: steps that step-search decodes past a candidate before it scores it.
         supervision: of rationale-guided, ``implicit``: rationales score the steps; ``explicit``:
             the generator reads them.
-        reduce: how step scores become the score of a solution (default: ``last`` for step-search;
-            for best-of-n ``prod`` of probabilities, ``mean`` of log-probabilities, the ``last``
-            reward).
+        reduce: how step scores become the score of a solution (default: ``last`` for step-search
+            and particle-filter; for best-of-n ``prod`` of probabilities, ``mean`` of
+            log-probabilities, the ``last`` reward).
+        score_temperature: of particle-filter; above 1 the scores decide less, below 1 more.
+        vote_weighting: of a vote by a scorer, the weight, given the score s: ``s``, ``1+s``,
+            ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has
+            it).
+        vote_top: of a vote by a scorer, share of the solutions that vote, those of highest score.
         early_stop: end a vote early: ``decided``, when no further sample can change it, or the
             confidence from which on it ends.
         max_new_tokens: tokens of a solution (default: that of the task, or 256).
@@ -165,6 +180,9 @@ class GenerationOptions:
     lookahead: int = 0
     supervision: Supervision = "implicit"
     reduce: Reduce | None = None
+    score_temperature: float = 1.0
+    vote_weighting: VoteWeighting | None = None
+    vote_top: float = 1.0
     early_stop: Literal["decided"] | float | None = None
     max_new_tokens: int | None = None
     max_tokens: int | None = None
@@ -183,6 +201,10 @@ class GenerationOptions:
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
         if self.strategy != "greedy" and self.sampling.temperature == 0:
             raise ValueError(f"got temperature=0 with {self.strategy}; {ABOVE_0}")
+        if not self.score_temperature > 0:
+            raise ValueError(
+                f"got score_temperature={self.score_temperature}; need a number above 0"
+            )
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"got seed={self.seed}; need a whole number of at most 63 bits")
         for name, (default, strategies, does) in _OF_STRATEGIES.items():
@@ -200,10 +222,14 @@ class GenerationOptions:
                 raise ValueError(
                     f"got a scorer with {self.strategy}; only {' and '.join(_GUIDED)} have one"
                 )
-        if self.strategy == "rationale-guided" and self.thoughts.score_part != "both":
+        whole = {
+            "rationale-guided": "whose rationales are about the whole text",
+            "particle-filter": "which scores whole texts",
+        }
+        if self.strategy in whole and self.thoughts.score_part != "both":
             raise ValueError(
-                f"got score_part={self.thoughts.score_part} with rationale-guided, whose "
-                "rationales are about the whole text; drop it"
+                f"got score_part={self.thoughts.score_part} with {self.strategy}, "
+                f"{whole[self.strategy]}; drop it"
             )
         if not self.scoring.is_given:
             self._check_unscored()

@@ -205,6 +205,13 @@ class Trace:
         """The candidate that the strategy returned first."""
         return self.candidates[self.chosen[0]]
 
+    @property
+    def agreement(self) -> float | None:
+        """The winner's share of the weight of all votes; ``None`` where nobody voted."""
+        total = sum(self.votes.values())
+        # The chosen candidate's answer has the greatest weight, in whichever form it is written.
+        return max(self.votes.values()) / total if total > 0 else None
+
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain lists, dicts, numbers and strings, ready for ``json.dumps``."""
         return asdict(self)

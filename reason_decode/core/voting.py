@@ -21,12 +21,13 @@ __all__ = [
     "is_decided",
     "majority_vote",
     "should_stop",
+    "top_share",
     "vote_weights",
     "weighted_vote",
 ]
 
-VoteWeighting = Literal["s", "1+s", "1+2s", "exp(s)", "sigmoid(s)"]
-"""Formula for the weight of a vote, given the solution's score s."""
+VoteWeighting = Literal["s", "1+s", "1+2s", "exp(s)", "sigmoid(s)", "borda"]
+"""Formula for the weight of a vote, given the solution's score s; "borda" looks at ranks alone."""
 
 EarlyStop = Literal["decided"] | float
 """Rule for ending a vote early: ``"decided"``, or the least probability that the leader wins."""
@@ -109,23 +110,29 @@ def weighted_vote(
 
 
 def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> list[float]:
-    """The weights of votes: ``s``, ``1 + s``, ``1 + 2 s``, ``exp(s)`` or ``sigmoid(s)``.
+    """The weights of votes: ``s``, ``1 + s``, ``1 + 2 s``, ``exp(s)``, ``sigmoid(s)`` or a rank.
 
-    With ``1 + s`` a score in [0, 1] can overturn a narrow majority but no wide one. ``exp(s)`` is
-    scaled so that the largest weight is 1, which changes no vote and keeps it from underflowing.
+    "borda" is ``n + 1 - rank``, n for the best of n solutions and 1 for the worst; equal scores
+    share the mean of their ranks. It is the same for scores on any scale. With ``1 + s`` a score in
+    [0, 1] can overturn a narrow majority but no wide one. ``exp(s)`` is scaled so that the largest
+    weight is 1, which changes no vote and keeps it from underflowing.
 
     Args:
         scores: s, the score of each solution.
         weighting: the formula.
 
     Source: the first three: Li et al. 2024, 2312.12832, adaptive self-consistency; Yiwei98/TDG at
-    ca86f56, code/RM/ASC.py, flags 3, 2 and 1.
+    ca86f56, code/RM/ASC.py, flags 3, 2 and 1; ranks: Kang et al. 2025, 2502.18581, section 3.3.
 
     Examples:
         >>> from reason_decode.core.voting import vote_weights
         >>> vote_weights([0.25, 0.5], "1+s")
         [1.25, 1.5]
+        >>> vote_weights([-9.0, 4.0, 4.0], "borda")
+        [1.0, 2.5, 2.5]
     """
+    if weighting == "borda":
+        return [sum(s > x for x in scores) + (scores.count(s) + 1) / 2 for s in scores]
     if weighting == "exp(s)":
         greatest = max(scores, default=0.0)
         return [math.exp(s - greatest) for s in scores]
@@ -134,6 +141,26 @@ def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> lis
         return [0.5 * (1 + math.tanh(s / 2)) for s in scores]
     base, factor = {"s": (0, 1), "1+s": (1, 1), "1+2s": (1, 2)}[weighting]
     return [base + factor * s for s in scores]
+
+
+def top_share(scores: Sequence[float], share: float) -> list[bool]:
+    """True for the solutions of highest score, ``ceil(share * n)`` of n, the first of equal ones.
+
+    Args:
+        scores: the score of each solution.
+        share: above 0, at most 1.
+
+    Source: confidence filtering, Fu et al. 2025, 2508.15260, section 3.2.
+
+    Examples:
+        >>> from reason_decode.core.voting import top_share
+        >>> top_share([0.1, 0.9, 0.5], 0.5)
+        [False, True, True]
+    """
+    # A share such as 0.1 times 10 may be a hair above 1.
+    count = math.ceil(share * len(scores) - 1e-9)
+    kept = set(sorted(range(len(scores)), key=lambda i: -scores[i])[:count])
+    return [i in kept for i in range(len(scores))]
 
 
 def check_vote_weighting(vote_weighting: object) -> None:

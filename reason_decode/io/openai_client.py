@@ -221,7 +221,7 @@ class Endpoint(ABC):
         Raises:
             ConnectionError: the server would refuse every request.
         """
-        reason = ""
+        reason, filtered = "", False
         for attempt in range(self.attempts):
             self.rate_limit.wait()
             retry_after: float | None = None
@@ -237,11 +237,13 @@ class Endpoint(ABC):
                     return RequestFailed(reason)
                 self._heed(failure.code, retry_after)
             except (OSError, HTTPException, ValueError) as failure:
-                reason = self.client.safe(f"no answer: {type(failure).__name__}: {failure}")
+                filtered = isinstance(failure, NoText)
+                kind = "" if filtered else f"no answer: {type(failure).__name__}: "
+                reason = self.client.safe(f"{kind}{failure}")
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
                 self.sleep(backoff if retry_after is None else max(retry_after, backoff / 10))
-        return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=True)
+        return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=not filtered)
 
     def _heed(self, status: int, retry_after: float | None) -> None:
         """Hold back the requests of all threads for the time that the server asks for."""
@@ -260,6 +262,13 @@ class Endpoint(ABC):
         if advice:
             advice = advice.format(key=self.api_key_env)
             raise ConnectionError(f"{self.url} refuses ({reason}); {advice}")
+
+
+class NoText(ValueError):
+    """An answer that says why it holds no text, such as one that was filtered.
+
+    Another sample may get through, so it is asked for; a later run is not.
+    """
 
 
 class ChatEndpoint(Endpoint):
@@ -288,7 +297,7 @@ class ChatEndpoint(Endpoint):
         if end == "length":
             return RequestFailed("cut off: the answer has more than max_tokens")
         if not isinstance(text, str):
-            return RequestFailed(f"no text in the answer: {end}")
+            raise NoText(f"no text in the answer: {end}")
         return replace_surrogates(text)
 
 
@@ -312,8 +321,7 @@ class CompletionEndpoint(Endpoint):
         except (AttributeError, IndexError, KeyError, TypeError):
             raise ValueError(f"no text completion: {str(response)[:200]}") from None
         if text is None and end is not None:
-            # Another attempt would be filtered as well.
-            return RequestFailed(f"no text in the answer: {end}")
+            raise NoText(f"no text in the answer: {end}")
         if not isinstance(text, str):
             raise ValueError(f"no text in the answer: {str(response)[:200]}")
         return Completion(replace_surrogates(text), end != "length", *counts)

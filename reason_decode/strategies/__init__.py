@@ -52,6 +52,7 @@ with all its candidates, and the `Cost` in tokens that each model read. The numb
 | `SelfConsistency(n=8)` | a solution with the answer of most votes | 2203.11171 |
 | `SelfConsistency(n=8, scorer=prm)` | the same, votes weighted by scores | 2206.02336, 2312.12832 |
 | `StepSearch(scorer, n=4, beam_width=1)` | step by step, the best of n next steps | 2408.03314 |
+| `ParticleFilter(scorer, n=8)` | step by step, n solutions resampled by their scores | 2502.01618 |
 | `RationaleGuided(rationalyst, n=3)` | the likeliest step under a rationale | 2410.01044 |
 
 A strategy is a frozen object that holds a tokenizer and a scorer and keeps nothing between calls.
@@ -102,6 +103,20 @@ out = t.model.generate(
 generation config do not get through, since `generate` wants its `tokenizer=` for them, which it
 drops for a strategy: set them to `None` there and pass
 `stopping_criteria=[StopStringCriteria(tokenizer, [...])]`, or `stop_strings=` in the call.
+
+## Search or particles
+
+`StepSearch` keeps the steps that the scorer likes best, and so follows the scorer into its errors.
+`ParticleFilter` draws them by weight: a step of score 0.9 is kept nine times as often as one of
+0.1, not always, and all n solutions stay alive. `temperature` sets how much scores decide; at 0 it
+would be a search, with `min_ess=0` it is best-of-n:
+
+```python
+from reason_decode import ParticleFilter
+
+particles = ParticleFilter(t.prm, tokenizer=t.tokenizer, n=8, temperature=0.5)
+out = t.model.generate(**inputs, max_new_tokens=96, do_sample=True, custom_generate=particles)
+```
 
 ## Token limits
 
@@ -192,6 +207,7 @@ every step. A warning says so, and `cost` counts it.
 
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.chat import Response
+from reason_decode.strategies.particle_filter import ParticleFilter
 from reason_decode.strategies.rationale_guided import RationaleGuided
 from reason_decode.strategies.selection import BestOfNSelector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
@@ -200,6 +216,7 @@ from reason_decode.strategies.step_search import StepSearch
 __all__ = [
     "BestOfN",
     "BestOfNSelector",
+    "ParticleFilter",
     "RationaleGuided",
     "Response",
     "SelfConsistency",

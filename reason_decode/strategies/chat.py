@@ -127,7 +127,4 @@ def _response(trace: Trace, tags: ThinkingTags) -> Response:
     best = trace.best
     stated = answer_of(best.text, tags, best.in_thought)
     answer = extract_answer(stated) if best.answer is None else best.answer
-    # The chosen candidate's answer has the greatest weight, in whichever form it is written.
-    weight = sum(trace.votes.values())
-    confidence = max(trace.votes.values()) / weight if weight > 0 else None
-    return Response(best.text, answer, best.total, confidence, trace)
+    return Response(best.text, answer, best.total, trace.agreement, trace)

@@ -12,6 +12,7 @@ from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.strategies.best_of_n import BestOfN
+from reason_decode.strategies.particle_filter import ParticleFilter
 from reason_decode.strategies.rationale_guided import RationaleGuided
 from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
@@ -52,13 +53,16 @@ def strategy_from_options(
         return SelfConsistency(
             **common,
             scorer=scorer,
+            vote_weighting=options.vote_weighting,
+            top=options.vote_top,
             early_stop=options.early_stop,
             score_part=options.thoughts.score_part,
         )
     if options.strategy == "rationale-guided":
         scorer = _rationale_scorer(options, generator)
         return RationaleGuided(scorer, **common, supervision=options.supervision)
-    common["score_part"] = options.thoughts.score_part
+    if options.reduce is not None:
+        common["reduce"] = options.reduce
     whole = options.strategy == "best-of-n"
     scorer = scorer_from_options(
         options.scoring,
@@ -67,9 +71,9 @@ def strategy_from_options(
         splitter=options.solutions.splitter,
     )
     if whole:
-        return BestOfN(scorer, **common, reduce=options.reduce)
-    if options.reduce is not None:
-        common["reduce"] = options.reduce
+        return BestOfN(scorer, **common, score_part=options.thoughts.score_part)
+    if options.strategy == "particle-filter":
+        return ParticleFilter(scorer, **common, temperature=options.score_temperature)
     return StepSearch(
         scorer,
         **common,
@@ -77,6 +81,7 @@ def strategy_from_options(
         subtrees=options.subtrees,
         margin=options.margin,
         lookahead=options.lookahead,
+        score_part=options.thoughts.score_part,
         state_key=state_key,
     )
 
@@ -104,7 +109,12 @@ def selector_from_options(
         "score_part": options.thoughts.score_part,
     }
     if options.strategy == "self-consistency":
-        return VoteSelector(_vote_scorer(options, None), **common)
+        return VoteSelector(
+            _vote_scorer(options, None),
+            vote_weighting=options.vote_weighting,
+            top=options.vote_top,
+            **common,
+        )
     if options.strategy == "best-of-n":
         scorer = scorer_from_options(options.scoring, splitter=options.solutions.splitter)
         return BestOfNSelector(scorer, reduce=options.reduce, **common)

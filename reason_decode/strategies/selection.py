@@ -39,7 +39,6 @@ from reason_decode.core.thinking import (
 from reason_decode.core.voting import (
     VoteWeighting,
     check_vote_weighting,
-    vote_weights,
     weighted_vote,
 )
 from reason_decode.generation.sampling import Branch
@@ -52,6 +51,11 @@ from reason_decode.scorers.base import (
     reduce_scores,
 )
 from reason_decode.scorers.generated import score_branches
+from reason_decode.strategies.vote_weighting import (
+    candidate_weights,
+    check_top,
+    resolve_vote_weighting,
+)
 
 __all__ = ["BestOfNSelector", "Selector", "VoteSelector"]
 
@@ -309,10 +313,12 @@ class VoteSelector(Selector):
         reduce: how the scores of a candidate's steps become its total s; ``None``: the default of
             the scorer's score space.
         strategy: the strategy's name in traces.
-        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)" or "sigmoid(s)"; ``None``:
-            what the scorer says, else "s" for probabilities and "exp(s)" for log-probabilities.
+        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)" or "borda"
+            (by rank); ``None``: what the scorer says, else "s" for probabilities and "exp(s)" for
+            log-probabilities.
         extract_answer: returns the answer in a solution's text behind its thought; ``None`` if it
             has none.
+        top: share of the candidates with an answer that vote, those of highest total.
         thinking_tags: the texts before and after a thought.
         score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
 
@@ -337,9 +343,11 @@ class VoteSelector(Selector):
     strategy: str = "SelfConsistency"
     vote_weighting: VoteWeighting | None = None
     extract_answer: Callable[[str], str | None] = extract_answer
+    top: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_top(self.top, self.scorer)
         check_vote_weighting(self.vote_weighting)
         if self.scorer is not None:
             resolve_vote_weighting(self.vote_weighting, self.scorer)
@@ -356,43 +364,7 @@ class VoteSelector(Selector):
         voters = tuple(
             replace(c, answer=self.extract_answer(self.answer_text(c))) for c in candidates
         )
-        vote = weighted_vote([c.answer for c in voters], self._weights(voters))
+        weights = candidate_weights(voters, self.scorer, self.vote_weighting, self.top)
+        vote = weighted_vote([c.answer for c in voters], weights)
         chosen = (vote.representative,)
         return Trace(prompt, self.strategy, voters, chosen, votes=vote.weights)
-
-    def _weights(self, candidates: Sequence[Candidate]) -> list[float]:
-        if self.scorer is None:
-            return [1.0] * len(candidates)
-        weighting = resolve_vote_weighting(self.vote_weighting, self.scorer)
-        return vote_weights([c.total or 0.0 for c in candidates], weighting)
-
-
-def resolve_vote_weighting(vote_weighting: VoteWeighting | None, scorer: Scorer) -> VoteWeighting:
-    """The vote weighting that turns a scorer's totals into weights of at least 0.
-
-    Args:
-        vote_weighting: the caller's choice; ``None``: the scorer's, else ``"s"`` for probabilities
-            and ``"exp(s)"`` for log-probabilities.
-        scorer: gives the scores.
-
-    Raises:
-        ValueError: there is no such weighting; rewards without a weighting; log-probabilities with
-            one that can make a negative weight.
-    """
-    check_vote_weighting(vote_weighting)
-    chosen = vote_weighting or scorer.vote_weighting
-    name = type(scorer).__name__
-    if scorer.score_space == "log_probability":
-        if chosen not in (None, "exp(s)", "sigmoid(s)"):
-            raise ValueError(
-                f"got vote_weighting={chosen!r} for log-probabilities of {name}, which are "
-                "negative, and a vote weighs 0 or more; leave it out for 'exp(s)'"
-            )
-        return chosen or "exp(s)"
-    if chosen is None and scorer.score_space == "reward":
-        raise ValueError(
-            f"got rewards of {name} to weigh votes, which may be negative, and a vote weighs 0 or "
-            "more; pass vote_weighting='sigmoid(s)' or 'exp(s)', vote_weighting='s' if no reward "
-            "is negative, or a scorer of probabilities"
-        )
-    return chosen or "s"

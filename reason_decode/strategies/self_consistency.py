@@ -48,9 +48,10 @@ class SelfConsistency(Strategy):
             has none.
         reduce: how the scores of a solution's steps become one number s; ``None``: "prod" for
             probabilities, "mean" for log-probabilities, "last" for rewards.
-        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)" or "sigmoid(s)"; ``None``:
-            what the scorer says ("1+s" for rankers, which is adaptive self-consistency), else "s"
-            for probabilities and "exp(s)" for log-probabilities.
+        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)" or "borda"
+            (by rank); ``None``: what the scorer says ("1+s" for rankers, which is adaptive
+            self-consistency), else "s" for probabilities and "exp(s)" for log-probabilities.
+        top: share of the solutions with an answer that vote, those of highest total.
         early_stop: sample fewer than n where fewer are enough, an eighth of n at a time:
             ``"decided"``: until the rest could not change the winner of an unweighted vote; a
             probability such as 0.95: until the leader wins with that probability; ``None``: never.
@@ -87,6 +88,7 @@ class SelfConsistency(Strategy):
     extract_answer: Callable[[str], str | None] = extract_answer
     reduce: Reduce | None = None
     vote_weighting: VoteWeighting | None = None
+    top: float = 1.0
     early_stop: EarlyStop | None = None
     max_tokens: int | None = None
     score_part: ScorePart = "both"
@@ -129,6 +131,7 @@ class SelfConsistency(Strategy):
             score_part=self.score_part,
             strategy=type(self).__name__,
             vote_weighting=self.vote_weighting,
+            top=self.top,
             extract_answer=self.extract_answer,
         )
 

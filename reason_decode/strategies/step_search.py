@@ -240,12 +240,12 @@ class SearchLoop:
         for row, (p, k) in enumerate(self.active):
             branches = sampled[row * n : (row + 1) * n]
             self.budget.spend(p, branches)
-            groups.append(self._unique(p, self.beams[p][k], branches))
+            groups.append(self.continuations(p, self.beams[p][k], branches))
         candidates = self.score(groups)
         active: list[Position] = []
         selected: list[Position] = []
         for p in sorted(set(owners)):
-            going = self._keep_best(p, candidates)
+            going = self.keep_best(p, candidates)
             if self.budget.allows(p, self.strategy.n * len(going)):
                 active += [position for position, _ in going]
                 selected += [position for _, position in going]
@@ -267,7 +267,9 @@ class SearchLoop:
         """Let the session continue with these candidates of the rows."""
         self.session.select(positions)
 
-    def _unique(self, p: int, parent: Trajectory, branches: Sequence[Branch]) -> list[Trajectory]:
+    def continuations(
+        self, p: int, parent: Trajectory, branches: Sequence[Branch]
+    ) -> list[Trajectory]:
         """The continuations of a trajectory, not yet scored, each text once."""
         paths: dict[tuple[str, bool], Trajectory] = {}
         for branch in branches:
@@ -304,7 +306,7 @@ class SearchLoop:
         space = self.strategy.scorer.score_space
         return float(reduce_scores([scores], self.strategy.reduce, space)[0])
 
-    def _keep_best(
+    def keep_best(
         self, p: int, groups: Sequence[Sequence[Trajectory]]
     ) -> list[tuple[Position, Position]]:
         """Set a prompt's beam to the best of its new and its ended trajectories.

@@ -141,10 +141,19 @@ def test_a_count_that_is_none_is_taken_as_unknown(count):
 
 
 def test_a_filtered_completion_sets_its_prompt_aside():
-    """Text null with a finish reason was retried as a failure of the server, and ended the run."""
-    response = {"choices": [{"text": None, "finish_reason": "content_filter"}]}
-    answer = CompletionEndpoint("http://localhost", "m")._parse_answer(response)
-    assert answer == RequestFailed("no text in the answer: content_filter")
+    """Text null with a finish reason was counted as a failure of the server, and ended the run.
+
+    Another sample may get through, so it is asked for.
+    """
+    filtered = {"choices": [{"text": None, "finish_reason": "content_filter"}]}
+    endpoint = CompletionEndpoint(
+        "http://localhost", "m", attempts=2, concurrency=1, max_failures=1, sleep=lambda _: None
+    )
+    answers = iter([filtered, filtered, filtered, {"choices": [{"text": "3"}]}])
+    endpoint.client.post = lambda body: next(answers)
+    failed, completion = endpoint([("a", 0), ("b", 0)])
+    assert failed == RequestFailed("no text in the answer: content_filter (2 attempts)")
+    assert completion.text == "3"
 
 
 def test_long_pauses_are_told(caplog):

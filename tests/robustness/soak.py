@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -158,17 +158,20 @@ class Soak:
             say(f"{self.counts.seconds:5.0f} s: {name}; {len(self.counts.faults)} faults")
         return self.counts
 
-    def trial(self, name: str) -> None:
-        """One command, broken, run to its end, and compared."""
+    def trial(self, name: str, kinds: Sequence[str] | None = None) -> None:
+        """One command, broken, run to its end, and compared.
+
+        Args:
+            name: of the command.
+            kinds: how it is broken, break by break; ``None``: chosen at random.
+        """
         if name not in self.expected:
             self.expected[name] = self._unbroken(name)
         expected, seconds, size = self.expected[name]
         place = self.folder / f"trial-{self.counts.trials.total()}"
         place.mkdir()
         self.counts.trials[name] += 1
-        for _ in range(self.random.randrange(1, 4)):
-            kinds = ("kill", "kill", "kill", "limit", "disk", "torn", "second")
-            kind = self.random.choice(kinds) if self.kills is None else "kill"
+        for kind in kinds or self._kinds():
             getattr(self, f"_{kind}")(name, place, seconds, size)
         status = self._finish(name, place)
         if status != 0:
@@ -180,6 +183,11 @@ class Soak:
                 self._fault(name, place, f"wrote others than an unbroken run: {sorted(names)}")
         if not self.counts.faults:
             shutil.rmtree(place)
+
+    def _kinds(self) -> list[str]:
+        kinds = ("kill", "kill", "kill", "limit", "disk", "torn", "second")
+        count = self.random.randrange(1, 4)
+        return ["kill" if self.kills else self.random.choice(kinds) for _ in range(count)]
 
     def _unbroken(self, name: str) -> tuple[dict[str, Any], float, int]:
         place = self.folder / f"whole-{len(self.expected)}"

@@ -11,6 +11,7 @@ from transformers import TextStreamer
 from reason_decode import (
     BestOfN,
     LikelihoodScorer,
+    ParticleFilter,
     RationaleGuided,
     RationaleScorer,
     Scorer,
@@ -36,6 +37,7 @@ def _strategies(tiny: Tiny) -> dict[str, Strategy]:
     return {
         "best-of-n": BestOfN(tiny.prm, tokenizer=words, n=3, reduce="min"),
         "vote": SelfConsistency(tokenizer=words, n=3, scorer=likely, vote_weighting="1+s"),
+        "particles": ParticleFilter(tiny.prm, tokenizer=words, n=3, temperature=0.5),
         "search": StepSearch(tiny.prm, tokenizer=words, n=2, beam_width=2, margin=0.5),
         "rationales": RationaleGuided(rationalyst, tokenizer=words, n=2, max_steps=3),
     }

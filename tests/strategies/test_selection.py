@@ -1,5 +1,6 @@
 """Selection among given candidates: no model that generates, no tokenizer."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from reason_decode.core.solutions import Candidate
 from reason_decode.core.splitting import StepSplitter
 from reason_decode.scorers import ScoreSpace
 from reason_decode.strategies import BestOfNSelector, VoteSelector
-from reason_decode.strategies.selection import resolve_vote_weighting
+from reason_decode.strategies.vote_weighting import resolve_vote_weighting
 from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer
 
@@ -119,9 +120,29 @@ def test_a_vote_weighs_a_probability_whatever_the_space_is() -> None:
     assert resolve_vote_weighting("s", ranker) == "s"
 
 
+def test_ranks_weigh_votes_and_a_share_of_them_may_be_left_out() -> None:
+    scorer = TableScorer(lambda step: -float(step.split()[-1]))
+    scorer.score_space = "reward"
+    selector = VoteSelector(scorer, vote_weighting="borda", extract_answer=lambda x: x.split()[0])
+    texts = ["a 1", "b 2", "b 3", "a 4", "c 5"]
+    (trace,), _ = selector.select(["p"], [[selector.candidate(text) for text in texts]])
+    assert trace.votes == {"a": 7, "b": 7, "c": 1}
+    assert trace.agreement == 7 / 15
+    half = replace(selector, top=0.4)
+    (trace,), _ = half.select(["p"], [[half.candidate(text) for text in texts]])
+    assert trace.votes == {"a": 5, "b": 4, "c": 0} and trace.best.text == "a 1"
+
+
+def test_a_share_of_the_votes_needs_scores() -> None:
+    with pytest.raises(ValueError, match="got top=0.5 without a scorer"):
+        VoteSelector(top=0.5)
+    with pytest.raises(ValueError, match="got top=0; need a share"):
+        VoteSelector(of_space("probability"), top=0)
+
+
 def test_votes_are_not_weighed_by_what_may_be_negative() -> None:
     with pytest.raises(
-        ValueError, match=r"got rewards of TableScorer .* pass vote_weighting='sigmoid"
+        ValueError, match=r"got rewards of TableScorer .* pass vote_weighting='borda', 'sigmoid"
     ):
         resolve_vote_weighting(None, of_space("reward"))
     with pytest.raises(ValueError, match="log-probabilities of TableScorer, which are negative"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode import BestOfN, RationaleGuided, SelfConsistency, StepSearch
+from reason_decode import BestOfN, ParticleFilter, RationaleGuided, SelfConsistency, StepSearch
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.strategies.base import Strategy
@@ -23,6 +23,7 @@ OURS: dict[str, Callable[[Tiny, int], Strategy]] = {
     "search": lambda t, n: StepSearch(t.prm, tokenizer=t.tokenizer, n=n),
     "beam": lambda t, n: StepSearch(t.prm, tokenizer=t.tokenizer, n=n, beam_width=n),
     "lookahead": lambda t, n: StepSearch(t.prm, tokenizer=t.tokenizer, n=n, lookahead=1),
+    "particles": lambda t, n: ParticleFilter(t.prm, tokenizer=t.tokenizer, n=n),
     "rationales": lambda t, n: RationaleGuided(t.rationalyst, tokenizer=t.tokenizer, n=n),
 }
 

@@ -7,7 +7,7 @@ import torch
 from reason_decode import SelfConsistency, tiny
 from reason_decode.scorers import NGramRanker
 from reason_decode.scorers.ngram.ranker import features
-from reason_decode.strategies.selection import resolve_vote_weighting
+from reason_decode.strategies.vote_weighting import resolve_vote_weighting
 from tests.tolerance import assert_close
 
 

@@ -1,0 +1,249 @@
+"""Particle filter: sample n solutions step by step, and resample them by their scores."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
+
+import torch
+from torch import LongTensor, Tensor
+
+from reason_decode.core.options import Reduce
+from reason_decode.core.solutions import Cost, Trace
+from reason_decode.generation.engine import Generation
+from reason_decode.generation.sampling import Branch
+from reason_decode.scorers.base import Scorer, ScoreSpace, check_reduce, check_scorer_argument
+from reason_decode.strategies.arguments import (
+    check_max_tokens,
+    check_positive,
+    check_positive_or_none,
+)
+from reason_decode.strategies.base import Strategy, check_num_sequences
+from reason_decode.strategies.generated import GeneratedLoop
+from reason_decode.strategies.step_search import Position, SearchLoop, StepSearch, Trajectory
+
+__all__ = ["ParticleFilter", "Resampling", "effective_sample_size", "logp_potential", "resample"]
+
+Resampling = Literal["systematic", "stratified", "multinomial"]
+_LEAST = 1e-9  # probability below which a score counts as this, so that its logarithm is finite
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleFilter(Strategy):
+    r"""Sample n solutions side by side; after each step, copy good ones over bad ones by chance.
+
+    Each solution (a particle) has a weight. After a step it is multiplied by the potential of the
+    particle's total, ``score^(1/temperature)`` of probabilities and ``exp(score/temperature)`` of
+    log-probabilities and rewards. Where the effective sample size falls below ``min_ess * n``, n
+    particles are drawn from the n by their weights, and all weigh the same again. Bad beginnings
+    die out, but a beginning that the scorer doubts keeps its chance, which a search that keeps the
+    best drops. A finished solution stays a particle, with the potential of its last total. The
+    particle of the highest total is returned, finished ones first.
+
+    Args:
+        scorer: scores the steps; its splitter says where a step ends.
+        tokenizer: the generator's tokenizer.
+        streamer: receives the steps that all particles share, for one prompt.
+        n: particles per prompt.
+        temperature: of the potentials; above 1 the scores decide less, below 1 more.
+        resampling: how particles are drawn: "systematic" (one random number for all, the least
+            variance), "stratified" (one for each) or "multinomial" (independently).
+        min_ess: share of n; resample where the effective sample size is smaller. 1: after each
+            step whose weights differ; 0: never, which is best-of-n.
+        max_steps: maximum number of steps; ``None``: no limit but that of tokens.
+        max_tokens: maximum number of tokens sampled per prompt, over all particles; ``None``: no
+            limit.
+        reduce: how the scores of a particle's steps become its total, see ``StepSearch``.
+
+    Raises:
+        ValueError: an argument is not allowed; when called: ``generate`` is asked for something
+            that the strategy cannot do, such as greedy decoding.
+
+    Source: Puri et al. 2025, 2502.01618, algorithm 1; systematic and stratified resampling, and the
+    effective sample size: Doucet and Johansen 2009, "A tutorial on particle filtering", section 3.
+
+    Examples:
+        >>> from reason_decode import ParticleFilter, tiny
+        >>> t = tiny.load()
+        >>> inputs = t.tokenizer(["Make 36 from 4 5 6 10.\n"], return_tensors="pt")
+        >>> particles = ParticleFilter(t.prm, tokenizer=t.tokenizer, n=8)
+        >>> sampling = {"do_sample": True, "max_new_tokens": 80, "return_dict_in_generate": True}
+        >>> out = t.model.generate(**inputs, **sampling, custom_generate=particles)
+        >>> len(out.traces[0].candidates)
+        8
+    """
+
+    scorer: Scorer
+    _: KW_ONLY
+    n: int = 8
+    temperature: float = 1.0
+    resampling: Resampling = "systematic"
+    min_ess: float = 1.0
+    max_steps: int | None = None
+    max_tokens: int | None = None
+    reduce: Reduce = "last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_scorer_argument("scorer", self.scorer)
+        check_reduce(self.reduce, self.scorer)
+        check_positive(n=self.n)
+        check_positive_or_none(max_steps=self.max_steps)
+        check_max_tokens(self.max_tokens, self.n)
+        if not self.temperature > 0:
+            raise ValueError(f"got temperature={self.temperature!r}; need a number above 0")
+        if not 0 <= self.min_ess <= 1:
+            raise ValueError(f"got min_ess={self.min_ess!r}; need a share from 0 to 1")
+        if self.resampling not in ("systematic", "stratified", "multinomial"):
+            raise ValueError(
+                f"got resampling={self.resampling!r}; need systematic, stratified or multinomial"
+            )
+
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
+        """Filter all prompts of the batch side by side, step after step."""
+        check_num_sequences(generation, self.n, self.n, "n particles")
+        reads_logits = self.scorer.reads_generation(generation.model)
+        loop = _GeneratedParticleLoop if reads_logits else ParticleLoop
+        return loop(self._search(), generation, prompts).filter(self)
+
+    def _search(self) -> StepSearch:
+        """The search whose rounds sample the steps: one next step for each of n trajectories."""
+        return StepSearch(
+            self.scorer,
+            tokenizer=self.tokenizer,
+            streamer=self.streamer,
+            batch_rows=self.batch_rows,
+            thinking_tags=self.thinking_tags,
+            n=1,
+            beam_width=self.n,
+            max_steps=self.max_steps,
+            max_tokens=self.max_tokens,
+            reduce=self.reduce,
+        )
+
+
+class ParticleLoop(SearchLoop):
+    """The rounds of a particle filter; see ``SearchLoop``.
+
+    The trajectories of a beam are the particles.
+    """
+
+    settings: ParticleFilter
+    logp_weights: list[list[float]]
+    """For each prompt the log-weight of each particle, up to a constant."""
+
+    def filter(self, settings: ParticleFilter) -> tuple[LongTensor, list[Trace], Cost]:
+        """Sample until every particle has ended or a limit is reached."""
+        self.settings, self.logp_weights = settings, [[0.0] for _ in self.prompts]
+        return self.run()
+
+    def continuations(
+        self, p: int, parent: Trajectory, branches: Sequence[Branch]
+    ) -> list[Trajectory]:
+        """The continuations of a trajectory, not yet scored; equal ones are different particles."""
+        one_by_one = (SearchLoop.continuations(self, p, parent, [one]) for one in branches)
+        return [path for (path,) in one_by_one]
+
+    def keep_best(
+        self, p: int, groups: Sequence[Sequence[Trajectory]]
+    ) -> list[tuple[Position, Position]]:
+        """Weigh a prompt's particles, and draw those of the next round."""
+        new: dict[Trajectory, Position] = {}
+        before = zip(self.beams[p], self.logp_weights[p], strict=True)
+        population = [(path, weight) for path, weight in before if path.branch.stopped]
+        for row, (owner, k) in enumerate(self.active):
+            if owner == p:
+                new |= {path: (row, j) for j, path in enumerate(groups[row])}
+                population += [(path, self.logp_weights[p][k]) for path in groups[row]]
+        paths = [path for path, _ in population]
+        weights = torch.tensor([x + self._potential(path) for path, x in population])
+        drawn = self._draw(paths, weights)
+        chosen = {paths[i] for i in drawn}
+        self.rounds[p].append(
+            tuple(self._step(row, path, path in chosen) for path, (row, _) in new.items())
+        )
+        index = {path: k for k, path in enumerate(new)}
+        self.parent_index[p] = [index.get(paths[i]) for i in drawn]
+        self.beams[p] = [replace(paths[i]) for i in drawn]
+        going = [(k, i) for k, i in enumerate(drawn) if not paths[i].branch.stopped]
+        resampled = drawn != list(range(len(paths)))
+        self.logp_weights[p] = [0.0] * len(drawn) if resampled else weights.tolist()
+        return [((p, k), new[paths[i]]) for k, i in going]
+
+    def _potential(self, path: Trajectory) -> float:
+        space = self.strategy.scorer.score_space
+        return logp_potential(path.total, space, self.settings.temperature)
+
+    def _draw(self, paths: Sequence[Trajectory], logp_weights: Tensor) -> list[int]:
+        """Indices of the particles of the next round; all of them where nothing is resampled."""
+        everyone = list(range(len(paths)))
+        if all(path.branch.stopped for path in paths):
+            return everyone
+        weights = logp_weights.double().softmax(0)
+        if effective_sample_size(weights) >= self.settings.min_ess * len(paths) * (1 - 1e-9):
+            return everyone
+        return resample(weights, self.settings.resampling)
+
+
+class _GeneratedParticleLoop(GeneratedLoop, ParticleLoop):
+    """The rounds of a particle filter whose scorer reads the logits of the generator."""
+
+
+def logp_potential(total: float, space: ScoreSpace, temperature: float = 1.0) -> float:
+    """The logarithm of the factor that a particle's weight is multiplied by, after a step.
+
+    ``log(total) / temperature`` of probabilities, ``total / temperature`` of others.
+
+    Args:
+        total: the particle's total.
+        space: meaning of the total.
+        temperature: above 1, scores decide less.
+
+    Examples:
+        >>> round(logp_potential(0.25, "probability", temperature=2), 4) == round(-0.6931, 4)
+        True
+        >>> logp_potential(-3.0, "log_probability")
+        -3.0
+    """
+    if space == "probability":
+        total = float(torch.tensor(max(total, _LEAST), dtype=torch.float64).log())
+    return total / temperature
+
+
+def effective_sample_size(weights: Tensor) -> float:
+    """The number of equal particles that are worth as much as these, ``1 / sum_i w_i^2``.
+
+    Args:
+        weights: float (n,), with sum 1.
+
+    Examples:
+        >>> effective_sample_size(torch.tensor([0.5, 0.5, 0.0, 0.0]))
+        2.0
+    """
+    return float(1 / (weights * weights).sum())
+
+
+def resample(weights: Tensor, resampling: Resampling = "systematic") -> list[int]:
+    """Ascending indices of n particles drawn from n, index i on average ``n * w_i`` times.
+
+    ``index_k = min {i: w_0 + ... + w_i > (k + u_k) / n}`` with u uniform in [0, 1): one u for all k
+    ("systematic", so that index i is drawn floor(n w_i) or ceil(n w_i) times), or one for each
+    ("stratified"); "multinomial" draws independently.
+
+    Args:
+        weights: float (n,), with sum 1.
+        resampling: the scheme.
+
+    Examples:
+        >>> resample(torch.tensor([0.5, 0.0, 0.25, 0.25]))
+        [0, 0, 2, 3]
+    """
+    n = len(weights)
+    if resampling == "multinomial":
+        return sorted(torch.multinomial(weights, n, replacement=True).tolist())
+    u = torch.rand(1 if resampling == "systematic" else n, dtype=torch.float64)
+    places = (torch.arange(n, dtype=torch.float64) + u) / n
+    found = torch.searchsorted(weights.double().cumsum(0), places, right=True)
+    # Rounding may leave the sum of all weights below the last place.
+    return found.clamp(max=int(weights.nonzero().max())).tolist()
