@@ -28,7 +28,8 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
     inputs = [config.input, *filter(None, [config.problems.few_shot_input])]
     with json_output(config.output, *inputs) as write:
         if config.trace is not None:
-            check_writable(config.trace, inputs=inputs)
+            output = path_of(config.output)
+            check_writable(config.trace, inputs=inputs, outputs=[output] if output else [])
         items, rejected = task.load(config.input, config.rows)
         items, examples = items[: config.limit], find_examples(task, config.problems)
         sampling = dict(sampling_of(options, config.endpoint))

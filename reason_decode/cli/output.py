@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
@@ -16,7 +16,7 @@ STANDARD_OUTPUT = "-"
 
 @contextmanager
 def json_output(
-    output: str | None, *inputs: str, alone: bool = False
+    output: str | None, *inputs: str, others: Iterable[str] = (), alone: bool = False
 ) -> Iterator[Callable[[Any], None]]:
     """A function that writes a result as JSON to a file, to standard output, or nowhere.
 
@@ -25,12 +25,13 @@ def json_output(
     Args:
         output: a file, ``-`` for standard output, or ``None``.
         inputs: files that the command reads, which the output must not be.
+        others: other paths that the command writes, which the output must not be.
         alone: refuse a second process that writes the same file; false where the processes of one
             run share it, or something else of the command is locked.
 
     Raises:
-        ValueError: the file cannot be written, is an input, or another process writes it; raised
-            before any work is done.
+        ValueError: the file cannot be written, is an input or another output, or another process
+            writes it; raised before any work is done.
     """
     if output is None:
         yield lambda result: None
@@ -39,7 +40,7 @@ def json_output(
         with redirect_stdout(sys.stderr):
             yield lambda result: print(json.dumps(result, allow_nan=False), file=stdout, flush=True)
     else:
-        check_writable(output, inputs=inputs)
+        check_writable(output, inputs=inputs, outputs=others)
         with claimed(output) if alone else nullcontext():
             yield lambda result: write_json(output, result)
 

@@ -45,7 +45,7 @@ def train_on_solutions(
         train: such as ``train_prm``.
         read: the solutions, given the tokenizer.
     """
-    with json_output(config.report, *config.input) as write:
+    with json_output(config.report, *config.input, others=[config.output]) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         kept, held = hold_out(read(tokenizer), config.hold_out)

@@ -18,7 +18,7 @@ __all__ = [
 
 def run_active(config: TrainActiveConfig, argv: Sequence[str]) -> int:
     """Train process reward models in rounds of active learning."""
-    with json_output(config.report, *config.input, *config.labels) as write:
+    with json_output(config.report, *config.input, *config.labels, others=[config.output]) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         kept, held = hold_out(read_steps(config), config.hold_out)

@@ -22,7 +22,7 @@ __all__ = [
 
 def run_rationalyst(config: TrainRationalystConfig, argv: Sequence[str]) -> int:
     """Train a rationale model."""
-    with json_output(config.report, *config.input) as write:
+    with json_output(config.report, *config.input, others=[config.output]) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         kept, held = split_documents(_read_records(config.input), config.hold_out)

@@ -80,7 +80,7 @@ def run_nce(config: TrainNCEConfig, argv: Sequence[str]) -> int:
 
 def run_baseline(config: TrainBaselineConfig, argv: Sequence[str]) -> int:
     """Train an adapter by a baseline method."""
-    with json_output(config.report, *config.input) as write:
+    with json_output(config.report, *config.input, others=[config.output]) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         solutions = _read_samples(config)
@@ -98,7 +98,7 @@ def run_baseline(config: TrainBaselineConfig, argv: Sequence[str]) -> int:
 
 def run_ranker(config: TrainRankerConfig, argv: Sequence[str]) -> int:
     """Train a ranker."""
-    with json_output(config.report, *config.input) as write:
+    with json_output(config.report, *config.input, others=[config.output]) as write:
         source = source_folder(config.model)
         tokenizer = load_padded_tokenizer(source)
         # The text before a pair is the same for all solutions of a problem; a chat turn has none.
@@ -120,7 +120,10 @@ def run_ngram_ranker(config: TrainNGramRankerConfig, argv: Sequence[str]) -> int
     """Train a linear ranker."""
     # The other trainings lock a file in their folder of checkpoints; this one has none.
     Path(config.output).resolve().parent.mkdir(parents=True, exist_ok=True)
-    with json_output(config.report, *config.input) as write, claimed(config.output):
+    with (
+        json_output(config.report, *config.input, others=[config.output]) as write,
+        claimed(config.output),
+    ):
         solutions = read_all(config.input, config.data, config.training.separator, one_text=True)
         (right, right_held), (wrong, wrong_held) = (
             hold_out(side, config.hold_out) for side in _grade(config.grading, solutions)

@@ -280,16 +280,19 @@ def write_json(path: str | Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+def check_writable(
+    path: str | Path, inputs: Iterable[str | Path] = (), outputs: Iterable[str | Path] = ()
+) -> None:
     """Raise before any work is spent if an output file could not be written later.
 
     Args:
         path: the output file.
         inputs: files that are read, none of which may be the output.
+        outputs: other paths that are written, none of which may be this one.
 
     Raises:
-        ValueError: the path is a folder, a device or one of the inputs, or its folder is missing or
-            read-only.
+        ValueError: the path is a folder, a device, one of the inputs or another output, or its
+            folder is missing or read-only.
 
     Examples:
         >>> import tempfile
@@ -305,6 +308,9 @@ def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
             raise ValueError(
                 f"got {path} as an output file, which is also an input; name another file"
             )
+    for other in map(Path, outputs):
+        if path.resolve() == other.resolve():
+            raise ValueError(f"got {path} for two outputs; name another file for one of them")
     if path.is_dir():
         raise ValueError(f"got the folder {path} as an output file; name a file in it")
     if path.exists() and not path.is_file():

@@ -105,9 +105,12 @@ def _environment(index: int, count: int) -> dict[str, str]:
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End the workers, and wait for them."""
+    # A script starts what it runs in the background with SIGINT ignored, and workers inherit that.
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     for process in processes:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
     for process in processes:
         process.wait()
 

@@ -262,3 +262,22 @@ def test_results_never_replace_a_device(tmp_path: Path):
     check_writable(tmp_path / "there.json")
     write_json(tmp_path / "there.json", [1])
     assert json.loads((tmp_path / "there.json").read_text()) == [1]
+
+
+@pytest.mark.parametrize("name", ["x.json", "./x.json"])
+@pytest.mark.parametrize("argv", [["eval", "--trace"], ["train", "prm", "--report"]])
+def test_one_file_is_not_two_outputs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    name: str,
+):
+    """``eval --output x --trace x`` ended with status 0, and the traces were lost."""
+    monkeypatch.chdir(tmp_path)
+    Path("24.csv").write_bytes(GAME)
+    task = ["--task", "game24", "--strategy", "best-of-n"] if argv[0] == "eval" else []
+    files = ["--input", "24.csv", "--output", "x.json", argv[-1], name]
+    assert main([*argv[:-1], *task, *files]) == 2
+    assert "x.json for two outputs" in capsys.readouterr().err
+    assert [x.name for x in tmp_path.iterdir()] == ["24.csv"]

@@ -1,0 +1,26 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from reason_decode.runs.workers import _stop
+
+LOOP = "import time\nprint('on', flush=True)\nwhile True: time.sleep(0.01)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_workers_end_with_their_parent(ignored: bool):
+    """Run by ``&`` in a script, which ignores SIGINT, workers went on, and the parent waited."""
+    before = signal.getsignal(signal.SIGINT)
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE)
+        assert worker.stdout is not None and worker.stdout.readline() == b"on\n"
+        _stop([worker])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    worker.stdout.close()
+    assert worker.returncode == (-signal.SIGTERM if ignored else -signal.SIGINT)
