@@ -54,9 +54,7 @@ def run_workers(run: ResumableRun, command: Sequence[str]) -> bool:
         _start(command, run.folder, index, options.workers)
         for index in range(1, options.workers + 1)
     ]
-    # What ends this process must end the workers, too: SIGHUP is a closed terminal or connection.
-    ends = [x for name in ("SIGTERM", "SIGHUP") if (x := getattr(signal, name, None)) is not None]
-    before = {x: signal.signal(x, signal.default_int_handler) for x in ends}
+    before = {x: signal.signal(x, signal.default_int_handler) for x in _ending_signals()}
     try:
         with tqdm(total=run.total, initial=done, unit="item", disable=None) as bar:
             while any(process.poll() is None for process in processes):
@@ -102,6 +100,15 @@ def _environment(index: int, count: int) -> dict[str, str]:
         return environment | {"CUDA_VISIBLE_DEVICES": devices[(index - 1) % len(devices)]}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return environment | {"OMP_NUM_THREADS": str(max(1, (cores or 1) // count))}
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """The signals that end this process, and so must end its workers, beside SIGINT.
+
+    SIGHUP is a closed terminal or connection, which ``nohup`` has ignored.
+    """
+    found = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    return [x for x in found if x is not None and signal.getsignal(x) != signal.SIG_IGN]
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
