@@ -126,6 +126,8 @@ def _row(made: Completions, k: int, number: int, prompt: Prompt, trace: bool) ->
     row |= {"completion": made.texts[k], "score": None}
     if made.traces is not None:
         row["score"] = made.traces[k].best.total
+        if (agreement := made.traces[k].agreement) is not None:
+            row["agreement"] = agreement
         if trace:
             row["trace"] = made.traces[k].to_dict()
     return row

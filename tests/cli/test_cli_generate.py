@@ -44,6 +44,14 @@ def test_writes_a_row_for_each_prompt(model: ScriptedModel, paths: tuple[Path, P
     assert [call["prompts"] for call in model.calls] == [["a", "b"], ["c"]]
 
 
+def test_a_row_of_a_vote_has_its_agreement(
+    model: ScriptedModel, paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    vote = Guided(lambda prompt: [prompt], votes={"a": 3.0, "b": 1.0})
+    monkeypatch.setattr(from_options, "strategy_from_options", lambda *_: vote)
+    assert {row["agreement"] for row in run(paths)} == {0.75}
+
+
 def test_plain_decoding_has_no_score(model: ScriptedModel, paths: tuple[Path, Path]):
     rows = run(paths, "--strategy", "greedy", "--trace")
     assert {row["score"] for row in rows} == {None} and "trace" not in rows[0]
