@@ -31,13 +31,15 @@ _LEAST = 1e-9  # probability below which a score counts as this, so that its log
 class ParticleFilter(Strategy):
     r"""Sample n solutions side by side; after each step, copy good ones over bad ones by chance.
 
-    Each solution (a particle) has a weight. After a step it is multiplied by the potential of the
-    particle's total, ``score^(1/temperature)`` of probabilities and ``exp(score/temperature)`` of
-    log-probabilities and rewards. Where the effective sample size falls below ``min_ess * n``, n
-    particles are drawn from the n by their weights, and all weigh the same again. Bad beginnings
-    die out, but a beginning that the scorer doubts keeps its chance, which a search that keeps the
-    best drops. A finished solution stays a particle, with the potential of its last total. The
-    particle of the highest total is returned, finished ones first.
+    Each solution (a particle) has a weight. After a step it is multiplied by a potential,
+    ``total^(1/temperature)`` of probabilities and ``exp(total/temperature)`` of log-probabilities
+    and rewards; where totals grow step by step (``reduce`` of "prod" or "sum"), by what this step
+    added, so that no step counts twice. Where the effective sample size falls below
+    ``min_ess * n``, n particles are drawn from the n by their weights, and all weigh the same
+    again. Bad beginnings die out, but a beginning that the scorer doubts keeps its chance, which a
+    search that keeps the best drops. A finished solution stays a particle; after later steps of
+    others it is weighed by its last total, or, where totals grow, not again. The particle of the
+    highest total is returned, finished ones first.
 
     Args:
         scorer: scores the steps; its splitter says where a step ends.
@@ -151,13 +153,14 @@ class ParticleLoop(SearchLoop):
         """Weigh a prompt's particles, and draw those of the next round."""
         new: dict[Trajectory, Position] = {}
         before = zip(self.beams[p], self.logp_weights[p], strict=True)
-        population = [(path, weight) for path, weight in before if path.branch.stopped]
+        population = [(x, w + self._potential(x, x)) for x, w in before if x.branch.stopped]
         for row, (owner, k) in enumerate(self.active):
             if owner == p:
                 new |= {path: (row, j) for j, path in enumerate(groups[row])}
-                population += [(path, self.logp_weights[p][k]) for path in groups[row]]
+                parent, weight = self.beams[p][k], self.logp_weights[p][k]
+                population += [(x, weight + self._potential(x, parent)) for x in groups[row]]
         paths = [path for path, _ in population]
-        weights = torch.tensor([x + self._potential(path) for path, x in population])
+        weights = torch.tensor([weight for _, weight in population], dtype=torch.float64)
         drawn = self._draw(paths, weights)
         chosen = {paths[i] for i in drawn}
         self.rounds[p].append(
@@ -171,16 +174,20 @@ class ParticleLoop(SearchLoop):
         self.logp_weights[p] = [0.0] * len(drawn) if resampled else weights.tolist()
         return [((p, k), new[paths[i]]) for k, i in going]
 
-    def _potential(self, path: Trajectory) -> float:
-        space = self.strategy.scorer.score_space
-        return logp_potential(path.total, space, self.settings.temperature)
+    def _potential(self, path: Trajectory, before: Trajectory) -> float:
+        """The log-potential of a particle, given what it was before this step."""
+        space, temperature = self.strategy.scorer.score_space, self.settings.temperature
+        found = logp_potential(path.total, space, temperature)
+        if self.settings.reduce in ("prod", "sum") and len(before.scores):
+            found -= logp_potential(before.total, space, temperature)
+        return found
 
     def _draw(self, paths: Sequence[Trajectory], logp_weights: Tensor) -> list[int]:
         """Indices of the particles of the next round; all of them where nothing is resampled."""
         everyone = list(range(len(paths)))
         if all(path.branch.stopped for path in paths):
             return everyone
-        weights = logp_weights.double().softmax(0)
+        weights = logp_weights.softmax(0)
         if effective_sample_size(weights) >= self.settings.min_ess * len(paths) * (1 - 1e-9):
             return everyone
         return resample(weights, self.settings.resampling)

@@ -9,6 +9,7 @@ from run_strategy import generate, total, traces
 
 from reason_decode import ConfidenceScorer, LikelihoodScorer, ParticleFilter
 from reason_decode.strategies.particle_filter import (
+    ParticleLoop,
     Resampling,
     effective_sample_size,
     logp_potential,
@@ -79,6 +80,24 @@ def test_without_resampling_all_particles_go_on(tiny: Tiny) -> None:
         assert all(step.kept for round_ in trace.rounds for step in round_)
         parents = [step.parent for step in trace.rounds[1]]
         assert len(parents) == len(set(parents))
+
+
+def test_no_step_counts_twice_where_totals_grow(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The product of all totals weighed the first step as often as there were steps."""
+    found: list[list[float]] = []
+
+    def none_drawn(self: ParticleLoop, paths: Any, weights: torch.Tensor) -> list[int]:
+        totals = torch.tensor([logp_potential(x.total, "probability") for x in paths])
+        found.append((weights - totals.double()).tolist())
+        return list(range(len(paths)))
+
+    monkeypatch.setattr(ParticleLoop, "_draw", none_drawn)
+    strategy = ParticleFilter(tiny.prm, tokenizer=tiny.tokenizer, n=4, reduce="prod")
+    generate(tiny, strategy, PROMPTS[:1], max_new_tokens=80)
+    # A dozen rounds, each of which rounds its numbers of at most 21 nats in float32.
+    assert len(found) > 2 and max(abs(x) for row in found for x in row) < 12 * 21 * 2**-23
 
 
 def test_a_low_temperature_keeps_copies_of_the_best(tiny: Tiny) -> None:
