@@ -147,9 +147,9 @@ class GenerationOptions:
         lookahead: steps that step-search decodes past a candidate before it scores it.
         supervision: of rationale-guided, ``implicit``: rationales score the steps; ``explicit``:
             the generator reads them.
-        reduce: how step scores become the score of a solution (default: ``last`` for step-search
-            and particle-filter; for best-of-n ``prod`` of probabilities, ``mean`` of
-            log-probabilities, the ``last`` reward).
+        reduce: how step scores become the score of a solution (default: ``last`` for step-search;
+            for others ``prod`` of probabilities, ``mean`` of log-probabilities, the ``last``
+            reward).
         score_temperature: of particle-filter; above 1 the scores decide less, below 1 more.
         vote_weighting: of a vote by a scorer, the weight, given the score s: ``s``, ``1+s``,
             ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has

@@ -11,7 +11,13 @@ from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch
-from reason_decode.scorers.base import Scorer, ScoreSpace, check_reduce, check_scorer_argument
+from reason_decode.scorers.base import (
+    Scorer,
+    ScoreSpace,
+    check_reduce,
+    check_scorer_argument,
+    default_reduce,
+)
 from reason_decode.strategies.arguments import (
     check_max_tokens,
     check_positive,
@@ -54,7 +60,9 @@ class ParticleFilter(Strategy):
         max_steps: maximum number of steps; ``None``: no limit but that of tokens.
         max_tokens: maximum number of tokens sampled per prompt, over all particles; ``None``: no
             limit.
-        reduce: how the scores of a particle's steps become its total, see ``StepSearch``.
+        reduce: how the scores of a particle's steps become its total: "prod", "min", "last", "mean"
+            or "sum"; ``None``: "prod" of probabilities, "mean" of log-probabilities, the "last"
+            reward. The paper takes "last".
 
     Raises:
         ValueError: an argument is not allowed; when called: ``generate`` is asked for something
@@ -82,7 +90,7 @@ class ParticleFilter(Strategy):
     min_ess: float = 1.0
     max_steps: int | None = None
     max_tokens: int | None = None
-    reduce: Reduce = "last"
+    reduce: Reduce | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +129,7 @@ class ParticleFilter(Strategy):
             beam_width=self.n,
             max_steps=self.max_steps,
             max_tokens=self.max_tokens,
-            reduce=self.reduce,
+            reduce=self.reduce or default_reduce(self.scorer),
         )
 
 
@@ -178,7 +186,7 @@ class ParticleLoop(SearchLoop):
         """The log-potential of a particle, given what it was before this step."""
         space, temperature = self.strategy.scorer.score_space, self.settings.temperature
         found = logp_potential(path.total, space, temperature)
-        if self.settings.reduce in ("prod", "sum") and len(before.scores):
+        if self.strategy.reduce in ("prod", "sum") and len(before.scores):
             found -= logp_potential(before.total, space, temperature)
         return found
 

@@ -60,7 +60,9 @@ def test_potentials_are_scores_to_the_power_of_an_inverse_temperature() -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_particle_continues_one_that_was_kept(tiny: Tiny, scheme: Resampling) -> None:
-    strategy = ParticleFilter(tiny.prm, tokenizer=tiny.tokenizer, n=6, resampling=scheme)
+    strategy = ParticleFilter(
+        tiny.prm, tokenizer=tiny.tokenizer, n=6, resampling=scheme, reduce="last"
+    )
     out = generate(tiny, strategy, PROMPTS, max_new_tokens=80)
     for trace in traces(out):
         assert len(trace.candidates) == 6
