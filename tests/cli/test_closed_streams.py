@@ -1,5 +1,4 @@
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -7,9 +6,7 @@ from reason_decode.cli import main
 
 
 @pytest.mark.parametrize("argv", [["trace"], ["trace", "--help"], ["--help"], ["nothing"], []])
-def test_a_closed_terminal_is_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argv: list[str]
-):
+def test_a_closed_terminal_is_no_traceback(monkeypatch: pytest.MonkeyPatch, argv: list[str]):
     """A missing option, told where there is no standard output, was an AttributeError."""
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)

@@ -31,7 +31,10 @@ from reason_decode.core.options import (
         ),
         ({"supervision": "explicit"}, "only rationale-guided is supervised by rationales"),
         ({"max_tokens": 0}, "got max_tokens=0; need at least 1"),
-        ({"strategy": "greedy", "reduce": "min"}, "only best-of-n and .*-filter reduce"),
+        (
+            {"strategy": "greedy", "reduce": "min"},
+            "only best-of-n and step-search and particle-filter reduce",
+        ),
         ({"seed": 2**100}, "at most 63 bits"),
     ],
 )
