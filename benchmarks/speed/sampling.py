@@ -21,8 +21,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from reason_decode import BestOfN, StepSearch, StepSplitter, tiny
+from reason_decode import BestOfN, StepSearch, StepSplitter
+from reason_decode.core.model_options import ModelOptions
 from reason_decode.io.console import table
+from reason_decode.models.inputs import encode_prompts
+from reason_decode.models.loading import load_model
 from reason_decode.scorers.base import Scorer, ScoreSpace
 
 PROMPTS = ["Make 36 from 4 5 6 10.\n", "((1 + 2) * (3 - 4)) =\n", "Make 11 from 1 2 3 4.\n"]
@@ -81,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--max-new-tokens", type=int, default=120, help="tokens of a candidate (default: 120)"
     )
     args = parser.parse_args(argv)
-    model, tokenizer = _load(args.model)
+    model, tokenizer = load_model(args.model or "tiny", ModelOptions(dtype="float32"))
     rows: list[dict[str, str]] = []
     for case in tqdm(_cases(args, tokenizer), unit="case", disable=None):
         options: dict[str, Any] = {
@@ -112,33 +115,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _load(folder: str | None) -> tuple[Any, Any]:
-    """The packaged generator, or the chat model of a folder, in float32."""
-    if folder is None:
-        models = tiny.load()
-        return models.model, models.tokenizer
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
-
-
 def _cases(args: argparse.Namespace, tokenizer: Any) -> list[Case]:
     """The rows of the table."""
     best = BestOfN(ZeroScorer(), tokenizer=tokenizer, n=args.n)
     length = -(-args.max_new_tokens // args.steps)
     search = StepSearch(ZeroScorer(length, tokenizer), tokenizer=tokenizer, n=args.n)
     if args.model:
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": QUESTION}],
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
-        return [
-            Case("BestOfN", best, dict(chat), False),
-            Case("StepSearch", search, dict(chat), False),
-        ]
+        chat = encode_prompts(tokenizer, [[{"role": "user", "content": QUESTION}]])
+        return [Case("BestOfN", best, chat, False), Case("StepSearch", search, chat, False)]
     found = [
         dict(tokenizer([SHOTS * k + p for p in PROMPTS], return_tensors="pt", padding=True))
         for k in (0, 8)

@@ -99,13 +99,18 @@ def start(argv: list[str], log: Path, limit: int | None = None) -> int:
 
 def wait(child: int, seconds: float) -> int | None:
     """The exit status of a process, negative for a signal; ``None`` if it runs for longer."""
+    return wait_and_measure(child, seconds)[0]
+
+
+def wait_and_measure(child: int, seconds: float) -> tuple[int | None, int]:
+    """The exit status of a process, as ``wait`` gives it, and the most KiB that it had."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
+        done, status, used = os.wait4(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), used.ru_maxrss
         time.sleep(0.002)
-    return None
+    return None, 0
 
 
 @contextmanager

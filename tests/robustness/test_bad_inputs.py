@@ -2,30 +2,14 @@ import gc
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.robustness.bad_inputs import bad_commands, bad_files
 
-SECONDS = 60.0
-"""Longest run of a command; one that takes longer hangs."""
 MEMORY = 2**20
 """Most KiB beyond those of the process before the command."""
-
-
-def ended(child: int) -> tuple[int | None, int]:
-    """The exit status of a process, ``None`` if it hangs, and the most KiB that it had."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        done, status, used = os.wait4(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status), used.ru_maxrss
-        time.sleep(0.002)
-    os.killpg(child, signal.SIGKILL)
-    _, _, used = os.wait4(child, 0)
-    return None, used.ru_maxrss
 
 
 @pytest.mark.slow
@@ -33,7 +17,7 @@ def ended(child: int) -> tuple[int | None, int]:
 def test_bad_inputs_end_with_a_message_in_bounded_memory(tmp_path: Path):
     """Each in a fork: no traceback, no hang, and less than 1 GiB more than with a good input."""
     pytest.importorskip("accelerate", reason="training needs accelerate")
-    from tests.robustness.soak import preload, start
+    from tests.robustness.soak import SECONDS, preload, start, wait_and_measure
 
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
@@ -45,13 +29,19 @@ def test_bad_inputs_end_with_a_message_in_bounded_memory(tmp_path: Path):
     gc.freeze()
     (data / "good").write_text('{"prompt": "1 + 1 ="}\n')
     argv = ["generate", "--input", str(data / "good"), "--max-new-tokens", "4"]
-    status, own = ended(start([*argv, "--output", str(out / "good")], tmp_path / "good.log"))
+    status, own = wait_and_measure(
+        start([*argv, "--output", str(out / "good")], tmp_path / "good.log"), SECONDS
+    )
     assert status == 0, (tmp_path / "good.log").read_text()
     faults: list[str] = []
     most, count = 0, 0
     for count, argv in enumerate(bad_commands(data, out), 1):
         log = tmp_path / f"{count}.log"
-        status, used = ended(start(argv, log))
+        child = start(argv, log)
+        status, used = wait_and_measure(child, SECONDS)
+        if status is None:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
         most = max(most, used - own)
         printed = log.read_text(errors="replace")
         if status not in (0, 1, 2) or re.search(r"^Traceback", printed, re.M):
