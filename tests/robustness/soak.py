@@ -5,6 +5,7 @@ compares what it wrote with an unbroken run. Forked, for a start of Python with 
 in which no file is written.
 """
 
+import fcntl
 import gc
 import os
 import random
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import reason_decode
 from reason_decode.cli import main
@@ -62,13 +63,14 @@ class Counts:
         )
 
 
-def start(argv: list[str], log: Path, limit: int | None = None) -> int:
+def start(argv: list[str], log: Path, limit: int | None = None, stop_at_lock: bool = False) -> int:
     """The process id of a command that runs in a fork.
 
     Args:
         argv: the command line.
         log: file for what it prints.
         limit: size of a file, in bytes, beyond which writes fail as on a full disk.
+        stop_at_lock: whether it stops itself (SIGSTOP) once it has locked its first file.
     """
     child = os.fork()
     if child:
@@ -88,6 +90,8 @@ def start(argv: list[str], log: Path, limit: int | None = None) -> int:
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if stop_at_lock:
+            _stop_at_lock()
         status = main(argv)
     except BaseException:
         import traceback
@@ -95,6 +99,17 @@ def start(argv: list[str], log: Path, limit: int | None = None) -> int:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _stop_at_lock() -> None:
+    flock = fcntl.flock
+
+    def stopping(file: IO[bytes], operation: int) -> None:
+        flock(file, operation)
+        fcntl.flock = flock
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    fcntl.flock = stopping
 
 
 def wait(child: int, seconds: float) -> int | None:
@@ -240,9 +255,18 @@ class Soak:
     def _second(self, name: str, place: Path, seconds: float, size: int) -> None:
         """A second process on the same output, while the first one stands still."""
         first = start(self._argv(name, place / "out"), place / "log")
-        if wait(first, self.random.uniform(0, seconds)) is not None:
-            return
-        os.kill(first, signal.SIGSTOP)
+        if wait(first, self.random.uniform(0, seconds)) is None:
+            os.kill(first, signal.SIGSTOP)
+            self._beside(name, place, first)
+
+    def _locked(self, name: str, place: Path, seconds: float, size: int) -> None:
+        """A second process on the same output, while the first one stands still with its lock."""
+        first = start(self._argv(name, place / "out"), place / "log", stop_at_lock=True)
+        _, status = os.waitpid(first, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            self._beside(name, place, first)
+
+    def _beside(self, name: str, place: Path, first: int) -> None:
         log = place / "second.log"
         second = start(self._argv(name, place / "out"), log)
         self._ended("second process", name, place, second)
