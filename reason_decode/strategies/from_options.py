@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.options import PLAIN, GenerationOptions, ScorerOptions
 from reason_decode.core.splitting import StepSplitter
@@ -18,7 +19,12 @@ from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSe
 from reason_decode.strategies.self_consistency import SelfConsistency
 from reason_decode.strategies.step_search import StepSearch
 
-__all__ = ["scorer_from_options", "selector_from_options", "strategy_from_options"]
+__all__ = [
+    "scorer_from_options",
+    "selector_from_options",
+    "strategy_from_options",
+    "strategy_with_scorer",
+]
 
 
 def strategy_from_options(
@@ -42,14 +48,48 @@ def strategy_from_options(
     if options.strategy in PLAIN:
         return None
     generator = None if model is None else (model, tokenizer)
+    if options.strategy == "self-consistency":
+        scorer = _vote_scorer(options, generator)
+    elif options.strategy == "rationale-guided":
+        scorer = _rationale_scorer(options, generator)
+    else:
+        scorer = scorer_from_options(
+            options.scoring,
+            whole_solutions=options.strategy == "best-of-n",
+            generator=generator,
+            splitter=options.solutions.splitter,
+        )
+    return strategy_with_scorer(options, tokenizer, scorer, state_key=state_key)
+
+
+def strategy_with_scorer(
+    options: GenerationOptions,
+    tokenizer: PreTrainedTokenizerBase,
+    scorer: Any,
+    *,
+    state_key: Callable[[Sequence[str]], Hashable] | None = None,
+    streamer: BaseStreamer | None = None,
+) -> Any:
+    """The strategy that the options name, with a scorer that is loaded already.
+
+    Args:
+        options: the strategy, which is none of plain ``generate``, and its numbers.
+        tokenizer: the generator's tokenizer.
+        scorer: the strategy's scorer; ``None`` for a vote without one.
+        state_key: as in ``strategy_from_options``.
+        streamer: see ``Strategy``.
+
+    Raises:
+        ValueError: the scorer cannot be used by the strategy.
+    """
     common: dict[str, Any] = {
         "tokenizer": tokenizer,
+        "streamer": streamer,
         "n": options.n,
         "max_tokens": options.max_tokens,
         "thinking_tags": options.thoughts.tags,
     }
     if options.strategy == "self-consistency":
-        scorer = _vote_scorer(options, generator)
         return SelfConsistency(
             **common,
             scorer=scorer,
@@ -59,18 +99,10 @@ def strategy_from_options(
             score_part=options.thoughts.score_part,
         )
     if options.strategy == "rationale-guided":
-        scorer = _rationale_scorer(options, generator)
         return RationaleGuided(scorer, **common, supervision=options.supervision)
     if options.reduce is not None:
         common["reduce"] = options.reduce
-    whole = options.strategy == "best-of-n"
-    scorer = scorer_from_options(
-        options.scoring,
-        whole_solutions=whole,
-        generator=generator,
-        splitter=options.solutions.splitter,
-    )
-    if whole:
+    if options.strategy == "best-of-n":
         return BestOfN(scorer, **common, score_part=options.thoughts.score_part)
     if options.strategy == "particle-filter":
         return ParticleFilter(scorer, **common, temperature=options.score_temperature)

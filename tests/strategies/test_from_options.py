@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from transformers import TextStreamer
 
 from reason_decode.core.options import GenerationOptions, ScorerOptions
 from reason_decode.scorers import RationaleScorer
@@ -98,3 +99,13 @@ def test_options_make_selectors(monkeypatch: pytest.MonkeyPatch):
     assert module.selector_from_options(GenerationOptions(strategy="sample")) is None
     with pytest.raises(ValueError, match="goes step by step"):
         module.selector_from_options(GenerationOptions(strategy="step-search"))
+
+
+def test_a_loaded_scorer_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "load_scorer", lambda name, **_: pytest.fail(f"loaded {name}"))
+    tokenizer: Any = ByteTokenizer()
+    streamer: Any = TextStreamer(tokenizer)
+    for strategy in ("best-of-n", "step-search", "particle-filter", "self-consistency"):
+        options = GenerationOptions(strategy=strategy, n=3)
+        made = module.strategy_with_scorer(options, tokenizer, STEPS, streamer=streamer)
+        assert (made.scorer, made.n, made.streamer) == (STEPS, 3, streamer)
