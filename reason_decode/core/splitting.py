@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 __all__ = [
+    "Boundary",
+    "Pause",
     "Splitting",
     "StepBoundary",
     "StepSplitter",
@@ -255,6 +257,32 @@ def _check_pattern(pattern: Any) -> None:
         )
 
 
+class Pause(NamedTuple):
+    """The next place where a boundary may be, for a sampler that cannot look at each token.
+
+    Attributes:
+        stops: texts; it is not before the end of the first of them.
+        tokens: it is not before so many more tokens; ``None``: they are not counted.
+        anywhere: it may be behind any token, such as that of a pattern.
+    """
+
+    stops: tuple[str, ...] = ()
+    tokens: int | None = None
+    anywhere: bool = False
+
+
+class Boundary(Protocol):
+    """Says where the sampling of a row pauses."""
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        """True if the new tokens of a row end where sampling should pause."""
+        ...
+
+    def pause(self, tokens: Sequence[int]) -> Pause:
+        """The next place behind the new tokens of a row where a call may return true."""
+        ...
+
+
 @dataclass
 class StepBoundary:
     """A predicate on new tokens: true once they hold ``count`` whole steps.
@@ -281,6 +309,14 @@ class StepBoundary:
             return self._is_long(tokens, self.splitter.tokens * self.count)
         ends = self._ends_match if self.splitter.pattern is not None else self._ends_separator
         return ends(tokens) and len(self.splitter.complete(self._text(tokens))) >= self.count
+
+    def pause(self, tokens: Sequence[int]) -> Pause:
+        """The next place behind ``tokens``, sampled since the last boundary, to look at."""
+        if self.splitter.tokens is not None:
+            return Pause(tokens=max(1, self.splitter.tokens * self.count - len(tokens)))
+        if self.splitter.pattern is not None:
+            return Pause(anywhere=True)
+        return Pause(stops=self.splitter.separators)
 
     def ends_separator(self, tokens: Sequence[int]) -> bool:
         """True if the last token may end a separator or a match, at a constant cost."""

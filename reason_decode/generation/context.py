@@ -6,6 +6,7 @@ batch. Rationales that the generator reads, and steps of solutions that exist al
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,13 +14,15 @@ from transformers.cache_utils import Cache
 
 from reason_decode.core.solutions import Cost
 from reason_decode.generation.cache import RowCache, build_row_batch, take_row
-from reason_decode.generation.engine import Generation
 from reason_decode.generation.sampling import Branch, DecodeBatch
+
+if TYPE_CHECKING:  # its methods of these names call these functions
+    from reason_decode.generation.engine import LocalGeneration
 
 __all__ = ["append_context", "as_branches"]
 
 
-def as_branches(generation: Generation, prompts: DecodeBatch) -> list[Branch]:
+def as_branches(generation: "LocalGeneration", prompts: DecodeBatch) -> list[Branch]:
     """The prompts as branches without new tokens.
 
     Args:
@@ -52,7 +55,7 @@ def as_branches(generation: Generation, prompts: DecodeBatch) -> list[Branch]:
 
 
 def append_context(
-    generation: Generation, branches: Sequence[Branch], contexts: Sequence[Tensor]
+    generation: "LocalGeneration", branches: Sequence[Branch], contexts: Sequence[Tensor]
 ) -> list[Branch]:
     """Append ids that the model reads but did not generate; they are no part of its answer.
 

@@ -1,8 +1,8 @@
-"""The decoding engine: prefill, sampling and branching for strategies.
+"""The decoding engine of a model in this process: prefill, sampling and branching.
 
 ``generate(custom_generate=strategy)`` hands a strategy prepared logits processors, stopping
-criteria and a key-value cache. ``Generation`` turns them into the operations that strategies are
-made of: read the prompts, sample continuations, branch them, go on from some of them.
+criteria and a key-value cache. ``LocalGeneration`` turns them into the operations that strategies
+are made of (``interface.Generation``): read the prompts, sample, branch, go on from some branches.
 
 A branch goes on from a copy of its cache. Where a model's state cannot be copied row by row (a
 cache class of its own, or none), it is read again, and rows that have ended stay in the batch.
@@ -28,6 +28,7 @@ from transformers.generation.stopping_criteria import MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.solutions import Cost
+from reason_decode.core.splitting import Boundary
 from reason_decode.generation.cache import (
     check_branchable,
     check_cache,
@@ -40,6 +41,7 @@ from reason_decode.generation.cache import (
     row_bytes,
     stack_rows,
 )
+from reason_decode.generation.context import append_context, as_branches
 from reason_decode.generation.parts import fitting_rows, sample_in_parts
 from reason_decode.generation.rereading import (
     check_can_reread,
@@ -50,7 +52,6 @@ from reason_decode.generation.rereading import (
 from reason_decode.generation.row_processors import ProcessorFactory, RowProcessors
 from reason_decode.generation.row_state import AllowedTokens, Row
 from reason_decode.generation.sampling import (
-    Boundary,
     Branch,
     DecodeBatch,
     Decoder,
@@ -63,7 +64,7 @@ from reason_decode.generation.streaming import AnswerStream
 from reason_decode.io.oom import is_out_of_memory, release_memory
 from reason_decode.models.inputs import check_prompts, pad_rows
 
-__all__ = ["Generation"]
+__all__ = ["LocalGeneration"]
 
 _MOST_ROWS = 256
 """Rows side by side in the generator, where the caller says nothing: more are hardly faster."""
@@ -71,8 +72,8 @@ _SMALL = 2**26
 """Bytes that the caches of all rows may take before anyone asks how much memory is free."""
 
 
-class Generation:
-    """One call of ``generate`` as the operations that a strategy needs.
+class LocalGeneration:
+    """A ``Generation`` by a model in this process; see ``interface.Generation``.
 
     Args:
         strategy_name: the strategy's class name, for error messages.
@@ -156,6 +157,11 @@ class Generation:
         self.max_new_tokens = max_length - input_ids.shape[1]
         self.batch_rows, self.cost = batch_rows, Cost()
 
+    @property
+    def do_sample(self) -> bool:
+        """True if tokens are drawn; false: the likeliest one is taken."""
+        return bool(self.config.do_sample)
+
     def unpadded_prompt(self, row: int) -> Tensor:
         """Token ids of a prompt without padding, (t,) int64."""
         ids, mask = self.prompt_ids[row], self._model_kwargs.get("attention_mask")
@@ -166,7 +172,7 @@ class Generation:
 
         Args:
             branchable: branches that can be continued will be asked for.
-            croppable: ``context.as_branches`` will be called: the state must go back by one token.
+            croppable: ``as_branches`` will be called: the state must go back by one token.
 
         Raises:
             ValueError: the caller's cache or options do not let it be branched.
@@ -271,7 +277,7 @@ class Generation:
         decoder = Decoder(
             self.strategy_name,
             self.processors,
-            bool(self.config.do_sample) and not greedy,
+            self.do_sample and not greedy,
             self.pad_token_id,
             self._forward,
             self._copies_rows,
@@ -302,6 +308,16 @@ class Generation:
         remaining = [branch.remaining_tokens for branch in branches]
         widths = None if self._copies_rows else [*map(len, ids)]
         return DecodeBatch(rows, padded, kwargs, None, remaining, widths)
+
+    def as_branches(self, prompts: DecodeBatch) -> list[Branch]:
+        """The batch of ``prefill(croppable=True)`` as branches without new tokens."""
+        return as_branches(self, prompts)
+
+    def append_context(
+        self, branches: Sequence[Branch], contexts: Sequence[Tensor]
+    ) -> list[Branch]:
+        """The branches with ids (t,) behind each that are read, but are no part of its answer."""
+        return append_context(self, branches, contexts)
 
     def pack(self, rows: Sequence[tuple[int, Tensor]]) -> LongTensor:
         """Prompts with continuations, padded on the right.

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.cache_utils import Cache
 
+from reason_decode.core.splitting import Boundary
 from reason_decode.generation.cache import RowCache, select_cache, select_cache_rows, take_row
 from reason_decode.generation.row_processors import RowProcessors, RowView
 from reason_decode.generation.row_state import Row
@@ -20,7 +21,6 @@ from reason_decode.generation.token_stats import TokenStats, token_stats
 from reason_decode.models.inputs import pad_rows
 
 __all__ = [
-    "Boundary",
     "Branch",
     "DecodeBatch",
     "Decoder",
@@ -29,10 +29,6 @@ __all__ = [
     "sample_branches",
     "select_rows",
 ]
-
-Boundary = Callable[[Sequence[int]], bool]
-"""Given the new tokens of a row, true if sampling should pause after them."""
-
 
 # Options that choose another decoding method of transformers, and its name.
 _OTHER_METHODS = {
@@ -237,7 +233,7 @@ def sample_branches(
     Args:
         decoder: see ``Decoder``.
         batch: the rows, with logits; used up by the call.
-        boundary: see ``Boundary``.
+        boundary: says where a row pauses; ``None``: nowhere.
         branchable: keep of the branches what is needed to continue them.
 
     Returns:

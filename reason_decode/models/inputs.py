@@ -302,7 +302,7 @@ def learned_positions(model: PreTrainedModel) -> int | None:
     return size if has_table else None
 
 
-def input_device(model: PreTrainedModel) -> torch.device:
+def input_device(model: Any) -> torch.device:
     """The device on which a model expects its input ids.
 
     A model whose first layer is offloaded (accelerate) has parameters on the meta device between

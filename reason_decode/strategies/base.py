@@ -30,10 +30,11 @@ from reason_decode.core.thinking import (
     find_thinking_tags,
     opens_thought,
 )
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.engine import LocalGeneration
+from reason_decode.generation.interface import Batch, Generation, Generator
 from reason_decode.generation.output import ReasoningOutput
 from reason_decode.generation.row_processors import ProcessorFactory
-from reason_decode.generation.sampling import Branch, DecodeBatch
+from reason_decode.generation.sampling import Branch
 from reason_decode.models.inputs import decode, special_ids
 from reason_decode.strategies.arguments import check_positive_or_none
 from reason_decode.strategies.chat import Response, respond, to_conversations
@@ -99,7 +100,7 @@ class Strategy(ABC):
         processors: ProcessorFactory | None = None,
         **model_kwargs: Any,
     ) -> LongTensor | ReasoningOutput:
-        """Decode; ``generate`` calls this with the arguments that ``Generation`` describes.
+        """Decode; ``generate`` calls this with the arguments of ``LocalGeneration``.
 
         Args:
             model: the generator.
@@ -107,11 +108,10 @@ class Strategy(ABC):
             logits_processor: as ``generate`` made it.
             stopping_criteria: as ``generate`` made them.
             generation_config: as ``generate`` made it.
-            messages: the conversation behind each prompt, for the scorer;
-                ``generate(..., messages=...)`` passes it on. ``None``: found by the template.
+            messages: the conversation behind each prompt, for the scorer; ``None``: found by the
+                template. ``generate`` passes it on, like those that follow.
             questions: the question of each prompt, for the scorer; overrules ``messages``.
-            stop_strings: texts that end an answer; ``generate(..., stop_strings=...)`` passes them
-                on, and this strategy's tokenizer finds them.
+            stop_strings: texts that end an answer, found by this strategy's tokenizer.
             processors: returns a list of new logits processors; every candidate gets one of its
                 own, which sees that candidate's ids alone, (1, t), one token after the other. For
                 processors that keep a state, such as grammars and budgets.
@@ -121,7 +121,7 @@ class Strategy(ABC):
             found = StopStringCriteria(self.tokenizer, stop_strings)
             stopping_criteria = StoppingCriteriaList([*stopping_criteria, found])
         with torch.no_grad():
-            generation = Generation(
+            generation = LocalGeneration(
                 type(self).__name__,
                 model,
                 input_ids,
@@ -133,33 +133,43 @@ class Strategy(ABC):
                 processors,
                 self.batch_rows,
             )
-            try:
-                if generation.stream is not None:
-                    generation.stream.open(input_ids)
-                prompts = self._prompts(generation, messages, questions)
-                sequences, traces, cost = self.run(generation, prompts)
-                traces = [
-                    replace(trace, messages=tuple(turns(prompt)))
-                    if isinstance(prompt, Conversation)
-                    else trace
-                    for trace, prompt in zip(traces, prompts, strict=False)
-                ]
-                if generation.stream is not None:
-                    generation.stream.commit(sequences[0, input_ids.shape[1] :])
-            finally:
-                if generation.stream is not None:
-                    generation.stream.close()
-        if not generation_config.return_dict_in_generate:
-            return sequences
+            output = self.decode(generation, messages=messages, questions=questions)
+        return output if generation_config.return_dict_in_generate else output.sequences
+
+    def decode(
+        self,
+        generation: Generation,
+        *,
+        messages: Messages | Sequence[Messages] | None = None,
+        questions: Sequence[str] | None = None,
+    ) -> ReasoningOutput:
+        """Decode the prompts of one call; arguments and return value as in ``__call__``."""
+        stream = generation.stream
+        try:
+            if stream is not None:
+                stream.open(generation.prompt_ids)
+            prompts = self._prompts(generation, messages, questions)
+            sequences, traces, cost = self.run(generation, prompts)
+            traces = [
+                replace(trace, messages=tuple(turns(prompt)))
+                if isinstance(prompt, Conversation)
+                else trace
+                for trace, prompt in zip(traces, prompts, strict=False)
+            ]
+            if stream is not None:
+                stream.commit(sequences[0, generation.prompt_ids.shape[1] :])
+        finally:
+            if stream is not None:
+                stream.close()
         return ReasoningOutput(sequences=sequences, traces=tuple(traces), cost=cost)
 
     def chat(
-        self, model: PreTrainedModel, messages: Any, *, system: str | None = None, **options: Any
+        self, model: Generator, messages: Any, *, system: str | None = None, **options: Any
     ) -> Any:
         """The model's response to a conversation, which its chat template renders.
 
         Args:
-            model: the generator, whose tokenizer this strategy has.
+            model: the generator, whose tokenizer this strategy has; or a ``ServedModel``.
             messages: a conversation, or a user's text; a list of either is a batch.
             system: text of a system turn before the first turn.
             options: arguments of ``generate`` (``max_new_tokens=1024``, ``do_sample=True`` unless
@@ -176,7 +186,7 @@ class Strategy(ABC):
         responses = respond(self, model, self.tokenizer, chats, **options)
         return responses if batch else responses[0]
 
-    def complete(self, model: PreTrainedModel, prompt: str | Sequence[str], **options: Any) -> Any:
+    def complete(self, model: Generator, prompt: str | Sequence[str], **options: Any) -> Any:
         """The model's continuation of a text as it stands, without its chat template.
 
         Args:
@@ -324,7 +334,7 @@ class TokenBudget:
         """True if this number of candidates can have a token each."""
         return self.left[prompt] >= candidates
 
-    def limit(self, rows: DecodeBatch, owners: Sequence[int], n: int = 1) -> None:
+    def limit(self, rows: Batch, owners: Sequence[int], n: int = 1) -> None:
         """Lower each row's limit to an equal share of what is left for its prompt.
 
         Args:
@@ -378,7 +388,7 @@ def check_num_sequences(generation: Generation, n: int, largest: int, limited_by
         ValueError: n > 1 without sampling, or more sequences are asked for than there will be.
     """
     name, asked = generation.strategy_name, generation.num_return_sequences
-    if n > 1 and not generation.config.do_sample:
+    if n > 1 and not generation.do_sample:
         raise ValueError(
             f"{name} compares n={n} candidates, which greedy decoding makes all alike; pass "
             "do_sample=True (and a temperature) to generate, or n=1"

@@ -8,7 +8,7 @@ from torch import LongTensor
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.core.thinking import ScorePart
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.scorers.base import Scorer
 from reason_decode.strategies.arguments import check_max_tokens, check_positive
 from reason_decode.strategies.base import (

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.answers import extract_answer
 from reason_decode.core.messages import Messages, Prompt, check_messages
 from reason_decode.core.solutions import Trace
 from reason_decode.core.thinking import ThinkingTags, answer_of
+from reason_decode.generation.interface import Generator
 from reason_decode.models.inputs import encode_prompts, input_device
 
 __all__ = ["Response", "add_system", "respond", "to_conversations"]
@@ -48,7 +49,7 @@ class Response:
 
 def respond(
     strategy: Any,
-    model: PreTrainedModel,
+    model: Generator,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     *,
@@ -70,14 +71,13 @@ def respond(
         ValueError: a conversation cannot be rendered, or the strategy refuses an option.
     """
     inputs = encode_prompts(tokenizer, prompts, chat_template_kwargs=chat_template_kwargs)
-    generator: Any = model  # typed without the generation methods that it has
     if all(not isinstance(prompt, str) for prompt in prompts):
         options.setdefault("messages", list(prompts))
     if "generation_config" not in options:
         options.setdefault("do_sample", True)
-        if generator.generation_config.max_new_tokens is None and "max_length" not in options:
+        if model.generation_config.max_new_tokens is None and "max_length" not in options:
             options.setdefault("max_new_tokens", MAX_NEW_TOKENS)
-    output = generator.generate(
+    output = model.generate(
         **{name: x.to(input_device(model)) for name, x in inputs.items()},
         **options,
         return_dict_in_generate=True,

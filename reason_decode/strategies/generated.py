@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.scorers.base import Candidates, Session
 from reason_decode.scorers.generated import score_branches
 from reason_decode.strategies.step_search import SearchLoop, StepSearch, Trajectory

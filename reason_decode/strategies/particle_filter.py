@@ -9,7 +9,7 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.generation.sampling import Branch
 from reason_decode.scorers.base import (
     Scorer,

@@ -8,9 +8,7 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Supervision
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.generation.context import append_context, as_branches
-from reason_decode.generation.engine import Generation
-from reason_decode.generation.sampling import DecodeBatch
+from reason_decode.generation.interface import Batch, Generation
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.strategies.base import Strategy
 from reason_decode.strategies.step_search import SearchLoop, StepSearch
@@ -98,13 +96,13 @@ class RationaleGuided(Strategy):
 class _ExplicitLoop(SearchLoop):
     """The rounds of a search whose generator reads what the scorer's session writes before each."""
 
-    def rows(self, first: bool) -> DecodeBatch:
+    def rows(self, first: bool) -> Batch:
         """The batch of a round, each row with the text of ``Session.context_to_append``."""
         prompts = self.generation.prefill(branchable=True, croppable=True) if first else None
         self.written = self.session.before_round()
-        branches = self.branches() if prompts is None else as_branches(self.generation, prompts)
+        branches = self.branches() if prompts is None else self.generation.as_branches(prompts)
         contexts = [self._encode(text or "") for text in self.session.context_to_append()]
-        return self.generation.resume(append_context(self.generation, branches, contexts))
+        return self.generation.resume(self.generation.append_context(branches, contexts))
 
     def _encode(self, text: str) -> Tensor:
         ids = self.strategy.tokenizer(text, add_special_tokens=False)["input_ids"]

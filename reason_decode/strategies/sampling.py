@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.generation.sampling import Branch
 from reason_decode.strategies.base import SolutionReader, TokenBudget
 

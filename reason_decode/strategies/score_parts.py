@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reason_decode.core.splitting import StepBoundary
+from reason_decode.core.splitting import Boundary, Pause, StepBoundary
 from reason_decode.core.thinking import ScorePart, ThinkingTags, growing_part
-from reason_decode.generation.sampling import Boundary
 from reason_decode.strategies.lookahead import LookaheadLoop
 from reason_decode.strategies.step_search import SearchLoop
 
@@ -67,3 +66,12 @@ class PartBoundary:
             return False
         part = growing_part(text, self.part, self.tags, self.opened)
         return len(self.boundary.splitter.complete(part)) >= self.boundary.count
+
+    def pause(self, tokens: Sequence[int]) -> Pause:
+        """The next place behind ``tokens`` to look at: a thought that is not scored is no such."""
+        text = self.boundary.tokenizer.decode(list(tokens))
+        closed = self.tags.closing in text
+        if self.part == "thought":
+            return Pause() if closed else self.boundary.pause(tokens)
+        in_thought = not closed and (self.opened or self.tags.opening in text)
+        return Pause(stops=(self.tags.closing,)) if in_thought else self.boundary.pause(tokens)

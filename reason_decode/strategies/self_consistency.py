@@ -17,7 +17,7 @@ from reason_decode.core.voting import (
     majority_vote,
     should_stop,
 )
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.scorers.base import Scorer
 from reason_decode.strategies.arguments import check_max_tokens, check_positive
 from reason_decode.strategies.base import (

@@ -8,10 +8,10 @@ from torch import LongTensor, Tensor
 
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, Cost, Step, Trace
-from reason_decode.core.splitting import StepBoundary
+from reason_decode.core.splitting import Boundary, StepBoundary
 from reason_decode.core.thinking import ScorePart
-from reason_decode.generation.engine import Generation
-from reason_decode.generation.sampling import Boundary, Branch, DecodeBatch
+from reason_decode.generation.interface import Batch, Generation
+from reason_decode.generation.sampling import Branch
 from reason_decode.generation.streaming import common_prefix
 from reason_decode.scorers.base import Scorer, Session, reduce_scores
 from reason_decode.strategies.base import (
@@ -219,7 +219,7 @@ class SearchLoop:
         cost = generation.cost + Cost(scorer=self.session.tokens_read)
         return chosen_sequences(generation, tokens, traces), traces, cost
 
-    def rows(self, first: bool) -> DecodeBatch:
+    def rows(self, first: bool) -> Batch:
         """The batch of a round, after the session has written what precedes it."""
         prompts = self.generation.prefill(branchable=True) if first else None
         self.written = self.session.before_round()
@@ -230,7 +230,7 @@ class SearchLoop:
         paths, most = [self.beams[p][k] for p, k in self.active], self.generation.max_new_tokens
         return [replace(x.branch, remaining_tokens=most - len(x.tokens)) for x in paths]
 
-    def _advance(self, rows: DecodeBatch, n: int) -> None:
+    def _advance(self, rows: Batch, n: int) -> None:
         """One round: sample n steps per row, score them, and keep the best of each prompt."""
         owners = [p for p, _ in self.active]
         self.budget.limit(rows, owners, n)

@@ -20,8 +20,7 @@ from reason_decode.core.thinking import (
     opens_thought,
 )
 from reason_decode.generation.cache import crop_row
-from reason_decode.generation.context import append_context, as_branches
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.engine import LocalGeneration
 from reason_decode.generation.sampling import Branch
 from reason_decode.models.chat_template import has_chat_template, render_chat
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
@@ -243,7 +242,7 @@ def _roll_out(
     **kwargs: Any,
 ) -> LongTensor:
     """The decoding function that ``generate`` calls; appends the continuations to ``found``."""
-    generation = Generation(
+    generation = LocalGeneration(
         "label_by_rollouts",
         model,
         input_ids,
@@ -254,7 +253,7 @@ def _roll_out(
     )
     with torch.no_grad():
         prompts = generation.prefill(branchable=True, croppable=True)
-        branches = as_branches(generation, prompts)
+        branches = generation.as_branches(prompts)
         steps = [
             torch.tensor(
                 solution.ids[len(generation.unpadded_prompt(p)) :], device=input_ids.device
@@ -263,7 +262,7 @@ def _roll_out(
         ]
         whole = [
             replace(branch, row=branch.row and branch.row._replace(answer=ids))
-            for branch, ids in zip(append_context(generation, branches, steps), steps, strict=True)
+            for branch, ids in zip(generation.append_context(branches, steps), steps, strict=True)
         ]
         prefixes = [
             _truncate(branch, end + 1, max_new_tokens)

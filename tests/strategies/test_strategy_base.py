@@ -12,7 +12,7 @@ from torch import LongTensor
 
 from reason_decode import BestOfN, RationaleGuided, SelfConsistency, StepSearch
 from reason_decode.core.solutions import Candidate, Cost, Trace
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.models.inputs import decode
 from reason_decode.strategies.base import Strategy, TokenBudget, chosen_sequences
 from reason_decode.tiny import Tiny

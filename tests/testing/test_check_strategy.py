@@ -9,7 +9,7 @@ import torch
 
 from reason_decode import BestOfN, ParticleFilter, RationaleGuided, SelfConsistency, StepSearch
 from reason_decode.core.solutions import Cost, Trace
-from reason_decode.generation.engine import Generation
+from reason_decode.generation.interface import Generation
 from reason_decode.strategies.base import Strategy
 from reason_decode.testing import LawBroken, check_strategy
 from reason_decode.tiny import Tiny
