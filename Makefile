@@ -99,7 +99,7 @@ browser: $(DEV)
 	$(PY) -m pytest tests/viewer/test_browser.py
 
 serve: $(DEV)
-	$(INSTALL) -e '.[serving]'
+	$(INSTALL) -e '.[transformers-serve]'
 	$(PY) -m pytest tests/cli/test_cli_transformers_serve.py
 
 real: $(DEV)

@@ -33,7 +33,8 @@ ALLOWED = {
     "training": USES,
     "mining": {*SCORING, "runs"},
     "viewer": GROUND,
-    "serving": {*USES, "evaluation"},
+    # viewer: the gateway shows a trace as a page.
+    "serving": {*USES, "evaluation", "viewer"},
     "tiny": SCORING,
     "testing": DECODING,
     "__main__": {"cli"},

@@ -57,6 +57,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "mine": Command("mine rationales from text", "mining_configs:MineConfig", "mine:run"),
     "trace": Command("show the candidates and scores of a run", "configs:TraceConfig", "trace:run"),
+    "serve": Command(
+        "answer requests of OpenAI's API by a strategy", "serve_configs:ServeConfig", "serve:run"
+    ),
     "train prm": Command(
         "train a process reward model",
         "training_configs:TrainPRMConfig",

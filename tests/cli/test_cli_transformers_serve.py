@@ -21,7 +21,10 @@ from reason_decode.scorers import EndpointVerifier
 from reason_decode.serving import from_options
 
 for needed in ("fastapi", "openai", "uvicorn"):
-    pytest.importorskip(needed, reason="pip install 'reason-decode[serving]' to run a server")
+    reason = "pip install 'reason-decode[transformers-serve]' to run a server"
+    pytest.importorskip(needed, reason=reason)
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 300  # seconds; the server is up after ten where nothing else runs
 PUZZLES = ["1 1 4 6", "1 1 11 11", "1 1 3 8", "1 1 1 8"]
