@@ -75,7 +75,7 @@ class Decoded:
 
 
 class Backend(Protocol):
-    """Whatever decodes: a model in this process, or a server."""
+    """Decodes requests: a model in this process, or a server."""
 
     @property
     def chat(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a request must pass before its body is read: its host, its key, its size."""
+"""Checks of a request before its body is read: its host, its key, its size."""
 
 from collections.abc import Collection
 from typing import Any

@@ -25,7 +25,7 @@ def plan_request(
     served: str,
     has_scorer: bool,
 ) -> DecodeRequest:
-    """What is decoded for a request.
+    """The strategy, options and prompts that a request asks for.
 
     Args:
         body: the request.

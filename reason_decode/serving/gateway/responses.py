@@ -118,7 +118,7 @@ def _flat(decoded: Decoded) -> list[Choice]:
 
 
 def _end(finish_reason: str | None, choice: Choice | None) -> dict[str, Any]:
-    """How a choice ended, and how it was chosen."""
+    """Fields that say how a choice ended, and how it was chosen."""
     end: dict[str, Any] = {"finish_reason": finish_reason, "logprobs": None}
     if choice is not None:
         names = ("score", "agreement", "answer")
