@@ -169,7 +169,9 @@ class ParticleLoop(SearchLoop):
                 population += [(x, weight + self._potential(x, parent)) for x in groups[row]]
         paths = [path for path, _ in population]
         weights = torch.tensor([weight for _, weight in population], dtype=torch.float64)
-        drawn = self._draw(paths, weights)
+        drawn = list(range(len(paths)))
+        if resampled := self._is_uneven(paths, weights):
+            drawn = resample(weights.softmax(0), self.settings.resampling)
         chosen = {paths[i] for i in drawn}
         self.rounds[p].append(
             tuple(self._step(row, path, path in chosen) for path, (row, _) in new.items())
@@ -178,7 +180,6 @@ class ParticleLoop(SearchLoop):
         self.parent_index[p] = [index.get(paths[i]) for i in drawn]
         self.beams[p] = [replace(paths[i]) for i in drawn]
         going = [(k, i) for k, i in enumerate(drawn) if not paths[i].branch.stopped]
-        resampled = drawn != list(range(len(paths)))
         self.logp_weights[p] = [0.0] * len(drawn) if resampled else weights.tolist()
         return [((p, k), new[paths[i]]) for k, i in going]
 
@@ -190,15 +191,12 @@ class ParticleLoop(SearchLoop):
             found -= logp_potential(before.total, space, temperature)
         return found
 
-    def _draw(self, paths: Sequence[Trajectory], logp_weights: Tensor) -> list[int]:
-        """Indices of the particles of the next round; all of them where nothing is resampled."""
-        everyone = list(range(len(paths)))
+    def _is_uneven(self, paths: Sequence[Trajectory], logp_weights: Tensor) -> bool:
+        """True if particles can continue and their weights differ enough to be resampled."""
         if all(path.branch.stopped for path in paths):
-            return everyone
-        weights = logp_weights.softmax(0)
-        if effective_sample_size(weights) >= self.settings.min_ess * len(paths) * (1 - 1e-9):
-            return everyone
-        return resample(weights, self.settings.resampling)
+            return False
+        size = effective_sample_size(logp_weights.softmax(0))
+        return size < self.settings.min_ess * len(paths) * (1 - 1e-9)
 
 
 class _GeneratedParticleLoop(GeneratedLoop, ParticleLoop):

@@ -90,16 +90,33 @@ def test_no_step_counts_twice_where_totals_grow(
     """The product of all totals weighed the first step as often as there were steps."""
     found: list[list[float]] = []
 
-    def none_drawn(self: ParticleLoop, paths: Any, weights: torch.Tensor) -> list[int]:
+    def none_drawn(self: ParticleLoop, paths: Any, weights: torch.Tensor) -> bool:
         totals = torch.tensor([logp_potential(x.total, "probability") for x in paths])
         found.append((weights - totals.double()).tolist())
-        return list(range(len(paths)))
+        return False
 
-    monkeypatch.setattr(ParticleLoop, "_draw", none_drawn)
+    monkeypatch.setattr(ParticleLoop, "_is_uneven", none_drawn)
     strategy = ParticleFilter(tiny.prm, tokenizer=tiny.tokenizer, n=4, reduce="prod")
     generate(tiny, strategy, PROMPTS[:1], max_new_tokens=80)
     # A dozen rounds, each of which rounds its numbers of at most 21 nats in float32.
     assert len(found) > 2 and max(abs(x) for row in found for x in row) < 12 * 21 * 2**-23
+
+
+def test_all_weigh_the_same_after_a_draw_of_each_particle_once(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a draw was taken for none, and the old weights were multiplied by the next ones."""
+    found: list[torch.Tensor] = []
+
+    def each_once(weights: torch.Tensor, scheme: Resampling) -> list[int]:
+        found.append(weights)
+        return list(range(len(weights)))
+
+    monkeypatch.setattr("reason_decode.strategies.particle_filter.resample", each_once)
+    strategy = ParticleFilter(tiny.prm, tokenizer=tiny.tokenizer, n=4, reduce="last")
+    (trace,) = traces(generate(tiny, strategy, PROMPTS[:1], max_new_tokens=80))
+    second = torch.tensor([total(step) for step in trace.rounds[1]], dtype=torch.float64)
+    torch.testing.assert_close(found[1], second / second.sum(), rtol=1e-6, atol=0)
 
 
 def test_a_low_temperature_keeps_copies_of_the_best(tiny: Tiny) -> None:
