@@ -22,8 +22,8 @@ trajectory shares with the one before is reused.
 them with remote code. The format is read from the config and the tensors of the reward head; the
 files of a plain language model do not say what it was trained for, so it is found by its published
 name, or by `format=`. What `reason-decode train prm` writes says its format itself. A model that is
-in memory is passed to the class of its format, such as `TokenClassification(model, tokenizer)`;
-`scorers.prm_formats` has the others.
+in memory is passed as `ProcessRewardModel(model, tokenizer, format="rlhflow")`, or to the class of
+its format in `scorers.prm_formats`.
 
 - a head on a body: `token-classification`, `qwen-math` (also ensembles), `skywork`, `reasoneval`
 - a language model that answers with a verdict: `math-shepherd`, `versaprm`, `math-psa`, `step-tag`

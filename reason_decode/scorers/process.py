@@ -32,13 +32,16 @@ class ProcessRewardModel(CausalScorer):
     r"""Scores each step of a solution: P(correct) at one token of the step's end, in [0, 1].
 
     ``from_pretrained`` returns an object of the class of the model's format, which is the layout of
-    its text, and where its scores are read. A model that is loaded already is passed to that class,
-    such as ``TokenClassification(model, tokenizer)``; ``prm_formats`` has the others. A format of
-    your own inherits from this class and writes ``encode`` and ``prob_correct``.
+    its text, and where its scores are read. So does ``ProcessRewardModel(model, tokenizer,
+    format=...)`` for a model that is loaded already; the classes, such as ``TokenClassification``,
+    are in ``prm_formats``. A format of your own inherits from this class and writes ``encode`` and
+    ``prob_correct``.
 
     Args:
         model: the model; it is put into evaluation mode.
         tokenizer: the tokenizer of ``model``; the generator may have another one.
+        format: the name of a format in ``prm_formats.FORMATS``; ``None``: that of this class, else
+            ``token-classification``, or what the config says of a model that this library trained.
         separator: the text after each step in the model's input, of formats that have one;
             ``None`` for the format's own.
         splitter: where a solution's text is split into steps: a ``StepSplitter``, a text, or
@@ -76,17 +79,31 @@ class ProcessRewardModel(CausalScorer):
     option_names: tuple[str, ...] = ("system", "chat_template_kwargs")
     required_tokens: tuple[str, ...] = ()
 
+    def __new__(
+        cls, model: Any = None, tokenizer: Any = None, *, format: str | None = None, **options: Any
+    ) -> "ProcessRewardModel":
+        """An object of the class of the format that is named, where this class has none."""
+        if cls is not ProcessRewardModel:
+            return super().__new__(cls)
+        # Imported here: the classes of the formats inherit from this one.
+        from reason_decode.scorers.prm_formats import format_by_name, format_of_model
+
+        check_loaded(model, tokenizer)
+        return object.__new__(format_by_name(format or format_of_model(model)))
+
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
+        format: str | None = None,
         separator: str | None = None,
         splitter: Splitting | None = None,
         batch_tokens: int = 16_384,
         system: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        self._check_format(format)
         super().__init__(
             model,
             tokenizer,
@@ -152,11 +169,8 @@ class ProcessRewardModel(CausalScorer):
             saved = saved_options(config)
         elif cls is ProcessRewardModel:
             kind = format_by_name(str(format))
-        elif format not in (None, cls.format):
-            raise ValueError(
-                f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; call "
-                "ProcessRewardModel.from_pretrained"
-            )
+        else:
+            cls._check_format(format)
         given: dict[str, Any] = {"separator": separator, "splitter": splitter, "neutral": neutral}
         given |= {name: kwargs.pop(name) for name in kind.option_names if name in kwargs}
         options = saved | {name: x for name, x in given.items() if x is not None}
@@ -172,6 +186,14 @@ class ProcessRewardModel(CausalScorer):
             kwargs: passed to transformers' ``from_pretrained``.
         """
         return load_checkpoint(AutoModelForCausalLM, path_or_id, **kwargs)
+
+    @classmethod
+    def _check_format(cls, format: str | None) -> None:
+        if format not in (None, cls.format):
+            raise ValueError(
+                f"got format={format!r} for {cls.__name__}, whose format is {cls.format!r}; take "
+                "ProcessRewardModel, which returns the class of a format"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild this scorer with ``from_pretrained``."""

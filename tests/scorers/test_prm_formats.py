@@ -118,6 +118,32 @@ def test_settings_rebuild_the_scorer(prm: ProcessRewardModel) -> None:
     assert torch.equal(found, expected)
 
 
+def test_a_model_in_memory_is_read_in_the_format_that_is_named(prm: ProcessRewardModel) -> None:
+    """It was a bare TypeError: the class is abstract, and the user had to find that of a format."""
+    model, tokenizer = prm.model, prm.tokenizer
+    options = {name: x for name, x in prm.options.items() if name in prm.option_names}
+    kinds: list[Any] = [ProcessRewardModel, type(prm)]
+    for kind in kinds:
+        again = kind(model, tokenizer, format=prm.format, separator=prm.separator, **options)
+        assert type(again) is type(prm)
+        found, expected = (x.score(PROMPTS[:1], STEPS[:1])[0] for x in (again, prm))
+        assert torch.equal(found, expected)
+
+
+def test_a_model_in_memory_that_does_not_say_its_format(tiny_llama: LlamaForCausalLM) -> None:
+    tokenizer = new_tokenizer()
+    of_any_format: Any = ProcessRewardModel  # abstract to a type checker
+    with pytest.raises(ValueError, match="got LlamaForCausalLM, which does not say how it reads"):
+        of_any_format(tiny_llama, tokenizer)
+    with pytest.raises(ValueError, match="got 'some/model' as the model; pass a loaded one"):
+        of_any_format("some/model", tokenizer)
+    with pytest.raises(ValueError, match="got format='rlhflow' for MathShepherd"):
+        MathShepherd(tiny_llama, tokenizer, format="rlhflow")
+    config = LlamaConfig(**{**SIZES, "vocab_size": len(tokenizer), "num_labels": 2})
+    prm = of_any_format(LlamaForTokenClassification(config), tokenizer)
+    assert type(prm) is TokenClassification
+
+
 def test_outcome_reward_models_are_told_by_their_files(tmp_path: Path) -> None:
     """RLHFlow's ORM was read as a PRM, Skywork-Reward as a Skywork PRM, both without a word."""
     sizes: dict[str, Any] = {**SIZES, "vocab_size": 64}

@@ -10,6 +10,7 @@ from reason_decode.scorers.prm_formats.detection import (
     CONFIG_KEY,
     OutcomeCheckpoint,
     detect_format,
+    format_of_model,
     saved_options,
 )
 from reason_decode.scorers.prm_formats.generative import Generative
@@ -38,6 +39,7 @@ __all__ = [
     "VersaPRM",
     "detect_format",
     "format_by_name",
+    "format_of_model",
     "saved_options",
 ]
 

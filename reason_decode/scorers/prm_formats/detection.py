@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from reason_decode.models.heads import head_shapes
+from reason_decode.models.wrapped import unwrap_peft
 
-__all__ = ["CONFIG_KEY", "OutcomeCheckpoint", "detect_format", "saved_options"]
+__all__ = ["CONFIG_KEY", "OutcomeCheckpoint", "detect_format", "format_of_model", "saved_options"]
 
 CONFIG_KEY = "reason_decode_prm"
 """Key in the ``config.json`` of models that ``train prm`` wrote: the format and its options."""
@@ -74,6 +75,29 @@ def detect_format(path_or_id: str | Path, config: Any) -> str:
 
     raise ValueError(
         f"got {kinds} in {path_or_id}, which does not say how it reads steps; pass format= one of "
+        f"{', '.join(FORMATS)}"
+    )
+
+
+def format_of_model(model: Any) -> str:
+    """The name of the format of a model in memory, as far as its class or its config says it.
+
+    Args:
+        model: a ``PreTrainedModel``, perhaps in peft's wrapper.
+
+    Raises:
+        ValueError: neither shows the format.
+    """
+    model = unwrap_peft(model)
+    if "format" in (saved := saved_options(model.config)):
+        return str(saved["format"])
+    if "TokenClassification" in type(model).__name__:
+        return "token-classification"
+    # Imported here: the table of formats imports this module.
+    from reason_decode.scorers.prm_formats import FORMATS
+
+    raise ValueError(
+        f"got {type(model).__name__}, which does not say how it reads steps; pass format= one of "
         f"{', '.join(FORMATS)}"
     )
 

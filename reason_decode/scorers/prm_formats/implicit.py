@@ -26,6 +26,7 @@ __all__ = ["Implicit"]
 class _StepLogps(ProcessRewardModel):
     """Scores a step by the log-probability of its tokens and of the separator after it."""
 
+    format = "implicit"
     separator = "\n\n"
     reads_chat = True
     score_space: ScoreSpace = "log_probability"
@@ -90,7 +91,6 @@ class Implicit(_StepLogps):
     -Stage2, of which the first takes the minimum of the steps and the second the last.
     """
 
-    format = "implicit"
     option_names = (*ProcessRewardModel.option_names, "reference", "beta")
     score_space: ScoreSpace = "reward"
 
