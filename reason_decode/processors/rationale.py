@@ -29,7 +29,8 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
         pad_token_id: id of the padding on the left; ``None``: that of the tokenizer.
 
     Raises:
-        ValueError: the weight is not finite, or the model's cache cannot be branched.
+        ValueError: the weight is not finite, the model's cache cannot be branched, or the model is
+            the writer's and the tokenizer lacks its tags.
 
     Source: the token-level form of Jiang et al. 2024, 2410.01044, section 3.3; the difference of
     log-probabilities as in context-aware decoding, Shi et al. 2023, 2305.14739, equation 2.
@@ -57,6 +58,8 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
     ) -> None:
         if not math.isfinite(weight):
             raise ValueError(f"got weight={weight}; need a finite number")
+        if model is writer.model:
+            _check_tags(writer, tokenizer)
         self.writer, self.tokenizer, self.weight = writer, tokenizer, weight
         name = type(self).__name__
         self.with_rationale = CachedSideModel(model, name)
@@ -103,3 +106,21 @@ class RationaleGuidanceLogitsProcessor(LogitsProcessor):
         text = self.writer.tags.around(rationale) if rationale else ""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=like.dtype, device=like.device)
+
+
+def _check_tags(writer: RationaleWriter, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise unless a tokenizer writes the tags as the writer's own does.
+
+    Raises:
+        ValueError: it does not: the model would read letters where it learned a token.
+    """
+    for tag in writer.tags:
+        own, given = (
+            list(x(tag, add_special_tokens=False)["input_ids"])
+            for x in (writer.tokenizer, tokenizer)
+        )
+        if own != given:
+            raise ValueError(
+                f"got a tokenizer that writes {tag!r} as the ids {given}, where the rationale "
+                f"model's own writes {own}; pass writer.tokenizer, the tokenizer of the model"
+            )

@@ -319,6 +319,7 @@ class VoteSelector(Selector):
         extract_answer: returns the answer in a solution's text behind its thought; ``None`` if it
             has none.
         top: share of the candidates with an answer that vote, those of highest total.
+        least: lowest total that votes; ``None``: any.
         thinking_tags: the texts before and after a thought.
         score_part: the part of a solution that the scorer reads: "both", "answer" or "thought".
 
@@ -344,6 +345,7 @@ class VoteSelector(Selector):
     vote_weighting: VoteWeighting | None = None
     extract_answer: Callable[[str], str | None] = extract_answer
     top: float = 1.0
+    least: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -364,7 +366,7 @@ class VoteSelector(Selector):
         voters = tuple(
             replace(c, answer=self.extract_answer(self.answer_text(c))) for c in candidates
         )
-        weights = candidate_weights(voters, self.scorer, self.vote_weighting, self.top)
+        weights = candidate_weights(voters, self.scorer, self.vote_weighting, self.top, self.least)
         vote = weighted_vote([c.answer for c in voters], weights)
         chosen = (vote.representative,)
         return Trace(prompt, self.strategy, voters, chosen, votes=vote.weights)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from torch import LongTensor
 
@@ -29,6 +29,12 @@ from reason_decode.strategies.base import (
 )
 from reason_decode.strategies.sampling import IsEnough, num_parallel, sample_in_turns
 from reason_decode.strategies.selection import VoteSelector
+from reason_decode.strategies.warmup import WarmUp, sample_after_warm_up
+
+_NO_LOGITS = (
+    "got warm_up without a scorer that reads the generator's logits of whole solutions; pass "
+    "scorer=ConfidenceScorer('group', window=256), and score_part='both'"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,12 @@ class SelfConsistency(Strategy):
             (by rank); ``None``: what the scorer says ("1+s" for rankers, which is adaptive
             self-consistency), else "s" for probabilities and "exp(s)" for log-probabilities.
         top: share of the solutions with an answer that vote, those of highest total.
+        warm_up: solutions that are sampled whole before the others. Of the others one that falls
+            below the least total of the warm-up's ``top`` share is cut off, and votes no more than
+            the rest of the warm-up does. Needs a scorer that reads the logits of the generator,
+            such as ``ConfidenceScorer("group", window=256)``. ``None``: all are sampled whole.
+        check_every: tokens between two checks of a solution after the warm-up; the groups of a
+            confidence should not be longer.
         early_stop: sample fewer than n where fewer are enough, an eighth of n at a time:
             ``"decided"``: until the rest could not change the winner of an unweighted vote; a
             probability such as 0.95: until the leader wins with that probability; ``None``: never.
@@ -67,7 +79,8 @@ class SelfConsistency(Strategy):
 
     Source: Wang et al. 2023, 2203.11171; weighted by a verifier: Li et al. 2023, 2206.02336;
     weighted by a ranker: Li et al. 2024, 2312.12832; stopped early: Aggarwal et al. 2023,
-    2305.11860.
+    2305.11860; the warm-up: Fu et al. 2025, 2508.15260, algorithm 2 (DeepConf, online), where
+    ``top`` is 0.1 (low) or 0.9 (high).
 
     Examples:
         >>> from reason_decode import SelfConsistency, tiny
@@ -89,6 +102,8 @@ class SelfConsistency(Strategy):
     reduce: Reduce | None = None
     vote_weighting: VoteWeighting | None = None
     top: float = 1.0
+    warm_up: int | None = None
+    check_every: int = 256
     early_stop: EarlyStop | None = None
     max_tokens: int | None = None
     score_part: ScorePart = "both"
@@ -98,7 +113,10 @@ class SelfConsistency(Strategy):
         check_positive(n=self.n)
         check_early_stop(self.early_stop)
         check_max_tokens(self.max_tokens, num_parallel(self.n))
+        check_positive(check_every=self.check_every)
         self._selector()
+        if self.warm_up is not None:
+            self._check_warm_up(self.warm_up)
 
     def run(
         self, generation: Generation, prompts: Sequence[str]
@@ -109,19 +127,42 @@ class SelfConsistency(Strategy):
         generation.keep_stats = selector.reads_generation(generation.model)
         session = None if generation.keep_stats else selector.start_session(prompts)
         reader = self.reader(generation, prompts)
-        if self.max_tokens is None and self.early_stop is None:
+        is_enough = None if self.early_stop is None else self._is_enough(reader)
+        floors: list[float] | None = None
+        if self.warm_up is not None:
+            if not generation.keep_stats:
+                raise ValueError(_NO_LOGITS)
+            settings = WarmUp(self.n, self.warm_up, self.top, self.check_every)
+            branches, floors = sample_after_warm_up(
+                generation, reader, selector, self.tokenizer, settings, is_enough
+            )
+        elif self.max_tokens is None and is_enough is None:
             branches = sample_at_once(generation, self.n)
         else:
-            is_enough = None if self.early_stop is None else self._is_enough(reader)
             branches = sample_in_turns(generation, reader, self.n, self.max_tokens, is_enough)
         tokens, candidates = reader.candidates(branches, selector.candidate)
         if generation.keep_stats:
             candidates = selector.score_generated(candidates, branches, self.tokenizer)
-        traces, tokens_read = selector.select(
-            prompts, candidates, session=session, scored=generation.keep_stats
-        )
+        if floors is None:
+            traces, tokens_read = selector.select(
+                prompts, candidates, session=session, scored=generation.keep_stats
+            )
+        else:
+            votes = (replace(selector, top=1.0, least=floor) for floor in floors)
+            grouped = zip(votes, prompts, candidates, strict=True)
+            traces, tokens_read = [vote.choose(p, group) for vote, p, group in grouped], 0
         sequences = chosen_sequences(generation, tokens, traces)
         return sequences, traces, generation.cost + Cost(scorer=tokens_read)
+
+    def _check_warm_up(self, warm_up: int) -> None:
+        check_positive(warm_up=warm_up)
+        if self.scorer is None or self.score_part != "both":
+            raise ValueError(_NO_LOGITS)
+        if warm_up > self.n or self.max_tokens is not None:
+            raise ValueError(
+                f"got warm_up={warm_up}, n={self.n}, max_tokens={self.max_tokens}; the warm-up's "
+                "solutions are among the n, and the floor limits tokens: pass no max_tokens"
+            )
 
     def _selector(self) -> VoteSelector:
         return VoteSelector(

@@ -19,6 +19,7 @@ def candidate_weights(
     scorer: Scorer | None,
     vote_weighting: VoteWeighting | None,
     top: float,
+    least: float | None = None,
 ) -> list[float]:
     """The weight of each candidate's vote; 0 beyond the top share, and 1 without a scorer.
 
@@ -29,6 +30,7 @@ def candidate_weights(
         scorer: gave the totals.
         vote_weighting: the formula, see ``resolve_vote_weighting``.
         top: share of the candidates that vote, those of highest total.
+        least: lowest total that votes; ``None``: any.
     """
     if scorer is None:
         return [1.0] * len(candidates)
@@ -38,6 +40,8 @@ def candidate_weights(
         voters = list(range(len(candidates)))
     totals = [candidates[i].total or 0.0 for i in voters]
     kept = top_share(totals, top)
+    if least is not None:
+        kept = [keep and total >= least for keep, total in zip(kept, totals, strict=True)]
     weights = dict(zip(voters, vote_weights(totals, weighting), strict=True))
     votes = {i: weights[i] if keep else 0.0 for i, keep in zip(voters, kept, strict=True)}
     return [votes.get(i, 0.0) for i in range(len(candidates))]

@@ -68,3 +68,12 @@ def test_guidance_follows_rows_that_a_step_search_branches(tiny: Tiny) -> None:
 def test_guidance_rejects_an_infinite_weight(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="weight=inf"):
         _processor(tiny, float("inf"))
+
+
+def test_the_tags_are_written_as_the_rationale_model_learned_them(tiny: Tiny) -> None:
+    """With the generator's tokenizer, <BOT> became five letters, and other text came out."""
+    rationalyst = tiny.rationalyst
+    writer, model = rationalyst.writer, rationalyst.model
+    with pytest.raises(ValueError, match="writes '<BOT>' as the ids .*; pass writer.tokenizer"):
+        RationaleGuidanceLogitsProcessor(writer, model, tiny.tokenizer)
+    RationaleGuidanceLogitsProcessor(writer, model, writer.tokenizer)
