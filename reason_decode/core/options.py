@@ -54,6 +54,8 @@ _OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "max_tokens": (None, _GUIDED, "have a budget"),
     "vote_weighting": (None, ("self-consistency",), "weighs votes"),
     "vote_top": (1.0, ("self-consistency",), "has votes"),
+    "vote_warm_up": (None, ("self-consistency",), "has votes"),
+    "vote_check_every": (256, ("self-consistency",), "has votes"),
     "early_stop": (None, ("self-consistency",), "stops early"),
     "score_temperature": (1.0, ("particle-filter",), "resamples by scores"),
     "supervision": ("implicit", ("rationale-guided",), "is supervised by rationales"),
@@ -155,6 +157,9 @@ class GenerationOptions:
             ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has
             it).
         vote_top: of a vote by a scorer, share of the solutions that vote, those of highest score.
+        vote_warm_up: of a vote by confidence, solutions sampled whole, after which those that fall
+            below the least of their ``vote_top`` share are cut off.
+        vote_check_every: tokens between two checks of a solution after the warm-up.
         early_stop: end a vote early: ``decided``, when no further sample can change it, or the
             confidence from which on it ends.
         max_new_tokens: tokens of a solution (default: that of the task, or 256).
@@ -183,6 +188,8 @@ class GenerationOptions:
     score_temperature: float = 1.0
     vote_weighting: VoteWeighting | None = None
     vote_top: float = 1.0
+    vote_warm_up: int | None = None
+    vote_check_every: int = 256
     early_stop: Literal["decided"] | float | None = None
     max_new_tokens: int | None = None
     max_tokens: int | None = None
@@ -319,7 +326,7 @@ class EndpointOptions:
                 f"got endpoint={self.endpoint} with {options.strategy}, which decodes step by step "
                 f"and needs the model in this process; a server samples for {', '.join(whole)}"
             )
-        for name in ("early_stop", "max_tokens"):
+        for name in ("early_stop", "max_tokens", "vote_warm_up"):
             if getattr(options, name) is not None:
                 raise ValueError(
                     f"got endpoint={self.endpoint} with {name}; a server is asked for all "

@@ -58,6 +58,7 @@ label or two (Skywork-Reward, AceMath-RM with its `system=`), bodies with a head
 - `RankingModel`: a solution, to weigh its vote: `SelfConsistency(scorer=ranker)`
 - `EndpointVerifier(url, model)`: a step, by asking a chat model at a server (vLLM, SGLang,
   `transformers serve`) whether it is correct
+- `EnsembleScorer([a, b])`: by the mean, the minimum or a lower bound of several scorers
 - `NGramRanker`: a solution, by a linear model without a network; experimental, see `scorers.ngram`
 
 The option `--scorer` of the commands takes `tiny`, a folder or Hub id (its files say which kind of
@@ -98,6 +99,7 @@ rationalyst = RationaleScorer(writer, model, tokenizer)
 from reason_decode.core.solutions import to_steps
 from reason_decode.scorers.base import Scorer, ScoreSpace, Session, reduce_scores
 from reason_decode.scorers.confidence import ConfidenceScorer
+from reason_decode.scorers.ensemble import EnsembleScorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram import NGramRanker
 from reason_decode.scorers.openai import EndpointVerifier
@@ -110,6 +112,7 @@ from reason_decode.scorers.rationale_writer import RationaleWriter
 __all__ = [
     "ConfidenceScorer",
     "EndpointVerifier",
+    "EnsembleScorer",
     "LikelihoodScorer",
     "NGramRanker",
     "OutcomeRewardModel",

@@ -1,7 +1,7 @@
 """Scorers by name: ``tiny``, a folder or Hub id, a word, or ``word=folder``."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -11,6 +11,7 @@ from reason_decode.models.devices import default_device
 from reason_decode.models.loading import load_model, packaged
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.confidence import ConfidenceScorer
+from reason_decode.scorers.ensemble import Combine, EnsembleScorer
 from reason_decode.scorers.likelihood import LikelihoodScorer
 from reason_decode.scorers.ngram.ranker import NGramRanker
 from reason_decode.scorers.outcome import OutcomeRewardModel
@@ -43,12 +44,16 @@ ScorerKind = Literal["prm", "orm", "ranker", "ngram-ranker", "rationale"]
 WORDS = ("likelihood", "rationale", "prm", "orm", "ranker", *FORMATS)
 """Words of ``word=folder``; those in ``_ALONE`` may also be used without a folder."""
 
+COMBINATIONS: tuple[str, ...] = get_args(Combine)
+"""Words of ``word=scorer,scorer``."""
+
 _ALONE = ("likelihood", "rationale", "generative")
 _ALLOWED = (
     "allowed are tiny; a folder or Hub id of a reward model, a ranker or a rationale model; "
-    f"{', '.join(_ALONE)}, which score with the generator; confidence or confidence=measure, which "
-    "reads its logits; and word=folder with the word one of "
-    f"{', '.join(WORDS)}. A server's model is an EndpointVerifier (--scorer-endpoint)"
+    f"{', '.join(_ALONE)}, which score with the generator; confidence, confidence=measure or "
+    "confidence=measure:window, which read its logits; word=folder with the word one of "
+    f"{', '.join(WORDS)}; and mean=a,b, min=a,b or lower-bound=a,b, which combine scorers. A "
+    "server's model is an EndpointVerifier (--scorer-endpoint)"
 )
 
 
@@ -70,8 +75,9 @@ def load_scorer(
     - a folder or a Hub id: the kind is detected by its files, see ``scorer_kind``.
     - ``likelihood``, ``generative`` or ``rationale``: the generator itself scores; without a
       generator, or with the packaged one, ``rationale`` is the packaged rationale model.
-    - ``confidence``, or ``confidence=measure``: the generator's logits as it samples; see
-      ``ConfidenceScorer`` for the measures.
+    - ``confidence``, ``confidence=measure`` or ``confidence=measure:window``, such as
+      ``confidence=group:256``: the generator's logits as it samples; see ``ConfidenceScorer``.
+    - ``mean=a,b``, ``min=a,b`` or ``lower-bound=a,b``: several of these; see ``EnsembleScorer``.
     - ``word=folder``: a scorer of that kind from a folder, a Hub id or ``tiny``. The words are
       ``likelihood``, ``rationale``, ``prm``, ``orm``, ``ranker`` and the names of the formats of
       process reward models, such as ``generative``.
@@ -98,6 +104,34 @@ def load_scorer(
         >>> type(load_scorer("tiny")).__name__, type(load_scorer("orm=tiny")).__name__
         ('TokenClassification', 'OutcomeRewardModel')
     """
+    options: dict[str, Any] = {
+        "whole_solutions": whole_solutions,
+        "generator": generator,
+        "likelihood_model": likelihood_model,
+        "discount": discount,
+        "contrastive": contrastive,
+        "length_normalize": length_normalize,
+        "splitter": splitter,
+    }
+    word, names = _parse(spec)
+    if word in COMBINATIONS:
+        members = [load_scorer(member, **options) for member in names.split(",")]
+        return EnsembleScorer(members, combine=cast(Combine, word))
+    return _load_one(spec, **options)
+
+
+def _load_one(
+    spec: str,
+    *,
+    whole_solutions: bool,
+    generator: LanguageModel | None,
+    likelihood_model: str | None,
+    discount: float,
+    contrastive: bool,
+    length_normalize: bool,
+    splitter: StepSplitter | None,
+) -> Scorer:
+    """The scorer of a name that combines no others; see ``load_scorer``."""
     word, folder = _parse(spec)
     kind = word or scorer_kind(folder)
     if kind == "rationale":
@@ -125,8 +159,7 @@ def load_scorer(
             length_normalize=length_normalize,
         )
     if kind == "confidence":
-        measure: Any = folder or "logprob"
-        return ConfidenceScorer(measure, per_step=not whole_solutions, splitter=splitter)
+        return _confidence(folder, per_step=not whole_solutions, splitter=splitter)
     if not length_normalize:
         raise ValueError(
             f"got scorer {spec!r} with length_normalize=False, which is an option of likelihoods "
@@ -216,6 +249,20 @@ def load_rationale_scorer(
     )
 
 
+def _confidence(spec: str, **options: Any) -> ConfidenceScorer:
+    """The scorer of ``measure``, ``measure:window`` or an empty text."""
+    name, _, window = spec.partition(":")
+    measure: Any = name or "logprob"
+    if not window:
+        return ConfidenceScorer(measure, **options)
+    if not window.isdecimal():
+        raise ValueError(
+            f"got scorer 'confidence={spec}'; need a number of tokens behind the colon, such as "
+            "confidence=group:256"
+        )
+    return ConfidenceScorer(measure, window=int(window), **options)
+
+
 def check_scorer_name(spec: str) -> None:
     """Raise if ``load_scorer`` could not load this name, before the generator is loaded.
 
@@ -231,6 +278,9 @@ def check_scorer_name(spec: str) -> None:
         scorer_kind(folder)
     elif word == "confidence":
         load_scorer(spec)
+    elif word in COMBINATIONS:
+        for member in folder.split(","):
+            check_scorer_name(member)
     elif folder not in ("", "tiny"):
         with checkpoint_errors(folder):
             pass
@@ -239,7 +289,7 @@ def check_scorer_name(spec: str) -> None:
 def _parse(spec: str) -> tuple[str | None, str]:
     """The word of a name, or ``None``, and its folder, ``""`` for a word without a folder."""
     word, _, folder = spec.partition("=")
-    if word == "confidence":
+    if word == "confidence" or (word in COMBINATIONS and folder):
         return word, folder
     if word in WORDS and (folder or word in _ALONE):
         return word, folder

@@ -95,6 +95,8 @@ def strategy_with_scorer(
             scorer=scorer,
             vote_weighting=options.vote_weighting,
             top=options.vote_top,
+            warm_up=options.vote_warm_up,
+            check_every=options.vote_check_every,
             early_stop=options.early_stop,
             score_part=options.thoughts.score_part,
         )

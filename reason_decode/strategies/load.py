@@ -1,6 +1,5 @@
 """Rebuilds a strategy from the settings that ``save_pretrained`` wrote, and decodes with it."""
 
-import importlib
 import inspect
 import json
 from collections.abc import Mapping
@@ -11,8 +10,9 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.streamers import BaseStreamer
 
+from reason_decode.core.class_paths import import_class
 from reason_decode.models.checkpoint import load_tokenizer
-from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.saved import load_saved_scorer
 from reason_decode.strategies.base import Strategy
 
 __all__ = ["from_settings", "generate_from_settings"]
@@ -64,10 +64,10 @@ def from_settings(settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBas
         ValueError: a class cannot be imported here, or is no strategy or scorer.
     """
     arguments = {
-        name: _load_scorer(json.dumps(x)) if isinstance(x, dict) else x
+        name: load_saved_scorer(json.dumps(x)) if isinstance(x, dict) else x
         for name, x in settings["arguments"].items()
     }
-    strategy = _import_class(settings["class"], Strategy)
+    strategy = import_class(settings["class"], Strategy)
     known = inspect.signature(strategy).parameters
     if unknown := sorted(arguments.keys() - known.keys()):
         raise ValueError(
@@ -78,29 +78,5 @@ def from_settings(settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBas
 
 
 @lru_cache(maxsize=4)
-def _load_scorer(settings: str) -> Scorer:
-    """A scorer from its settings as JSON text, which can be looked up in the cache."""
-    saved = json.loads(settings)
-    return _import_class(saved["class"], Scorer).from_pretrained(**saved["arguments"])
-
-
-@lru_cache(maxsize=4)
 def _load_tokenizer(path_or_id: str) -> PreTrainedTokenizerBase:
     return load_tokenizer(path_or_id)
-
-
-def _import_class(path: str, base: type) -> Any:
-    """The class of ``module:Class``, which must be a subclass of ``base``."""
-    module, _, name = path.partition(":")
-    mend = "install or upgrade the package that has it"
-    if module.partition(".")[0] == "reason_decode":
-        mend = "upgrade: pip install --upgrade reason-decode"
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise ValueError(
-            f"got {path!r}, whose module cannot be imported here ({error}); {mend}"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"got {path!r}, which is no {base.__name__} here; {mend}")
-    return found

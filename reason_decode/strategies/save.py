@@ -1,15 +1,16 @@
 """Saves a strategy as a folder for ``generate(custom_generate=folder)``."""
 
 import json
-import sys
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
+from reason_decode.core.class_paths import import_path
 from reason_decode.io.jsonl import write_text
 from reason_decode.scorers.base import Scorer
+from reason_decode.scorers.saved import scorer_settings
 
-__all__ = ["import_path", "save_strategy"]
+__all__ = ["save_strategy"]
 
 _CODE_MARKER = "from reason_decode.strategies.load import generate_from_settings"
 _CODE = '''"""{name} of reason-decode; README.md says how to call it."""
@@ -106,31 +107,6 @@ def save_strategy(strategy: Any, folder: Path) -> None:
         write_text(card, _model_card(strategy, settings))
 
 
-def import_path(kind: type) -> str:
-    """``module:Class``, by which another process can import a class.
-
-    The shortest package that exports the class is named, such as ``reason_decode:BestOfN``, so that
-    the path stays valid when private modules move.
-
-    Raises:
-        ValueError: the class cannot be imported: it was defined in a notebook, a script or a
-            function, or its module has another class of that name.
-    """
-    module, name = kind.__module__, kind.__qualname__
-    parts = module.split(".")
-    for package in (".".join(parts[: k + 1]) for k in range(len(parts))):
-        imported = sys.modules.get(package)
-        # A script and a notebook are the module __main__, which has no spec to import it by.
-        if imported is not None and imported.__spec__ is not None:
-            if getattr(imported, name, None) is kind:
-                return f"{package}:{name}"
-    raise ValueError(
-        f"got a {name} of {module}, which could not be imported when the folder is loaded; put the "
-        "class at the top level of a module that is installed or on the Python path, and import it "
-        "from there. Or pass the strategy itself to custom_generate"
-    )
-
-
 def _settings(strategy: Any) -> dict[str, Any]:
     """Class and arguments of a strategy as plain JSON.
 
@@ -150,7 +126,7 @@ def _settings(strategy: Any) -> dict[str, Any]:
         if field.name in ("tokenizer", "streamer"):
             continue
         if isinstance(value, Scorer):
-            arguments[field.name] = _scorer_settings(value)
+            arguments[field.name] = scorer_settings(value)
         elif value is None or isinstance(value, bool | int | float | str):
             arguments[field.name] = value
         elif isinstance(value, list | tuple) and all(isinstance(x, str) for x in value):
@@ -162,19 +138,6 @@ def _settings(strategy: Any) -> dict[str, Any]:
                 "custom_generate"
             )
     return {"class": path, "arguments": arguments}
-
-
-def _scorer_settings(scorer: Scorer) -> dict[str, Any]:
-    """Class and settings of a scorer as plain JSON."""
-    settings = {"class": import_path(type(scorer)), "arguments": scorer.settings()}
-    try:
-        json.dumps(settings, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"got settings() of {type(scorer).__name__} that cannot be saved ({error}); let it "
-            "return numbers, texts, lists and dictionaries"
-        ) from error
-    return settings
 
 
 def _require(path: Path) -> None:

@@ -127,6 +127,9 @@ def test_texts_have_no_confidence(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="measure='sure'"):
         load_scorer("confidence=sure")
     assert load_scorer("confidence=tail", whole_solutions=True).settings()["measure"] == "tail"
+    assert load_scorer("confidence=group:256").settings()["window"] == 256
+    with pytest.raises(ValueError, match="got scorer 'confidence=group:few'; need a number of"):
+        load_scorer("confidence=group:few")
 
 
 def test_a_step_search_by_confidence_scores_each_step(tiny: Tiny) -> None:

@@ -18,10 +18,10 @@ from reason_decode import (
     SelfConsistency,
     StepSearch,
 )
+from reason_decode.core.class_paths import import_path
 from reason_decode.scorers import NGramRanker, RationaleWriter, ScoreSpace, to_steps
 from reason_decode.strategies.base import Strategy
 from reason_decode.strategies.load import from_settings
-from reason_decode.strategies.save import import_path
 from reason_decode.tiny import Tiny
 
 PROMPT = "((1 + 2) * (3 - 4)) =\n"
