@@ -8,6 +8,7 @@ from reason_decode.cli.configs import RerankConfig
 from reason_decode.cli.output import json_output
 from reason_decode.core.thinking import THINK
 from reason_decode.evaluation import rerank
+from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.rerank import read_samples
 from reason_decode.io.console import percent, table
 from reason_decode.scorers.base import default_reduce
@@ -47,23 +48,34 @@ def run(config: RerankConfig, argv: Sequence[str]) -> int:
             f"{result['samples']} samples, "
             f"{result['problems_with_a_right_sample']} problems with a right one"
         )
-        ways = (_row(result, way) for way in ("best_of_n", "weighted_vote"))
-        print(table([_single(result), *ways]))
+        singles = (
+            _single(result, "one at random", "single_sample"),
+            _single(result, "one at random, of those with an answer", "answered_sample"),
+        )
+        ways = (_row(result, way) for way in ("best_of_n", "vote", "weighted_vote"))
+        print(table([*singles, *ways]))
         for reject in rejected:
             print(f"set aside: line {reject.row}: {reject.reason}")
     return 0
 
 
-def _single(result: dict[str, Any]) -> dict[str, str]:
-    share = percent(result["single_sample"])
-    return {"pick": "one at random", "right": "-", "accuracy": share, "of the solvable": "-"}
+def _single(result: dict[str, Any], name: str, key: str) -> dict[str, str]:
+    return {
+        "pick": name,
+        "right": "-",
+        "accuracy": percent(result[key]),
+        "95 % interval": "-",
+        "of the solvable": "-",
+    }
 
 
 def _row(result: dict[str, Any], way: str) -> dict[str, str]:
     graded = result[way]
+    low, high = accuracy_interval(graded["right"], result["problems"])
     return {
         "pick": way.replace("_", " "),
         "right": str(graded["right"]),
         "accuracy": percent(graded["accuracy"]),
+        "95 % interval": f"{100 * low:.1f}-{100 * high:.1f}",
         "of the solvable": percent(graded["of_solvable"]),
     }

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from reason_decode.core.answers import none_right_message, reference_answer, states_answer
 from reason_decode.core.options import Reduce
-from reason_decode.core.solutions import Candidate, check_text
+from reason_decode.core.solutions import Candidate, Trace, check_text
 from reason_decode.core.thinking import THINK, ScorePart, ThinkingTags, answer_of
 from reason_decode.io.fields import optional_text
 from reason_decode.io.jsonl import read_jsonl
@@ -88,10 +88,11 @@ def rerank(
     thinking_tags: Sequence[str] = THINK,
     score_part: ScorePart = "both",
 ) -> dict[str, Any]:
-    """Choose one solution per problem by best-of-n and by weighted vote, and grade the choices.
+    """Choose one solution per problem by best-of-n and by votes, and grade the choices.
 
     ``best_of_n = argmax_i total_i`` and ``weighted_vote = argmax_a sum_i w_i [answer_i = a]``,
-    where ``total_i`` reduces the step scores of solution i and w_i is its vote weight. Equal
+    where ``total_i`` reduces the step scores of solution i and w_i is its vote weight; ``vote`` has
+    every w_i = 1. Equal
     solutions of a problem are scored once. See ``BestOfNSelector`` and ``VoteSelector``.
 
     Args:
@@ -104,8 +105,10 @@ def rerank(
 
     Returns:
         ``problems, samples, problems_with_a_right_sample, single_sample`` (mean share of right
-        samples), ``best_of_n`` and ``weighted_vote`` (each ``right, of_solvable, accuracy``),
-        ``rejected`` and ``rows`` (each problem's choices: ``index, score, right``).
+        samples), ``answered_sample`` (the same among those that state an answer; 0 where none
+        does), ``best_of_n``, ``vote`` and ``weighted_vote`` (each ``right, of_solvable,
+        accuracy``), ``rejected`` and ``rows`` (each problem's choices: ``index, score, right``, and
+        ``agreement``, the share of votes for the winner of ``vote``).
 
     Raises:
         ValueError: no problems; a score is not finite; the scores cannot weight votes.
@@ -115,17 +118,24 @@ def rerank(
         raise ValueError("got no problems; pass at least one problem with samples")
     options: dict[str, Any] = {"thinking_tags": thinking_tags, "score_part": score_part}
     best = BestOfNSelector(scorer, reduce=reduce, **options)
-    vote = VoteSelector(scorer, reduce=reduce, **options)
+    vote, weighted = VoteSelector(**options), VoteSelector(scorer, reduce=reduce, **options)
     rows: list[dict[str, Any]] = []
     for problem in tqdm(problems, desc="rerank", unit="problem", disable=None):
         candidates = _score(problem, best)
+        voted = vote.choose(problem.prompt, candidates)
+        graded = zip(voted.candidates, problem.correct, strict=True)
+        answered = [right for x, right in graded if x.answer is not None]
         rows.append(
             {
                 "id": problem.id,
                 "samples": len(candidates),
                 "right_samples": sum(problem.correct),
-                "best_of_n": _choice(problem, best, candidates),
-                "weighted_vote": _choice(problem, vote, candidates),
+                "answered_samples": len(answered),
+                "right_answered_samples": sum(answered),
+                "best_of_n": _choice(problem, best.choose(problem.prompt, candidates)),
+                "vote": _choice(problem, voted),
+                "agreement": voted.agreement,
+                "weighted_vote": _choice(problem, weighted.choose(problem.prompt, candidates)),
             }
         )
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
@@ -202,12 +212,10 @@ def _score(problem: SampledProblem, selector: Selector) -> list[Candidate]:
     return scored
 
 
-def _choice(
-    problem: SampledProblem, selector: Selector, candidates: Sequence[Candidate]
-) -> dict[str, Any]:
-    """Index, score and grade of the solution that a selector chooses."""
-    (index,) = selector.choose(problem.prompt, candidates).chosen
-    return {"index": index, "score": candidates[index].total, "right": problem.correct[index]}
+def _choice(problem: SampledProblem, trace: Trace) -> dict[str, Any]:
+    """Index, score and grade of the solution that was chosen."""
+    (index,) = trace.chosen
+    return {"index": index, "score": trace.best.total, "right": problem.correct[index]}
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -223,6 +231,11 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "samples": sum(row["samples"] for row in rows),
         "problems_with_a_right_sample": solvable,
         "single_sample": sum(row["right_samples"] / row["samples"] for row in rows) / len(rows),
+        "answered_sample": sum(
+            row["right_answered_samples"] / max(1, row["answered_samples"]) for row in rows
+        )
+        / len(rows),
         "best_of_n": graded("best_of_n"),
+        "vote": graded("vote"),
         "weighted_vote": graded("weighted_vote"),
     }

@@ -124,6 +124,20 @@ def test_best_of_n_and_the_vote_use_products_of_step_scores():
     assert result["weighted_vote"] == {"right": 1, "of_solvable": 1.0, "accuracy": 0.5}
 
 
+def test_votes_and_answers_are_counted_without_scores():
+    """A scorer that adds nothing was seen only beside a sample at random."""
+    texts = ("The answer is 1.", "The answer is 2.", "mark", "The answer is 2.")
+    right = problem(*texts, correct=(True, False, False, False))
+    wrong = problem("no", correct=(False,), row=2)
+    result = rerank([right, wrong], TableScorer(lambda step: 0.9 if "1" in step else 0.1))
+    assert result["single_sample"] == pytest.approx(1 / 8)
+    assert result["answered_sample"] == pytest.approx(1 / 6)
+    first = result["rows"][0]
+    assert first["vote"]["index"] == 1 and first["agreement"] == pytest.approx(2 / 3)
+    assert first["weighted_vote"]["index"] == first["best_of_n"]["index"] == 0
+    assert (result["vote"]["right"], result["weighted_vote"]["right"]) == (0, 1)
+
+
 def test_other_reductions_give_other_totals():
     two = problem("mark 0.9\nmark 0.2", "mark 0.4\nmark 0.4", correct=(True, False))
     picks = {
