@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from reason_decode.core.options import (
     PLAIN,
-    EndpointOptions,
+    EngineOptions,
     GenerationOptions,
     Maximise,
     Reduce,
@@ -80,7 +80,7 @@ class GenerateConfig:
         batch_size: prompts a batch.
         trace: write every candidate and score, too.
         generation: how completions are sampled and chosen.
-        endpoint: the server that samples.
+        engine: the engine that samples.
         run: how the prompts are divided among processes.
     """
 
@@ -92,12 +92,12 @@ class GenerateConfig:
     generation: GenerationOptions = field(
         default_factory=lambda: GenerationOptions(strategy="best-of-n")
     )
-    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "batch_size", "limit")
-        self.endpoint.check_strategy(self.generation)
+        self.engine.check_model(self.generation.loading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class EvalConfig:
         trace: write every candidate and score to this file, JSON Lines for ``reason-decode trace``.
         problems: the task and its prompts.
         generation: how solutions are sampled and chosen.
-        endpoint: the server that samples.
+        engine: the engine that samples.
         run: how the items are divided among processes.
     """
 
@@ -125,12 +125,12 @@ class EvalConfig:
     batch_size: int = 8
     output: str | None = None
     trace: str | None = None
-    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "batch_size", "limit")
-        self.endpoint.check_strategy(self.generation)
+        self.engine.check_model(self.generation.loading)
         if self.input == self.problems.few_shot_input and not is_hub_dataset(self.input):
             raise ValueError(
                 f"got {self.input} as input and as few_shot_input; a prompt would show the "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from reason_decode.cli.configs import DemoConfig
 from reason_decode.evaluation.complete import Completions
 from reason_decode.io.console import in_colour, printable
-from reason_decode.serving.from_options import local_completer
+from reason_decode.serving.from_options import completer_from_options
 from reason_decode.strategies import BestOfN
 from reason_decode.strategies.from_options import scorer_from_options
 from reason_decode.tasks import TASKS, Item, Task, arithmetic_item, chat_prompt, countdown_item
@@ -20,7 +20,7 @@ def run(config: DemoConfig, argv: Sequence[str]) -> int:
     options = config.generation
     task, item = parse_problem(config.problem)
     length = options.max_new_tokens or task.max_new_tokens
-    guided = local_completer(options, length, state_key=task.state_key)
+    guided = completer_from_options(options, max_new_tokens=length, state_key=task.state_key)
     scorer = scorer_from_options(
         options.scoring, whole_solutions=False, generator=(guided.model, guided.tokenizer)
     )

@@ -32,7 +32,7 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
             check_writable(config.trace, inputs=inputs, outputs=[output] if output else [])
         items, rejected = task.load(config.input, config.rows)
         items, examples = items[: config.limit], find_examples(task, config.problems)
-        sampling = dict(sampling_of(options, config.endpoint))
+        sampling = dict(sampling_of(options, config.engine))
         settings = settings_of(config, [items, list(examples)], ["trace"])
         settings |= {"traced": config.trace is not None, "sampling": sampling}
         output = path_of(config.output)
@@ -89,7 +89,7 @@ def _evaluate(
     """Complete and grade the items that remain; print and return those that failed."""
     completer = completer_from_options(
         config.generation,
-        config.endpoint,
+        config.engine,
         max_new_tokens=task.max_new_tokens,
         state_key=task.state_key,
         stop=task.stop,

@@ -33,7 +33,7 @@ def run(config: GenerateConfig, argv: Sequence[str]) -> int:
     """Complete the prompts that are not completed yet; each batch is written when it is done."""
     prompts, rejected = _read_prompts(config.input, config.generation.prompting)
     prompts = dict(islice(prompts.items(), config.limit))
-    sampling = dict(sampling_of(config.generation, config.endpoint))
+    sampling = dict(sampling_of(config.generation, config.engine))
     if config.output == STANDARD_OUTPUT:
         return _print_rows(config, prompts, rejected)
     check_writable(config.output, inputs=[config.input])
@@ -87,7 +87,7 @@ def _batches(
     config: GenerateConfig, prompts: dict[int, Prompt], done: Container[int]
 ) -> Batches[list[dict[str, Any]]]:
     """The rows of each batch of prompts."""
-    completer = completer_from_options(config.generation, config.endpoint)
+    completer = completer_from_options(config.generation, config.engine)
     system = config.generation.prompting.system
 
     def complete(batch: Sequence[int]) -> list[dict[str, Any]]:

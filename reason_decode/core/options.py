@@ -15,11 +15,12 @@ from reason_decode.core.voting import VoteWeighting
 
 __all__ = [
     "PLAIN",
-    "EndpointOptions",
+    "EngineOptions",
     "GenerationOptions",
     "Maximise",
     "Reduce",
     "ScorerOptions",
+    "ServerName",
     "StrategyName",
     "Supervision",
     "check_at_least_one",
@@ -38,6 +39,7 @@ StrategyName = Literal[
 ]
 Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
+ServerName = Literal["auto", "vllm", "sglang", "llama.cpp", "transformers", "openai"]
 Maximise = Literal["f1", "exact"]
 """Targets of the threshold of first errors: their F1, or the share located exactly."""
 
@@ -141,7 +143,7 @@ class GenerationOptions:
 
     Args:
         strategy: decoding strategy.
-        model: generator: ``tiny``, a folder or a Hub id; its name at the server with ``endpoint``.
+        model: generator: ``tiny``, a folder or a Hub id; its name at the server of ``engine``.
         n: candidates a prompt, next steps a trajectory of step-search, or particles.
         beam_width: trajectories that step-search keeps.
         subtrees: groups of the beam of step-search that are selected apart from each other.
@@ -267,26 +269,32 @@ class GenerationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointOptions:
-    """An OpenAI-compatible server that samples in the place of a model in this process.
+class EngineOptions:
+    """The engine that samples: transformers in this process, or OpenAI-compatible servers.
 
     Args:
-        endpoint: address of an OpenAI-compatible server (vLLM, SGLang, transformers serve) that
-            samples, such as ``http://localhost:8000/v1``; scorers run here.
+        engine: ``transformers``, which loads the generator into this process; or the address of an
+            OpenAI-compatible server that samples (vLLM, SGLang, llama.cpp, transformers serve),
+            such as ``http://localhost:8000/v1``. Several addresses, with commas between them, share
+            the prompts. Scorers run here.
+        server: kind of server; ``auto``: as its ``/models`` says.
+        seeds: send a seed with each request to a server.
         api_key_env: environment variable that holds the server's API key.
-        concurrency: requests at a time.
+        concurrency: requests at a time, for each address.
         attempts: attempts at one request.
         timeout: seconds without a byte from the server after which an attempt fails.
         total_timeout: seconds after which an attempt fails, whatever has come.
         extra_body: fields to add to every request, such as ``{"top_k": 20}``.
-        tokenizer: folder or Hub id of the tokenizer of the server's model, whose chat template
-            renders prompts (default: prompts are sent as text, and chats are refused).
+        tokenizer: folder or Hub id of the tokenizer of the server's model (default: that of the
+            model's name).
 
     Raises:
-        ValueError: a value is out of range, or there are fields to add but no server.
+        ValueError: a value is out of range, or there are options of a server but no server.
     """
 
-    endpoint: str | None = None
+    engine: str = "transformers"
+    server: ServerName = "auto"
+    seeds: bool = True
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = 8
     attempts: int = 6
@@ -297,6 +305,7 @@ class EndpointOptions:
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "concurrency", "attempts")
+        check_choice(self, "server", get_args(ServerName))
         for name in ("timeout", "total_timeout"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"got {name}={getattr(self, name)}; it must be positive")
@@ -304,38 +313,35 @@ class EndpointOptions:
             raise ValueError(
                 f'got extra_body={self.extra_body!r:.80}; need an object, such as {{"top_k": 20}}'
             )
-        if self.endpoint is None and self.extra_body:
-            raise ValueError("got extra_body without endpoint; nothing is requested without one")
-        if self.endpoint is None and self.tokenizer is not None:
-            raise ValueError(
-                f"got tokenizer={self.tokenizer} without endpoint; a model that is loaded here has "
-                "its own"
-            )
+        if self.engine != "transformers":
+            for url in self.urls:
+                if not url.startswith(("http://", "https://")):
+                    raise ValueError(
+                        f"got engine={self.engine}; need transformers, or the address of a server, "
+                        "such as http://localhost:8000/v1"
+                    )
+            return
+        for name, default in (("server", "auto"), ("tokenizer", None), ("extra_body", {})):
+            if (value := getattr(self, name)) != default:
+                raise ValueError(
+                    f"got {name}={value} with engine=transformers, which asks no server; name one "
+                    "as engine, or drop it"
+                )
 
-    def check_strategy(self, options: GenerationOptions) -> None:
-        """Raise if the server cannot sample for a strategy.
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses of the servers; none where the model is in this process."""
+        return () if self.engine == "transformers" else tuple(self.engine.split(","))
+
+    def check_model(self, loading: ModelOptions) -> None:
+        """Raise if a model is at a server, and there are options of loading it here.
 
         Raises:
-            ValueError: the strategy needs the model in this process.
+            ValueError: there are.
         """
-        if self.endpoint is None:
-            return
-        whole = (*PLAIN, "best-of-n", "self-consistency")
-        if options.strategy not in whole:
-            raise ValueError(
-                f"got endpoint={self.endpoint} with {options.strategy}, which decodes step by step "
-                f"and needs the model in this process; a server samples for {', '.join(whole)}"
-            )
-        for name in ("early_stop", "max_tokens", "vote_warm_up"):
-            if getattr(options, name) is not None:
-                raise ValueError(
-                    f"got endpoint={self.endpoint} with {name}; a server is asked for all "
-                    "candidates at once, so drop it"
-                )
-        of_here = {"generation": options.sampling.generation, **vars(options.loading)}
-        for name, value in of_here.items():
+        for name, value in vars(loading).items() if self.urls else ():
             if value not in (None, "auto"):
                 raise ValueError(
-                    f"got endpoint={self.endpoint} with {name}={value}, which is of a model in "
-                    "this process; drop it, or send fields of a request as extra_body"
+                    f"got {name}={value} with engine={self.engine}, which is of a model in this "
+                    "process; drop it"
                 )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, StopStringCriteria
+from transformers import PreTrainedTokenizerBase
 
 from reason_decode.core.messages import Prompt
 from reason_decode.core.solutions import Cost, Trace
@@ -19,9 +19,10 @@ from reason_decode.core.thinking import (
     find_thinking_tags,
     opens_thought,
 )
+from reason_decode.generation.output import ReasoningOutput
 from reason_decode.models.inputs import decode, encode_prompts, special_ids
 
-__all__ = ["Completer", "Completions", "LocalCompleter", "complete"]
+__all__ = ["Completer", "Completions", "ModelCompleter", "complete"]
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ class Completer(Protocol):
 
 
 @dataclass(frozen=True)
-class LocalCompleter:
-    """A ``Completer`` of a model in this process; see ``complete``.
+class ModelCompleter:
+    """A ``Completer`` of a model here or at a server; see ``complete``.
 
     Args:
-        model: a causal language model.
+        model: a causal language model, or a ``ServedModel``.
         tokenizer: the tokenizer of ``model``.
         strategy: a decoding strategy, or ``None``.
         max_new_tokens: tokens of a completion, at most.
@@ -137,7 +138,8 @@ def complete(
     """Continue prompts: ``model.generate(**encode_prompts(prompts), custom_generate=strategy)``.
 
     Args:
-        model: a causal language model; untyped, because transformers does not type ``generate``.
+        model: a causal language model, or a ``ServedModel``; untyped, because transformers does not
+            type ``generate``.
         tokenizer: the tokenizer of ``model``.
         strategy: a decoding strategy, or ``None`` for greedy search or sampling of ``model``.
         prompts: b texts or conversations, which the chat template renders.
@@ -155,7 +157,9 @@ def complete(
     sampling = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
     options: dict[str, Any] = {**sampling, **generate_kwargs}
     if stop:
-        options["stopping_criteria"] = [StopStringCriteria(tokenizer, list(stop))]
+        options["stop_strings"] = list(stop)
+    if strategy is None and stop:
+        options["tokenizer"] = tokenizer  # a strategy has its own
     if strategy is not None:
         options["custom_generate"] = strategy
         # A strategy that knows no questions can still continue prompts that are questions.
@@ -176,7 +180,8 @@ def complete(
     texts = [decode(tokenizer, row, kept) for row in new]
     ends = tokenizer.batch_decode(encoded["input_ids"][:, -PROMPT_END:])
     in_thought = tuple(opens_thought(end, tags) for end in ends)
-    if strategy is not None:
+    # A model at a server counts what the server counted, without a strategy, too.
+    if strategy is not None or isinstance(output, ReasoningOutput):
         return Completions(texts, output.traces, output.cost, tags, in_thought)
     sampled = _count_sampled(new, _end_ids(model))
     prefill = int(inputs["attention_mask"].sum())

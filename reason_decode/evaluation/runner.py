@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.core.answers import none_right_message
 from reason_decode.core.solutions import Cost
 from reason_decode.core.thinking import answer_of
-from reason_decode.evaluation.complete import Completer, LocalCompleter
+from reason_decode.evaluation.complete import Completer, ModelCompleter
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.models.chat_template import has_chat_template
 from reason_decode.runs.batches import Batches, FailedItem
@@ -81,7 +81,7 @@ def evaluate(
     _check(items, batch_size, budget, temperature)
     torch.manual_seed(seed)
     chat = has_chat_template(tokenizer) if chat is None else chat
-    completer = LocalCompleter(
+    completer = ModelCompleter(
         model,
         tokenizer,
         strategy,

@@ -43,7 +43,6 @@ class Generation(Protocol):
         max_new_tokens: most new tokens of a sequence.
         stream: receives the answer's tokens as soon as they are decided; ``None``: nobody does.
         cost: tokens that were read and sampled so far.
-        keep_stats: whether branches hold statistics of their tokens; set by strategies.
     """
 
     strategy_name: str
@@ -53,12 +52,23 @@ class Generation(Protocol):
     max_new_tokens: int
     stream: AnswerStream | None
     cost: Cost
-    keep_stats: bool
 
     @property
     def do_sample(self) -> bool:
         """True if tokens are drawn; false: the likeliest one is taken."""
         ...
+
+    @property
+    def keep_stats(self) -> bool:
+        """True if branches hold statistics of their tokens; strategies set it.
+
+        Raises:
+            ValueError: set to true, and there are none.
+        """
+        ...
+
+    @keep_stats.setter
+    def keep_stats(self, value: bool) -> None: ...
 
     def unpadded_prompt(self, row: int) -> Tensor:
         """Token ids of a prompt without padding, (t,) int64."""

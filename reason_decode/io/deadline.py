@@ -15,7 +15,9 @@ Open = Callable[[request.Request, float], Any]
 
 
 @contextmanager
-def request_deadline(seconds: float, *handlers: Any) -> Iterator[Open]:
+def request_deadline(
+    seconds: float, *handlers: Any, running: set[Callable[[], None]] | None = None
+) -> Iterator[Open]:
     """Context of one request, which ends with ``TimeoutError`` if it takes longer in all.
 
     A server that sends a byte now and then never breaks the limit of silence.
@@ -23,7 +25,9 @@ def request_deadline(seconds: float, *handlers: Any) -> Iterator[Open]:
     Args:
         seconds: the limit.
         handlers: further handlers of urllib's opener.
+        running: holds, while the request lasts, a function that ends it.
     """
+    running = set() if running is None else running
     sockets: list[socket.socket] = []
     expired = threading.Event()
 
@@ -39,6 +43,7 @@ def request_deadline(seconds: float, *handlers: Any) -> Iterator[Open]:
     timer = threading.Timer(seconds, expire)
     timer.daemon = True
     timer.start()
+    running.add(expire)
     opener = request.build_opener(_Http(sockets), _Https(sockets), *handlers)
     try:
         yield lambda sent, timeout: opener.open(sent, timeout=min(timeout, seconds))
@@ -48,6 +53,7 @@ def request_deadline(seconds: float, *handlers: Any) -> Iterator[Open]:
         raise
     finally:
         timer.cancel()
+        running.discard(expire)
     if expired.is_set():  # a body of unknown length ended early without an error
         raise TimeoutError(f"no whole answer within {seconds:g} seconds")
 

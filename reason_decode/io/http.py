@@ -6,8 +6,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
@@ -89,24 +90,58 @@ class JsonClient:
     ) -> None:
         self.url, self.timeout, self.total_timeout = url, timeout, total_timeout
         self.key = read_api_key(api_key_env)
+        self.is_closed = False
+        self._running: set[Callable[[], None]] = set()
 
     def post(self, body: Any) -> Any:
-        """The JSON that the server answers.
+        """The JSON that the server answers to a body; without one (``None``), to a GET.
 
         Raises:
             HTTPError: the server answers with another status than 2xx.
             OSError, HTTPException: the connection breaks, or the answer takes too long.
             ValueError: the answer is no JSON, nested too deeply, or too long.
         """
+        with self._response(body) as response:
+            data = response.read(MAX_RESPONSE + 1)
+        if len(data) > MAX_RESPONSE:
+            raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
+        return self._parse(data)
+
+    def events(self, body: Any) -> Generator[Any, None, None]:
+        """The JSON of each server-sent event; a caller that stops early closes the connection.
+
+        Raises:
+            HTTPError, OSError, HTTPException, ValueError: as in ``post``.
+        """
+        total = 0
+        with self._response(body) as response:
+            for line in response:
+                total += len(line)
+                if total > MAX_RESPONSE:
+                    raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
+                if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
+                    yield self._parse(data)
+
+    def close(self) -> None:
+        """End the requests that other threads are in; their servers stop working on them."""
+        self.is_closed = True
+        for end in list(self._running):
+            end()
+
+    @contextmanager
+    def _response(self, body: Any) -> Iterator[Any]:
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
-        sent = request.Request(self.url, json.dumps(body).encode(), headers)
-        with request_deadline(self.total_timeout, _NoRedirect) as opened:
+        # Without a body it is a GET.
+        data = None if body is None else json.dumps(body).encode()
+        sent = request.Request(self.url, data, headers)
+        with request_deadline(self.total_timeout, _NoRedirect, running=self._running) as opened:
             with opened(sent, self.timeout) as response:
-                data = response.read(MAX_RESPONSE + 1)
-        if len(data) > MAX_RESPONSE:
-            raise ValueError(f"a response of more than {MAX_RESPONSE} bytes")
+                yield response
+
+    def _parse(self, data: bytes) -> Any:
+        """The JSON in a server's answer, without the key."""
         if self.key and len(self.key) >= MIN_SECRET:
             # A server that repeats what it got would put the key into every file that is written.
             data = data.replace(self.key.encode(), b"***")

@@ -1,4 +1,4 @@
-"""Client of OpenAI-compatible servers (vLLM, SGLang, llama.cpp): chat and text completions."""
+"""Client of OpenAI-compatible servers (vLLM, SGLang, llama.cpp): retries, and chats."""
 
 import logging
 import math
@@ -25,10 +25,9 @@ from reason_decode.io.http import (
 
 __all__ = [
     "ChatEndpoint",
-    "Completion",
-    "CompletionEndpoint",
     "Endpoint",
     "Messages",
+    "NoText",
     "RequestFailed",
     "token_count",
 ]
@@ -65,22 +64,6 @@ class RequestFailed(NamedTuple):
 
     reason: str
     retryable: bool = False
-
-
-class Completion(NamedTuple):
-    """A server's completion of a text.
-
-    Attributes:
-        text: the completion, without the prompt.
-        finished: True if it ended by itself, not by ``max_tokens``.
-        prompt_tokens: tokens of the prompt; 0 if the server does not report them.
-        completion_tokens: tokens of the completion; 0 if the server does not report them.
-    """
-
-    text: str
-    finished: bool
-    prompt_tokens: int
-    completion_tokens: int
 
 
 class Endpoint(ABC):
@@ -226,9 +209,7 @@ class Endpoint(ABC):
             self.rate_limit.wait()
             retry_after: float | None = None
             try:
-                return self._parse_answer(
-                    self.client.post({**self.body, **self._request_fields(item)})
-                )
+                return self.send(item)
             except error.HTTPError as failure:
                 retry_after = retry_after_seconds(failure.headers.get("Retry-After"))
                 reason = f"HTTP {failure.code}: {self.client.detail(failure)}"
@@ -240,10 +221,16 @@ class Endpoint(ABC):
                 filtered = isinstance(failure, NoText)
                 kind = "" if filtered else f"no answer: {type(failure).__name__}: "
                 reason = self.client.safe(f"{kind}{failure}")
+            if self.client.is_closed:
+                return RequestFailed("cancelled")
             if attempt + 1 < self.attempts:
                 backoff = min(60.0, 2**attempt / 2) * random.uniform(0.5, 1)
                 self.sleep(backoff if retry_after is None else max(retry_after, backoff / 10))
         return RequestFailed(f"{reason} ({self.attempts} attempts)", retryable=not filtered)
+
+    def send(self, item: Any) -> Any:
+        """The answer to one attempt at a request."""
+        return self._parse_answer(self.client.post({**self.body, **self._request_fields(item)}))
 
     def _heed(self, status: int, retry_after: float | None) -> None:
         """Hold back the requests of all threads for the time that the server asks for."""
@@ -299,32 +286,6 @@ class ChatEndpoint(Endpoint):
         if not isinstance(text, str):
             raise NoText(f"no text in the answer: {end}")
         return replace_surrogates(text)
-
-
-class CompletionEndpoint(Endpoint):
-    """Continues texts by ``POST {base_url}/completions``; see ``Endpoint`` for the arguments.
-
-    An item is a text and the seed of its sampling, ``(text, seed)``, an answer its ``Completion``,
-    which may have been cut off at ``max_tokens``.
-    """
-
-    path = "/completions"
-
-    def _request_fields(self, item: tuple[str, int]) -> dict[str, Any]:
-        return {"prompt": item[0], "seed": item[1]}
-
-    def _parse_answer(self, response: Any) -> Completion | RequestFailed:
-        try:
-            choice, usage = response["choices"][0], response.get("usage") or {}
-            text, end = choice["text"], choice.get("finish_reason")
-            counts = [token_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion")]
-        except (AttributeError, IndexError, KeyError, TypeError):
-            raise ValueError(f"no text completion: {str(response)[:200]}") from None
-        if text is None and end is not None:
-            raise NoText(f"no text in the answer: {end}")
-        if not isinstance(text, str):
-            raise ValueError(f"no text in the answer: {str(response)[:200]}")
-        return Completion(replace_surrogates(text), end != "length", *counts)
 
 
 def token_count(reported: Any) -> int:

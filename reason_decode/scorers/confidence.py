@@ -118,6 +118,12 @@ class ConfidenceScorer(Scorer):
             parts = list(steps) if self.per_step or not steps else [joined(steps)]
             values = [_MEASURES[self.measure](part, self.window) for part in parts]
             scores.append(torch.stack(values) if values else torch.zeros(0))
+        if self.measure in ("entropy", "certainty") and any(x.isnan().any() for x in scores):
+            raise ValueError(
+                f"got measure={self.measure!r}, which reads the whole distribution of a token; a "
+                "server gives the likeliest alone: use logprob, perplexity, mean, group, bottom or "
+                "tail, or a model in this process"
+            )
         return scores
 
     def settings(self) -> dict[str, Any]:

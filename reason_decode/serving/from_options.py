@@ -3,93 +3,72 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from reason_decode.core.options import EndpointOptions, GenerationOptions
-from reason_decode.core.thinking import find_thinking_tags
-from reason_decode.evaluation.complete import Completer, LocalCompleter
-from reason_decode.io.openai_client import CompletionEndpoint
+from reason_decode.core.options import EngineOptions, GenerationOptions
+from reason_decode.evaluation.complete import ModelCompleter
 from reason_decode.models.chat_template import has_chat_template
-from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.generation_config import (
     Sampling,
     clean_generation_config,
     read_generation_config,
     resolve_sampling,
 )
-from reason_decode.models.loading import load_model, packaged
+from reason_decode.models.loading import load_model, load_padded_tokenizer, packaged
 from reason_decode.scorers.loading import check_scorer_name
-from reason_decode.serving.completion import EndpointCompleter
-from reason_decode.strategies.from_options import selector_from_options, strategy_from_options
+from reason_decode.serving.model import ServedModel
+from reason_decode.strategies.from_options import strategy_from_options
 
-__all__ = ["completer_from_options", "local_completer", "sampling_from_options"]
+__all__ = ["completer_from_options", "sampling_from_options", "served_model"]
 
 MAX_NEW_TOKENS = 256
 
 
 def completer_from_options(
     options: GenerationOptions,
-    endpoint: EndpointOptions | None = None,
+    engine: EngineOptions | None = None,
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
     state_key: Callable[[Sequence[str]], Hashable] | None = None,
     stop: Sequence[str] = (),
-) -> Completer:
+) -> ModelCompleter:
     """A completer of prompts by the model and the strategy that the options name.
 
     Args:
         options: the model, the strategy and its scorer.
-        endpoint: the server that samples, if it has an address; else the model is loaded here.
+        engine: the server that samples; else the model is loaded here.
         max_new_tokens: tokens of a completion, where the options do not say.
         state_key: key of equivalent solutions, see ``StepSearch``.
         stop: texts at which the completion of a text ends.
 
     Raises:
-        OSError: there is no such model or scorer.
+        OSError: there is no such model, tokenizer or scorer.
         ValueError: options do not go together.
     """
-    length = options.max_new_tokens or max_new_tokens
-    if endpoint is not None and endpoint.endpoint is not None:
-        return _endpoint_completer(options, endpoint, length, stop)
-    return local_completer(options, length, state_key=state_key, stop=stop)
-
-
-def local_completer(
-    options: GenerationOptions,
-    max_new_tokens: int,
-    *,
-    state_key: Callable[[Sequence[str]], Hashable] | None = None,
-    stop: Sequence[str] = (),
-) -> LocalCompleter:
-    """A completer by a model that is loaded into this process.
-
-    Args:
-        options: as in ``completer_from_options``.
-        max_new_tokens: tokens of a completion, at most.
-        state_key: as in ``completer_from_options``.
-        stop: as in ``completer_from_options``.
-
-    Raises:
-        OSError: there is no such model or scorer.
-        ValueError: options do not go together.
-    """
-    sampling = sampling_from_options(options)
+    engine = engine or EngineOptions()
+    arguments = dict(sampling_from_options(options, engine).arguments)
     # A rationale model need not say that it is one.
     if options.scoring.scorer is not None and options.strategy != "rationale-guided":
         check_scorer_name(options.scoring.scorer)
-    model, tokenizer = load_model(options.model, options.loading)
+    model: Any
+    if engine.urls:
+        model, tokenizer = served_model(options.model, engine)
+    else:
+        model, tokenizer = load_model(options.model, options.loading)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if not chat:
         _check_text_prompts(options, f"the tokenizer of {options.model} has no chat template")
-    # The model is ours, so its own config can be replaced: generate would take from it whatever it
-    # is not given.
-    model.generation_config = clean_generation_config(model.generation_config, tokenizer, chat=chat)
-    arguments = dict(sampling.arguments)
-    return LocalCompleter(
+    if not engine.urls:
+        # The model is ours, so its own config can be replaced: generate would take from it whatever
+        # it is not given.
+        config = model.generation_config
+        model.generation_config = clean_generation_config(config, tokenizer, chat=chat)
+    local = None if engine.urls else model
+    return ModelCompleter(
         model,
         tokenizer,
-        strategy_from_options(options, tokenizer, state_key, model),
-        max_new_tokens=max_new_tokens,
+        strategy_from_options(options, tokenizer, state_key, local),
+        max_new_tokens=options.max_new_tokens or max_new_tokens,
         temperature=arguments.pop("temperature", 0.0),
         seed=options.seed,
         chat=chat,
@@ -100,62 +79,60 @@ def local_completer(
     )
 
 
-def sampling_from_options(options: GenerationOptions) -> Sampling:
-    """The sampling arguments of a model in this process, from the options and its checkpoint.
+def served_model(name: str, engine: EngineOptions) -> tuple[ServedModel, PreTrainedTokenizerBase]:
+    """A model at a server, and its tokenizer.
+
+    Args:
+        name: the model's name there.
+        engine: the server.
+
+    Raises:
+        ValueError: no tokenizer is named, and the model's name is that of none.
+    """
+    folder = engine.tokenizer or (str(packaged("base")) if name == "tiny" else name)
+    try:
+        tokenizer = load_padded_tokenizer(folder)
+    except (OSError, ValueError) as error:
+        if engine.tokenizer is not None:
+            raise
+        raise ValueError(
+            f"got the model {name} at a server, and no tokenizer of that name ({error}); name the "
+            "folder or Hub id of the model's tokenizer (--tokenizer), which renders prompts"
+        ) from error
+    model = ServedModel(
+        engine.urls,
+        name,
+        tokenizer,
+        server=engine.server,
+        concurrency=engine.concurrency,
+        seeds=engine.seeds,
+        api_key_env=engine.api_key_env,
+        attempts=engine.attempts,
+        timeout=engine.timeout,
+        total_timeout=engine.total_timeout,
+        extra_body=engine.extra_body,
+    )
+    return model, tokenizer
+
+
+def sampling_from_options(
+    options: GenerationOptions, engine: EngineOptions | None = None
+) -> Sampling:
+    """The sampling arguments of ``generate``, from the options and the model's checkpoint.
 
     Args:
         options: the model and the options of sampling.
+        engine: the server that has the checkpoint, if it is not here; it is not asked.
 
     Raises:
         ValueError: generation_config.json of the checkpoint, or the file of the options, cannot be
             used.
     """
-    folder = packaged("base") if options.model == "tiny" else options.model
-    config = read_generation_config(folder)
+    config = GenerationConfig()
+    if engine is None or not engine.urls:
+        folder = packaged("base") if options.model == "tiny" else options.model
+        config = read_generation_config(folder)
     return resolve_sampling(options.sampling, config, greedy=options.strategy == "greedy")
-
-
-def _endpoint_completer(
-    options: GenerationOptions, endpoint: EndpointOptions, length: int, stop: Sequence[str]
-) -> EndpointCompleter:
-    """A completer of a server's model."""
-    endpoint.check_strategy(options)
-    tokenizer: PreTrainedTokenizerBase | None = None
-    if endpoint.tokenizer is not None:
-        tokenizer = load_tokenizer(endpoint.tokenizer)
-        if not has_chat_template(tokenizer):
-            raise ValueError(
-                f"the tokenizer {endpoint.tokenizer} has no chat template; leave it out, and "
-                "prompts are sent as text"
-            )
-    else:
-        _check_text_prompts(options, "a server is sent text, unless its tokenizer is named")
-    sampling: dict[str, Any] = {"temperature": 1.0, **options.sampling.given}
-    if options.strategy == "greedy":
-        sampling["temperature"] = 0.0
-    if stop and tokenizer is None:
-        sampling["stop"] = list(stop)
-    server = CompletionEndpoint(
-        str(endpoint.endpoint),
-        options.model,
-        api_key_env=endpoint.api_key_env,
-        concurrency=endpoint.concurrency,
-        attempts=endpoint.attempts,
-        timeout=endpoint.timeout,
-        total_timeout=endpoint.total_timeout,
-        max_tokens=length,
-        extra_body={**sampling, **endpoint.extra_body},
-    )
-    tags = options.thoughts.tags or find_thinking_tags(tokenizer)
-    return EndpointCompleter(
-        server,
-        selector_from_options(options, tags),
-        n=options.n if options.compares_candidates else 1,
-        seed=options.seed,
-        tokenizer=tokenizer if options.prompting.chat else None,
-        chat_template_kwargs=options.prompting.chat_template_kwargs,
-        thinking_tags=tags,
-    )
 
 
 def _check_text_prompts(options: GenerationOptions, why: str) -> None:

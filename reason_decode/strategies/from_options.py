@@ -8,20 +8,17 @@ from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.options import PLAIN, GenerationOptions, ScorerOptions
 from reason_decode.core.splitting import StepSplitter
-from reason_decode.core.thinking import THINK, ThinkingTags
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.particle_filter import ParticleFilter
 from reason_decode.strategies.rationale_guided import RationaleGuided
-from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSelector
 from reason_decode.strategies.self_consistency import SelfConsistency
 from reason_decode.strategies.step_search import StepSearch
 
 __all__ = [
     "scorer_from_options",
-    "selector_from_options",
     "strategy_from_options",
     "strategy_with_scorer",
 ]
@@ -117,44 +114,6 @@ def strategy_with_scorer(
         lookahead=options.lookahead,
         score_part=options.thoughts.score_part,
         state_key=state_key,
-    )
-
-
-def selector_from_options(
-    options: GenerationOptions, thinking_tags: ThinkingTags = THINK
-) -> Selector | None:
-    """The selector of best-of-n or a vote, for candidates that are sampled elsewhere.
-
-    Args:
-        options: the strategy and its scorer.
-        thinking_tags: the texts before and after a thought, where the options do not say.
-
-    Returns:
-        ``None`` where the strategy compares no candidates.
-
-    Raises:
-        OSError: there is no such scorer.
-        ValueError: the strategy goes step by step, or cannot use the scorer.
-    """
-    if options.strategy in PLAIN:
-        return None
-    common: dict[str, Any] = {
-        "thinking_tags": options.thoughts.tags or thinking_tags,
-        "score_part": options.thoughts.score_part,
-    }
-    if options.strategy == "self-consistency":
-        return VoteSelector(
-            _vote_scorer(options, None),
-            vote_weighting=options.vote_weighting,
-            top=options.vote_top,
-            **common,
-        )
-    if options.strategy == "best-of-n":
-        scorer = scorer_from_options(options.scoring, splitter=options.solutions.splitter)
-        return BestOfNSelector(scorer, reduce=options.reduce, **common)
-    raise ValueError(
-        f"got strategy={options.strategy!r}, which goes step by step and needs the model in this "
-        "process; 'best-of-n' and 'self-consistency' choose among whole solutions"
     )
 
 

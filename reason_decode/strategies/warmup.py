@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from reason_decode.core.splitting import Pause
 from reason_decode.core.voting import top_share
-from reason_decode.generation.engine import Generation
-from reason_decode.generation.sampling import Branch, DecodeBatch
+from reason_decode.generation.interface import Batch, Generation
+from reason_decode.generation.sampling import Branch
 from reason_decode.generation.token_stats import TokenStats
 from reason_decode.strategies.base import SolutionReader
 from reason_decode.strategies.sampling import IsEnough, num_parallel
@@ -119,10 +120,10 @@ class _Sampler:
         return [[candidate.total or 0.0 for candidate in group] for group in scored]
 
     def sample(
-        self, rows: DecodeBatch, prompts: Sequence[int], n: int, floors: Sequence[float]
+        self, rows: Batch, prompts: Sequence[int], n: int, floors: Sequence[float]
     ) -> list[list[Branch]]:
         """N continuations of each row, each up to its end or until it falls below its floor."""
-        found = self.generation.sample(rows, n, self._pauses, branchable=True)
+        found = self.generation.sample(rows, n, _Check(self.check_every), branchable=True)
         owners = [p for p in prompts for _ in range(n)]
         going = list(range(len(found)))
         while above := self._above(going, owners, found, floors):
@@ -131,13 +132,10 @@ class _Sampler:
                 found[k] = replace(found[k], row=None, ids=None, cache=None)
             going = above
             rows = self.generation.resume([found[k] for k in going])
-            more = self.generation.sample(rows, 1, self._pauses, branchable=True)
+            more = self.generation.sample(rows, 1, _Check(self.check_every), branchable=True)
             for k, branch in zip(going, more, strict=True):
                 found[k] = _joined(found[k], branch)
         return [found[start : start + n] for start in range(0, len(found), n)]
-
-    def _pauses(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) >= self.check_every
 
     def _above(
         self,
@@ -150,6 +148,20 @@ class _Sampler:
         going = [k for k in going if not found[k].stopped]
         totals = self.totals([owners[k] for k in going], [[found[k]] for k in going])
         return [k for k, (x,) in zip(going, totals, strict=True) if x >= floors[owners[k]]]
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The boundary after a number of tokens."""
+
+    count: int
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        return len(tokens) >= self.count
+
+    def pause(self, tokens: Sequence[int]) -> Pause:
+        """The tokens that are left up to it."""
+        return Pause(tokens=max(1, self.count - len(tokens)))
 
 
 def _joined(branch: Branch, more: Branch) -> Branch:

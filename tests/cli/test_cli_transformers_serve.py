@@ -80,7 +80,8 @@ def evaluated(server: tuple[str, str], folder: Path, *more: str) -> dict[str, An
     (folder / "24.csv").write_text(f"Rank,Puzzles\n{rows}")
     given = ["--input", str(folder / "24.csv"), "--task", "game24", "--output", str(folder / "out")]
     # The server has one random state for all requests: one at a time, for the same result again.
-    where = ["--endpoint", server[0], "--model", server[1], "--concurrency", "1"]
+    where = ["--engine", server[0], "--model", server[1], "--concurrency", "1"]
+    where += ["--server", "transformers"]
     assert main(["eval", *given, *where, *more]) == 0
     return json.loads((folder / "out").read_text())
 
@@ -106,7 +107,7 @@ def test_best_of_n_of_a_server_s_samples_is_chosen_here(server: tuple[str, str],
 def test_completes_prompts_with_different_candidates(server: tuple[str, str], tmp_path: Path):
     (tmp_path / "in").write_text(json.dumps({"prompt": f"Make 24 from {PUZZLES[0]}.\n"}) + "\n")
     given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "6"]
-    where = ["--endpoint", server[0], "--model", server[1], "--max-new-tokens", "60"]
+    where = ["--engine", server[0], "--model", server[1], "--max-new-tokens", "60"]
     assert main(["generate", *given, *where, "--strategy", "self-consistency", "--trace"]) == 0
     row = json.loads((tmp_path / "out").read_text())
     texts = [candidate["text"] for candidate in row["trace"]["candidates"]]

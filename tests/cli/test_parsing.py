@@ -60,9 +60,9 @@ def test_parses_nested_fields_as_options_without_prefix():
     assert found == Outer(words=("a", "b"), loud=False, inner=Inner(size=4))
     config = parse_config(EvalConfig, "x", [*EVAL, "--n", "3", "--scorer", "my/prm"])
     assert (config.generation.n, config.generation.scoring.scorer) == (3, "my/prm")
-    given = ["--shard", "2/4", "--extra-body", '{"top_k": 20}', "--endpoint", "http://x/v1"]
+    given = ["--shard", "2/4", "--extra-body", '{"top_k": 20}', "--engine", "http://x/v1"]
     config = parse_config(EvalConfig, "x", [*EVAL, *given])
-    assert config.run.shard == Shard(2, 4) and config.endpoint.extra_body == {"top_k": 20}
+    assert config.run.shard == Shard(2, 4) and config.engine.extra_body == {"top_k": 20}
 
 
 def test_parses_negative_numbers():
@@ -115,13 +115,13 @@ def test_command_line_overrides_a_yaml_file(tmp_path: Path):
     path = tmp_path / "eval.yaml"
     path.write_text(
         "input: 24.csv\ntask: game24\nstrategy: step-search\nbeam-width: 2\nmargin: 0.5\nseed: -7\n"
-        "rows: 901:1001\nextra_body: {top_k: 20}\nendpoint: null\nrestart: false\n"
+        "rows: 901:1001\ntimeout: 7\nengine: transformers\nrestart: false\n"
         "executor_options:\n  partition: gpu\n"
     )
-    given = ["--config", str(path), "--beam-width", "3", "--extra-body", "{}"]
+    given = ["--config", str(path), "--beam-width", "3", "--timeout", "9"]
     config = parse_config(EvalConfig, "x", given)
     assert (config.generation.beam_width, config.generation.margin) == (3, 0.5)
-    assert (config.generation.seed, config.rows, config.endpoint.endpoint) == (-7, "901:1001", None)
+    assert (config.generation.seed, config.rows, config.engine.timeout) == (-7, "901:1001", 9)
     assert config.run.executor_options == {"partition": "gpu"} and not config.run.restart
     lists = tmp_path / "trace.yaml"
     lists.write_text("input:\n  - a\n  - b\n")

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from reason_decode.core.model_options import SamplingOptions
+from reason_decode.core.model_options import ModelOptions, SamplingOptions
 from reason_decode.core.options import (
-    EndpointOptions,
+    EngineOptions,
     GenerationOptions,
     ScorerOptions,
     flatten_options,
@@ -73,16 +73,19 @@ def test_rejects_invalid_scorers(options: dict[str, Any], message: str):
         ScorerOptions(**options)
 
 
-def test_a_server_samples_whole_solutions_only():
-    endpoint = EndpointOptions(endpoint="http://x/v1")
-    with pytest.raises(ValueError, match="which decodes step by step"):
-        endpoint.check_strategy(GenerationOptions(strategy="step-search"))
-    vote = GenerationOptions(strategy="self-consistency", early_stop="decided")
-    with pytest.raises(ValueError, match="with early_stop; a server is asked for all candidates"):
-        endpoint.check_strategy(vote)
-    EndpointOptions().check_strategy(GenerationOptions(strategy="step-search"))
-    with pytest.raises(ValueError, match="got extra_body without endpoint"):
-        EndpointOptions(extra_body={"top_k": 20})
+def test_an_engine_is_transformers_or_addresses_of_servers():
+    assert EngineOptions().urls == ()
+    two = EngineOptions(engine="http://x/v1,https://y/v1")
+    assert two.urls == ("http://x/v1", "https://y/v1")
+    with pytest.raises(ValueError, match="got engine=vllm; need transformers, or the address"):
+        EngineOptions(engine="vllm")
+    with pytest.raises(ValueError, match="got device_map=cpu with engine=http://x/v1"):
+        EngineOptions(engine="http://x/v1").check_model(ModelOptions(device_map="cpu"))
+    EngineOptions().check_model(ModelOptions(device_map="cpu"))
+    with pytest.raises(ValueError, match="with engine=transformers, which asks no server"):
+        EngineOptions(extra_body={"top_k": 20})
+    with pytest.raises(ValueError, match="got server='triton'; need one of auto, vllm"):
+        EngineOptions(engine="http://x/v1", server="triton")  # pyright: ignore[reportArgumentType]
 
 
 def test_flattens_nested_options():

@@ -3,12 +3,13 @@ from typing import Any
 
 import pytest
 
-from reason_decode.io.openai_client import (
-    ChatEndpoint,
+from reason_decode.io.completions import (
+    Choice,
     Completion,
     CompletionEndpoint,
-    RequestFailed,
+    CompletionRequest,
 )
+from reason_decode.io.openai_client import ChatEndpoint, RequestFailed
 from tests.server import served
 
 
@@ -136,7 +137,7 @@ def test_a_count_that_is_none_is_taken_as_unknown(count):
     usage = {"prompt_tokens": count, "completion_tokens": 2}
     response = {"choices": [{"text": "3", "finish_reason": "stop"}], "usage": usage}
     endpoint = CompletionEndpoint("http://localhost", "m")
-    expected = Completion("3", True, 0, 2)
+    expected = Completion((Choice("3", "stop"),), 0, 2)
     assert endpoint._parse_answer(response) == expected
 
 
@@ -151,9 +152,9 @@ def test_a_filtered_completion_sets_its_prompt_aside():
     )
     answers = iter([filtered, filtered, filtered, {"choices": [{"text": "3"}]}])
     endpoint.client.post = lambda body: next(answers)
-    failed, completion = endpoint([("a", 0), ("b", 0)])
+    failed, completion = endpoint([CompletionRequest({"prompt": x}) for x in "ab"])
     assert failed == RequestFailed("no text in the answer: content_filter (2 attempts)")
-    assert completion.text == "3"
+    assert completion.choices[0].text == "3"
 
 
 def test_long_pauses_are_told(caplog):

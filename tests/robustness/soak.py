@@ -285,7 +285,7 @@ class Soak:
         self._kill(name, place, seconds, size)
         out = place / "out"
         journals = [x for x in out.rglob("*.jsonl") if "journal" in x.parts or ".run" in str(x)]
-        if name in ("generate", "label", "generate --endpoint"):
+        if name in ("generate", "label", "generate --engine"):
             journals.append(out / "out.json")
         torn = [x for x in journals if x.is_file() and x.stat().st_size > 1]
         if torn:

@@ -81,9 +81,9 @@ def commands(data: Path, server: str) -> dict[str, list[str]]:
     adapter = [*training, *LORA]
     return {
         "generate": [*of("generate", file="prompts.jsonl"), "--n", "2", "--trace", *sampled],
-        "generate --endpoint": [
+        "generate --engine": [
             *of("generate", file="prompts.jsonl"),
-            *["--endpoint", server, "--model", "m", "--strategy", "greedy", "--attempts", "9"],
+            *["--engine", server, "--model", "tiny", "--strategy", "greedy", "--attempts", "9"],
         ],
         "eval": [
             *of("eval", "--task", "bbh-arithmetic", "--strategy", "sample", file="sums.json"),

@@ -38,7 +38,7 @@ def commands(folder: Path, url: str) -> dict[str, list[str]]:
     samples = [{"prompt": "1 + 1 =", "samples": ["1", "2"], "answer": "2"}]
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     (folder / "texts.jsonl").write_text(json.dumps({"id": "1", "text": "One. Two. " * 9}) + "\n")
-    server = ["--endpoint", url, "--model", "m", "--attempts", "2"]
+    server = ["--engine", url, "--model", "tiny", "--attempts", "2"]
     scorer = ["--scorer-endpoint", url, "--scorer-model", "m"]
     asked = ["--strategy", "greedy", *server]
     return {

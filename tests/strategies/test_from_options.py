@@ -7,11 +7,9 @@ from reason_decode.core.options import GenerationOptions, ScorerOptions
 from reason_decode.scorers import RationaleScorer
 from reason_decode.strategies import (
     BestOfN,
-    BestOfNSelector,
     RationaleGuided,
     SelfConsistency,
     StepSearch,
-    VoteSelector,
 )
 from reason_decode.strategies import from_options as module
 from reason_decode.tiny import Tiny
@@ -85,20 +83,6 @@ def test_a_vote_loads_no_scorer(monkeypatch: pytest.MonkeyPatch):
     options = GenerationOptions(strategy="self-consistency", n=5)
     vote = module.strategy_from_options(options, tokenizer)
     assert isinstance(vote, SelfConsistency) and vote.n == 5
-
-
-def test_options_make_selectors(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "load_scorer", lambda name, **_: WHOLE)
-    best = module.selector_from_options(GenerationOptions(strategy="best-of-n", reduce="min"))
-    assert isinstance(best, BestOfNSelector) and (best.scorer, best.reduce) == (WHOLE, "min")
-    vote = module.selector_from_options(GenerationOptions(strategy="self-consistency"))
-    assert isinstance(vote, VoteSelector) and vote.scorer is None
-    scored = GenerationOptions(strategy="self-consistency", scoring=ScorerOptions(scorer="tiny"))
-    weighted = module.selector_from_options(scored)
-    assert isinstance(weighted, VoteSelector) and weighted.scorer is WHOLE
-    assert module.selector_from_options(GenerationOptions(strategy="sample")) is None
-    with pytest.raises(ValueError, match="goes step by step"):
-        module.selector_from_options(GenerationOptions(strategy="step-search"))
 
 
 def test_a_loaded_scorer_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""generate and eval with the model at a server that has faults."""
+"""generate and eval with a server as engine, which has faults."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,11 @@ import pytest
 from reason_decode.cli import main
 from reason_decode.serving import from_options as completers
 from reason_decode.strategies import from_options as strategies
-from reason_decode.tiny import Tiny
+from reason_decode.tiny import WEIGHTS, Tiny
+from tests.completion_server import completions
 from tests.server import Behaviour, served
 
+THEIRS = ["--model", "theirs", "--tokenizer", str(WEIGHTS / "base")]
 PROMPTS = [f"(({k} + 1) * (2 - {k})) =" for k in range(6)]
 
 
@@ -36,8 +38,9 @@ def argv(folder: Path, url: str, *more: str) -> list[str]:
     (folder / "data").write_text(json.dumps({"examples": rows}))
     given = ["--input", str(folder / "data"), "--task", "bbh-arithmetic", "--n", "4"]
     given += ["--batch-size", "2", "--output", str(folder / "out"), "--attempts", "3"]
-    scorer = ["--scorer", "tiny"] if {"best-of-n", "step-search"} & {*more} else []
-    return ["eval", *given, "--endpoint", url, "--model", "theirs", *scorer, *more]
+    scored = {"best-of-n", "step-search", "particle-filter"}
+    scorer = ["--scorer", "tiny"] if scored & {*more} else []
+    return ["eval", *given, "--engine", url, *THEIRS, *scorer, *more]
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def test_a_run_resumes_when_the_server_is_up_again(
         return "drop" if prompt.startswith("((3") else None
 
     assert run(tmp_path, down, *more)[0] == 2
-    assert "give the same command again when the server is up" in capsys.readouterr().err
+    assert "what is finished is kept: try again when the server is up" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     status, got = run(tmp_path, well, *more)  # at another port, which is of no matter
     assert (status, len(got), result(tmp_path)["items"]) == (0, 4, 6)
@@ -117,21 +120,46 @@ def test_generate_writes_completions_of_the_server(tmp_path: Path):
     (tmp_path / "in").write_text(lines)
     given = ["generate", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     with served(well, say) as (url, _):
-        assert main([*given, "--endpoint", url, "--n", "3", "--trace"]) == 0
+        assert main([*given, "--engine", url, "--n", "3", "--trace"]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert len(rows) == 6 and len(rows[0]["trace"]["candidates"]) == 3
     assert rows[0]["score"] == max(c["total"] for c in rows[0]["trace"]["candidates"])
 
 
+@pytest.mark.parametrize("strategy", ["step-search", "particle-filter", "self-consistency"])
+def test_searches_step_by_step_and_stops_early_at_the_server(
+    tmp_path: Path, strategy: str, tiny: Tiny
+):
+    words = tiny.tokenizer
+    ids = [*words("1 + 1 = 2\nSo the answer is 2.")["input_ids"], words.eos_token_id]
+    more = ["--early-stop", "decided"] if strategy == "self-consistency" else []
+    with completions(lambda *_: ids, words) as made:
+        given = argv(tmp_path, made.url, "--strategy", strategy, "--limit", "2", *more)
+        assert main(given) == 0
+    assert result(tmp_path)["items"] == 2 and result(tmp_path)["pass_at_n"] <= 1
+    counts = [body.get("n", 1) for body in made.bodies]
+    # A vote of four is decided after three like answers; a search asks at every step.
+    assert sum(counts) == 6 if strategy == "self-consistency" else sum(counts) > 8
+
+
+def test_a_model_without_a_tokenizer_is_told_to_name_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    given = [x for x in argv(tmp_path, "http://127.0.0.1:1/v1", "--strategy", "sample")]
+    place = given.index("--tokenizer")
+    assert main(given[:place] + given[place + 2 :]) == 2
+    assert "name the folder or Hub id of the model's tokenizer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--strategy", "step-search"], "needs the model in this process"),
-        (["--strategy", "self-consistency", "--early-stop", "decided"], "with early_stop"),
+        (["--strategy", "sample", "--dtype", "float32"], "which is of a model in this process"),
+        (["--strategy", "sample", "--tokenizer", "no/such"], "no/such"),
         (["--strategy", "sample", "--extra-body", "3"], "got extra_body=3; need an object"),
     ],
 )
-def test_rejects_strategies_that_need_the_model_here(
+def test_rejects_options_of_a_model_in_this_process(
     tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(argv(tmp_path, "http://127.0.0.1:1/v1", *more)) == 2
