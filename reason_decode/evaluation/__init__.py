@@ -29,8 +29,8 @@ out of memory is halved; an item that fails is listed with its reason, and the e
 ## Servers
 
 `--engine URL --model NAME` lets an OpenAI-compatible server (vLLM, SGLang, llama.cpp, `transformers
-serve`) sample, with every strategy, while the scorer runs here; `--scorer-endpoint URL --scorer-model NAME` asks a chat model at
-a server whether each step is right.
+serve`) sample, with every strategy, while the scorer runs here; `--scorer-endpoint URL
+--scorer-model NAME` asks a chat model at a server whether each step is right.
 
 ## Traces
 

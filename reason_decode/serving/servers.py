@@ -59,7 +59,6 @@ SERVERS: Mapping[str, Server] = {
     ),
     "llama.cpp": Server(
         takes_ids=True,
-        takes_n=True,
         all_tokens={"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
         names={"repetition_penalty": "repeat_penalty"},
     ),

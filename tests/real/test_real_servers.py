@@ -1,0 +1,114 @@
+"""Strategies over a real vLLM server with the packaged generator.
+
+``REASON_DECODE_VLLM`` is the address of a server of it under the name ``tiny``, or the Python of an
+environment with vLLM, which starts one: the packages of vLLM's builds do not go with ours.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib import request
+
+import pytest
+import torch
+
+from reason_decode import BestOfN, ConfidenceScorer, ParticleFilter, SelfConsistency, StepSearch
+from reason_decode.serving import ServedModel
+from reason_decode.tiny import WEIGHTS, Tiny
+from tests.serving.test_served_strategies import LONG, PROMPTS, decoded
+from tests.tolerance import tolerance
+
+pytestmark = pytest.mark.real
+PATIENCE = 900  # seconds; a start takes one minute where nothing else runs
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    where = os.environ.get("REASON_DECODE_VLLM")
+    if where is None:
+        pytest.skip("no vLLM: set REASON_DECODE_VLLM to an address, or to the Python that has it")
+    if where.startswith("http"):
+        yield where
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    folder = tmp_path_factory.mktemp("vllm")
+    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    given = ["--model", str(WEIGHTS / "base"), "--served-model-name", "tiny", "--port", port]
+    given += ["--host", "127.0.0.1", "--max-model-len", "512", "--enforce-eager"]
+    given += ["--enable-prompt-tokens-details", "--dtype", "float32"]
+    # A build for CPUs is another package than vllm, which the command `vllm serve` looks for.
+    command = [where, "-m", "vllm.entrypoints.openai.api_server", *given]
+    # The packages of this environment are not those of the server.
+    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"} | own
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=folder)
+    try:
+        wait(process, f"http://127.0.0.1:{port}/health", folder / "log")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    last = time.monotonic() + PATIENCE
+    while time.monotonic() < last and process.poll() is None:
+        try:
+            with request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"no server: {log.read_text()[-2000:]}")
+
+
+@pytest.mark.parametrize("name", ["best of n", "vote", "step search", "particles", "lookahead"])
+def test_vllm_gives_the_traces_of_the_model_in_this_process(url: str, tiny: Tiny, name: str):
+    own: dict[str, Any] = {"tokenizer": tiny.tokenizer, "n": 1}
+    strategy = {
+        "best of n": BestOfN(LONG, **own),
+        "vote": SelfConsistency(**own),
+        "step search": StepSearch(LONG, **own),
+        "particles": ParticleFilter(LONG, **own),
+        "lookahead": StepSearch(LONG, **own, lookahead=2),
+    }[name]
+    there: Any = ServedModel(url, "tiny", tiny.tokenizer)
+    ours, theirs = (decoded(x, strategy, PROMPTS, max_new_tokens=80) for x in (tiny.model, there))
+    assert theirs.traces == ours.traces
+    assert theirs.cost is not None and ours.cost is not None
+    assert theirs.cost.sampled == ours.cost.sampled
+
+
+def test_vllm_samples_steps_and_repeats_them(url: str, tiny: Tiny):
+    there: Any = ServedModel(url, "tiny", tiny.tokenizer)
+    search = StepSearch(tiny.prm, tokenizer=tiny.tokenizer, n=4, beam_width=2)
+    options: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "max_new_tokens": 80}
+    torch.manual_seed(0)
+    out = decoded(there, search, PROMPTS, **options)
+    assert out.traces is not None and out.cost is not None
+    assert all(trace.best.finished for trace in out.traces)
+    assert len({step.text for step in out.traces[0].rounds[0]}) > 1
+    torch.manual_seed(0)
+    again = decoded(there, search, PROMPTS[:1], **options)
+    assert again.traces is not None and again.traces[0].rounds[0] == out.traces[0].rounds[0]
+
+
+@pytest.mark.numeric
+def test_confidence_over_vllm_is_that_of_its_log_probabilities(url: str, tiny: Tiny):
+    """One candidate by greedy decoding has the same tokens here and there, and so their scores."""
+    there: Any = ServedModel(url, "tiny", tiny.tokenizer)
+    for measure in ("logprob", "tail"):
+        best = BestOfN(ConfidenceScorer(measure), tokenizer=tiny.tokenizer, n=1)
+        ours, theirs = (decoded(x, best, PROMPTS, max_new_tokens=80) for x in (tiny.model, there))
+        assert ours.traces is not None and theirs.traces is not None
+        for mine, yours in zip(ours.traces, theirs.traces, strict=True):
+            assert yours.best.text == mine.best.text
+            assert mine.best.total is not None and yours.best.total is not None
+            # Log-probabilities of some nats, by matrix products in another order.
+            assert abs(yours.best.total - mine.best.total) <= tolerance(10_176, 10.0)
