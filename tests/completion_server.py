@@ -67,6 +67,7 @@ def completions(
     owner: str = "vllm",
     behave: Callable[[int], Any] = lambda count: None,
     most: int = 64,
+    models: int = 200,
 ) -> Iterator[Served]:
     """A server that answers as one of a kind does.
 
@@ -78,12 +79,13 @@ def completions(
         behave: given the number of the request, a status other than 200 to answer with, "drop", or
             "rubbish".
         most: most completions of an answer.
+        models: the status of its ``/models``.
     """
     made, lock = Served(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(200, json.dumps({"data": [{"id": "m", "owned_by": owner}]}))
+            self._send(models, json.dumps({"data": [{"id": "m", "owned_by": owner}]}))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

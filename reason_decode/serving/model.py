@@ -181,7 +181,8 @@ class ServedModel:
             streamer=None if strategy is None else strategy.streamer,
         )
         if strategy is not None:
-            output = strategy.decode(generation, messages=messages, questions=questions)
+            with torch.no_grad():  # scorers run here
+                output = strategy.decode(generation, messages=messages, questions=questions)
         else:
             branches = generation.sample(generation.prefill(), num_return_sequences)
             rows = [(k // num_return_sequences, x.tokens) for k, x in enumerate(branches)]

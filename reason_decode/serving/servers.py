@@ -90,13 +90,18 @@ def find_server(url: str, api_key_env: str, timeout: float) -> Server:
         timeout: seconds to wait for the answer.
 
     Raises:
-        ConnectionError: the server is down.
+        ConnectionError: the server is down, or not up yet.
     """
     client = JsonClient(f"{url.rstrip('/')}/models", api_key_env, timeout, timeout)
     try:
         models = client.post(None)["data"]
         owners = [str(model.get("owned_by")) for model in models]
-    except error.HTTPError:
+    except error.HTTPError as failure:
+        if failure.code >= 500 and failure.code != 501:  # 501: it answers no GET
+            raise ConnectionError(
+                f"{client.url} answers HTTP {failure.code}: {client.detail(failure)}; wait "
+                "until the server is up"
+            ) from failure
         owners = []
     except (OSError, HTTPException) as failure:
         raise ConnectionError(
