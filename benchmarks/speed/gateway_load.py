@@ -54,7 +54,8 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryFile("w+") as log:
         given = ["serve", "--model", "tiny", "--port", "0", "--max-traces", "64"]
-        own = os.environ | {"PYTHONUNBUFFERED": "1"}
+        # Threads that wait for each other spin, and slow a small model down where cores are shared.
+        own = {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "reason_decode", *given]
         with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=log) as server:
             try:

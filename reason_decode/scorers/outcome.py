@@ -195,7 +195,11 @@ class OutcomeRewardModel(CausalScorer):
         if self.next_token is not None and self.verdicts is not None:
             tokens = [self.cached_tokenizer.token_id(verdict) for verdict in self.verdicts]
             return self.next_token.logits(features, tokens).softmax(dim=-1)[:, 0]
-        logits = _head_of(self.model)(features).float()
+        return self.score_logits(_head_of(self.model)(features))
+
+    def score_logits(self, logits: Tensor) -> Tensor:
+        """The scores, (k,), of the outputs of the head for k solutions, (k, labels)."""
+        logits = logits.float()
         if logits.shape[-1] == 2:
             return logits.softmax(dim=-1)[:, 1]
         return logits[:, 0] if self.raw else logits[:, 0].sigmoid()

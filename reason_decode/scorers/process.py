@@ -22,8 +22,10 @@ from reason_decode.models.wrapped import unwrap_peft
 from reason_decode.scorers.causal import CausalScorer
 from reason_decode.scorers.causal_reader import Span
 
-__all__ = ["NEUTRAL", "ProcessRewardModel", "TokenClassification"]
+__all__ = ["HEADED", "NEUTRAL", "ProcessRewardModel", "TokenClassification"]
 
+HEADED = ("token-classification", "qwen-math", "skywork", "reasoneval")
+"""Names of the formats that read a reward head."""
 NEUTRAL = {"positive": 1.0, "half": 0.5, "negative": 0.0}
 """Ways to count the middle of three labels -> the share of its probability that is right."""
 
@@ -225,6 +227,19 @@ class ProcessRewardModel(CausalScorer):
     def prob_correct(self, features: Tensor) -> Tensor:
         """P(correct), (k,), from the features that ``forward`` gave for k tokens, (k, c)."""
 
+    def prob_of_logits(self, logits: Tensor) -> Tensor:
+        """P(correct), (k,), from the outputs of the head for k tokens, (k, labels).
+
+        Formats that have a head write it; a server returns these outputs.
+
+        Raises:
+            ValueError: the format reads no head.
+        """
+        raise ValueError(
+            f"got the format {self.format}, which reads no reward head; a server returns the "
+            f"outputs of a head ({', '.join(HEADED)})"
+        )
+
     def _at_tags(self, ids: Sequence[int], tag: str, steps: Sequence[str]) -> EncodedSolution:
         """The ids up to the last tag; each step is scored at its tag."""
         positions = [k for k, token in enumerate(ids) if token == self.token_ids[tag]]
@@ -306,4 +321,8 @@ class TokenClassification(ProcessRewardModel):
 
     def prob_correct(self, features: Tensor) -> Tensor:
         """``sum of share * softmax(logits)``, with the share of each label that counts as right."""
-        return (features.float().softmax(dim=-1) * self.shares.to(features.device)).sum(dim=-1)
+        return self.prob_of_logits(features)
+
+    def prob_of_logits(self, logits: Tensor) -> Tensor:
+        """The same: the features are the head's outputs."""
+        return (logits.float().softmax(dim=-1) * self.shares.to(logits.device)).sum(dim=-1)

@@ -113,9 +113,15 @@ class QwenMath(ProcessRewardModel):
     def prob_correct(self, features: Tensor) -> Tensor:
         """``softmax(head(hidden))[1]``, or the mean of ``sigmoid(head(hidden))``."""
         logits = apply_head(self.model, features).float()
-        labels = logits.shape[-1]
-        if labels == 1 or isinstance(self.model.get_submodule("reward_head"), EnsembleHead):
+        if isinstance(self.model.get_submodule("reward_head"), EnsembleHead):
             return logits.sigmoid().mean(dim=-1)
+        return self.prob_of_logits(logits)
+
+    def prob_of_logits(self, logits: Tensor) -> Tensor:
+        """``sigmoid`` of one label, ``softmax(...)[1]`` of two."""
+        logits = logits.float()
+        if logits.shape[-1] == 1:
+            return logits.sigmoid()[:, 0]
         return logits.softmax(dim=-1)[:, 1]
 
 

@@ -45,7 +45,11 @@ class Skywork(ProcessRewardModel):
 
     def prob_correct(self, features: Tensor) -> Tensor:
         """``sigmoid(v_head(hidden))``."""
-        return apply_head(self.model, features).float().sigmoid()[:, 0]
+        return self.prob_of_logits(apply_head(self.model, features))
+
+    def prob_of_logits(self, logits: Tensor) -> Tensor:
+        """``sigmoid(logits)``."""
+        return logits.float().sigmoid()[:, 0]
 
 
 class ReasonEval(ProcessRewardModel):
@@ -106,4 +110,8 @@ class ReasonEval(ProcessRewardModel):
 
     def prob_correct(self, features: Tensor) -> Tensor:
         """Validity: P(neutral) + P(right)."""
-        return apply_head(self.model, features).float().softmax(dim=-1)[:, 1:].sum(dim=-1)
+        return self.prob_of_logits(apply_head(self.model, features))
+
+    def prob_of_logits(self, logits: Tensor) -> Tensor:
+        """``softmax(logits)[1] + softmax(logits)[2]``."""
+        return logits.float().softmax(dim=-1)[:, 1:].sum(dim=-1)
