@@ -66,10 +66,10 @@ def main() -> int:
             finally:
                 server.terminate()
                 status = server.wait()
-    print(table([_row(name, phase) for name, phase in phases.items()]))
     errors = phases["warm-up"].errors + phases["load"].errors
     for message, count in errors.items():
         print(f"{count} x {message}")
+    print(table([_row(name, phase) for name, phase in phases.items()]))
     growth = phases["load"].megabytes / phases["warm-up"].megabytes
     print(f"memory at the end: {growth:.3f} of that after the warm-up; exit status {status}")
     return 1 if errors or growth > GROWTH or status else 0
@@ -125,8 +125,8 @@ def _row(name: str, phase: Phase) -> dict[str, Any]:
         "phase": name,
         "answered": len(phase.seconds),
         "failed": phase.errors.total(),
-        "median s": f"{statistics.median(phase.seconds):.2f}",
-        "slowest s": f"{max(phase.seconds):.2f}",
+        "median s": f"{statistics.median(phase.seconds or [0.0]):.2f}",
+        "slowest s": f"{max(phase.seconds, default=0.0):.2f}",
         "server MiB": f"{phase.megabytes:.1f}",
     }
 

@@ -18,6 +18,7 @@ def run(config: ServeConfig, argv: Sequence[str]) -> int:
             listen,
             load_api_keys,
             load_local_backend,
+            load_upstream_backend,
             local_hosts,
             name_of_model,
             run_server,
@@ -33,7 +34,10 @@ def run(config: ServeConfig, argv: Sequence[str]) -> int:
     keys = load_api_keys(config.access)
     name = name_of_model(config.model, config.gateway)
     with listen(config.host, config.port) as listening:
-        backend = load_local_backend(config.model, config.gateway, config.loading)
+        if config.engine.urls:
+            backend = load_upstream_backend(config.model, config.gateway, config.engine)
+        else:
+            backend = load_local_backend(config.model, config.gateway, config.loading)
         gateway = Gateway(backend, name, backend.options)
         hosts = local_hosts(config.host) if keys is None else ()
         app = create_app(gateway, keys, hosts)
@@ -41,8 +45,8 @@ def run(config: ServeConfig, argv: Sequence[str]) -> int:
         print(f"{', '.join(gateway.names)} at http://{config.host}:{port}/v1", flush=True)
         if keys is None and not is_loopback(config.host):
             print(
-                f"anybody who reaches {config.host} can use the model; --api-key-env or "
-                "--api-key-file asks for keys",
+                f"anybody who reaches {config.host} can use the model; --client-key-env or "
+                "--client-key-file asks for keys",
                 file=sys.stderr,
             )
         run_server(app, gateway, listening, stop_timeout=config.stop_timeout)

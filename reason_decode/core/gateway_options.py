@@ -47,21 +47,22 @@ class GatewayAccess:
     """Keys of a gateway's clients.
 
     Args:
-        api_key_env: environment variable with the keys that clients may send, separated by commas
-            (default: no key is asked for).
-        api_key_file: file with such keys, one a line.
+        client_key_env: environment variable with the keys of clients, with commas between
+            them (default: no key is asked for).
+        client_key_file: file with such keys, one a line.
 
     Raises:
         ValueError: both are given.
     """
 
-    api_key_env: str | None = None
-    api_key_file: str | None = None
+    client_key_env: str | None = None
+    client_key_file: str | None = None
 
     def __post_init__(self) -> None:
-        if self.api_key_env is not None and self.api_key_file is not None:
+        if self.client_key_env is not None and self.client_key_file is not None:
             raise ValueError(
-                f"got api_key_env={self.api_key_env} and api_key_file={self.api_key_file}; give one"
+                f"got client_key_env={self.client_key_env} and "
+                f"client_key_file={self.client_key_file}; give one"
             )
 
 

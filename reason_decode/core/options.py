@@ -99,7 +99,10 @@ class ScorerOptions:
             where the generator is ``tiny``, too; a vote has none).
         scorer_endpoint: address of an OpenAI-compatible server whose chat model is the scorer, such
             as ``http://localhost:8000/v1``.
-        scorer_model: name of the chat model at ``scorer_endpoint``.
+        scorer_model: name of the model at ``scorer_endpoint``.
+        scorer_layout: folder or Hub id of a reward model that ``scorer_endpoint`` serves (``vllm
+            serve MODEL --runner pooling``), or ``format=folder``; its config and tokenizer lay the
+            text out (default: the model is a chat model, which is asked yes or no).
         likelihood_model: model that measures how likely a step is given a rationale (default: the
             model that writes the rationales).
         discount: of rationale scorers, weight of each token of a step relative to the one before.
@@ -113,6 +116,7 @@ class ScorerOptions:
     scorer: str | None = None
     scorer_endpoint: str | None = None
     scorer_model: str | None = None
+    scorer_layout: str | None = None
     likelihood_model: str | None = None
     discount: float = 1.0
     contrastive: bool = False
@@ -127,6 +131,11 @@ class ScorerOptions:
         if self.scorer is not None and self.scorer_endpoint is not None:
             raise ValueError(
                 f"got scorer={self.scorer} and scorer_endpoint={self.scorer_endpoint}; give one"
+            )
+        if self.scorer_layout is not None and self.scorer_endpoint is None:
+            raise ValueError(
+                f"got scorer_layout={self.scorer_layout} without scorer_endpoint; a reward model "
+                "that is loaded here is named as scorer"
             )
         if not 0 < self.discount <= 1:
             raise ValueError(f"got discount={self.discount}; need a number above 0, at most 1")

@@ -95,6 +95,7 @@ class Endpoint(ABC):
     """
 
     path: ClassVar[str]
+    advice: ClassVar[Mapping[int, str]] = FATAL_STATUSES
 
     def __init__(
         self,
@@ -240,7 +241,7 @@ class Endpoint(ABC):
             _log.warning("%s asks to wait %.0f s (HTTP %d)", self.url, retry_after, status)
 
     def _raise_if_fatal(self, status: int, reason: str) -> None:
-        advice = FATAL_STATUSES.get(status)
+        advice = self.advice.get(status)
         if 300 <= status < 400:
             advice = (
                 "give the address that it points to: redirects are not followed, because they "

@@ -59,6 +59,9 @@ label or two (Skywork-Reward, AceMath-RM with its `system=`), bodies with a head
 - `EndpointVerifier(url, model)`: a step, by asking a chat model at a server (vLLM, SGLang,
   `transformers serve`) whether it is correct
 - `EnsembleScorer([a, b])`: by the mean, the minimum or a lower bound of several scorers
+- `ServedProcessRewardModel.from_pretrained(folder, url, model)`: a step, by a process reward model
+  at a server (`vllm serve MODEL --runner pooling`), laid out by the config and tokenizer of the
+  folder; `ServedOutcomeRewardModel`: a solution
 - `NGramRanker`: a solution, by a linear model without a network; experimental, see `scorers.ngram`
 
 The option `--scorer` of the commands takes `tiny`, a folder or Hub id (its files say which kind of
@@ -108,6 +111,7 @@ from reason_decode.scorers.process import ProcessRewardModel, TokenClassificatio
 from reason_decode.scorers.ranking import RankingModel
 from reason_decode.scorers.rationale import RationaleScorer
 from reason_decode.scorers.rationale_writer import RationaleWriter
+from reason_decode.scorers.served import ServedOutcomeRewardModel, ServedProcessRewardModel
 
 __all__ = [
     "ConfidenceScorer",
@@ -122,6 +126,8 @@ __all__ = [
     "RationaleWriter",
     "ScoreSpace",
     "Scorer",
+    "ServedOutcomeRewardModel",
+    "ServedProcessRewardModel",
     "Session",
     "TokenClassification",
     "reduce_scores",

@@ -6,7 +6,7 @@ server does not say which one it met, the completion is streamed and the connect
 the boundary; tokens that come behind it all the same are thrown away, and counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -68,6 +68,7 @@ class ServedGeneration:
         seeds: send a seed with each request, drawn from torch's random state.
         stop_strings: texts that end an answer.
         streamer: receives the answer's tokens as soon as they are decided.
+        check: called while requests are under way; raises where the answer is no longer wanted.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class ServedGeneration:
         seeds: bool = True,
         stop_strings: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self.strategy_name, self.model, self.server = strategy_name, model, server
         self.endpoints, self.threads, self.text_ids = endpoints, threads, text_ids
+        self.check = check
         self.prompt_ids, self._mask = input_ids, attention_mask
         self.max_new_tokens, self.num_return_sequences = max_new_tokens, num_return_sequences
         self.do_sample, self.options, self.stop_strings = do_sample, options or {}, stop_strings
@@ -179,7 +182,7 @@ class ServedGeneration:
             if not self.server.takes_n or self._is_streamed(groups[0][0]):
                 groups = [[draft] for group in groups for draft in group]
             requests = [self._request(group, greedy) for group in groups]
-            answers = ask_all(requests, self.threads)
+            answers = ask_all(requests, self.threads, self.check)
             for group, answer in zip(groups, answers, strict=True):
                 self._check_count(group, answer)
                 streamed = self._is_streamed(group[0])

@@ -130,6 +130,7 @@ class ServedModel:
         messages: Messages | Sequence[Messages] | None = None,
         questions: Sequence[str] | None = None,
         return_dict_in_generate: bool = False,
+        check: Callable[[], None] | None = None,
         **options: Any,
     ) -> LongTensor | ReasoningOutput:
         """Continue prompts, as ``generate`` of transformers does.
@@ -146,6 +147,8 @@ class ServedModel:
             messages: the conversation behind each prompt; see ``Strategy.__call__``.
             questions: the question of each prompt; see ``Strategy.__call__``.
             return_dict_in_generate: return a ``ReasoningOutput`` with traces and cost.
+            check: called while requests are under way; raises where the answer is no longer wanted,
+                and the requests are ended.
             options: ``temperature``, ``top_p``, ``top_k``, ``min_p``, ``repetition_penalty``.
 
         Returns:
@@ -179,6 +182,7 @@ class ServedModel:
             seeds=self.seeds,
             stop_strings=stops,
             streamer=None if strategy is None else strategy.streamer,
+            check=check,
         )
         if strategy is not None:
             with torch.no_grad():  # scorers run here

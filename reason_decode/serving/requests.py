@@ -1,7 +1,7 @@
 """Requests to servers side by side; where one fails, the others are cancelled."""
 
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from functools import partial
 
 from reason_decode.core.errors import ItemError
@@ -11,9 +11,13 @@ from reason_decode.io.openai_client import RequestFailed
 
 __all__ = ["ask_all"]
 
+_CHECK_SECONDS = 0.2
+
 
 def ask_all(
-    requests: Sequence[tuple[CompletionEndpoint, CompletionRequest]], threads: int
+    requests: Sequence[tuple[CompletionEndpoint, CompletionRequest]],
+    threads: int,
+    check: Callable[[], None] | None = None,
 ) -> list[Completion]:
     """The answers to all requests, in their order.
 
@@ -22,6 +26,7 @@ def ask_all(
     Args:
         requests: each with the endpoint that it is sent to, which is used for one call only.
         threads: requests at a time.
+        check: called while they are under way; raises where their answers are no longer wanted.
 
     Raises:
         ConnectionError: a server is down, or refuses every request.
@@ -30,8 +35,14 @@ def ask_all(
     pool = DaemonPool(threads)
     try:
         futures = [pool.submit(partial(_answer, *request)) for request in requests]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        failed = [future for future in futures if future.done() and future.exception()]
+        failed: list[Future[Completion]] = []
+        waiting = True
+        while waiting and not failed:
+            if check is not None:
+                check()
+            seconds = None if check is None else _CHECK_SECONDS
+            done, waiting = wait(futures, seconds, FIRST_EXCEPTION)
+            failed = [future for future in futures if future in done and future.exception()]
         return [future.result() for future in (failed or futures)]
     except BaseException:
         for endpoint, _ in requests:

@@ -11,6 +11,7 @@ from reason_decode.core.splitting import StepSplitter
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import LanguageModel, load_rationale_scorer, load_scorer
 from reason_decode.scorers.openai import EndpointVerifier
+from reason_decode.scorers.served import load_served_scorer
 from reason_decode.strategies.best_of_n import BestOfN
 from reason_decode.strategies.particle_filter import ParticleFilter
 from reason_decode.strategies.rationale_guided import RationaleGuided
@@ -139,6 +140,13 @@ def scorer_from_options(
     if options.scorer_endpoint is not None:
         if splitter is not None and generator is not None:
             splitter = splitter.with_tokenizer(generator[1])
+        if options.scorer_layout is not None:
+            return load_served_scorer(
+                options.scorer_layout,
+                options.scorer_endpoint,
+                str(options.scorer_model),
+                splitter=splitter,
+            )
         return EndpointVerifier(
             options.scorer_endpoint, str(options.scorer_model), splitter=splitter or StepSplitter()
         )

@@ -18,8 +18,8 @@ app = create_app(Gateway(backend, "tiny", backend.options))
 
 - `create_app(gateway)`: the ASGI application, which any ASGI server runs
 - `Gateway`: plans requests, queues them, counts them, keeps their traces
-- `LocalBackend`: a model in this process; a class of your own that has the methods of `Backend`
-  takes its place
+- `LocalBackend`: a model in this process; `UpstreamBackend`: one at a server; a class of your own
+  that has the methods of `Backend` takes their place
 - `load_api_keys`, `listen`, `run_server`: what the command does besides
 """
 
@@ -29,6 +29,7 @@ from reason_decode.serving.gateway.keys import ApiKeys, load_api_keys
 from reason_decode.serving.gateway.local import LocalBackend, load_local_backend, name_of_model
 from reason_decode.serving.gateway.server import is_loopback, listen, local_hosts, run_server
 from reason_decode.serving.gateway.service import Gateway
+from reason_decode.serving.gateway.upstream import UpstreamBackend, load_upstream_backend
 
 __all__ = [
     "ApiKeys",
@@ -38,11 +39,13 @@ __all__ = [
     "Decoded",
     "Gateway",
     "LocalBackend",
+    "UpstreamBackend",
     "create_app",
     "is_loopback",
     "listen",
     "load_api_keys",
     "load_local_backend",
+    "load_upstream_backend",
     "local_hosts",
     "name_of_model",
     "run_server",

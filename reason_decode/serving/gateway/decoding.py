@@ -87,6 +87,11 @@ class Backend(Protocol):
         """True if strategies that score can be used."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """Number of requests that can be decoded side by side."""
+        ...
+
     def prepare(self, request: DecodeRequest) -> Any:
         """A request that is checked, and ready to be decoded; called in a thread beside it.
 

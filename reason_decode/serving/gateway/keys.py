@@ -45,11 +45,11 @@ def load_api_keys(access: GatewayAccess) -> ApiKeys | None:
         OSError: the file cannot be read.
         ValueError: there is no key there, or one that a header cannot hold; none is shown.
     """
-    if access.api_key_env is not None:
-        source = f"the environment variable {access.api_key_env}"
-        words = os.environ.get(access.api_key_env, "").split(",")
-    elif access.api_key_file is not None:
-        source = access.api_key_file
+    if access.client_key_env is not None:
+        source = f"the environment variable {access.client_key_env}"
+        words = os.environ.get(access.client_key_env, "").split(",")
+    elif access.client_key_file is not None:
+        source = access.client_key_file
         try:
             words = Path(source).read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:

@@ -41,7 +41,13 @@ from reason_decode.serving.gateway.streaming import DeltaStreamer, cut_at_stop
 from reason_decode.strategies.chat import add_system
 from reason_decode.strategies.from_options import scorer_from_options, strategy_with_scorer
 
-__all__ = ["LocalBackend", "PreparedCall", "load_local_backend", "name_of_model"]
+__all__ = [
+    "LocalBackend",
+    "PreparedCall",
+    "load_local_backend",
+    "load_scorers",
+    "name_of_model",
+]
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,11 @@ class LocalBackend:
         return self.options.prompting.chat and has_chat_template(self.tokenizer)
 
     @property
+    def threads(self) -> int:
+        """One: a model in this process has one random state, and one set of cores."""
+        return 1
+
+    @property
     def has_scorer(self) -> bool:
         """True if there is a scorer."""
         return self.step_scorer is not None
@@ -116,7 +127,7 @@ class LocalBackend:
         arguments |= {
             "do_sample": options.strategy != "greedy",
             "num_return_sequences": request.choices,
-            "max_new_tokens": self._length(inputs["input_ids"].shape[1], request),
+            "max_new_tokens": self.longest_answer(inputs["input_ids"].shape[1], request),
         }
         scorer = self._scorer(request)
         if options.strategy not in PLAIN:
@@ -135,25 +146,14 @@ class LocalBackend:
         """Decode by ``generate``; see ``Backend``."""
         request, options = prepared.request, prepared.request.options
         streamer = None if emit is None else DeltaStreamer(self.tokenizer, emit, self.kept)
-        arguments = dict(prepared.arguments)
-        criteria: list[StoppingCriteria] = [_Check(check)]
-        if request.stop:
-            criteria.append(StopStringCriteria(self.tokenizer, list(request.stop)))
         plain = options.strategy in PLAIN
-        if plain:
-            arguments["streamer"] = streamer
-        else:
-            arguments["custom_generate"] = strategy_with_scorer(
+        strategy = None
+        if not plain:
+            strategy = strategy_with_scorer(
                 options, self.tokenizer, prepared.scorer, streamer=streamer
             )
         _seed(request.seed)
-        device = input_device(self.model)
-        output = self.model.generate(
-            **{name: x.to(device) for name, x in prepared.inputs.items()},
-            **arguments,
-            stopping_criteria=criteria,
-            return_dict_in_generate=True,
-        )
+        output = self.generate(prepared, strategy, check, streamer)
         prompt_tokens = int(prepared.inputs["attention_mask"].sum())
         if not plain:
             choices = [_chosen(trace, request) for trace in output.traces]
@@ -166,6 +166,33 @@ class LocalBackend:
         cost = Cost(prompt_tokens * request.choices, sampled - len(flat), sampled)
         return Decoded(groups, prompt_tokens, cost)
 
+    def generate(
+        self, prepared: PreparedCall, strategy: Any, check: Callable[[], None], streamer: Any
+    ) -> Any:
+        """The output of ``generate`` for a prepared call.
+
+        Args:
+            prepared: the call.
+            strategy: the decoding strategy; ``None``: plain decoding.
+            check: raises where the answer is no longer wanted.
+            streamer: of plain decoding; a strategy has its own.
+        """
+        arguments = dict(prepared.arguments)
+        criteria: list[StoppingCriteria] = [_Check(check)]
+        if prepared.request.stop:
+            criteria.append(StopStringCriteria(self.tokenizer, list(prepared.request.stop)))
+        if strategy is None:
+            arguments["streamer"] = streamer
+        else:
+            arguments["custom_generate"] = strategy
+        device = input_device(self.model)
+        return self.model.generate(
+            **{name: x.to(device) for name, x in prepared.inputs.items()},
+            **arguments,
+            stopping_criteria=criteria,
+            return_dict_in_generate=True,
+        )
+
     def _scorer(self, request: DecodeRequest) -> Scorer | None:
         strategy = request.options.strategy
         if strategy in PLAIN or (strategy == "self-consistency" and not request.weighted):
@@ -173,8 +200,8 @@ class LocalBackend:
         whole = strategy in ("best-of-n", "self-consistency")
         return self.whole_scorer if whole else self.step_scorer
 
-    def _length(self, width: int, request: DecodeRequest) -> int:
-        """Tokens of an answer, at most.
+    def longest_answer(self, width: int, request: DecodeRequest) -> int:
+        """Tokens of an answer, at most, behind prompts of ``width`` tokens.
 
         Raises:
             ValueError: the prompt leaves the model no position, or too few are left.
@@ -228,7 +255,7 @@ def load_local_backend(
         )
     # generate() would take from the model's own config whatever it is not given.
     model.generation_config = clean_generation_config(model.generation_config, tokenizer, chat=chat)
-    step, whole = _load_scorers(options, (model, tokenizer))
+    step, whole = load_scorers(options, (model, tokenizer))
     return LocalBackend(model, tokenizer, step, whole, options=options, generation_config=config)
 
 
@@ -245,7 +272,7 @@ def name_of_model(name: str, options: GatewayOptions) -> str:
     return options.served_model_name
 
 
-def _load_scorers(options: GatewayOptions, generator: Any) -> tuple[Scorer | None, Scorer | None]:
+def load_scorers(options: GatewayOptions, generator: Any) -> tuple[Scorer | None, Scorer | None]:
     """The scorer of steps, and that of whole solutions where it is another one."""
     scoring = options.scoring
     if not scoring.is_given:
@@ -254,9 +281,8 @@ def _load_scorers(options: GatewayOptions, generator: Any) -> tuple[Scorer | Non
     step = scorer_from_options(
         scoring, whole_solutions=False, generator=generator, splitter=splitter
     )
-    word, _, folder = (scoring.scorer or "").partition("=")
     # Others score whole solutions as they score steps, and are not loaded twice.
-    if word not in ("tiny", "likelihood", "confidence") and folder != "tiny":
+    if not any(word in (scoring.scorer or "") for word in ("tiny", "likelihood", "confidence")):
         return step, None
     return step, scorer_from_options(scoring, generator=generator, splitter=splitter)
 

@@ -123,7 +123,7 @@ class Gateway:
         self.names = _listed(served, options.strategies, backend.has_scorer)
         self.created = int(time.time())
         limits = options.limits
-        self.worker = Worker(limits.max_waiting)
+        self.worker = Worker(limits.max_waiting, backend.threads)
         self.traces = TraceStore(limits.max_traces, limits.max_trace_bytes)
         self.metrics = GatewayMetrics(
             lambda: self.worker.waiting, lambda: self.worker.running, lambda: len(self.traces)

@@ -90,14 +90,14 @@ class StopCutter:
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """The text up to the first stop text in it.
+    """The text up to the stop text that ends first in it, as if it came letter by letter.
 
     Examples:
         >>> cut_at_stop("a; b. c", [".", ";"])
         'a'
     """
-    places = [place for one in stop if (place := text.find(one)) >= 0]
-    return text[: min(places)] if places else text
+    found = [(place + len(one), place) for one in stop if (place := text.find(one)) >= 0]
+    return text[: min(found)[1]] if found else text
 
 
 def _overlap(text: str, stop: str) -> int:

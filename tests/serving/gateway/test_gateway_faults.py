@@ -24,6 +24,7 @@ class SlowBackend:
     """Decodes until it is told to end; says a word at once."""
 
     chat = has_scorer = True
+    threads = 1
 
     def __init__(self) -> None:
         self.free, self.cancelled = threading.Event(), threading.Event()

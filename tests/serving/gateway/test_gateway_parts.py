@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -82,6 +82,7 @@ def test_a_closed_worker_cancels_what_runs():
     assert type(running.future.exception(10)).__name__ == "Cancelled"
 
 
+@example(";.;", [".", ";.;"])  # the first of them ends before the second
 @given(st.text("ab;.", max_size=30), st.lists(st.text("ab;.", min_size=1, max_size=4), max_size=3))
 def test_a_stream_says_no_more_than_the_text_up_to_its_stop(text: str, stop: list[str]):
     cutter = StopCutter(stop)
@@ -123,8 +124,8 @@ def test_keys_come_from_a_variable_or_a_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("KEYS", " one , two\n")
     (tmp_path / "keys").write_text("three\n\n four\n")
     for access, right, wrong in (
-        (GatewayAccess(api_key_env="KEYS"), ("one", "two"), ("three", "", "one , two")),
-        (GatewayAccess(api_key_file=str(tmp_path / "keys")), ("three", "four"), ("one", "")),
+        (GatewayAccess(client_key_env="KEYS"), ("one", "two"), ("three", "", "one , two")),
+        (GatewayAccess(client_key_file=str(tmp_path / "keys")), ("three", "four"), ("one", "")),
     ):
         keys = load_api_keys(access)
         assert keys is not None
@@ -137,13 +138,13 @@ def test_keys_come_from_a_variable_or_a_file(tmp_path: Path, monkeypatch: pytest
 def test_unusable_keys_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KEYS", "sec ret")
     with pytest.raises(ValueError, match="no API key has") as caught:
-        load_api_keys(GatewayAccess(api_key_env="KEYS"))
+        load_api_keys(GatewayAccess(client_key_env="KEYS"))
     assert "sec ret" not in str(caught.value)
     with pytest.raises(ValueError, match="got no key in the environment variable NONE"):
-        load_api_keys(GatewayAccess(api_key_env="NONE"))
+        load_api_keys(GatewayAccess(client_key_env="NONE"))
     (tmp_path / "keys").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="is no text"):
-        load_api_keys(GatewayAccess(api_key_file=str(tmp_path / "keys")))
+        load_api_keys(GatewayAccess(client_key_file=str(tmp_path / "keys")))
     assert "secret" not in repr(ApiKeys(["secret"]).__dict__)
 
 
@@ -193,4 +194,4 @@ def test_limits_are_checked(field: str):
     with pytest.raises(ValueError, match=f"got {field}=-1; need at least"):
         GatewayLimits(**{field: -1})
     with pytest.raises(ValueError, match="give one"):
-        GatewayAccess(api_key_env="A", api_key_file="b")
+        GatewayAccess(client_key_env="A", client_key_file="b")
