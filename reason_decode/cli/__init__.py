@@ -90,6 +90,11 @@ COMMANDS: Mapping[str, Command] = {
         "sample_configs:TrainNGramRankerConfig",
         "train_samples:run_ngram_ranker",
     ),
+    "train calibration": Command(
+        "learn how probably an answer is right, to abstain by",
+        "calibration_configs:TrainCalibrationConfig",
+        "train_calibration:run",
+    ),
     "train negative": Command(
         "train a LoRA adapter on wrong samples",
         "sample_configs:TrainNegativeConfig",

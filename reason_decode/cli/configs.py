@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from reason_decode.cli.calibration_configs import AbstainOptions
 from reason_decode.core.options import (
     PLAIN,
     EngineOptions,
@@ -81,6 +82,7 @@ class GenerateConfig:
         trace: write every candidate and score, too.
         generation: how completions are sampled and chosen.
         engine: the engine that samples.
+        abstaining: answers that are held back.
         run: how the prompts are divided among processes.
     """
 
@@ -93,11 +95,13 @@ class GenerateConfig:
         default_factory=lambda: GenerationOptions(strategy="best-of-n")
     )
     engine: EngineOptions = field(default_factory=EngineOptions)
+    abstaining: AbstainOptions = field(default_factory=AbstainOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "batch_size", "limit")
         self.engine.check_model(self.generation.loading)
+        self.abstaining.check_strategy(self.generation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,7 @@ class EvalConfig:
         problems: the task and its prompts.
         generation: how solutions are sampled and chosen.
         engine: the engine that samples.
+        abstaining: answers that are held back.
         run: how the items are divided among processes.
     """
 
@@ -126,11 +131,13 @@ class EvalConfig:
     output: str | None = None
     trace: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
+    abstaining: AbstainOptions = field(default_factory=AbstainOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "batch_size", "limit")
         self.engine.check_model(self.generation.loading)
+        self.abstaining.check_strategy(self.generation)
         if self.input == self.problems.few_shot_input and not is_hub_dataset(self.input):
             raise ValueError(
                 f"got {self.input} as input and as few_shot_input; a prompt would show the "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from reason_decode.cli.abstain import answered, judge_of
 from reason_decode.cli.configs import EvalConfig
 from reason_decode.cli.output import json_output, path_of
 from reason_decode.cli.settings import sampling_of, settings_of
@@ -33,7 +34,9 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
         items, rejected = task.load(config.input, config.rows)
         items, examples = items[: config.limit], find_examples(task, config.problems)
         sampling = dict(sampling_of(options, config.engine))
-        settings = settings_of(config, [items, list(examples)], ["trace"])
+        judge = judge_of(config.abstaining)
+        later = ["trace", "calibration", "abstain_below"]
+        settings = settings_of(config, [items, list(examples)], later)
         settings |= {"traced": config.trace is not None, "sampling": sampling}
         output = path_of(config.output)
         run = ResumableRun(output, settings, item_indices, len(items), config.run)
@@ -53,6 +56,8 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
                 n=_candidates(config),
                 seed=options.seed,
             )
+            result["rows"] = [row | judge(row) for row in result["rows"]]
+            result |= answered(result["rows"])
             given = flatten_options(options)
             result |= {name: x for name, x in given.items() if name not in result}
             result |= {"sampling": sampling, "rejected": [asdict(reject) for reject in rejected]}
@@ -60,6 +65,8 @@ def run(config: EvalConfig, argv: Sequence[str]) -> int:
             if not failed:
                 run.finish()
         print(table([_row(result)]))
+        if "answered" in result:
+            print(_answered_line(config, result["answered"]))
         for reject in rejected:
             print(f"set aside: row {reject.row}: {reject.reason}")
     return 1 if failed else 0
@@ -75,7 +82,7 @@ def _write(config: EvalConfig, result: dict[str, Any], write: Callable[[Any], No
     if config.trace is not None:
         lines = (json.dumps(row, allow_nan=False) for row in ({"run": result}, *rows))
         write_text(config.trace, "".join(f"{line}\n" for line in lines))
-        rows = [{name: row[name] for name in ("id", "correct", "text")} for row in rows]
+        rows = [{k: x for k, x in row.items() if k not in ("target", "trace")} for row in rows]
     write({**result, "rows": rows})
 
 
@@ -110,6 +117,15 @@ def _evaluate(
         run.append(result)
     print_failures(batches, lambda index: f"item {items[index].id}")
     return batches.failed
+
+
+def _answered_line(config: EvalConfig, found: dict[str, Any]) -> str:
+    line = f"answered with probability {config.abstaining.abstain_below} or more: "
+    if not found["answered"]:
+        return line + "none"
+    low, high = found["ci95"]
+    accuracy = f"{percent(found['accuracy'])} right ({100 * low:.1f}-{100 * high:.1f})"
+    return f"{line}{found['answered']}, of which {accuracy}"
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from reason_decode.cli.abstain import judge_of
 from reason_decode.cli.configs import GenerateConfig
 from reason_decode.cli.output import STANDARD_OUTPUT
 from reason_decode.cli.settings import sampling_of, settings_of
@@ -88,6 +89,7 @@ def _batches(
 ) -> Batches[list[dict[str, Any]]]:
     """The rows of each batch of prompts."""
     completer = completer_from_options(config.generation, config.engine)
+    judge = judge_of(config.abstaining)
     system = config.generation.prompting.system
 
     def complete(batch: Sequence[int]) -> list[dict[str, Any]]:
@@ -97,7 +99,8 @@ def _batches(
         # Numbered by their lines: a run that was interrupted samples what it would have.
         made = completer(asked, batch)
         rows = enumerate(batch)
-        return [_row(made, k, number, prompts[number], config.trace) for k, number in rows]
+        found = [_row(made, k, number, prompts[number], config.trace) for k, number in rows]
+        return [row | judge(row) for row in found]
 
     return Batches(
         list(prompts),

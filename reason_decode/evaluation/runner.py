@@ -69,9 +69,10 @@ def evaluate(
     Returns:
         ``task, strategy, n, seed, items, correct, accuracy, ci95, cost, seconds, failed`` (``id,
         reason`` of the items that failed, see ``Batches``, which do not count) and ``rows`` (``id,
-        correct, text`` of each item; with ``trace`` also ``target`` and ``trace``, which is
-        ``None`` without a strategy); with a strategy also ``pass_at_n``, the share of items for
-        which any candidate is right. Ready for ``json.dumps``.
+        correct, text`` of each item; with a strategy ``score`` and, of a vote, ``agreement``; with
+        ``trace`` also ``target`` and ``trace``, which is ``None`` without a strategy); with a
+        strategy also ``pass_at_n``, the share of items for which any candidate is right. Ready for
+        ``json.dumps``.
 
     Raises:
         ValueError: no items, a batch size or token budget below 1, a temperature below 0; no item
@@ -146,7 +147,8 @@ def run_items(
 
     Returns:
         Batches whose results have ``items`` (their indices), ``rows`` (``id, correct, text``; with
-        a strategy ``reachable``, whether any candidate is right; with ``trace`` also ``target`` and
+        a strategy ``reachable``, whether any candidate is right, ``score`` and, of a vote,
+        ``agreement``; with ``trace`` also ``target`` and
         ``trace``), ``cost`` and ``seconds``.
     """
     stop = () if completer.chat else task.stop
@@ -177,6 +179,9 @@ def run_items(
                     grade(item, answer_of(one.text, made.tags, one.in_thought))
                     for one in seen.candidates
                 )
+                row["score"] = seen.best.total
+                if seen.agreement is not None:
+                    row["agreement"] = seen.agreement
             if trace:
                 row |= {"target": item.target, "trace": seen and seen.to_dict()}
         seconds = time.perf_counter() - start

@@ -55,9 +55,9 @@ def stream_table(
 
     Args:
         path_or_id: a file, by its name's end JSON Lines (``.jsonl``, or any other), ``.json`` (a
-            list of objects, or ``{"examples": [...]}``), ``.csv``, ``.tsv`` or ``.parquet``, text
-            also with ``.gz``; or the id of a dataset on the Hub, such as ``openai/gsm8k``, where
-            there is no such file.
+            list of objects, ``{"examples": [...]}`` or ``{"rows": [...]}``), ``.csv``, ``.tsv`` or
+            ``.parquet``, text also with ``.gz``; or the id of a dataset on the Hub, such as
+            ``openai/gsm8k``, where there is no such file.
         subset: subset of a Hub dataset.
         split: split of a Hub dataset; ``None``: train.
 
@@ -110,7 +110,7 @@ def _numbered(rows: Iterable[Any]) -> Iterator[Row | Reject]:
 
 
 def _examples(path: Path) -> list[Any] | None:
-    """The list of a document ``{"examples": [...]}``; ``None`` for any other content."""
+    """The list of a document ``{"examples": [...]}`` or ``{"rows": [...]}``, else ``None``."""
     check_content(path)
     opener = gzip.open if path.name.endswith(".gz") else open
     with opener(path, "rb") as file:
@@ -118,7 +118,9 @@ def _examples(path: Path) -> list[Any] | None:
             document = json.loads(file.read())
         except (ValueError, RecursionError):
             return None  # JSON Lines under this name, or an error that its reader explains
-    examples = document.get("examples") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return None
+    examples = document.get("examples", document.get("rows"))
     return examples if isinstance(examples, list) else None
 
 

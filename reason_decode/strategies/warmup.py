@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reason_decode.core.splitting import Pause
+from reason_decode.core.splitting import StepBoundary, StepSplitter
 from reason_decode.core.voting import top_share
 from reason_decode.generation.interface import Batch, Generation
 from reason_decode.generation.sampling import Branch
@@ -64,7 +64,9 @@ def sample_after_warm_up(
     """
     prompts = generation.prefill(branchable=True)
     count = len(prompts.remaining_tokens)
-    sampler = _Sampler(generation, reader, selector, tokenizer, settings.check_every)
+    pieces = StepSplitter(tokens=settings.check_every, tokenizer=tokenizer)
+    boundary = StepBoundary(tokenizer, pieces)
+    sampler = _Sampler(generation, reader, selector, tokenizer, boundary)
     flat = generation.sample(prompts.select(range(count)), settings.warm_up)
     branches = [
         flat[start : start + settings.warm_up] for start in range(0, len(flat), settings.warm_up)
@@ -101,7 +103,7 @@ class _Sampler:
     reader: SolutionReader
     selector: Selector
     tokenizer: PreTrainedTokenizerBase
-    check_every: int
+    boundary: StepBoundary
 
     def totals(
         self, prompts: Sequence[int], branches: Sequence[Sequence[Branch]]
@@ -123,7 +125,7 @@ class _Sampler:
         self, rows: Batch, prompts: Sequence[int], n: int, floors: Sequence[float]
     ) -> list[list[Branch]]:
         """N continuations of each row, each up to its end or until it falls below its floor."""
-        found = self.generation.sample(rows, n, _Check(self.check_every), branchable=True)
+        found = self.generation.sample(rows, n, self.boundary, branchable=True)
         owners = [p for p in prompts for _ in range(n)]
         going = list(range(len(found)))
         while above := self._above(going, owners, found, floors):
@@ -132,7 +134,7 @@ class _Sampler:
                 found[k] = replace(found[k], row=None, ids=None, cache=None)
             going = above
             rows = self.generation.resume([found[k] for k in going])
-            more = self.generation.sample(rows, 1, _Check(self.check_every), branchable=True)
+            more = self.generation.sample(rows, 1, self.boundary, branchable=True)
             for k, branch in zip(going, more, strict=True):
                 found[k] = _joined(found[k], branch)
         return [found[start : start + n] for start in range(0, len(found), n)]
@@ -148,20 +150,6 @@ class _Sampler:
         going = [k for k in going if not found[k].stopped]
         totals = self.totals([owners[k] for k in going], [[found[k]] for k in going])
         return [k for k, (x,) in zip(going, totals, strict=True) if x >= floors[owners[k]]]
-
-
-@dataclass(frozen=True)
-class _Check:
-    """The boundary after a number of tokens."""
-
-    count: int
-
-    def __call__(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) >= self.count
-
-    def pause(self, tokens: Sequence[int]) -> Pause:
-        """The tokens that are left up to it."""
-        return Pause(tokens=max(1, self.count - len(tokens)))
 
 
 def _joined(branch: Branch, more: Branch) -> Branch:

@@ -47,7 +47,8 @@ def test_writes_traces_to_their_own_file(tmp_path: Path):
     assert main([*argv, "--output", str(out), "--trace", str(traces)]) == 0
     result = json.loads(out.read_text())
     run, *rows = map(json.loads, traces.read_text().splitlines())
-    assert result["rows"] == [{k: row[k] for k in ("id", "correct", "text")} for row in rows]
+    kept = ("id", "correct", "text", "score")
+    assert result["rows"] == [{k: row[k] for k in kept} for row in rows]
     assert run == {"run": {name: x for name, x in result.items() if name != "rows"}}
     assert [row["target"] for row in rows] == ["24", "24"]
     assert [len(row["trace"]["candidates"]) for row in rows] == [2, 2]

@@ -34,8 +34,10 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "argv", [["rerank"], ["trace"], ["train", "ngram-ranker"]], ids=" ".join
-)  # fmt: skip
+    "argv",
+    [["rerank"], ["trace"], ["train", "ngram-ranker"], ["train", "calibration"]],
+    ids=" ".join,
+)
 def test_a_second_process_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
 ):

@@ -56,6 +56,7 @@ def bad_commands(data: Path, out: Path) -> Iterator[list[str]]:
         ["mine", "--writer", "tagged", "--loss-model", "tiny"],
         ["trace"],
         *(["train", kind] for kind in ("prm", "orm", "active", "rationalyst", "ngram-ranker")),
+        ["train", "calibration"],
         ["train", "negative", "--lora-rank", "2"],
     ]
     for number, name in enumerate(sorted(bad_files())):
