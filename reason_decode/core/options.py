@@ -56,6 +56,8 @@ _OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "max_tokens": (None, _GUIDED, "have a budget"),
     "vote_weighting": (None, ("self-consistency",), "weighs votes"),
     "vote_top": (1.0, ("self-consistency",), "has votes"),
+    "reject": (None, ("best-of-n",), "samples whole solutions"),
+    "reject_every": (1, ("best-of-n",), "samples whole solutions"),
     "vote_warm_up": (None, ("self-consistency",), "has votes"),
     "vote_check_every": (256, ("self-consistency",), "has votes"),
     "early_stop": (None, ("self-consistency",), "stops early"),
@@ -163,6 +165,9 @@ class GenerationOptions:
         reduce: how step scores become the score of a solution (default: ``last`` for step-search;
             for others ``prod`` of probabilities, ``mean`` of log-probabilities, the ``last``
             reward).
+        reject: of best-of-n, share of the unfinished solutions, those of lowest score so far, that
+            are given up on the way.
+        reject_every: steps between two such rejections.
         score_temperature: of particle-filter; above 1 the scores decide less, below 1 more.
         vote_weighting: of a vote by a scorer, the weight, given the score s: ``s``, ``1+s``,
             ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has
@@ -196,6 +201,8 @@ class GenerationOptions:
     lookahead: int = 0
     supervision: Supervision = "implicit"
     reduce: Reduce | None = None
+    reject: float | None = None
+    reject_every: int = 1
     score_temperature: float = 1.0
     vote_weighting: VoteWeighting | None = None
     vote_top: float = 1.0
@@ -217,6 +224,7 @@ class GenerationOptions:
         check_choice(self, "supervision", get_args(Supervision))
         check_choice(self, "reduce", (*get_args(Reduce), None))
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
+        check_at_least_one(self, "reject_every", "vote_warm_up", "vote_check_every")
         if self.strategy != "greedy" and self.sampling.temperature == 0:
             raise ValueError(f"got temperature=0 with {self.strategy}; {ABOVE_0}")
         if not self.score_temperature > 0:

@@ -17,6 +17,7 @@ from reason_decode.strategies.base import (
     chosen_sequences,
     sample_at_once,
 )
+from reason_decode.strategies.rejection import check_rejection, sample_with_rejection
 from reason_decode.strategies.sampling import num_parallel, sample_in_turns
 from reason_decode.strategies.selection import BestOfNSelector
 
@@ -42,12 +43,18 @@ class BestOfN(Strategy):
             did. ``None``: no limit.
         score_part: the part of a solution that the scorer reads: "both", the text as it was
             generated; "answer", what follows the thought; "thought".
+        reject: share of the unfinished solutions, those of lowest score so far, that are given up
+            on the way, so that no more tokens are spent on them; the last one never is. The trace's
+            rounds show them, and its candidates are the others. ``None``: all are sampled whole.
+        reject_every: steps of the scorer between two rejections.
 
     Raises:
         ValueError: an argument is not allowed; when called: ``generate`` is asked for something
             that the strategy cannot do.
 
-    Source: Let's Verify Step by Step (Lightman et al. 2023, 2305.20050), sections 2.2 and 2.6.
+    Source: Let's Verify Step by Step (Lightman et al. 2023, 2305.20050), sections 2.2 and 2.6;
+    rejection: Sun et al. 2024, 2410.20290, algorithm 1 (speculative rejection), there whenever
+    memory is full.
 
     Examples:
         >>> from reason_decode import BestOfN, tiny
@@ -66,10 +73,13 @@ class BestOfN(Strategy):
     reduce: Reduce | None = None
     max_tokens: int | None = None
     score_part: ScorePart = "both"
+    reject: float | None = None
+    reject_every: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(n=self.n)
+        check_positive(n=self.n, reject_every=self.reject_every)
+        check_rejection(self.reject, self.score_part)
         check_max_tokens(self.max_tokens, num_parallel(self.n))
         self._selector()
 
@@ -78,6 +88,8 @@ class BestOfN(Strategy):
     ) -> tuple[LongTensor, list[Trace], Cost]:
         """Sample n solutions of each prompt, score them, and return the best."""
         check_num_sequences(generation, self.n, self.n, "n candidates")
+        if self.reject is not None:
+            return sample_with_rejection(self, generation, prompts)
         selector = self._selector()
         generation.keep_stats = selector.reads_generation(generation.model)
         session = None if generation.keep_stats else selector.start_session(prompts)

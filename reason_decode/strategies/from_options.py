@@ -103,7 +103,13 @@ def strategy_with_scorer(
     if options.reduce is not None:
         common["reduce"] = options.reduce
     if options.strategy == "best-of-n":
-        return BestOfN(scorer, **common, score_part=options.thoughts.score_part)
+        return BestOfN(
+            scorer,
+            **common,
+            score_part=options.thoughts.score_part,
+            reject=options.reject,
+            reject_every=options.reject_every,
+        )
     if options.strategy == "particle-filter":
         return ParticleFilter(scorer, **common, temperature=options.score_temperature)
     return StepSearch(
