@@ -12,11 +12,29 @@ reason-decode verify --input traces.jsonl --format processbench --scorer tiny --
 
 - `eval` (in Python `evaluate`) runs a decoding strategy on a task and grades the solutions. The
   result has the accuracy with its 95 % interval and the tokens that each model read.
-- `rerank` chooses among given solutions, of any model, by a scorer: best of n, and weighted votes.
+- `rerank` chooses among given solutions, of any model, by a scorer: best of n, and votes with and
+  without weights, beside a sample at random and one at random of those that state an answer.
 - `verify` predicts the first wrong step of given solutions: the first one that scores below a
   threshold, which is calibrated on other prompts. It compares the predictions with labels: exact
   accuracy, and the F1 score of ProcessBench.
 - `accuracy_curves` gives pass@N, best of N and votes for every N from one pool of samples.
+
+## Answers that are held back
+
+`train calibration` learns how probably an answer is right from graded ones: from `agreement`, the
+winner's share of the votes, or from `score`. Its table says how often answers are right that it did
+not see. With `--calibration` every row of `generate` and `eval` gets a `probability`, and with
+`--abstain-below 0.9` the field `abstained`; `eval` then counts the answers that are given:
+
+```
+reason-decode eval --input train.jsonl --strategy self-consistency --n 8 --output graded.json
+reason-decode train calibration --input graded.json --output calibration.json
+reason-decode generate --input prompts.jsonl --output out.jsonl --strategy self-consistency --n 8 \
+    --calibration calibration.json --abstain-below 0.9
+```
+
+In Python: `AnswerCalibration.load(path).probability(response.confidence)`. A calibration holds for
+the model, the strategy and the kind of problems that it was learnt on.
 
 ## Runs that resume
 

@@ -49,8 +49,10 @@ with all its candidates, and the `Cost` in tokens that each model read. The numb
 | call, with defaults | what it returns | source |
 |---|---|---|
 | `BestOfN(scorer, n=8)` | the best of n solutions | 2305.20050 |
+| `BestOfN(scorer, n=8, reject=0.5)` | the same, the worst half given up after each step | 2410.20290 |
 | `SelfConsistency(n=8)` | a solution with the answer of most votes | 2203.11171 |
 | `SelfConsistency(n=8, scorer=prm)` | the same, votes weighted by scores | 2206.02336, 2312.12832 |
+| `SelfConsistency(n=32, scorer=confidence, top=0.9, warm_up=8)` | the same, unsure ones cut off | 2508.15260 |
 | `StepSearch(scorer, n=4, beam_width=1)` | step by step, the best of n next steps | 2408.03314 |
 | `ParticleFilter(scorer, n=8)` | step by step, n solutions resampled by their scores | 2502.01618 |
 | `RationaleGuided(rationalyst, n=3)` | the likeliest step under a rationale | 2410.01044 |
@@ -103,6 +105,22 @@ out = t.model.generate(
 generation config do not get through, since `generate` wants its `tokenizer=` for them, which it
 drops for a strategy: set them to `None` there and pass
 `stopping_criteria=[StopStringCriteria(tokenizer, [...])]`, or `stop_strings=` in the call.
+
+## Fewer tokens for the same answer
+
+Three ways end work that no longer matters; the tokens saved are in `out.cost.sampled`:
+
+- `SelfConsistency(early_stop=0.95)` asks for no further solution once the leader wins with that
+  probability.
+- `SelfConsistency(scorer=ConfidenceScorer("group", window=256), top=0.9, warm_up=8)` samples 8
+  whole solutions, takes the least confidence among the better nine tenths of them as a floor, and
+  cuts off each later solution that falls below it (DeepConf, online). Only solutions at or above
+  the floor vote. No model but the generator runs.
+- `BestOfN(scorer, reject=0.5, reject_every=4)` gives up the worse half of the unfinished solutions
+  after every fourth step, as its scorer ranks them so far (speculative rejection).
+
+Each loses an answer now and then that the whole run would have found; measure on your own problems
+(`reason-decode eval`).
 
 ## Search or particles
 
