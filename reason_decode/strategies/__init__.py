@@ -49,10 +49,10 @@ with all its candidates, and the `Cost` in tokens that each model read. The numb
 | call, with defaults | what it returns | source |
 |---|---|---|
 | `BestOfN(scorer, n=8)` | the best of n solutions | 2305.20050 |
-| `BestOfN(scorer, n=8, reject=0.5)` | the same, the worst half given up after each step | 2410.20290 |
+| `BestOfN(scorer, reject=0.5)` | the same; the worst half is given up step by step | 2410.20290 |
 | `SelfConsistency(n=8)` | a solution with the answer of most votes | 2203.11171 |
 | `SelfConsistency(n=8, scorer=prm)` | the same, votes weighted by scores | 2206.02336, 2312.12832 |
-| `SelfConsistency(n=32, scorer=confidence, top=0.9, warm_up=8)` | the same, unsure ones cut off | 2508.15260 |
+| `SelfConsistency(scorer=confidence, warm_up=8)` | the same, unsure ones cut off | 2508.15260 |
 | `StepSearch(scorer, n=4, beam_width=1)` | step by step, the best of n next steps | 2408.03314 |
 | `ParticleFilter(scorer, n=8)` | step by step, n solutions resampled by their scores | 2502.01618 |
 | `RationaleGuided(rationalyst, n=3)` | the likeliest step under a rationale | 2410.01044 |
