@@ -40,6 +40,7 @@ StrategyName = Literal[
 Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
 ServerName = Literal["auto", "vllm", "sglang", "llama.cpp", "transformers", "openai"]
+Resampling = Literal["systematic", "stratified", "multinomial", "proportional"]
 Maximise = Literal["f1", "exact"]
 """Targets of the threshold of first errors: their F1, or the share located exactly."""
 
@@ -62,6 +63,7 @@ _OF_STRATEGIES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "vote_check_every": (256, ("self-consistency",), "has votes"),
     "early_stop": (None, ("self-consistency",), "stops early"),
     "score_temperature": (1.0, ("particle-filter",), "resamples by scores"),
+    "resampling": ("systematic", ("particle-filter",), "resamples by scores"),
     "supervision": ("implicit", ("rationale-guided",), "is supervised by rationales"),
     "reduce": (None, _SCORED, "reduce the scores of steps"),
 }
@@ -169,6 +171,8 @@ class GenerationOptions:
             are given up on the way.
         reject_every: steps between two such rejections.
         score_temperature: of particle-filter; above 1 the scores decide less, below 1 more.
+        resampling: of particle-filter, how particles are drawn: ``systematic``, ``stratified``,
+            ``multinomial``, or ``proportional``, without chance (REBASE).
         vote_weighting: of a vote by a scorer, the weight, given the score s: ``s``, ``1+s``,
             ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has
             it).
@@ -204,6 +208,7 @@ class GenerationOptions:
     reject: float | None = None
     reject_every: int = 1
     score_temperature: float = 1.0
+    resampling: Resampling = "systematic"
     vote_weighting: VoteWeighting | None = None
     vote_top: float = 1.0
     vote_warm_up: int | None = None
@@ -223,6 +228,7 @@ class GenerationOptions:
         check_choice(self, "strategy", get_args(StrategyName))
         check_choice(self, "supervision", get_args(Supervision))
         check_choice(self, "reduce", (*get_args(Reduce), None))
+        check_choice(self, "resampling", get_args(Resampling))
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
         check_at_least_one(self, "reject_every", "vote_warm_up", "vote_check_every")
         if self.strategy != "greedy" and self.sampling.temperature == 0:

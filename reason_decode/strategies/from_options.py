@@ -111,7 +111,12 @@ def strategy_with_scorer(
             reject_every=options.reject_every,
         )
     if options.strategy == "particle-filter":
-        return ParticleFilter(scorer, **common, temperature=options.score_temperature)
+        return ParticleFilter(
+            scorer,
+            **common,
+            temperature=options.score_temperature,
+            resampling=options.resampling,
+        )
     return StepSearch(
         scorer,
         **common,

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import LongTensor, Tensor
 
-from reason_decode.core.options import Reduce
+from reason_decode.core.options import Reduce, Resampling
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.interface import Generation
 from reason_decode.generation.sampling import Branch
@@ -27,9 +27,8 @@ from reason_decode.strategies.base import Strategy, check_num_sequences
 from reason_decode.strategies.generated import GeneratedLoop
 from reason_decode.strategies.step_search import Position, SearchLoop, StepSearch, Trajectory
 
-__all__ = ["ParticleFilter", "Resampling", "effective_sample_size", "logp_potential", "resample"]
+__all__ = ["ParticleFilter", "effective_sample_size", "logp_potential", "resample"]
 
-Resampling = Literal["systematic", "stratified", "multinomial"]
 _LEAST = 1e-9  # probability below which a score counts as this, so that its logarithm is finite
 
 
@@ -54,7 +53,8 @@ class ParticleFilter(Strategy):
         n: particles per prompt.
         temperature: of the potentials; above 1 the scores decide less, below 1 more.
         resampling: how particles are drawn: "systematic" (one random number for all, the least
-            variance), "stratified" (one for each) or "multinomial" (independently).
+            variance), "stratified" (one for each), "multinomial" (independently), or without chance
+            "proportional", which is the tree search REBASE.
         min_ess: share of n; resample where the effective sample size is smaller. 1: after each
             step whose weights differ; 0: never, which is best-of-n.
         max_steps: maximum number of steps; ``None``: no limit but that of tokens.
@@ -69,7 +69,8 @@ class ParticleFilter(Strategy):
             that the strategy cannot do, such as greedy decoding.
 
     Source: Puri et al. 2025, 2502.01618, algorithm 1; systematic and stratified resampling, and the
-    effective sample size: Doucet and Johansen 2009, "A tutorial on particle filtering", section 3.
+    effective sample size: Doucet and Johansen 2009, "A tutorial on particle filtering", section 3;
+    proportional: Wu et al. 2024, 2408.00724, section 3.2.
 
     Examples:
         >>> from reason_decode import ParticleFilter, tiny
@@ -103,9 +104,9 @@ class ParticleFilter(Strategy):
             raise ValueError(f"got temperature={self.temperature!r}; need a number above 0")
         if not 0 <= self.min_ess <= 1:
             raise ValueError(f"got min_ess={self.min_ess!r}; need a share from 0 to 1")
-        if self.resampling not in ("systematic", "stratified", "multinomial"):
+        if self.resampling not in get_args(Resampling):
             raise ValueError(
-                f"got resampling={self.resampling!r}; need systematic, stratified or multinomial"
+                f"got resampling={self.resampling!r}; need one of {', '.join(get_args(Resampling))}"
             )
 
     def run(
@@ -242,7 +243,8 @@ def resample(weights: Tensor, resampling: Resampling = "systematic") -> list[int
 
     ``index_k = min {i: w_0 + ... + w_i > (k + u_k) / n}`` with u uniform in [0, 1): one u for all k
     ("systematic", so that index i is drawn floor(n w_i) or ceil(n w_i) times), or one for each
-    ("stratified"); "multinomial" draws independently.
+    ("stratified"); "multinomial" draws independently. "proportional" draws nothing: the greatest
+    weight first, index i is taken ``ceil(n w_i)`` times while there is room.
 
     Args:
         weights: float (n,), with sum 1.
@@ -253,6 +255,11 @@ def resample(weights: Tensor, resampling: Resampling = "systematic") -> list[int
         [0, 0, 2, 3]
     """
     n = len(weights)
+    if resampling == "proportional":
+        # A share such as 0.25 times 4 may be a hair above 1.
+        counts = (n * weights - 1e-9).ceil().long()
+        order = weights.argsort(descending=True, stable=True)
+        return sorted(order.repeat_interleave(counts[order])[:n].tolist())
     if resampling == "multinomial":
         return sorted(torch.multinomial(weights, n, replacement=True).tolist())
     u = torch.rand(1 if resampling == "systematic" else n, dtype=torch.float64)

@@ -8,9 +8,9 @@ import torch
 from run_strategy import generate, total, traces
 
 from reason_decode import ConfidenceScorer, LikelihoodScorer, ParticleFilter
+from reason_decode.core.options import Resampling
 from reason_decode.strategies.particle_filter import (
     ParticleLoop,
-    Resampling,
     effective_sample_size,
     logp_potential,
     resample,
@@ -46,7 +46,14 @@ def test_systematic_draws_differ_from_the_expected_number_by_less_than_one() -> 
             assert math.floor(expected) <= counts[i] <= math.ceil(expected)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+def test_proportional_resampling_takes_the_best_first() -> None:
+    """By hand: 4 * (0.5, 0.3, 0.15, 0.05) rounded up is 2, 2, 1, 1, of which the first 4 fit."""
+    weights = torch.tensor([0.05, 0.5, 0.15, 0.3], dtype=torch.float64)
+    assert resample(weights, "proportional") == [1, 1, 3, 3]
+    assert resample(torch.full((4,), 0.25), "proportional") == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, "proportional"])
 def test_a_particle_without_weight_is_never_drawn(scheme: Resampling) -> None:
     assert set(resample(torch.tensor([0.0, 1.0, 0.0]), scheme)) == {1}
     assert effective_sample_size(torch.tensor([0.0, 1.0, 0.0])) == 1
@@ -58,7 +65,7 @@ def test_potentials_are_scores_to_the_power_of_an_inverse_temperature() -> None:
     assert math.isfinite(logp_potential(0, "probability"))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [*SCHEMES, "proportional"])
 def test_every_particle_continues_one_that_was_kept(tiny: Tiny, scheme: Resampling) -> None:
     strategy = ParticleFilter(
         tiny.prm, tokenizer=tiny.tokenizer, n=6, resampling=scheme, reduce="last"
