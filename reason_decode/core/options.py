@@ -19,6 +19,7 @@ __all__ = [
     "GenerationOptions",
     "Maximise",
     "Reduce",
+    "Resampling",
     "ScorerOptions",
     "ServerName",
     "StrategyName",

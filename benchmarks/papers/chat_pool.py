@@ -1,0 +1,186 @@
+"""A pool of graded samples of a chat model, with the statistics of their tokens.
+
+    python -m benchmarks.papers.chat_pool --model FOLDER --input gsm8k/test.jsonl --problems 200 \
+        --output runs/pool.jsonl [--engine URL --tokenizer FOLDER]
+
+A row holds a problem of the task, its greedy text, and n samples: text, token ids, whether it
+finished, whether it is right, and for each token its log-probability and confidence (``minus the
+mean log-probability of the 20 likeliest tokens``). The problems are drawn at random by the seed, so
+that a larger pool begins with the smaller one. The same command resumes a run that was stopped; a
+batch of problems has random numbers of its own. At a server that gives log-probabilities
+(vLLM) the same rows are sampled by ``--engine``.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import torch
+from torch import LongTensor
+
+from reason_decode.core.model_options import ModelOptions
+from reason_decode.core.solutions import Candidate, Cost, Trace
+from reason_decode.generation.interface import Generation
+from reason_decode.generation.sampling import Branch
+from reason_decode.models.chat_template import has_chat_template
+from reason_decode.models.generation_config import clean_generation_config
+from reason_decode.models.loading import load_model, load_padded_tokenizer
+from reason_decode.runs.resumable import ResumableRun
+from reason_decode.serving import ServedModel
+from reason_decode.strategies.base import Strategy, chosen_sequences, sample_at_once
+from reason_decode.tasks import Item, Task, TaskOptions, chat_prompt, find_task
+
+
+@dataclass(frozen=True, eq=False)
+class Collect(Strategy):
+    """Samples n solutions of each prompt and keeps their tokens' statistics.
+
+    Args:
+        n: solutions per prompt.
+        found: receives the branches of each prompt.
+    """
+
+    n: int = 8
+    found: list[list[Branch]] = field(default_factory=list)
+
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
+        """Sample n solutions of each prompt; the first is returned."""
+        generation.keep_stats = True
+        branches = sample_at_once(generation, self.n)
+        self.found.extend(branches)
+        reader = self.reader(generation, prompts)
+        tokens, candidates = reader.candidates(branches, _candidate)
+        traces = [
+            Trace(p, "Collect", tuple(x), (0,)) for p, x in zip(prompts, candidates, strict=True)
+        ]
+        return chosen_sequences(generation, tokens, traces), traces, generation.cost
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Sample what is missing and print the counts."""
+    args = _parser().parse_args(argv)
+    task = find_task(TaskOptions(task=args.task))
+    items = drawn(task.load(args.input, None)[0], args.problems, args.seed)
+    names = ("task", "n", "temperature", "top_p", "max_new_tokens", "seed")
+    settings = {name: getattr(args, name) for name in names} | {"model": args.model}
+    run = ResumableRun(args.output, settings, _keys, len(items), in_place=True)
+    start, tokens = time.monotonic(), 0
+    with run:
+        todo = [item for item in items if item.id not in run.done]
+        model, tokenizer = _load(args) if todo else (None, None)
+        for k in range(0, len(todo), args.batch_size):
+            for row in rows_of(model, tokenizer, task, todo[k : k + args.batch_size], args):
+                run.append(row)
+                tokens += sum(len(x["token_ids"]) for x in row["samples"])
+            rate = tokens / (time.monotonic() - start)
+            print(f"{k + args.batch_size} of {len(todo)}, {rate:.0f} tokens/s", file=sys.stderr)
+        rows = [row for row in run.rows() if row["id"] in {item.id for item in items}]
+    samples = [x for row in rows for x in row["samples"]]
+    print(
+        f"{len(rows)} problems, {len(samples)} samples, "
+        f"{sum(len(x['token_ids']) for x in samples)} tokens, "
+        f"{sum(x['finished'] for x in samples) / len(samples):.1%} finished, "
+        f"{sum(x['correct'] for x in samples) / len(samples):.1%} right, "
+        f"greedy {sum(row['greedy_correct'] for row in rows) / len(rows):.1%}"
+    )
+    return 0
+
+
+def drawn(items: Sequence[Item], count: int, seed: int) -> list[Item]:
+    """The first so many items in a random order."""
+    order = list(items)
+    Random(seed).shuffle(order)
+    return order[:count]
+
+
+def rows_of(
+    model: Any, tokenizer: Any, task: Task, items: Sequence[Item], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """The rows of some problems, which are sampled side by side."""
+    chat = has_chat_template(tokenizer)
+    prompts: list[Any] = [chat_prompt(task, x) if chat else x.prompt for x in items]
+    options = {"max_new_tokens": args.max_new_tokens or task.max_new_tokens}
+    greedy, samples = Collect(tokenizer=tokenizer, n=1), Collect(tokenizer=tokenizer, n=args.n)
+    drawing = {"temperature": args.temperature, "top_p": args.top_p}
+    torch.manual_seed(Random(f"{args.seed} {items[0].id}").getrandbits(63))
+    for strategy, how in ((greedy, {"do_sample": False}), (samples, drawing)):
+        ask = strategy.chat if chat else strategy.complete
+        ask(model, prompts, **options, **how)
+
+    def text(branch: Branch) -> str:
+        return str(tokenizer.decode(branch.tokens, skip_special_tokens=True))
+
+    return [
+        {
+            "id": item.id,
+            "question": item.question,
+            "answer": item.target,
+            "greedy": text(one),
+            "greedy_correct": task.grade(item, text(one)),
+            "samples": [
+                {**_sample(x, text(x)), "correct": task.grade(item, text(x))} for x in group
+            ],
+        }
+        for item, (one,), group in zip(items, greedy.found, samples.found, strict=True)
+    ]
+
+
+def _sample(branch: Branch, text: str) -> dict[str, Any]:
+    assert branch.stats is not None
+    return {
+        "text": text,
+        "finished": branch.finished,
+        "token_ids": branch.tokens.tolist(),
+        "logprobs": [round(x, 4) for x in branch.stats.logps.tolist()],
+        "confidences": [round(x, 3) for x in branch.stats.confidences.tolist()],
+    }
+
+
+def _load(args: argparse.Namespace) -> tuple[Any, Any]:
+    if args.engine is not None:
+        tokenizer = load_padded_tokenizer(args.tokenizer or args.model)
+        urls = args.engine.split(",")
+        return ServedModel(urls, args.model, tokenizer, seeds=not args.no_seeds), tokenizer
+    model, tokenizer = load_model(args.model, ModelOptions(dtype="float32"))
+    generator: Any = model
+    generator.generation_config = clean_generation_config(
+        generator.generation_config, tokenizer, chat=has_chat_template(tokenizer)
+    )
+    return model, tokenizer
+
+
+def _candidate(text: str, **known: Any) -> Candidate:
+    return Candidate(text, (text,), **known)
+
+
+def _keys(row: Mapping[str, Any]) -> list[Any]:
+    return [row["id"]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", default="tiny", help="folder, or name at the server")
+    parser.add_argument("--engine", help="address of a server, or several with commas")
+    parser.add_argument("--tokenizer", help="folder of the tokenizer of a model at a server")
+    parser.add_argument("--no-seeds", action="store_true", help="send no seeds to the server")
+    parser.add_argument("--task", default="gsm8k", help="task (default: gsm8k)")
+    parser.add_argument("--input", required=True, help="file of problems")
+    parser.add_argument("--output", required=True, help="file of the pool")
+    parser.add_argument("--problems", type=int, default=200, help="problems (default: 200)")
+    parser.add_argument("--n", type=int, default=8, help="samples of a problem (default: 8)")
+    parser.add_argument("--batch-size", type=int, default=8, help="problems side by side")
+    parser.add_argument("--temperature", type=float, default=0.7, help="default: 0.7")
+    parser.add_argument("--top-p", type=float, default=0.95, help="default: 0.95")
+    parser.add_argument("--max-new-tokens", type=int, help="default: that of the task")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
