@@ -155,7 +155,7 @@ def calibration_report(
     folds: int = 5,
     levels: Sequence[float] = (0.5, 0.7, 0.9),
 ) -> dict[str, Any]:
-    """How a calibration does on answers that it was not fitted on.
+    """Errors and accuracies of a calibration on answers that it was not fitted on.
 
     Each answer gets the probability of a calibration that was fitted on the other folds; answer i
     is in fold ``i mod folds``.
