@@ -155,7 +155,7 @@ def test_a_step_is_read_once(tiny: Tiny, name: str) -> None:
     [
         ({"temperature": 0.0}, "above 0"),
         ({"min_ess": 1.5}, "from 0 to 1"),
-        ({"resampling": "best"}, "systematic, stratified or multinomial"),
+        ({"resampling": "best"}, "systematic, stratified, multinomial, proportional"),
         ({"n": 0}, "got n=0"),
         ({"max_tokens": 2}, "max_tokens=2"),
     ],
