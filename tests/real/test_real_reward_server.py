@@ -1,18 +1,27 @@
-"""Scores of the packaged reward models over real vLLM servers.
+"""Scores of reward models over real vLLM servers, against the same models in this process.
 
-``REASON_DECODE_VLLM_PRM`` is the address of a server of the packaged process reward model under the
-name ``prm`` (``--model reason_decode/tiny/weights/prm --runner pooling``), with
-``REASON_DECODE_VLLM_ORM`` of the outcome reward model under ``orm``.
+``REASON_DECODE_VLLM`` is the Python of an environment with vLLM, which starts a server of each
+model, or ``REASON_DECODE_VLLM_PRM``, ``_ORM`` and ``_QWEN`` are the addresses of such servers.
 """
 
 import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from transformers import Qwen2Config, Qwen2Model
 
-from reason_decode import BestOfN
+from reason_decode import BestOfN, ProcessRewardModel
 from reason_decode.scorers import ServedOutcomeRewardModel, ServedProcessRewardModel
 from reason_decode.tiny import WEIGHTS, Tiny
+from tests.chat_templates import CHATML, tokenizer
+from tests.real.test_real_servers import wait
 
 pytestmark = pytest.mark.real
 PROMPTS = ["Make 24 from 4 5 6 10.\n"] * 2
@@ -22,32 +31,82 @@ SOLUTIONS = [
 ]
 
 
-def address(variable: str) -> str:
-    url = os.environ.get(variable)
-    if url is None:
-        pytest.skip(f"no vLLM: set {variable} to the address of a server of the packaged model")
-    return url
+@contextmanager
+def pooling(model: Path, name: str, work: Path) -> Iterator[str]:
+    """The address of a vLLM server of a reward model."""
+    given = os.environ.get(f"REASON_DECODE_VLLM_{name.upper()}")
+    python = os.environ.get("REASON_DECODE_VLLM", "http")
+    if given is not None:
+        yield given
+        return
+    if python.startswith("http"):
+        pytest.skip("no vLLM: set REASON_DECODE_VLLM to the Python that has it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = ["--model", str(model), "--served-model-name", name, "--port", port]
+    options += ["--host", "127.0.0.1", "--runner", "pooling", "--max-model-len", "512"]
+    options += ["--enforce-eager", "--dtype", "float32"]
+    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"} | own
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", *options]
+    log = work / f"{name}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=out, cwd=work)
+    try:
+        wait(process, f"http://127.0.0.1:{port}/health", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def test_pooling_gives_the_scores_of_the_model_in_this_process(tiny: Tiny):
-    url = address("REASON_DECODE_VLLM_PRM")
-    served = ServedProcessRewardModel.from_pretrained(WEIGHTS / "prm", url, "prm")
-    here, there = (x.score(PROMPTS, SOLUTIONS) for x in (tiny.prm, served))
-    for one, other in zip(here, there, strict=True):
+def check_equal(here: Any, there: Any) -> None:
+    """Fails unless both score alike; the server multiplies matrices in another order."""
+    ours, theirs = (x.score(PROMPTS, SOLUTIONS) for x in (here, there))
+    for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-3)
 
 
-def test_a_strategy_chooses_by_a_served_reward_model(tiny: Tiny):
-    url = address("REASON_DECODE_VLLM_PRM")
-    served = ServedProcessRewardModel.from_pretrained(WEIGHTS / "prm", url, "prm")
-    best = BestOfN(served, tokenizer=tiny.tokenizer, n=4)
-    response = best.complete(tiny.model, PROMPTS[0], max_new_tokens=64)
-    assert response.total == max(x.total for x in response.trace.candidates)
+def random_qwen_prm(folder: Path) -> None:
+    """Files of a random model such as those of Qwen2.5-Math-PRM."""
+    tokens = tokenizer(CHATML)
+    tokens.add_special_tokens({"pad_token": "<pad>"})
+    tokens.add_tokens(["<extra_0>", "<|im_start|>", "<|im_end|>"], special_tokens=True)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2}
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    ids: dict[str, Any] = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    config = Qwen2Config(vocab_size=len(tokens) + 8, **sizes, **heads, **ids)
+    body, linear = Qwen2Model(config), torch.nn.Linear
+    layers = torch.nn.Sequential(linear(128, 128), torch.nn.ReLU(), linear(128, 2))
+    weights = {f"model.{name}": x.contiguous() for name, x in body.state_dict().items()}
+    weights |= {f"score.{name}": x for name, x in layers.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config.architectures = ["Qwen2ForProcessRewardModel"]
+    config.save_pretrained(folder)
+    tokens.save_pretrained(folder)
 
 
-def test_classify_gives_the_scores_of_the_model_in_this_process(tiny: Tiny):
-    url = address("REASON_DECODE_VLLM_ORM")
-    served = ServedOutcomeRewardModel.from_pretrained(WEIGHTS / "orm", url, "orm")
-    here, there = (x.score(PROMPTS, SOLUTIONS) for x in (tiny.orm, served))
-    for one, other in zip(here, there, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-3)
+def test_token_classification_over_vllm_scores_as_here(tiny: Tiny, tmp_path: Path):
+    with pooling(WEIGHTS / "prm", "prm", tmp_path) as url:
+        served = ServedProcessRewardModel.from_pretrained(WEIGHTS / "prm", url, "prm")
+        check_equal(tiny.prm, served)
+        best = BestOfN(served, tokenizer=tiny.tokenizer, n=4)
+        response = best.complete(tiny.model, PROMPTS[0], max_new_tokens=64)
+        assert response.total == max(x.total for x in response.trace.candidates)
+
+
+def test_qwen_s_layout_over_vllm_scores_as_here(tmp_path: Path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    random_qwen_prm(folder)
+    with pooling(folder, "qwen", tmp_path) as url:
+        here = ProcessRewardModel.from_pretrained(folder, dtype=torch.float32)
+        check_equal(here, ServedProcessRewardModel.from_pretrained(folder, url, "qwen"))
+
+
+def test_classify_over_vllm_scores_as_here(tiny: Tiny, tmp_path: Path):
+    with pooling(WEIGHTS / "orm", "orm", tmp_path) as url:
+        served = ServedOutcomeRewardModel.from_pretrained(WEIGHTS / "orm", url, "orm")
+        check_equal(tiny.orm, served)

@@ -158,6 +158,8 @@ async def _answer(
     if body.stream:
         include = body.stream_options is not None and bool(body.stream_options.include_usage)
         stream = _stream(running, include)
+        # nginx would collect the events of a stream.
+        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
     leaving = asyncio.create_task(_cancel_when_left(request, running))
     status = CLIENT_LEFT
