@@ -105,11 +105,12 @@ def rows_of(
     """The rows of some problems, which are sampled side by side."""
     chat = has_chat_template(tokenizer)
     prompts: list[Any] = [chat_prompt(task, x) if chat else x.prompt for x in items]
-    options = {"max_new_tokens": args.max_new_tokens or task.max_new_tokens}
+    options: dict[str, Any] = {"max_new_tokens": args.max_new_tokens or task.max_new_tokens}
     greedy, samples = Collect(tokenizer=tokenizer, n=1), Collect(tokenizer=tokenizer, n=args.n)
-    drawing = {"temperature": args.temperature, "top_p": args.top_p}
+    drawing: dict[str, Any] = {"temperature": args.temperature, "top_p": args.top_p}
     torch.manual_seed(Random(f"{args.seed} {items[0].id}").getrandbits(63))
-    for strategy, how in ((greedy, {"do_sample": False}), (samples, drawing)):
+    likeliest: dict[str, Any] = {"do_sample": False}
+    for strategy, how in ((greedy, likeliest), (samples, drawing)):
         ask = strategy.chat if chat else strategy.complete
         ask(model, prompts, **options, **how)
 

@@ -182,7 +182,7 @@ def complete(
     in_thought = tuple(opens_thought(end, tags) for end in ends)
     # A model at a server counts what the server counted, without a strategy, too.
     if strategy is not None or isinstance(output, ReasoningOutput):
-        return Completions(texts, output.traces, output.cost, tags, in_thought)
+        return Completions(texts, output.traces, output.cost or Cost(), tags, in_thought)
     sampled = _count_sampled(new, _end_ids(model))
     prefill = int(inputs["attention_mask"].sum())
     cost = Cost(prefill, sampled - len(texts), sampled)

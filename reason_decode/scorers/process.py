@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ class ProcessRewardModel(CausalScorer):
 
     def __new__(
         cls, model: Any = None, tokenizer: Any = None, *, format: str | None = None, **options: Any
-    ) -> "ProcessRewardModel":
+    ) -> Self:
         """An object of the class of the format that is named, where this class has none."""
         if cls is not ProcessRewardModel:
             return super().__new__(cls)
@@ -91,7 +91,8 @@ class ProcessRewardModel(CausalScorer):
         from reason_decode.scorers.prm_formats import format_by_name, format_of_model
 
         check_loaded(model, tokenizer)
-        return object.__new__(format_by_name(format or format_of_model(model)))
+        kind: Any = format_by_name(format or format_of_model(model))
+        return object.__new__(kind)
 
     def __init__(
         self,

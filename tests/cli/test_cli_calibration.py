@@ -29,7 +29,7 @@ def vote(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _calibration(tmp_path: Path, right_of_three: bool) -> str:
-    values: list[float | None] = [0.25] * 9 + [0.75] * 9
+    values: list[float | None] = [0.25 if k < 9 else 0.75 for k in range(18)]
     fitted = fit_calibration(values, [not right_of_three] * 9 + [right_of_three] * 9)
     fitted.save(tmp_path / "calibration.json")
     return str(tmp_path / "calibration.json")

@@ -38,9 +38,10 @@ def test_tokens_are_saved_and_none_is_read_twice(tiny: Tiny, name: str) -> None:
         "likelihood": LikelihoodScorer(tiny.model, tiny.tokenizer),
         "confidence": ConfidenceScorer(per_step=True),
     }
+    ways: list[dict[str, Any]] = [{}, {"reject": 0.5}]
     outs = [
         generate(tiny, BestOfN(scorers[name], tokenizer=tiny.tokenizer, n=8, **how), PROMPTS)
-        for how in ({}, {"reject": 0.5})
+        for how in ways
     ]
     whole, rejecting = (out.cost for out in outs)
     assert whole is not None and rejecting is not None
@@ -65,11 +66,12 @@ def test_copies_of_the_best_fill_what_is_asked_for(tiny: Tiny) -> None:
 
 
 def test_shares_that_reject_nothing_or_all_are_refused(tiny: Tiny) -> None:
-    for options, match in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"reject": 0.0}, "got reject=0.0; need a share between 0 and 1"),
         ({"reject": 1.0}, "got reject=1.0"),
         ({"reject": 0.5, "reject_every": 0}, "got reject_every=0"),
         ({"reject": 0.5, "score_part": "answer"}, "score_part='answer'"),
-    ):
+    ]
+    for options, match in wrong:
         with pytest.raises(ValueError, match=match):
-            BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4, **options)  # pyright: ignore[reportArgumentType]
+            BestOfN(tiny.prm, tokenizer=tiny.tokenizer, n=4, **options)
