@@ -177,10 +177,10 @@ def test_eval_asks_a_chat_model_the_question_with_the_instruction(
     (prompt,) = asked[0]["prompts"]
     assert prompt.count("<|im_start|>user\n") == 2 and "\\boxed{121}" in prompt
     assert prompt.endswith("\\boxed{}.<|im_end|>\n<|im_start|>assistant\n")
-    assert "stopping_criteria" not in asked[0]
+    assert "stop_strings" not in asked[0]
     assert main([*given, "--strategy", "greedy", "--no-chat"]) == 0
     assert asked[1]["prompts"] == ["Question: 1 + 2?\nAnswer:"]
-    assert "stopping_criteria" in asked[1]
+    assert asked[1]["stop_strings"] == ["\nQuestion:"]
 
 
 def test_scorers_are_asked_about_the_question_alone(tmp_path: Path, instruct: Path, asked: Rows):
