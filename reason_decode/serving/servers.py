@@ -97,7 +97,9 @@ def find_server(url: str, api_key_env: str, timeout: float) -> Server:
         models = client.post(None)["data"]
         owners = [str(model.get("owned_by")) for model in models]
     except error.HTTPError as failure:
-        if failure.code >= 500 and failure.code != 501:  # 501: it answers no GET
+        # Gateways and servers that load a model answer so. Other 5xx are faults of /models alone:
+        # `transformers serve` has one where there is no folder of the Hub.
+        if failure.code in (502, 503, 504):
             raise ConnectionError(
                 f"{client.url} answers HTTP {failure.code}: {client.detail(failure)}; wait "
                 "until the server is up"

@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ from tests.server import served
 
 SECONDS = 60.0
 """Longest run of a command; one that takes longer hangs."""
+PIPE_SECONDS = 5.0
+"""Longest time until a message has passed the pipe of what is printed."""
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -87,6 +90,8 @@ def start(argv: list[str], log: Path, limit: int | None = None, stop_at_lock: bo
         assert printed.stdin is not None
         os.dup2(printed.stdin.fileno(), 1)
         os.dup2(printed.stdin.fileno(), 2)
+        # Where pytest captures output, Python's own streams are files of pytest.
+        sys.stdout, sys.stderr = (open(k, "w", buffering=1, closefd=False) for k in (1, 2))
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -269,10 +274,13 @@ class Soak:
     def _beside(self, name: str, place: Path, first: int) -> None:
         log = place / "second.log"
         second = start(self._argv(name, place / "out"), log)
-        self._ended("second process", name, place, second)
-        time.sleep(0.05)  # for what the pipe still holds
-        if "another process is writing" in log.read_text():
-            self.counts.second[name] += 1
+        status = self._ended("second process", name, place, second)
+        end = time.monotonic() + PIPE_SECONDS
+        while status == 2 and time.monotonic() < end:
+            if "another process is writing" in log.read_text():
+                self.counts.second[name] += 1
+                break
+            time.sleep(0.01)  # for what the pipe still holds
         log.unlink()
         os.kill(first, signal.SIGCONT)
         if wait(first, SECONDS) is None:
@@ -310,7 +318,7 @@ class Soak:
                 shutil.copytree(small / "out", out, dirs_exist_ok=True)
         shutil.rmtree(small, ignore_errors=True)
 
-    def _ended(self, kind: str, name: str, place: Path, child: int) -> None:
+    def _ended(self, kind: str, name: str, place: Path, child: int) -> int | None:
         status = wait(child, SECONDS)
         self.counts.breaks[kind] += 1
         if status is None:
@@ -320,6 +328,7 @@ class Soak:
         elif status == 99:
             self._fault(name, place, f"ended with a traceback: {kind}")
         self.counts.refused += status in (1, 2)
+        return status
 
     def _fault(self, name: str, place: Path, what: str) -> None:
         log = place / "log"
