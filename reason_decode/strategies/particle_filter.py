@@ -1,7 +1,7 @@
 """Particle filter: sample n solutions step by step, and resample them by their scores."""
 
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import get_args
 
 import torch
@@ -10,7 +10,6 @@ from torch import LongTensor, Tensor
 from reason_decode.core.options import Reduce, Resampling
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.interface import Generation
-from reason_decode.generation.sampling import Branch
 from reason_decode.scorers.base import (
     Scorer,
     ScoreSpace,
@@ -140,6 +139,7 @@ class ParticleLoop(SearchLoop):
     The trajectories of a beam are the particles.
     """
 
+    merges_equal = False  # equal steps are different particles
     settings: ParticleFilter
     logp_weights: list[list[float]]
     """For each prompt the log-weight of each particle, up to a constant."""
@@ -149,40 +149,21 @@ class ParticleLoop(SearchLoop):
         self.settings, self.logp_weights = settings, [[0.0] for _ in self.prompts]
         return self.run()
 
-    def continuations(
-        self, p: int, parent: Trajectory, branches: Sequence[Branch]
-    ) -> list[Trajectory]:
-        """The continuations of a trajectory, not yet scored; equal ones are different particles."""
-        one_by_one = (SearchLoop.continuations(self, p, parent, [one]) for one in branches)
-        return [path for (path,) in one_by_one]
-
-    def keep_best(
-        self, p: int, groups: Sequence[Sequence[Trajectory]]
-    ) -> list[tuple[Position, Position]]:
-        """Weigh a prompt's particles, and draw those of the next round."""
-        new: dict[Trajectory, Position] = {}
+    def kept(self, p: int, new: Mapping[Trajectory, Position]) -> list[Trajectory]:
+        """The particles of the next round, drawn by their weights; one may be there many times."""
         before = zip(self.beams[p], self.logp_weights[p], strict=True)
         population = [(x, w + self._potential(x, x)) for x, w in before if x.branch.stopped]
-        for row, (owner, k) in enumerate(self.active):
-            if owner == p:
-                new |= {path: (row, j) for j, path in enumerate(groups[row])}
-                parent, weight = self.beams[p][k], self.logp_weights[p][k]
-                population += [(x, weight + self._potential(x, parent)) for x in groups[row]]
+        for path, (row, _) in new.items():
+            k = self.active[row][1]
+            weight = self.logp_weights[p][k] + self._potential(path, self.beams[p][k])
+            population.append((path, weight))
         paths = [path for path, _ in population]
         weights = torch.tensor([weight for _, weight in population], dtype=torch.float64)
-        drawn = list(range(len(paths)))
-        if resampled := self._is_uneven(paths, weights):
-            drawn = resample(weights.softmax(0), self.settings.resampling)
-        chosen = {paths[i] for i in drawn}
-        self.rounds[p].append(
-            tuple(self._step(row, path, path in chosen) for path, (row, _) in new.items())
-        )
-        index = {path: k for k, path in enumerate(new)}
-        self.parent_index[p] = [index.get(paths[i]) for i in drawn]
-        self.beams[p] = [replace(paths[i]) for i in drawn]
-        going = [(k, i) for k, i in enumerate(drawn) if not paths[i].branch.stopped]
-        self.logp_weights[p] = [0.0] * len(drawn) if resampled else weights.tolist()
-        return [((p, k), new[paths[i]]) for k, i in going]
+        if not self._is_uneven(paths, weights):
+            self.logp_weights[p] = weights.tolist()
+            return paths
+        self.logp_weights[p] = [0.0] * len(paths)
+        return [paths[i] for i in resample(weights.softmax(0), self.settings.resampling)]
 
     def _potential(self, path: Trajectory, before: Trajectory) -> float:
         """The log-potential of a particle, given what it was before this step."""

@@ -1,14 +1,13 @@
 """Best-of-N that gives up its worst candidates on the way."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import LongTensor
 
 from reason_decode.core.solutions import Cost, Trace
 from reason_decode.generation.interface import Generation
-from reason_decode.generation.sampling import Branch
 from reason_decode.scorers.base import default_reduce
 from reason_decode.strategies.generated import GeneratedLoop
 from reason_decode.strategies.step_search import Position, SearchLoop, StepSearch, Trajectory
@@ -63,40 +62,19 @@ def check_rejection(reject: float | None, score_part: str) -> None:
 class RejectionLoop(SearchLoop):
     """The rounds of a rejection, whose beam are the candidates; see ``SearchLoop``."""
 
+    merges_equal = False  # equal steps are different samples
     reject: float
     reject_every: int
 
-    def continuations(
-        self, p: int, parent: Trajectory, branches: Sequence[Branch]
-    ) -> list[Trajectory]:
-        """The continuations of a trajectory, not yet scored; equal ones are different samples."""
-        one_by_one = (SearchLoop.continuations(self, p, parent, [one]) for one in branches)
-        return [path for (path,) in one_by_one]
-
-    def keep_best(
-        self, p: int, groups: Sequence[Sequence[Trajectory]]
-    ) -> list[tuple[Position, Position]]:
-        """Keep what has ended and, of a prompt's running candidates, all but the worst share."""
-        new: dict[Trajectory, Position] = {
-            path: (row, k)
-            for row, (owner, _) in enumerate(self.active)
-            if owner == p
-            for k, path in enumerate(groups[row])
-        }
+    def kept(self, p: int, new: Mapping[Trajectory, Position]) -> list[Trajectory]:
+        """Candidates that have ended and, of those that run, all but the worst share."""
+        ended = [path for path in (*self.beams[p], *new) if path.branch.stopped]
         running = [path for path in new if not path.branch.stopped]
         if (len(self.rounds[p]) + 1) % self.reject_every == 0:
             count = math.ceil(len(running) * (1 - self.reject))
             best = sorted(running, key=lambda path: -path.total)[:count]
             running = [path for path in running if path in best]
-        ended = [path for path in (*self.beams[p], *new) if path.branch.stopped]
-        beam = [*ended, *running]
-        self.rounds[p].append(
-            tuple(self._step(row, path, path in beam) for path, (row, _) in new.items())
-        )
-        index = {path: k for k, path in enumerate(new)}
-        self.beams[p] = beam
-        self.parent_index[p] = [index.get(path) for path in beam]
-        return [((p, k), new[path]) for k, path in enumerate(beam) if not path.branch.stopped]
+        return [*ended, *running]
 
 
 class _GeneratedRejectionLoop(GeneratedLoop, RejectionLoop):

@@ -1,6 +1,6 @@
 """Step search: sample next steps, score them, continue from the best."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
@@ -171,6 +171,8 @@ class SearchLoop:
         session: scores the steps; ``None``: a session of the scorer.
     """
 
+    merges_equal = True  # next steps of a trajectory with the same text count once
+
     def __init__(
         self,
         strategy: StepSearch,
@@ -242,8 +244,7 @@ class SearchLoop:
             self.budget.spend(p, branches)
             groups.append(self.continuations(p, self.beams[p][k], branches))
         candidates = self.score(groups)
-        active: list[Position] = []
-        selected: list[Position] = []
+        active, selected = list[Position](), list[Position]()
         for p in sorted(set(owners)):
             going = self.keep_best(p, candidates)
             if self.budget.allows(p, self.strategy.n * len(going)):
@@ -252,8 +253,7 @@ class SearchLoop:
         self.select(selected)
         self.active = active
         if self.generation.stream is not None:
-            decided = common_prefix([path.tokens for path in self.beams[0]])
-            self.generation.stream.commit(decided)
+            self.generation.stream.commit(common_prefix([x.tokens for x in self.beams[0]]))
 
     def boundary(self, count: int, first: bool = False) -> Boundary:
         """The predicate that pauses after ``count`` steps; in the first round, or in later ones."""
@@ -270,9 +270,9 @@ class SearchLoop:
     def continuations(
         self, p: int, parent: Trajectory, branches: Sequence[Branch]
     ) -> list[Trajectory]:
-        """The continuations of a trajectory, not yet scored, each text once."""
-        paths: dict[tuple[str, bool], Trajectory] = {}
-        for branch in branches:
+        """The continuations of a trajectory, not yet scored."""
+        paths: dict[tuple[str, bool, int], Trajectory] = {}
+        for k, branch in enumerate(branches):
             tokens = torch.cat([parent.tokens, branch.tokens])
             text = self.reader.decode(tokens)
             # A step that is still growing is not scored, unless nothing can follow.
@@ -281,7 +281,7 @@ class SearchLoop:
             is_first = not len(parent.tokens)
             subtree = len(paths) % self.strategy.subtrees if is_first else parent.subtree
             path = Trajectory(tokens, text, steps, parent.scores, parent.total, branch, subtree)
-            paths.setdefault((text, branch.stopped), path)
+            paths.setdefault((text, branch.stopped, 0 if self.merges_equal else k), path)
         return list(paths.values())
 
     def score(self, groups: Sequence[Sequence[Trajectory]]) -> list[list[Trajectory]]:
@@ -309,7 +309,7 @@ class SearchLoop:
     def keep_best(
         self, p: int, groups: Sequence[Sequence[Trajectory]]
     ) -> list[tuple[Position, Position]]:
-        """Set a prompt's beam to the best of its new and its ended trajectories.
+        """Set a prompt's beam to what it keeps of its new and its ended trajectories.
 
         Returns:
             For each trajectory that continues, its position in the beams and that of its candidate.
@@ -320,21 +320,24 @@ class SearchLoop:
             if owner == p
             for k, path in enumerate(groups[row])
         }
+        beam, index = self.kept(p, new), {path: k for k, path in enumerate(new)}
+        self.rounds[p].append(
+            tuple(self._step(row, path, path in beam) for path, (row, _) in new.items())
+        )
+        self.beams[p] = beam
+        self.parent_index[p] = [index.get(path) for path in beam]
+        return [((p, k), new[path]) for k, path in enumerate(beam) if not path.branch.stopped]
+
+    def kept(self, p: int, new: Mapping[Trajectory, Position]) -> list[Trajectory]:
+        """The next beam of a prompt: the best of its ended and its new trajectories."""
         settings = self.strategy
-        beam = select_beam(
+        return select_beam(
             [*(path for path in self.beams[p] if path.branch.stopped), *new],
             width=settings.beam_width,
             subtrees=settings.subtrees,
             state_key=settings.state_key,
             margin=settings.margin,
         )
-        self.rounds[p].append(
-            tuple(self._step(row, path, path in beam) for path, (row, _) in new.items())
-        )
-        index = {path: k for k, path in enumerate(new)}
-        self.beams[p] = beam
-        self.parent_index[p] = [index.get(path) for path in beam]
-        return [((p, k), new[path]) for k, path in enumerate(beam) if not path.branch.stopped]
 
     def _step(self, row: int, path: Trajectory, kept: bool) -> Step:
         """A candidate of this round, for the trace."""
