@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import torch
+
+from tests.server import QuietHandler, listening
 
 Continue = Callable[[dict[str, Any], list[int], int], list[int]]
 """A request's body, the ids of its prompt and the index of the choice -> all ids that follow."""
@@ -83,7 +84,7 @@ def completions(
     """
     made, lock = Served(), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self._send(models, json.dumps({"data": [{"id": "m", "owned_by": owner}]}))
 
@@ -160,24 +161,9 @@ def completions(
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):
-                pass  # it dropped the connection itself, or the client did
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    made.url = f"http://127.0.0.1:{server.server_port}/v1"
-    try:
+    with listening(Handler) as url:
+        made.url = f"{url}/v1"
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _ids(tokenizer: Any, body: dict[str, Any]) -> list[int]:

@@ -61,7 +61,7 @@ def test_refuses_in_words_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(
-        "reason_decode.serving.gateway.local.load_model", lambda *_: pytest.fail("loaded")
+        "reason_decode.serving.gateway.local.local_model", lambda *_: pytest.fail("loaded")
     )
     assert main(["serve", "--model", "tiny", *argv]) == 2
     assert said in capsys.readouterr().err

@@ -3,14 +3,10 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib import request
 
 import pytest
 
@@ -19,6 +15,7 @@ from reason_decode.cli import main
 from reason_decode.core.errors import ScoringError
 from reason_decode.scorers import EndpointVerifier
 from reason_decode.serving import from_options
+from tests.server_process import server_process
 
 for needed in ("fastapi", "openai", "uvicorn"):
     reason = "pip install 'reason-decode[transformers-serve]' to run a server"
@@ -39,34 +36,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     # The server samples only where the model's own settings say so.
     how = json.loads((model / "generation_config.json").read_text()) | {"do_sample": True}
     (model / "generation_config.json").write_text(json.dumps(how))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     code = "from transformers.cli.transformers import main; main()"
-    given = ["serve", str(model), "--host", "127.0.0.1", "--port", port, "--device", "cpu"]
+
+    def command(port: str) -> list[str]:
+        given = ["serve", str(model), "--host", "127.0.0.1", "--port", port, "--device", "cpu"]
+        return [sys.executable, "-c", code, *given]
+
     own = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *given], env=own, stdout=log, stderr=log
-        )
-    try:
-        _wait(process, f"http://127.0.0.1:{port}/health", folder / "log")
-        yield f"http://127.0.0.1:{port}/v1", str(model)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    last = time.monotonic() + PATIENCE
-    while time.monotonic() < last and process.poll() is None:
-        try:
-            with request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no server: {log.read_text()[-2000:]}")
+    with server_process(command, folder / "log", own, PATIENCE) as url:
+        yield f"{url}/v1", str(model)
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from reason_decode.core.options import CalibrationMethod
 from reason_decode.evaluation.answer_calibration import (
     AnswerCalibration,
-    CalibrationMethod,
     calibration_report,
     fit_calibration,
 )

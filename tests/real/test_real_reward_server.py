@@ -5,8 +5,6 @@ model, or ``REASON_DECODE_VLLM_PRM``, ``_ORM`` and ``_QWEN`` are the addresses o
 """
 
 import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from reason_decode import BestOfN, ProcessRewardModel
 from reason_decode.scorers import ServedOutcomeRewardModel, ServedProcessRewardModel
 from reason_decode.tiny import WEIGHTS, Tiny
 from tests.chat_templates import CHATML, tokenizer
-from tests.real.test_real_servers import wait
+from tests.server_process import vllm
 
 pytestmark = pytest.mark.real
 PROMPTS = ["Make 24 from 4 5 6 10.\n"] * 2
@@ -41,24 +39,8 @@ def pooling(model: Path, name: str, work: Path) -> Iterator[str]:
         return
     if python.startswith("http"):
         pytest.skip("no vLLM: set REASON_DECODE_VLLM to the Python that has it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    options = ["--model", str(model), "--served-model-name", name, "--port", port]
-    options += ["--host", "127.0.0.1", "--runner", "pooling", "--max-model-len", "512"]
-    options += ["--enforce-eager", "--dtype", "float32"]
-    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"} | own
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", *options]
-    log = work / f"{name}.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=env, stdout=out, stderr=out, cwd=work)
-    try:
-        wait(process, f"http://127.0.0.1:{port}/health", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    with vllm(python, model, name, work / f"{name}.log", "--runner", "pooling") as url:
+        yield url
 
 
 def check_equal(here: Any, there: Any) -> None:

@@ -5,13 +5,8 @@ environment with vLLM, which starts one: the packages of vLLM's builds do not go
 """
 
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib import request
 
 import pytest
 import torch
@@ -19,11 +14,11 @@ import torch
 from reason_decode import BestOfN, ConfidenceScorer, ParticleFilter, SelfConsistency, StepSearch
 from reason_decode.serving import ServedModel
 from reason_decode.tiny import WEIGHTS, Tiny
+from tests.server_process import vllm
 from tests.serving.test_served_strategies import LONG, PROMPTS, decoded
 from tests.tolerance import tolerance
 
 pytestmark = pytest.mark.real
-PATIENCE = 900  # seconds; a start takes one minute where nothing else runs
 
 
 @pytest.fixture(scope="module")
@@ -34,38 +29,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if where.startswith("http"):
         yield where
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    folder = tmp_path_factory.mktemp("vllm")
-    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    given = ["--model", str(WEIGHTS / "base"), "--served-model-name", "tiny", "--port", port]
-    given += ["--host", "127.0.0.1", "--max-model-len", "512", "--enforce-eager"]
-    given += ["--enable-prompt-tokens-details", "--dtype", "float32"]
-    # A build for CPUs is another package than vllm, which the command `vllm serve` looks for.
-    command = [where, "-m", "vllm.entrypoints.openai.api_server", *given]
-    # The packages of this environment are not those of the server.
-    env = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"} | own
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=folder)
-    try:
-        wait(process, f"http://127.0.0.1:{port}/health", folder / "log")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    last = time.monotonic() + PATIENCE
-    while time.monotonic() < last and process.poll() is None:
-        try:
-            with request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"no server: {log.read_text()[-2000:]}")
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    with vllm(where, WEIGHTS / "base", "tiny", log, "--enable-prompt-tokens-details") as url:
+        yield f"{url}/v1"
 
 
 @pytest.mark.parametrize("name", ["best of n", "vote", "step search", "particles", "lookahead"])
