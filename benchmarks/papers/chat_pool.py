@@ -22,15 +22,15 @@ from typing import Any
 import torch
 from torch import LongTensor
 
-from reason_decode.core.model_options import ModelOptions
+from reason_decode.core.model_options import ModelOptions, PromptOptions
 from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.generation.interface import Generation
 from reason_decode.generation.sampling import Branch
 from reason_decode.models.chat_template import has_chat_template
-from reason_decode.models.generation_config import clean_generation_config
-from reason_decode.models.loading import load_model, load_padded_tokenizer
+from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.runs.resumable import ResumableRun
 from reason_decode.serving import ServedModel
+from reason_decode.serving.from_options import local_model
 from reason_decode.strategies.base import Strategy, chosen_sequences, sample_at_once
 from reason_decode.tasks import Item, Task, TaskOptions, chat_prompt, find_task
 
@@ -148,12 +148,7 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any]:
         tokenizer = load_padded_tokenizer(args.tokenizer or args.model)
         urls = args.engine.split(",")
         return ServedModel(urls, args.model, tokenizer, seeds=not args.no_seeds), tokenizer
-    model, tokenizer = load_model(args.model, ModelOptions(dtype="float32"))
-    generator: Any = model
-    generator.generation_config = clean_generation_config(
-        generator.generation_config, tokenizer, chat=has_chat_template(tokenizer)
-    )
-    return model, tokenizer
+    return local_model(args.model, ModelOptions(dtype="float32"), PromptOptions())
 
 
 def _candidate(text: str, **known: Any) -> Candidate:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reason_decode.core.options import GenerationOptions, check_choice
+from reason_decode.core.options import CalibrationMethod, GenerationOptions, check_choice
 
 __all__ = ["AbstainOptions", "CalibrationValue", "TrainCalibrationConfig"]
 
@@ -67,13 +67,13 @@ class TrainCalibrationConfig:
     input: tuple[str, ...]
     output: str
     value: CalibrationValue = "agreement"
-    method: Literal["isotonic", "platt"] = "isotonic"
+    method: CalibrationMethod = "isotonic"
     folds: int = 5
     report: str | None = None
 
     def __post_init__(self) -> None:
         check_choice(self, "value", get_args(CalibrationValue))
-        check_choice(self, "method", ("isotonic", "platt"))
+        check_choice(self, "method", get_args(CalibrationMethod))
         if self.folds < 2:
             raise ValueError(f"got folds={self.folds}; need at least 2")
         if not self.input:

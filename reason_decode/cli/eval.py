@@ -11,7 +11,7 @@ from reason_decode.cli.output import json_output, path_of
 from reason_decode.cli.settings import sampling_of, settings_of
 from reason_decode.core.options import flatten_options
 from reason_decode.evaluation.runner import run_items, summarize_results
-from reason_decode.io.console import percent, table
+from reason_decode.io.console import interval, percent, table
 from reason_decode.io.jsonl import check_writable, write_text
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
@@ -123,13 +123,11 @@ def _answered_line(config: EvalConfig, found: dict[str, Any]) -> str:
     line = f"answered with probability {config.abstaining.abstain_below} or more: "
     if not found["answered"]:
         return line + "none"
-    low, high = found["ci95"]
-    accuracy = f"{percent(found['accuracy'])} right ({100 * low:.1f}-{100 * high:.1f})"
+    accuracy = f"{percent(found['accuracy'])} right ({interval(found['ci95'])})"
     return f"{line}{found['answered']}, of which {accuracy}"
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
-    low, high = result["ci95"]
     generator = result["cost"]["generator"]
     return {
         "task": result["task"],
@@ -139,7 +137,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
         "items": result["items"],
         "correct": result["correct"],
         "accuracy": percent(result["accuracy"]),
-        "95 % interval": f"{100 * low:.1f}-{100 * high:.1f}",
+        "95 % interval": interval(result["ci95"]),
         "pass@n": percent(result.get("pass_at_n")),
         "sampled": generator["sampled"],
         "scored": result["cost"]["scorer"]["read"],

@@ -10,7 +10,7 @@ from reason_decode.core.thinking import THINK
 from reason_decode.evaluation import rerank
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.evaluation.rerank import read_samples
-from reason_decode.io.console import percent, table
+from reason_decode.io.console import interval, percent, table
 from reason_decode.scorers.base import default_reduce
 from reason_decode.strategies.from_options import scorer_from_options
 from reason_decode.tasks import TaskOptions, find_task
@@ -71,11 +71,10 @@ def _single(result: dict[str, Any], name: str, key: str) -> dict[str, str]:
 
 def _row(result: dict[str, Any], way: str) -> dict[str, str]:
     graded = result[way]
-    low, high = accuracy_interval(graded["right"], result["problems"])
     return {
         "pick": way.replace("_", " "),
         "right": str(graded["right"]),
         "accuracy": percent(graded["accuracy"]),
-        "95 % interval": f"{100 * low:.1f}-{100 * high:.1f}",
+        "95 % interval": interval(accuracy_interval(graded["right"], result["problems"])),
         "of the solvable": percent(graded["of_solvable"]),
     }

@@ -7,7 +7,7 @@ from reason_decode.cli.calibration_configs import TrainCalibrationConfig
 from reason_decode.cli.output import json_output, path_of
 from reason_decode.evaluation.answer_calibration import calibration_report, fit_calibration
 from reason_decode.io.claim import claimed
-from reason_decode.io.console import percent, table
+from reason_decode.io.console import interval, percent, table
 from reason_decode.io.jsonl import check_writable
 from reason_decode.io.read_report import Reject
 from reason_decode.io.tables import read_table
@@ -75,10 +75,9 @@ def _number(value: Any) -> float | None:
 
 
 def _row(level: dict[str, Any]) -> dict[str, str]:
-    interval = level["ci95"]
     return {
         "probability from": f"{level['level']:.2f}",
         "answered": str(level["answered"]),
         "right": percent(level["accuracy"]),
-        "95 % interval": "-".join(f"{100 * x:.1f}" for x in interval or ()) or "-",
+        "95 % interval": interval(level["ci95"]),
     }

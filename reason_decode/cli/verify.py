@@ -23,7 +23,7 @@ from reason_decode.evaluation.verify import (
     score_batches,
     scored_part,
 )
-from reason_decode.io.console import percent, printable, table
+from reason_decode.io.console import interval, percent, printable, table
 from reason_decode.io.read_report import ReadReport
 from reason_decode.runs.batches import FailedItem, print_failures
 from reason_decode.runs.options import SINGLE_SHARD
@@ -194,7 +194,6 @@ def _counts(report: ReadReport) -> dict[str, Any]:
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
-    low, high = result["exact_ci95"]
     f1 = result["f1"]
     return {
         "format": result["format"],
@@ -205,7 +204,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
         "passed": percent(result["accuracy_correct"]),
         "F1": "-" if f1 is None else f"{100 * f1:.1f}",
         "exact": percent(result["exact"]),
-        "95 % interval": f"{100 * low:.1f}-{100 * high:.1f}",
+        "95 % interval": interval(result["exact_ci95"]),
     }
 
 

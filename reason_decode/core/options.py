@@ -15,6 +15,7 @@ from reason_decode.core.voting import VoteWeighting
 
 __all__ = [
     "PLAIN",
+    "CalibrationMethod",
     "EngineOptions",
     "GenerationOptions",
     "Maximise",
@@ -42,6 +43,8 @@ Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
 ServerName = Literal["auto", "vllm", "sglang", "llama.cpp", "transformers", "openai"]
 Resampling = Literal["systematic", "stratified", "multinomial", "proportional"]
+CalibrationMethod = Literal["isotonic", "platt"]
+"""Forms of a calibration; ``evaluation.answer_calibration.fit_calibration`` defines both."""
 Maximise = Literal["f1", "exact"]
 """Targets of the threshold of first errors: their F1, or the share located exactly."""
 

@@ -5,21 +5,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from reason_decode.core.options import CalibrationMethod
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.io.jsonl import write_json
 
 __all__ = [
     "AnswerCalibration",
-    "CalibrationMethod",
     "answered_accuracy",
     "calibration_report",
     "fit_calibration",
 ]
-
-CalibrationMethod = Literal["isotonic", "platt"]
-"""Forms of a calibration; ``fit_calibration`` defines both."""
 
 _ITERATIONS = 100
 

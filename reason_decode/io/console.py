@@ -10,6 +10,7 @@ __all__ = [
     "colour_enabled",
     "escape_unprintable",
     "in_colour",
+    "interval",
     "percent",
     "printable",
     "printable_lines",
@@ -59,6 +60,11 @@ def printable_lines(text: str) -> str:
 def percent(share: float | None) -> str:
     """A share as a percentage: ``0.125`` -> ``12.5 %``; ``-`` for ``None``."""
     return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """Two shares as percentages: ``(0.125, 0.5)`` -> ``12.5-50.0``; ``-`` for ``None``."""
+    return "-" if bounds is None else "-".join(f"{100 * share:.1f}" for share in bounds)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

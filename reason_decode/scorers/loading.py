@@ -113,15 +113,17 @@ def load_scorer(
         "length_normalize": length_normalize,
         "splitter": splitter,
     }
-    word, names = _parse(spec)
+    word, folder = _parse(spec)
     if word in COMBINATIONS:
-        members = [load_scorer(member, **options) for member in names.split(",")]
+        members = [load_scorer(member, **options) for member in folder.split(",")]
         return EnsembleScorer(members, combine=cast(Combine, word))
-    return _load_one(spec, **options)
+    return _load_one(spec, word or scorer_kind(folder), folder, **options)
 
 
 def _load_one(
     spec: str,
+    kind: str,
+    folder: str,
     *,
     whole_solutions: bool,
     generator: LanguageModel | None,
@@ -132,8 +134,6 @@ def _load_one(
     splitter: StepSplitter | None,
 ) -> Scorer:
     """The scorer of a name that combines no others; see ``load_scorer``."""
-    word, folder = _parse(spec)
-    kind = word or scorer_kind(folder)
     if kind == "rationale":
         return load_rationale_scorer(
             folder or "tiny",

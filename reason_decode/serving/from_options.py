@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from reason_decode.core.model_options import ModelOptions, PromptOptions
 from reason_decode.core.options import EngineOptions, GenerationOptions
 from reason_decode.evaluation.complete import ModelCompleter
 from reason_decode.models.chat_template import has_chat_template
@@ -19,7 +20,7 @@ from reason_decode.scorers.loading import check_scorer_name
 from reason_decode.serving.model import ServedModel
 from reason_decode.strategies.from_options import strategy_from_options
 
-__all__ = ["completer_from_options", "sampling_from_options", "served_model"]
+__all__ = ["completer_from_options", "local_model", "sampling_from_options", "served_model"]
 
 MAX_NEW_TOKENS = 256
 
@@ -54,15 +55,10 @@ def completer_from_options(
     if engine.urls:
         model, tokenizer = served_model(options.model, engine)
     else:
-        model, tokenizer = load_model(options.model, options.loading)
+        model, tokenizer = local_model(options.model, options.loading, options.prompting)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if not chat:
         _check_text_prompts(options, f"the tokenizer of {options.model} has no chat template")
-    if not engine.urls:
-        # The model is ours, so its own config can be replaced: generate would take from it whatever
-        # it is not given.
-        config = model.generation_config
-        model.generation_config = clean_generation_config(config, tokenizer, chat=chat)
     local = None if engine.urls else model
     return ModelCompleter(
         model,
@@ -77,6 +73,29 @@ def completer_from_options(
         thinking_tags=options.thoughts.tags,
         generate_kwargs=arguments,
     )
+
+
+def local_model(
+    name: str, loading: ModelOptions | None, prompting: PromptOptions
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model in this process whose own generation config decides no more, and its tokenizer.
+
+    Args:
+        name: ``tiny``, a folder or a Hub id.
+        loading: dtype, devices, quantization.
+        prompting: whether prompts are rendered as chats.
+
+    Raises:
+        OSError: there is no such model.
+        ValueError: options do not go together.
+    """
+    loaded, tokenizer = load_model(name, loading)
+    model: Any = loaded
+    # The model is ours, so its own config can be replaced: generate would take from it whatever it
+    # is not given.
+    chat = prompting.chat and has_chat_template(tokenizer)
+    model.generation_config = clean_generation_config(model.generation_config, tokenizer, chat=chat)
+    return model, tokenizer
 
 
 def served_model(name: str, engine: EngineOptions) -> tuple[ServedModel, PreTrainedTokenizerBase]:

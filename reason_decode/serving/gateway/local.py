@@ -21,11 +21,7 @@ from reason_decode.core.options import PLAIN, ScorerOptions
 from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.core.thinking import find_thinking_tags
 from reason_decode.models.chat_template import has_chat_template
-from reason_decode.models.generation_config import (
-    clean_generation_config,
-    read_generation_config,
-    resolve_sampling,
-)
+from reason_decode.models.generation_config import read_generation_config, resolve_sampling
 from reason_decode.models.inputs import (
     decode,
     encode_prompts,
@@ -33,9 +29,10 @@ from reason_decode.models.inputs import (
     max_positions,
     special_ids,
 )
-from reason_decode.models.loading import load_model, packaged
+from reason_decode.models.loading import packaged
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.loading import check_scorer_name
+from reason_decode.serving.from_options import local_model
 from reason_decode.serving.gateway.decoding import Choice, Decoded, DecodeRequest
 from reason_decode.serving.gateway.streaming import DeltaStreamer, cut_at_stop
 from reason_decode.strategies.chat import add_system
@@ -246,15 +243,13 @@ def load_local_backend(
     if options.scoring.scorer is not None:
         check_scorer_name(options.scoring.scorer)
     config = read_generation_config(packaged("base") if name == "tiny" else name)
-    model, tokenizer = load_model(name, loading)
+    model, tokenizer = local_model(name, loading, options.prompting)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if options.prompting.system is not None and not chat:
         raise ValueError(
             f"got system={options.prompting.system!r:.60}, and the tokenizer of {name} has no chat "
             "template; drop it"
         )
-    # generate() would take from the model's own config whatever it is not given.
-    model.generation_config = clean_generation_config(model.generation_config, tokenizer, chat=chat)
     step, whole = load_scorers(options, (model, tokenizer))
     return LocalBackend(model, tokenizer, step, whole, options=options, generation_config=config)
 

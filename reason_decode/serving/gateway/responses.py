@@ -64,7 +64,7 @@ class Response:
             rest = one.text[sent:] if k == 0 else one.text
             if rest:
                 yield self.delta(rest, k)
-            yield {**self._chunk(k, {} if self.chat else "", one.finish_reason, one)}
+            yield self._chunk(k, {} if self.chat else "", one.finish_reason, one)
         if include_usage:
             yield {**self._head(self._chunk_kind), "choices": [], "usage": usage_of(decoded)}
 
