@@ -5,10 +5,14 @@
 
 A row holds a problem of the task, its greedy text, and n samples: text, token ids, whether it
 finished, whether it is right, and for each token its log-probability and confidence (``minus the
-mean log-probability of the 20 likeliest tokens``). The problems are drawn at random by the seed, so
-that a larger pool begins with the smaller one. The same command resumes a run that was stopped; a
-batch of problems has random numbers of its own. At a server that gives log-probabilities
-(vLLM) the same rows are sampled by ``--engine``.
+mean log-probability of the likeliest tokens``, 20 of them where the sampler gives as many). The
+problems are drawn at random by the seed, so that a larger pool begins with the smaller one. The
+same command resumes a run that was stopped; a batch of problems has random numbers of its own. At a
+server that gives log-probabilities (vLLM) the same rows are sampled by ``--engine``. ``--begin``
+takes over the rows of a published pool, such as ../shared/data/gsm8k_qwen/test_pool.jsonl.gz:
+objects with ``row`` (line of the input, from 0), ``question``, ``greedy``, ``samples`` with
+``text``, ``token_ids``, ``logprobs``, ``top`` (log-probabilities of the likeliest) and
+``finished``.
 """
 
 import argparse
@@ -26,6 +30,7 @@ from reason_decode.core.model_options import ModelOptions, PromptOptions
 from reason_decode.core.solutions import Candidate, Cost, Trace
 from reason_decode.generation.interface import Generation
 from reason_decode.generation.sampling import Branch
+from reason_decode.io.jsonl import read_jsonl
 from reason_decode.models.chat_template import has_chat_template
 from reason_decode.models.loading import load_padded_tokenizer
 from reason_decode.runs.resumable import ResumableRun
@@ -66,12 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Sample what is missing and print the counts."""
     args = _parser().parse_args(argv)
     task = find_task(TaskOptions(task=args.task))
-    items = drawn(task.load(args.input, None)[0], args.problems, args.seed)
-    names = ("task", "n", "temperature", "top_p", "max_new_tokens", "seed")
+    problems = task.load(args.input, None)[0]
+    given = [] if args.begin is None else begun(problems, task, args.begin, args.n)
+    items = drawn(problems, args.problems, args.seed, first=[row["id"] for row in given])
+    names = ("task", "n", "temperature", "top_p", "max_new_tokens", "seed", "system", "no_greedy")
     settings = {name: getattr(args, name) for name in names} | {"model": args.model}
     run = ResumableRun(args.output, settings, _keys, len(items), in_place=True)
     start, tokens = time.monotonic(), 0
     with run:
+        for row in given:
+            if row["id"] not in run.done:
+                run.append(row)
         todo = [item for item in items if item.id not in run.done]
         model, tokenizer = _load(args) if todo else (None, None)
         for k in range(0, len(todo), args.batch_size):
@@ -86,17 +96,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{len(rows)} problems, {len(samples)} samples, "
         f"{sum(len(x['token_ids']) for x in samples)} tokens, "
         f"{sum(x['finished'] for x in samples) / len(samples):.1%} finished, "
-        f"{sum(x['correct'] for x in samples) / len(samples):.1%} right, "
-        f"greedy {sum(row['greedy_correct'] for row in rows) / len(rows):.1%}"
+        f"{sum(x['correct'] for x in samples) / len(samples):.1%} right"
     )
+    if not args.no_greedy:
+        print(f"greedy {sum(row['greedy_correct'] for row in rows) / len(rows):.1%} right")
     return 0
 
 
-def drawn(items: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """The first so many items in a random order."""
+def drawn(items: Sequence[Item], count: int, seed: int, first: Sequence[Any] = ()) -> list[Item]:
+    """The first so many items in a random order, in which those with some ids come first."""
     order = list(items)
     Random(seed).shuffle(order)
+    order.sort(key=lambda item: item.id not in set(first))
     return order[:count]
+
+
+def begun(items: Sequence[Item], task: Task, path: str, n: int) -> list[dict[str, Any]]:
+    """The rows of a published pool, graded."""
+    found = []
+    for line, given in read_jsonl(path)[0]:
+        item = items[given["row"]]
+        if item.question.strip() != given["question"].strip() or len(given["samples"]) < n:
+            raise ValueError(
+                f"{path}, line {line}: row {given['row']} of the input has another question, or "
+                f"there are fewer than {n} samples; pass the --input that the pool was sampled from"
+            )
+        samples = [
+            {
+                "text": x["text"],
+                "finished": x["finished"],
+                "token_ids": x["token_ids"],
+                "logprobs": x["logprobs"],
+                "confidences": [round(-sum(top) / len(top), 3) for top in x["top"]],
+                "correct": task.grade(item, x["text"]),
+            }
+            for x in given["samples"][:n]
+        ]
+        found.append(_row(item, given["greedy"], task, samples))
+    return found
 
 
 def rows_of(
@@ -104,32 +141,45 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """The rows of some problems, which are sampled side by side."""
     chat = has_chat_template(tokenizer)
-    prompts: list[Any] = [chat_prompt(task, x) if chat else x.prompt for x in items]
+    prompts: list[Any] = [_prompt(task, x, args.system) if chat else x.prompt for x in items]
     options: dict[str, Any] = {"max_new_tokens": args.max_new_tokens or task.max_new_tokens}
     greedy, samples = Collect(tokenizer=tokenizer, n=1), Collect(tokenizer=tokenizer, n=args.n)
     drawing: dict[str, Any] = {"temperature": args.temperature, "top_p": args.top_p}
     torch.manual_seed(Random(f"{args.seed} {items[0].id}").getrandbits(63))
     likeliest: dict[str, Any] = {"do_sample": False}
-    for strategy, how in ((greedy, likeliest), (samples, drawing)):
+    for strategy, how in ((greedy, likeliest), (samples, drawing))[args.no_greedy :]:
         ask = strategy.chat if chat else strategy.complete
         ask(model, prompts, **options, **how)
 
     def text(branch: Branch) -> str:
         return str(tokenizer.decode(branch.tokens, skip_special_tokens=True))
 
+    firsts = [None] * len(items) if args.no_greedy else [text(one) for (one,) in greedy.found]
     return [
-        {
-            "id": item.id,
-            "question": item.question,
-            "answer": item.target,
-            "greedy": text(one),
-            "greedy_correct": task.grade(item, text(one)),
-            "samples": [
-                {**_sample(x, text(x)), "correct": task.grade(item, text(x))} for x in group
-            ],
-        }
-        for item, (one,), group in zip(items, greedy.found, samples.found, strict=True)
+        _row(
+            item,
+            first,
+            task,
+            [{**_sample(x, text(x)), "correct": task.grade(item, text(x))} for x in group],
+        )
+        for item, first, group in zip(items, firsts, samples.found, strict=True)
     ]
+
+
+def _prompt(task: Task, item: Item, system: str | None) -> Any:
+    """The problem with the task's instruction, or alone behind a system turn that has one."""
+    if system is None:
+        return chat_prompt(task, item)
+    return [{"role": "system", "content": system}, {"role": "user", "content": item.question}]
+
+
+def _row(
+    item: Item, greedy: str | None, task: Task, samples: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    row = {"id": item.id, "question": item.question, "answer": item.target}
+    if greedy is not None:
+        row |= {"greedy": greedy, "greedy_correct": task.grade(item, greedy)}
+    return {**row, "samples": [*samples]}
 
 
 def _sample(branch: Branch, text: str) -> dict[str, Any]:
@@ -174,6 +224,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--temperature", type=float, default=0.7, help="default: 0.7")
     parser.add_argument("--top-p", type=float, default=0.95, help="default: 0.95")
     parser.add_argument("--max-new-tokens", type=int, help="default: that of the task")
+    parser.add_argument("--system", help="system turn, in place of the task's instruction")
+    parser.add_argument("--no-greedy", action="store_true", help="leave the greedy text out")
+    parser.add_argument("--begin", help="published pool whose rows come first")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     return parser
 

@@ -10,7 +10,7 @@ from reason_decode.training.adapter_config import (
     NCEConfig,
     NegativeConfig,
 )
-from reason_decode.training.config import NGramRankerConfig, RankerConfig
+from reason_decode.training.ranker_config import NGramRankerConfig, RankerConfig
 
 __all__ = [
     "Augmentation",

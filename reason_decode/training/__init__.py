@@ -32,7 +32,10 @@ Held-out rows (`--hold-out`) are measured after every epoch, or every `--eval-st
 reward models, pair accuracy of rankers. `--load-best-model-at-end` keeps the best checkpoint,
 `--early-stopping-patience 3` also stops there. `--lora-rank`, `--lora-alpha` and `--target-modules`
 train LoRA matrices, which are merged, or kept as an adapter that the scorers load
-(`--no-merge-lora`). A model card says data, settings and metrics; `--push-to-hub` uploads all.
+(`--no-merge-lora`). `--freeze` trains the head alone on hidden states that the body computes once,
+which two cores can do for a model of half a billion weights; `--layer 16` lets it read those of the
+sixteenth layer, and the saved model has no more. A model card says data, settings and metrics;
+`--push-to-hub` uploads all.
 
 | train | learns from | config | result loads in |
 |---|---|---|---|
@@ -118,11 +121,8 @@ if TYPE_CHECKING:
     from reason_decode.training.columns import SolutionColumns
     from reason_decode.training.config import (
         LossOn,
-        NGramRankerConfig,
         ORMConfig,
         PRMConfig,
-        RankerConfig,
-        RankingLoss,
         RationalystConfig,
         TrainingConfig,
     )
@@ -145,6 +145,11 @@ if TYPE_CHECKING:
     from reason_decode.training.orm import train_orm
     from reason_decode.training.prm import train_prm
     from reason_decode.training.ranker import train_ranker
+    from reason_decode.training.ranker_config import (
+        NGramRankerConfig,
+        RankerConfig,
+        RankingLoss,
+    )
     from reason_decode.training.ranking_batches import ranking_loss
     from reason_decode.training.rationale_rows import (
         RationaleRow,
@@ -231,11 +236,8 @@ __getattr__, __dir__ = lazy_imports(
         "reason_decode.training.columns": ("SolutionColumns",),
         "reason_decode.training.config": (
             "LossOn",
-            "NGramRankerConfig",
             "ORMConfig",
             "PRMConfig",
-            "RankerConfig",
-            "RankingLoss",
             "RationalystConfig",
             "TrainingConfig",
         ),
@@ -258,6 +260,11 @@ __getattr__, __dir__ = lazy_imports(
         "reason_decode.training.orm": ("train_orm",),
         "reason_decode.training.prm": ("train_prm",),
         "reason_decode.training.ranker": ("train_ranker",),
+        "reason_decode.training.ranker_config": (
+            "NGramRankerConfig",
+            "RankerConfig",
+            "RankingLoss",
+        ),
         "reason_decode.training.ranking_batches": ("ranking_loss",),
         "reason_decode.training.rationale_rows": (
             "RationaleRow",

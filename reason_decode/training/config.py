@@ -6,15 +6,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 __all__ = [
     "EvalStrategy",
+    "FreezableConfig",
     "LoraTrainingConfig",
     "LossOn",
     "MergeableConfig",
-    "NGramRankerConfig",
     "ORMConfig",
     "PRMConfig",
     "PRMHead",
-    "RankerConfig",
-    "RankingLoss",
     "RationalystConfig",
     "TrainingConfig",
     "WeightDtype",
@@ -24,9 +22,6 @@ __all__ = [
 ]
 
 PRMHead = Literal["token-classification", "math-shepherd"]
-RankingLoss = Literal["cubic", "logistic", "pointwise"]
-"""With ``s = sigmoid(z)`` the score of a solution: over pairs ``(1 - s_pos)^3 + s_neg^3`` or ``-log
-sigmoid(z_pos - z_neg)``, over single solutions ``-log s_pos`` and ``-log(1 - s_neg)``."""
 LossOn = Literal["rationale", "following", "both"]
 WeightDtype = Literal["float32", "auto"]
 EvalStrategy = Literal["no", "epoch", "steps"]
@@ -60,11 +55,13 @@ class TrainingConfig:
     """Length, step size and memory of a training run, named as in ``TrainingArguments``.
 
     Args:
-        num_train_epochs: passes over the examples, also a fraction.
+        num_train_epochs: passes over the examples, also a fraction (default: 1; 30 where the body
+            is frozen).
         batch_size: examples per forward pass.
         gradient_accumulation_steps: forward passes per optimizer step; the loss is the mean over
             all their labels.
-        learning_rate: peak of a linear warm-up followed by a cosine decay.
+        learning_rate: peak of a linear warm-up followed by a cosine decay (default: 1e-4; 1e-3
+            where the body is frozen).
         warmup_steps: optimizer steps until the peak; below 1, the share of all steps.
         weight_decay: weight decay of AdamW.
         seed: seed of the order of examples, of new weights and of dropout.
@@ -101,10 +98,10 @@ class TrainingConfig:
         16
     """
 
-    num_train_epochs: float = 1.0
+    num_train_epochs: float | None = None
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
-    learning_rate: float = 1e-4
+    learning_rate: float | None = None
     warmup_steps: float = 0.05
     weight_decay: float = 0.01
     seed: int = 0
@@ -140,6 +137,20 @@ class TrainingConfig:
                 f"got metric_for_best_model={self.metric_for_best_model}, and the last checkpoint "
                 "is kept; set load_best_model_at_end, or drop the metric"
             )
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the examples."""
+        return self._default("num_train_epochs", 1.0, frozen=30.0)
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate."""
+        return self._default("learning_rate", 1e-4, frozen=1e-3)
+
+    def _default(self, name: str, value: float, frozen: float) -> float:
+        given = getattr(self, name)
+        return given if given is not None else frozen if getattr(self, "freeze", False) else value
 
     @property
     def keeps_best(self) -> bool:
@@ -208,7 +219,48 @@ class MergeableConfig(LoraTrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PRMConfig(MergeableConfig):
+class FreezableConfig(LoraTrainingConfig):
+    """Settings of trainings of all weights, of LoRA matrices, or of the head alone.
+
+    Args:
+        freeze: train the head alone: the body reads each solution once, its hidden states are kept
+            in the folder of the run, and every epoch learns from these. It needs no more memory
+            than scoring, and one forward pass over the data.
+        layer: number of layers of the body that are kept, from the first; the head reads what the
+            last of them gives, and the saved model has no others (default: all).
+
+    Raises:
+        ValueError: a number is not positive, LoRA or gradient checkpointing with a frozen body, or
+            ``layer`` without one.
+
+    Source: a head on an inner layer is a probe, Alain and Bengio 2016, 1610.01644.
+
+    Examples:
+        >>> from reason_decode.training.config import FreezableConfig
+        >>> FreezableConfig(freeze=True, layer=16).epochs
+        30.0
+    """
+
+    freeze: bool = False
+    layer: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "layer")
+        if self.layer is not None and not self.freeze:
+            raise ValueError(
+                f"got layer={self.layer} without freeze; set freeze (--freeze), or drop layer"
+            )
+        if self.freeze and (self.lora_rank is not None or self.gradient_checkpointing):
+            raise ValueError(
+                f"got freeze with lora_rank={self.lora_rank} and "
+                f"gradient_checkpointing={self.gradient_checkpointing}; a frozen body is not "
+                "trained: drop them, or freeze"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PRMConfig(MergeableConfig, FreezableConfig):
     """Settings of ``train_prm``.
 
     Args:
@@ -241,10 +293,15 @@ class PRMConfig(MergeableConfig):
                 f"got num_labels=3 with head={self.head!r}, which has the tokens of two labels; "
                 "take head='token-classification'"
             )
+        if self.freeze and self.head != "token-classification":
+            raise ValueError(
+                f"got freeze with head={self.head!r}, the output layer of a language model; take "
+                "head='token-classification'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ORMConfig(MergeableConfig):
+class ORMConfig(MergeableConfig, FreezableConfig):
     """Settings of ``train_orm``.
 
     Args:
@@ -294,77 +351,3 @@ class RationalystConfig(MergeableConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_share(self, "share_without_rationale")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankerConfig(LoraTrainingConfig):
-    """Settings of ``train_ranker``; an example is a problem with all its solutions.
-
-    Args:
-        batch_size: problems per forward pass.
-        bf16: compute in bfloat16 by autocast, while the weights keep their dtype; ignored on a CPU
-            without bfloat16 instructions, which would emulate them, many times slower.
-        loss: loss of pairs of a right and a wrong solution, ``cubic`` (published) or ``logistic``
-            (Bradley-Terry); ``pointwise``, the cross-entropy of single solutions, also learns from
-            problems whose solutions are all right or all wrong.
-        window: tokens that an encoder reads: the ends of the prompt and of the solution, where the
-            answer is.
-        max_solutions_per_problem: solutions of a problem that are compared at a time.
-        separator: text that ends a step.
-        chat: format prompts with the tokenizer's chat template; ``None``: if there is one.
-
-    Raises:
-        ValueError: a number is not positive, or a value is not allowed.
-
-    Examples:
-        >>> from reason_decode.training import RankerConfig
-        >>> RankerConfig(loss="logistic").batch_size
-        4
-    """
-
-    batch_size: int = 4
-    bf16: bool = True
-    loss: RankingLoss = "cubic"
-    window: int | None = 128
-    max_solutions_per_problem: int = 16
-    separator: str = "\n"
-    chat: bool | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "window")
-        if self.max_solutions_per_problem < 2:
-            raise ValueError(
-                f"got max_solutions_per_problem={self.max_solutions_per_problem}; a right and a "
-                "wrong solution need at least 2"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NGramRankerConfig:
-    """Settings of ``train_ngram_ranker``.
-
-    Args:
-        weight_decay: strength of the L2 penalty.
-        max_steps: iterations of L-BFGS.
-        min_count: solutions in which a feature must occur to be learned.
-        separator: text that ends a step.
-
-    Raises:
-        ValueError: a number is not positive.
-
-    Examples:
-        >>> from reason_decode.training import NGramRankerConfig
-        >>> NGramRankerConfig().min_count
-        8
-    """
-
-    weight_decay: float = 4e-4
-    max_steps: int = 60
-    min_count: int = 8
-    separator: str = "\n"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "max_steps", "min_count")
-        if self.weight_decay < 0:
-            raise ValueError(f"got weight_decay={self.weight_decay}; it must be at least 0")

@@ -1,14 +1,22 @@
 """Metrics of held-out solutions while a reward model is trained, by its own scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from reason_decode.scorers.base import Scorer
+from reason_decode.training.examples import Example
 from reason_decode.training.grading import is_right
 from reason_decode.training.labelled import LabelledSolution
 
-__all__ = ["first_error_f1", "outcome_metrics", "step_metrics"]
+__all__ = [
+    "first_error_f1",
+    "outcome_class_metrics",
+    "outcome_metrics",
+    "step_class_metrics",
+    "step_metrics",
+]
 
 _RIGHT = 0.5
 """Probability from which a step or a solution counts as right."""
@@ -25,15 +33,43 @@ def step_metrics(scorer: Scorer, solutions: Sequence[LabelledSolution]) -> dict[
     if not known:
         return {}
     scores = scorer.score([x.prompt for x in known], [list(x.steps) for x in known])
-    predicted = [[bool(p >= _RIGHT) for p in _floats(row)] for row in scores]
-    hits = [
-        right == (label >= 0)
-        for solution, row in zip(known, predicted, strict=True)
-        for label, right in zip(solution.labels, row, strict=True)
-        if label is not None
-    ]
-    f1 = first_error_f1(known, predicted)
-    return {"first_error_f1": f1, "step_accuracy": sum(hits) / len(hits)}
+    return _step_metrics(
+        [
+            [
+                (label >= 0, p >= _RIGHT)
+                for label, p in zip(solution.labels, _floats(row), strict=True)
+                if label is not None
+            ]
+            for solution, row in zip(known, scores, strict=True)
+        ]
+    )
+
+
+def step_class_metrics(
+    prob_correct: Callable[[Tensor], Tensor], examples: Sequence[Example], outputs: Sequence[Tensor]
+) -> dict[str, float]:
+    """``first_error_f1`` and ``step_accuracy`` from the outputs of a head at labelled steps.
+
+    Args:
+        prob_correct: outputs (k, c) -> P(right), (k,).
+        examples: labelled steps; class 0 is wrong.
+        outputs: (k, c), of each example.
+    """
+    return _step_metrics(
+        [
+            [
+                (label > 0, p >= _RIGHT)
+                for label, p in zip(x.labels, _floats(prob_correct(row)), strict=True)
+            ]
+            for x, row in zip(examples, outputs, strict=True)
+        ]
+    )
+
+
+def _step_metrics(rows: Sequence[Sequence[tuple[bool, bool]]]) -> dict[str, float]:
+    """Metrics of pairs of the truth about a step and the verdict on it."""
+    hits = [truth == verdict for row in rows for truth, verdict in row]
+    return {"first_error_f1": _first_error_f1(rows), "step_accuracy": sum(hits) / len(hits)}
 
 
 def first_error_f1(
@@ -56,13 +92,21 @@ def first_error_f1(
         >>> first_error_f1(two, [[True, False], [False, True]])
         0.0
     """
-    found: dict[bool, list[bool]] = {True: [], False: []}
-    for solution, row in zip(solutions, predicted, strict=True):
-        pairs = [
-            (label >= 0, right)
-            for label, right in zip(solution.labels, row, strict=True)
-            if label is not None
+    return _first_error_f1(
+        [
+            [
+                (label >= 0, right)
+                for label, right in zip(solution.labels, row, strict=True)
+                if label is not None
+            ]
+            for solution, row in zip(solutions, predicted, strict=True)
         ]
+    )
+
+
+def _first_error_f1(rows: Sequence[Sequence[tuple[bool, bool]]]) -> float:
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for pairs in rows:
         truth, guess = (
             next((k for k, pair in enumerate(pairs) if not pair[side]), None) for side in (0, 1)
         )
@@ -89,6 +133,20 @@ def outcome_metrics(scorer: Scorer, solutions: Sequence[LabelledSolution]) -> di
         for row, (_, right) in zip(scores, graded, strict=True)
     ]
     return {"accuracy": sum(hits) / len(hits)}
+
+
+def outcome_class_metrics(
+    score: Callable[[Tensor], Tensor], examples: Sequence[Example], outputs: Sequence[Tensor]
+) -> dict[str, float]:
+    """``accuracy`` from the outputs of a head at the ends of solutions.
+
+    Args:
+        score: outputs (k, c) -> P(right), (k,).
+        examples: solutions; class 1 is right.
+        outputs: (1, c), of each example.
+    """
+    found = zip(_floats(score(torch.cat([*outputs]))), examples, strict=True)
+    return {"accuracy": sum((p >= _RIGHT) == bool(x.labels[0]) for p, x in found) / len(examples)}
 
 
 def _floats(row: Tensor) -> list[float]:

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reason_decode.scorers.ngram.ranker import BUCKETS, NGramRanker, features
-from reason_decode.training.config import NGramRankerConfig
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.ranker import pair_accuracy
+from reason_decode.training.ranker_config import NGramRankerConfig
 from reason_decode.training.run_folder import write_errors
 
 __all__ = ["train_ngram_ranker"]

@@ -9,14 +9,16 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
+from reason_decode.models.layers import keep_layers
 from reason_decode.scorers.outcome import OutcomeRewardModel
 from reason_decode.training.config import ORMConfig
 from reason_decode.training.examples import outcome_examples
+from reason_decode.training.frozen import frozen_classifier
 from reason_decode.training.grading import warn_of_none_right
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
-from reason_decode.training.losses import outcome_loss
-from reason_decode.training.metrics import outcome_metrics
+from reason_decode.training.losses import class_loss, outcome_loss
+from reason_decode.training.metrics import outcome_class_metrics, outcome_metrics
 from reason_decode.training.trainer import train
 
 __all__ = ["train_orm"]
@@ -61,6 +63,7 @@ def train_orm(
         num_labels=2,
         pad_token_id=tokenizer.pad_token_id,
     )
+    keep_layers(loaded, config.layer)
     orm = OutcomeRewardModel(loaded, tokenizer, separator=config.separator, chat=config.chat)
     learner: Any = loaded.train()
     if config.lora_rank is not None:
@@ -86,9 +89,12 @@ def train_orm(
         examples,
         output,
         config,
-        loss=outcome_loss,
+        loss=class_loss if config.freeze else outcome_loss,
         held_out=list(outcome_examples(held_out, orm)),
         measure=partial(outcome_metrics, orm, held_out),
         best_metric="accuracy",
         merge_lora=config.merge_lora,
+        frozen=frozen_classifier(loaded, partial(outcome_class_metrics, orm.score_logits))
+        if config.freeze
+        else None,
     )

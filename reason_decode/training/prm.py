@@ -9,13 +9,15 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from reason_decode.models.checkpoint import load_checkpoint
+from reason_decode.models.layers import keep_layers
 from reason_decode.scorers.prm_formats import CONFIG_KEY, format_by_name
 from reason_decode.training.config import PRMConfig
 from reason_decode.training.examples import step_examples
+from reason_decode.training.frozen import frozen_classifier
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.losses import class_loss, tag_loss, take_soft
-from reason_decode.training.metrics import step_metrics
+from reason_decode.training.metrics import step_class_metrics, step_metrics
 from reason_decode.training.trainer import train
 
 __all__ = ["train_prm"]
@@ -76,6 +78,7 @@ def train_prm(
     set_seed(config.seed)
     is_classifier = config.head == "token-classification"
     loaded = _load_classifier(model, config) if is_classifier else _load_language_model(model)
+    keep_layers(loaded, config.layer)
     format = format_by_name(config.head)(loaded, tokenizer, separator=config.separator)
     # What is trained loads without a word about its format.
     saved = {"format": config.head, "separator": config.separator}
@@ -104,6 +107,9 @@ def train_prm(
         measure=partial(step_metrics, format, held_out),
         best_metric="first_error_f1",
         merge_lora=config.merge_lora,
+        frozen=frozen_classifier(loaded, partial(step_class_metrics, format.prob_of_logits))
+        if config.freeze
+        else None,
     )
 
 

@@ -8,12 +8,18 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import set_seed
 
+from reason_decode.models.layers import keep_layers
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.encoder_session import body_auto_class
 from reason_decode.scorers.ranking import RankingModel, has_ranking_head, tokenizer_with_window
-from reason_decode.training.config import RankerConfig
+from reason_decode.training.frozen_ranker import (
+    frozen_ranker,
+    states_ranking_loss,
+    take_right,
+)
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
+from reason_decode.training.ranker_config import RankerConfig
 from reason_decode.training.ranking_batches import (
     batch_ranking_loss,
     collate_groups,
@@ -66,6 +72,7 @@ def train_ranker(
     config = config or RankerConfig()
     set_seed(config.seed)
     ranker = load_ranker(model, tokenizer, config)
+    keep_layers(ranker.model, config.layer)
     group = partial(
         ranking_groups,
         encoder=ranker,
@@ -94,12 +101,15 @@ def train_ranker(
         examples,
         output,
         config,
-        loss=batch_ranking_loss(ranker.model, config.loss),
+        loss=states_ranking_loss(config.loss)
+        if config.freeze
+        else batch_ranking_loss(ranker.model, config.loss),
         held_out=group(*held_out)[0],
-        side_inputs=take_targets,
+        side_inputs=take_right if config.freeze else take_targets,
         measure=partial(_pair_metrics, ranker, *held_out),
         best_metric="pair_accuracy",
         collate=partial(collate_groups, model=ranker.model),
+        frozen=frozen_ranker(ranker.model) if config.freeze else None,
     )
     trained = RankingModel(
         ranker.model.eval(),

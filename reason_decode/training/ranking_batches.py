@@ -10,9 +10,9 @@ from torch import Tensor
 
 from reason_decode.models.inputs import EncodedSolution
 from reason_decode.scorers.encoder_session import collate_pairs
-from reason_decode.training.config import RankingLoss
 from reason_decode.training.examples import SolutionEncoder
 from reason_decode.training.labelled import LabelledSolution
+from reason_decode.training.ranker_config import RankingLoss
 
 __all__ = [
     "RankingGroup",

@@ -64,7 +64,7 @@ def run_folder(
     with (checkpoints / _LOCK).open("ab") as file:
         lock(file, output)
         if restart:
-            for path in checkpoints.glob("checkpoint-*"):
+            for path in (*checkpoints.glob("checkpoint-*"), *checkpoints.glob("states-*")):
                 rmtree(path)
             (output / SETTINGS).unlink(missing_ok=True)
             (checkpoints / _FINISHED).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from reason_decode.models.devices import has_native_bf16
 from reason_decode.training.config import TrainingConfig
 from reason_decode.training.examples import collate
+from reason_decode.training.frozen import FrozenBody, HeadExample, read_states
 from reason_decode.training.model_card import ModelCard, check_hub, save_model
 from reason_decode.training.run_folder import (
     fingerprint_items,
@@ -75,6 +76,7 @@ def train(
     adapters: Sequence[str] | None = None,
     side_inputs: SideInputs | None = None,
     collate: Callable[..., dict[str, Tensor]] = collate,
+    frozen: FrozenBody | None = None,
 ) -> dict[str, Any]:
     """Train a model and save it; a run that was stopped resumes from its last checkpoint.
 
@@ -93,6 +95,8 @@ def train(
         adapters: names of the adapters to save if they are not merged; ``None`` for all.
         side_inputs: batch -> the argument ``side_inputs`` of ``loss``; see ``SideInputs``.
         collate: examples and padding id -> batch with ``labels``.
+        frozen: train the head of ``model`` alone, with the states that its body gives; ``collate``
+            and ``measure`` are then those of ``frozen``.
 
     Returns:
         ``examples``, ``labels``, ``too_long`` (examples left out), ``steps`` (optimizer steps) and
@@ -111,22 +115,28 @@ def train(
     output, config = Path(output), _with_min_steps(config, len(fitting))
     if config.dtype == "float32" and not getattr(model, "is_quantized", False):
         model.float()
-    trainable = sum(x.numel() for x in model.parameters() if x.requires_grad)
+    learner = model if frozen is None else frozen.learner()
+    trainable = sum(x.numel() for x in learner.parameters() if x.requires_grad)
     settings = _settings(config, model, fitting)
-    measured = _rows(x for x in held_out if len(x.ids) <= config.max_length)
+    measured: Sequence[TrainingItem] = [x for x in held_out if len(x.ids) <= config.max_length]
     _check_evaluation(config, len(measured))
     with run_folder(output, settings, restart=config.restart) as checkpoints:
         if (done := finished_run(output)) is not None:
             _log.warning("the run in %s was finished: nothing was trained; see restart", output)
             return done
+        if frozen is not None:
+            learned, measured = _with_states(frozen, checkpoints, pad, model, fitting, measured)
+            measure, collate = partial(frozen.metrics, measured), frozen.collate
+        else:
+            learned = fitting
         trainer = _trainer(
             side_inputs,
             measure,
-            model=model,
+            model=learner,
             args=_arguments(config, checkpoints, evaluated=bool(measured), default=best_metric),
             data_collator=partial(_collate_rows, collate=collate, pad=pad),
-            train_dataset=_rows(fitting),
-            eval_dataset=measured or None,
+            train_dataset=_rows(learned),
+            eval_dataset=_rows(measured) or None,
             compute_loss_func=loss,
             callbacks=_callbacks(config),
         )
@@ -147,6 +157,20 @@ def train(
             save_model(model, tokenizer, output, card, adapters, merge_lora)
             mark_finished(output, result)
     return result
+
+
+def _with_states(
+    frozen: FrozenBody, checkpoints: Path, pad: int, model: Any, *groups: Sequence[TrainingItem]
+) -> list[list[HeadExample]]:
+    """Examples to learn and held-out ones, with the states of the body of a model."""
+    model.eval()
+    if torch.accelerator.is_available():
+        model.to(torch.accelerator.current_accelerator())
+    names = "learned", "held out"
+    return [
+        read_states(group, frozen.read, pad, checkpoints / f"states-{k}", about=f"reading {name}")
+        for k, (name, group) in enumerate(zip(names, groups, strict=True))
+    ]
 
 
 def _evaluate_end(trainer: Any) -> None:
@@ -204,7 +228,7 @@ def _settings(
 def _with_min_steps(config: TrainingConfig, examples: int) -> TrainingConfig:
     """The config with enough epochs for ``min_steps``."""
     needed = config.min_steps * config.batch_size * config.gradient_accumulation_steps / examples
-    return replace(config, num_train_epochs=max(config.num_train_epochs, needed))
+    return replace(config, num_train_epochs=max(config.epochs, needed))
 
 
 def _check_evaluation(config: TrainingConfig, held_out: int) -> None:
@@ -243,11 +267,11 @@ def _arguments(
         }
     return TrainingArguments(
         output_dir=str(output),
-        num_train_epochs=config.num_train_epochs,
+        num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
+        learning_rate=config.peak,
         lr_scheduler_type="cosine",
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,

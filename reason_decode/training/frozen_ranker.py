@@ -1,0 +1,88 @@
+"""Training of a ranking head alone, on the mean hidden states of solutions."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reason_decode.training.frozen import FrozenBody, HeadExample
+from reason_decode.training.ranker_config import RankingLoss
+from reason_decode.training.ranking_batches import (
+    RankingGroup,
+    collate_groups,
+    ranking_loss,
+    take_targets,
+)
+
+__all__ = ["frozen_ranker", "states_ranking_loss", "take_right"]
+
+
+def frozen_ranker(model: Any) -> FrozenBody:
+    """How the ranking head of a model is trained alone.
+
+    Args:
+        model: a body with a ``reward_head``, as in ``RankingModel``.
+    """
+    head = _Logits(model.get_submodule("reward_head"))
+    return FrozenBody(head, partial(_mean_states, model), _collate_states, _pair_accuracy)
+
+
+def states_ranking_loss(loss: RankingLoss) -> Any:
+    """A loss for the trainer: ``ranking_loss`` of scores, the mean over the problems of a step.
+
+    Args:
+        loss: the loss; see ``RankingLoss``.
+    """
+
+    def mean_loss(
+        output: Any, labels: Tensor, num_items_in_batch: Any = None, *, side_inputs: Tensor
+    ) -> Tensor:
+        total = ranking_loss(output.logits.float(), side_inputs, labels.tolist(), loss)
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    return mean_loss
+
+
+def take_right(batch: dict[str, Tensor]) -> Tensor:
+    """Take the truth about each solution out of a batch, so that the head does not get it."""
+    return batch.pop("right")
+
+
+class _Logits(nn.Module):
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, states: Tensor) -> Tensor:
+        """The scores before the sigmoid, (k,)."""
+        return self.head.logits(states)
+
+
+def _mean_states(model: Any, examples: Sequence[RankingGroup], pad: int) -> list[Tensor]:
+    """The mean hidden state of each solution of each group, (k, h)."""
+    batch = collate_groups(examples, pad, model)
+    scored, sizes = take_targets(batch).scored[..., None].to(model.device), batch.pop("labels")
+    hidden = model(**{name: x.to(model.device) for name, x in batch.items()}).last_hidden_state
+    means = (hidden.float() * scored).sum(dim=1) / scored.sum(dim=1)
+    return list(means.split(sizes.tolist()))
+
+
+def _collate_states(examples: Sequence[HeadExample], pad: int) -> dict[str, Tensor]:
+    """``states`` (k, h), ``right`` (k,), and ``labels`` (p,), the size of each group."""
+    return {
+        "states": torch.cat([x.states for x in examples]),
+        "right": torch.tensor([right for x in examples for right in x.example.right]),
+        "labels": torch.tensor([len(x.states) for x in examples]),
+    }
+
+
+def _pair_accuracy(groups: Sequence[RankingGroup], scores: Sequence[Tensor]) -> dict[str, float]:
+    """Share of the pairs of a group in the right order, ties counted half; mean over groups."""
+    shares = [
+        ((row[good][:, None] > row[~good]) + (row[good][:, None] == row[~good]) / 2).mean().item()
+        for group, row in zip(groups, scores, strict=True)
+        if (good := torch.tensor(group.right)).any() and not good.all()
+    ]
+    return {"pair_accuracy": sum(shares) / len(shares)} if shares else {}
