@@ -127,7 +127,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         value = getattr(RankerConfig(), field.name)
         if not isinstance(value, bool):
             parser.add_argument(
-                f"--{field.name.replace('_', '-')}", type=type(value), default=value
+                f"--{field.name.replace('_', '-')}",
+                type=float if value is None else type(value),  # epochs and learning rate
+                default=value,
             )
     return parser.parse_args(argv)
 

@@ -141,7 +141,9 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """The rows of some problems, which are sampled side by side."""
     chat = has_chat_template(tokenizer)
-    prompts: list[Any] = [_prompt(task, x, args.system) if chat else x.prompt for x in items]
+    prompts: list[Any] = [
+        chat_turns(task, x.question, args.system) if chat else x.prompt for x in items
+    ]
     options: dict[str, Any] = {"max_new_tokens": args.max_new_tokens or task.max_new_tokens}
     greedy, samples = Collect(tokenizer=tokenizer, n=1), Collect(tokenizer=tokenizer, n=args.n)
     drawing: dict[str, Any] = {"temperature": args.temperature, "top_p": args.top_p}
@@ -166,11 +168,11 @@ def rows_of(
     ]
 
 
-def _prompt(task: Task, item: Item, system: str | None) -> Any:
+def chat_turns(task: Task, question: str, system: str | None) -> Any:
     """The problem with the task's instruction, or alone behind a system turn that has one."""
     if system is None:
-        return chat_prompt(task, item)
-    return [{"role": "system", "content": system}, {"role": "user", "content": item.question}]
+        return chat_prompt(task, Item(0, question, ""))
+    return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
 
 def _row(
@@ -197,7 +199,10 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.engine is not None:
         tokenizer = load_padded_tokenizer(args.tokenizer or args.model)
         urls = args.engine.split(",")
-        return ServedModel(urls, args.model, tokenizer, seeds=not args.no_seeds), tokenizer
+        model = ServedModel(
+            urls, args.model, tokenizer, seeds=not args.no_seeds, concurrency=args.batch_size
+        )
+        return model, tokenizer
     return local_model(args.model, ModelOptions(dtype="float32"), PromptOptions())
 
 

@@ -51,7 +51,7 @@ class HeadExample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FrozenBody:
-    """How the head of a model is trained while its body stays as it is.
+    """The training of the head of a model whose body stays as it is.
 
     Args:
         head: hidden states (m, h) -> outputs, the part of the model that is trained.
@@ -93,7 +93,7 @@ class _Learner(nn.Module):
 def frozen_classifier(
     model: Any, measure: Callable[[Sequence[Any], Sequence[Tensor]], dict[str, float]]
 ) -> FrozenBody:
-    """How the head ``score`` of a model for token or sequence classification is trained alone.
+    """The training of the head ``score`` alone, of a model for token or sequence classification.
 
     Args:
         model: the model.

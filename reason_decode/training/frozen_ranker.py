@@ -8,33 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from reason_decode.training.frozen import FrozenBody, HeadExample
-from reason_decode.training.ranker_config import RankingLoss
+from reason_decode.training.ranker_config import RankerConfig, RankingLoss
 from reason_decode.training.ranking_batches import (
     RankingGroup,
+    batch_ranking_loss,
     collate_groups,
     ranking_loss,
     take_targets,
 )
 
-__all__ = ["frozen_ranker", "states_ranking_loss", "take_right"]
+__all__ = ["ranking_arguments"]
 
 
-def frozen_ranker(model: Any) -> FrozenBody:
-    """How the ranking head of a model is trained alone.
-
-    Args:
-        model: a body with a ``reward_head``, as in ``RankingModel``.
-    """
+def _frozen_ranker(model: Any) -> FrozenBody:
+    """The training of the ranking head of a model alone."""
     head = _Logits(model.get_submodule("reward_head"))
     return FrozenBody(head, partial(_mean_states, model), _collate_states, _pair_accuracy)
 
 
-def states_ranking_loss(loss: RankingLoss) -> Any:
-    """A loss for the trainer: ``ranking_loss`` of scores, the mean over the problems of a step.
+def ranking_arguments(model: Any, config: RankerConfig) -> dict[str, Any]:
+    """The arguments of ``trainer.train`` that say the loss of a ranker, and what is trained.
 
     Args:
-        loss: the loss; see ``RankingLoss``.
+        model: a body with a ``reward_head``.
+        config: the settings.
     """
+    if config.freeze:
+        loss = _states_ranking_loss(config.loss)
+        return {"loss": loss, "side_inputs": _take_right, "frozen": _frozen_ranker(model)}
+    return {"loss": batch_ranking_loss(model, config.loss), "side_inputs": take_targets}
+
+
+def _states_ranking_loss(loss: RankingLoss) -> Any:
+    """A loss for the trainer: ``ranking_loss`` of scores, the mean over the problems of a step."""
 
     def mean_loss(
         output: Any, labels: Tensor, num_items_in_batch: Any = None, *, side_inputs: Tensor
@@ -45,7 +51,7 @@ def states_ranking_loss(loss: RankingLoss) -> Any:
     return mean_loss
 
 
-def take_right(batch: dict[str, Tensor]) -> Tensor:
+def _take_right(batch: dict[str, Tensor]) -> Tensor:
     """Take the truth about each solution out of a batch, so that the head does not get it."""
     return batch.pop("right")
 

@@ -12,19 +12,13 @@ from reason_decode.models.layers import keep_layers
 from reason_decode.scorers.base import Scorer
 from reason_decode.scorers.encoder_session import body_auto_class
 from reason_decode.scorers.ranking import RankingModel, has_ranking_head, tokenizer_with_window
-from reason_decode.training.frozen_ranker import (
-    frozen_ranker,
-    states_ranking_loss,
-    take_right,
-)
+from reason_decode.training.frozen_ranker import ranking_arguments
 from reason_decode.training.labelled import LabelledSolution
 from reason_decode.training.lora import with_lora
 from reason_decode.training.ranker_config import RankerConfig
 from reason_decode.training.ranking_batches import (
-    batch_ranking_loss,
     collate_groups,
     ranking_groups,
-    take_targets,
 )
 from reason_decode.training.trainer import train
 
@@ -101,15 +95,11 @@ def train_ranker(
         examples,
         output,
         config,
-        loss=states_ranking_loss(config.loss)
-        if config.freeze
-        else batch_ranking_loss(ranker.model, config.loss),
         held_out=group(*held_out)[0],
-        side_inputs=take_right if config.freeze else take_targets,
         measure=partial(_pair_metrics, ranker, *held_out),
         best_metric="pair_accuracy",
         collate=partial(collate_groups, model=ranker.model),
-        frozen=frozen_ranker(ranker.model) if config.freeze else None,
+        **ranking_arguments(ranker.model, config),
     )
     trained = RankingModel(
         ranker.model.eval(),

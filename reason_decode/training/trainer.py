@@ -116,7 +116,6 @@ def train(
     if config.dtype == "float32" and not getattr(model, "is_quantized", False):
         model.float()
     learner = model if frozen is None else frozen.learner()
-    trainable = sum(x.numel() for x in learner.parameters() if x.requires_grad)
     settings = _settings(config, model, fitting)
     measured: Sequence[TrainingItem] = [x for x in held_out if len(x.ids) <= config.max_length]
     _check_evaluation(config, len(measured))
@@ -124,11 +123,10 @@ def train(
         if (done := finished_run(output)) is not None:
             _log.warning("the run in %s was finished: nothing was trained; see restart", output)
             return done
+        learned = fitting
         if frozen is not None:
             learned, measured = _with_states(frozen, checkpoints, pad, model, fitting, measured)
             measure, collate = partial(frozen.metrics, measured), frozen.collate
-        else:
-            learned = fitting
         trainer = _trainer(
             side_inputs,
             measure,
@@ -143,16 +141,9 @@ def train(
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
         if measured and config.eval_strategy == "epoch":
             _evaluate_end(trainer)
-        state = trainer.state
-        best = state.best_global_step if config.keeps_best else None
-        result = {
-            **_counts(fitting, len(examples)),
-            "steps": state.global_step,
-            "trainable_parameters": trainable,
-            **run_metrics(state.log_history, best),
-        }
+        result = _counts(fitting, len(examples)) | _metrics(trainer, config)
         if trainer.is_world_process_zero():  # of several processes one saves
-            write_log(state.log_history, output)
+            write_log(trainer.state.log_history, output)
             card = ModelCard(str(getattr(model, "name_or_path", "")), config, result)
             save_model(model, tokenizer, output, card, adapters, merge_lora)
             mark_finished(output, result)
@@ -185,6 +176,18 @@ def _evaluate_end(trainer: Any) -> None:
 def _counts(fitting: Sequence[TrainingItem], given: int) -> dict[str, int]:
     labels = sum(len(x.positions) for x in fitting)
     return {"examples": len(fitting), "labels": labels, "too_long": given - len(fitting)}
+
+
+def _metrics(trainer: Any, config: TrainingConfig) -> dict[str, Any]:
+    """Steps, weights that were trained, losses and metrics of a run."""
+    best = trainer.state.best_global_step if config.keeps_best else None
+    return {
+        "steps": trainer.state.global_step,
+        "trainable_parameters": sum(
+            x.numel() for x in trainer.model.parameters() if x.requires_grad
+        ),
+        **run_metrics(trainer.state.log_history, best),
+    }
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
