@@ -1,4 +1,4 @@
-"""A server of ``/v1/completions`` on loopback that continues prompts by a function of the test."""
+"""A server of completions and chats on loopback that goes on by a function of the test."""
 
 import json
 import threading
@@ -122,6 +122,8 @@ def completions(
                 tops = [{"a": -0.5, "b": -1.5} for _ in ids]
                 stats = {"token_logprobs": [-0.5 - index for _ in ids], "top_logprobs": tops}
                 known |= {"logprobs": stats}
+            if "messages" in body:
+                known = {"message": {"role": "assistant", "content": text}}
             count = {"text": text, "finish_reason": end, "index": index, "count": len(ids)}
             return {**count, **known}
 
@@ -167,5 +169,9 @@ def completions(
 
 
 def _ids(tokenizer: Any, body: dict[str, Any]) -> list[int]:
+    if "messages" in body:
+        return tokenizer.apply_chat_template(body["messages"], add_generation_prompt=True)[
+            "input_ids"
+        ]
     prompt = body["prompt"]
     return tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt

@@ -31,6 +31,11 @@ def run(config: ServeConfig, argv: Sequence[str]) -> int:
         ) from error
 
     # What cannot work is said before the model is loaded.
+    if config.engine.engine == "vllm":
+        raise ValueError(
+            "got engine=vllm, which answers one call at a time; start `vllm serve`, and pass its "
+            "address as engine"
+        )
     keys = load_api_keys(config.access)
     name = name_of_model(config.model, config.gateway)
     with listen(config.host, config.port) as listening:

@@ -41,7 +41,7 @@ StrategyName = Literal[
 ]
 Supervision = Literal["implicit", "explicit"]
 Reduce = Literal["prod", "min", "last", "mean", "sum"]
-ServerName = Literal["auto", "vllm", "sglang", "llama.cpp", "transformers", "openai"]
+ServerName = Literal["auto", "vllm", "sglang", "llama.cpp", "transformers", "openai", "chat"]
 Resampling = Literal["systematic", "stratified", "multinomial", "proportional"]
 CalibrationMethod = Literal["isotonic", "platt"]
 """Forms of a calibration; ``evaluation.answer_calibration.fit_calibration`` defines both."""
@@ -297,13 +297,13 @@ class GenerationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """The engine that samples: transformers in this process, or OpenAI-compatible servers.
+    """The engine that samples: transformers or vLLM in this process, or OpenAI-compatible servers.
 
     Args:
-        engine: ``transformers``, which loads the generator into this process; or the address of an
-            OpenAI-compatible server that samples (vLLM, SGLang, llama.cpp, transformers serve),
-            such as ``http://localhost:8000/v1``. Several addresses, with commas between them, share
-            the prompts. Scorers run here.
+        engine: ``transformers`` or ``vllm``, which load the generator into this process; or the
+            address of an OpenAI-compatible server that samples (vLLM, SGLang, llama.cpp,
+            transformers serve), such as ``http://localhost:8000/v1``. Several addresses, with
+            commas between them, share the prompts. Scorers run here.
         server: kind of server; ``auto``: as its ``/models`` says.
         seeds: send a seed with each request to a server.
         api_key_env: environment variable that holds the server's API key.
@@ -340,34 +340,35 @@ class EngineOptions:
             raise ValueError(
                 f'got extra_body={self.extra_body!r:.80}; need an object, such as {{"top_k": 20}}'
             )
-        if self.engine != "transformers":
-            for url in self.urls:
-                if not url.startswith(("http://", "https://")):
-                    raise ValueError(
-                        f"got engine={self.engine}; need transformers, or the address of a server, "
-                        "such as http://localhost:8000/v1"
-                    )
+        for url in self.urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(
+                    f"got engine={self.engine}; need transformers, vllm, or the address of a "
+                    "server, such as http://localhost:8000/v1"
+                )
+        if self.urls:
             return
-        for name, default in (("server", "auto"), ("tokenizer", None), ("extra_body", {})):
+        own = () if self.engine == "vllm" else (("tokenizer", None), ("extra_body", {}))
+        for name, default in (("server", "auto"), *own):
             if (value := getattr(self, name)) != default:
                 raise ValueError(
-                    f"got {name}={value} with engine=transformers, which asks no server; name one "
+                    f"got {name}={value} with engine={self.engine}, which asks no server; name one "
                     "as engine, or drop it"
                 )
 
     @property
     def urls(self) -> tuple[str, ...]:
         """The addresses of the servers; none where the model is in this process."""
-        return () if self.engine == "transformers" else tuple(self.engine.split(","))
+        return () if self.engine in ("transformers", "vllm") else tuple(self.engine.split(","))
 
     def check_model(self, loading: ModelOptions) -> None:
-        """Raise if a model is at a server, and there are options of loading it here.
+        """Raise if transformers does not load a model, and there are options of its loading.
 
         Raises:
             ValueError: there are.
         """
-        for name, value in vars(loading).items() if self.urls else ():
-            if value not in (None, "auto"):
+        for name, value in vars(loading).items() if self.engine != "transformers" else ():
+            if value not in (None, "auto") and (self.urls or name != "dtype"):
                 raise ValueError(
                     f"got {name}={value} with engine={self.engine}, which is of a model in this "
                     "process; drop it"

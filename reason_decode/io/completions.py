@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from reason_decode.io.http import replace_surrogates
 from reason_decode.io.openai_client import Endpoint, NoText, token_count
 
-__all__ = ["Choice", "Completion", "CompletionEndpoint", "CompletionRequest"]
+__all__ = ["ChatEndpoint", "Choice", "Completion", "CompletionEndpoint", "CompletionRequest"]
 
 
 class CompletionRequest(NamedTuple):
@@ -96,10 +96,36 @@ class CompletionEndpoint(Endpoint):
     def _parse_answer(self, response: Any) -> Completion:
         try:
             choices = sorted(response["choices"], key=lambda choice: choice.get("index") or 0)
-            counts = _counts(response.get("usage") or {})
-            return Completion(tuple(map(_choice, choices)), *counts)
+            found = tuple(_choice(self._with_text(choice)) for choice in choices)
+            read, sampled, cached = _counts(response.get("usage") or {})
+            if len(found) > 1:  # llama.cpp counts the first one alone
+                sampled = max(sampled, sum(len(x.token_ids or ()) for x in found))
+            return Completion(found, read, sampled, cached)
         except (AttributeError, IndexError, KeyError, TypeError):
             raise ValueError(f"no text completion: {str(response)[:200]}") from None
+
+    def _with_text(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A choice of an answer with its ``text``."""
+        return choice
+
+
+class ChatEndpoint(CompletionEndpoint):
+    """Answers chats by ``POST {base_url}/chat/completions``, each as a whole.
+
+    Requests have ``messages`` in place of ``prompt``. A thought that the server keeps apart
+    (``reasoning_content`` or ``reasoning``) stands before the answer, in ``<think>`` tags.
+    """
+
+    path = "/chat/completions"
+
+    def _with_text(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        message = choice["message"]
+        text = message.get("content")
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        if isinstance(thought, str) and thought:
+            text = f"<think>{thought}</think>{text or ''}"
+        # Log-probabilities of a chat's tokens have no ids.
+        return {**choice, "text": text, "logprobs": None}
 
 
 def _event(event: Any) -> tuple[str, str | None, Mapping[str, Any], list[int]]:
@@ -108,7 +134,7 @@ def _event(event: Any) -> tuple[str, str | None, Mapping[str, Any], list[int]]:
         choices = event["choices"]
         text = "".join(choice.get("text") or "" for choice in choices)
         ends = [end for choice in choices if (end := choice.get("finish_reason"))]
-        ids = [int(x) for choice in choices for x in choice.get("token_ids") or ()]
+        ids = [x for choice in choices for x in _token_ids(choice) or ()]
         return text, ends[-1] if ends else None, event.get("usage") or {}, ids
     except (AttributeError, KeyError, TypeError):
         raise ValueError(f"no text completion: {str(event)[:200]}") from None
@@ -125,13 +151,24 @@ def _choice(choice: Mapping[str, Any]) -> Choice:
         raise NoText(f"no text in the answer: {end}")
     if not isinstance(text, str):
         raise ValueError(f"no text in the answer: {str(choice)[:200]}")
-    ids, stats = choice.get("token_ids"), choice.get("logprobs")
+    stats = choice.get("logprobs")
     logps = top = None
-    if stats is not None:
+    if stats is not None and "content" in stats:  # llama.cpp, in the form of chats
+        logps = tuple(float(x["logprob"]) for x in stats["content"])
+        top = tuple(tuple(y["logprob"] for y in x["top_logprobs"]) for x in stats["content"])
+    elif stats is not None:
         logps = tuple(map(float, stats["token_logprobs"]))
         top = tuple(tuple(x.values()) for x in stats.get("top_logprobs") or ())
-    known = None if ids is None else tuple(map(int, ids))
-    return Choice(replace_surrogates(text), end, known, logps, top)
+    return Choice(replace_surrogates(text), end, _token_ids(choice), logps, top)
+
+
+def _token_ids(choice: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The token ids of a choice: vLLM's and SGLang's field, or those of llama.cpp's statistics."""
+    ids, stats = choice.get("token_ids"), choice.get("logprobs") or {}
+    if ids is None and "content" in stats:
+        ids = [x["id"] for x in stats["content"] if "id" in x]
+        ids = ids if len(ids) == len(stats["content"]) else None
+    return None if ids is None else tuple(map(int, ids))
 
 
 def _counts(usage: Mapping[str, Any]) -> tuple[int, int, int]:

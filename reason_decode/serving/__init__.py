@@ -13,10 +13,11 @@ search = StepSearch(prm, tokenizer=tokenizer, n=8, beam_width=2)
 response = search.chat(model, "What is 17 * 23?", max_new_tokens=512, temperature=0.7)
 ```
 
-Every strategy takes a ``ServedModel`` where it takes a model of transformers. The guide "Servers"
-says what each kind of server can do.
+Every strategy takes a ``ServedModel``, or a ``VLLMModel`` around a ``vllm.LLM`` in this process,
+where it takes a model of transformers. The guide "Servers" says what each kind of server can do.
 """
 
 from reason_decode.serving.model import ServedModel
+from reason_decode.serving.vllm_engine import VLLMModel
 
-__all__ = ["ServedModel"]
+__all__ = ["ServedModel", "VLLMModel"]

@@ -18,9 +18,16 @@ from reason_decode.models.generation_config import (
 from reason_decode.models.loading import load_model, load_padded_tokenizer, packaged
 from reason_decode.scorers.loading import check_scorer_name
 from reason_decode.serving.model import ServedModel
+from reason_decode.serving.vllm_engine import VLLMModel, load_llm
 from reason_decode.strategies.from_options import strategy_from_options
 
-__all__ = ["completer_from_options", "local_model", "sampling_from_options", "served_model"]
+__all__ = [
+    "completer_from_options",
+    "local_model",
+    "sampling_from_options",
+    "served_model",
+    "vllm_model",
+]
 
 MAX_NEW_TOKENS = 256
 
@@ -54,12 +61,14 @@ def completer_from_options(
     model: Any
     if engine.urls:
         model, tokenizer = served_model(options.model, engine)
+    elif engine.engine == "vllm":
+        model, tokenizer = vllm_model(options.model, engine, options.loading)
     else:
         model, tokenizer = local_model(options.model, options.loading, options.prompting)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if not chat:
         _check_text_prompts(options, f"the tokenizer of {options.model} has no chat template")
-    local = None if engine.urls else model
+    local = model if engine.engine == "transformers" else None
     return ModelCompleter(
         model,
         tokenizer,
@@ -132,6 +141,26 @@ def served_model(name: str, engine: EngineOptions) -> tuple[ServedModel, PreTrai
         extra_body=engine.extra_body,
     )
     return model, tokenizer
+
+
+def vllm_model(
+    name: str, engine: EngineOptions, loading: ModelOptions | None
+) -> tuple[VLLMModel, PreTrainedTokenizerBase]:
+    """A model of vLLM in this process, and its tokenizer.
+
+    Args:
+        name: ``tiny``, a folder or a Hub id.
+        engine: seeds, tokenizer and further fields of requests.
+        loading: dtype of the weights; ``auto``: that of the checkpoint.
+
+    Raises:
+        ModuleNotFoundError: vLLM is not installed.
+    """
+    folder = str(packaged("base")) if name == "tiny" else name
+    tokenizer = load_padded_tokenizer(engine.tokenizer or folder)
+    dtype = (loading or ModelOptions()).dtype
+    llm = load_llm(folder, dtype=dtype or "auto")
+    return VLLMModel(llm, tokenizer, seeds=engine.seeds, extra=engine.extra_body), tokenizer
 
 
 def sampling_from_options(

@@ -15,15 +15,16 @@ from torch import LongTensor, Tensor
 from transformers.generation.streamers import BaseStreamer
 
 from reason_decode.core.hashing import stable_hash
+from reason_decode.core.messages import Messages
 from reason_decode.core.solutions import Cost
 from reason_decode.core.splitting import Boundary
 from reason_decode.generation.row_state import Row
 from reason_decode.generation.sampling import Branch
 from reason_decode.generation.streaming import AnswerStream
-from reason_decode.io.completions import Completion, CompletionEndpoint, CompletionRequest
+from reason_decode.io.completions import Completion, CompletionRequest
 from reason_decode.models.inputs import pad_rows
 from reason_decode.serving.draft import Draft
-from reason_decode.serving.requests import ask_all
+from reason_decode.serving.requests import Transport
 from reason_decode.serving.servers import Server
 from reason_decode.serving.text_ids import TextIds
 
@@ -56,8 +57,7 @@ class ServedGeneration:
         strategy_name: the strategy's class name, for error messages.
         model: the ``ServedModel``.
         server: what its servers can do.
-        endpoints: an endpoint of each server, for this call only.
-        threads: requests at a time.
+        transport: the way of requests, for this call only.
         text_ids: turns texts into token ids and back.
         input_ids: (b, t) int64, padded on the left.
         attention_mask: (b, t), 1 at the ids of the prompts; ``None``: there is no padding.
@@ -69,6 +69,10 @@ class ServedGeneration:
         stop_strings: texts that end an answer.
         streamer: receives the answer's tokens as soon as they are decided.
         check: called while requests are under way; raises where the answer is no longer wanted.
+        chats: the conversation of each prompt; ``None``: they are not known.
+
+    Raises:
+        ValueError: a server of chats, and no conversations.
     """
 
     def __init__(
@@ -76,8 +80,7 @@ class ServedGeneration:
         strategy_name: str,
         model: Any,
         server: Server,
-        endpoints: Sequence[CompletionEndpoint],
-        threads: int,
+        transport: Transport,
         text_ids: TextIds,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
@@ -90,10 +93,15 @@ class ServedGeneration:
         stop_strings: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
         check: Callable[[], None] | None = None,
+        chats: Sequence[Messages] | None = None,
     ) -> None:
+        if server.chats and chats is None:
+            raise ValueError(
+                f"{strategy_name} got no conversations for a server of chats; call "
+                "strategy.chat(model, messages), or pass messages="
+            )
         self.strategy_name, self.model, self.server = strategy_name, model, server
-        self.endpoints, self.threads, self.text_ids = endpoints, threads, text_ids
-        self.check = check
+        self.transport, self.text_ids, self.check, self.chats = transport, text_ids, check, chats
         self.prompt_ids, self._mask = input_ids, attention_mask
         self.max_new_tokens, self.num_return_sequences = max_new_tokens, num_return_sequences
         self.do_sample, self.options, self.stop_strings = do_sample, options or {}, stop_strings
@@ -129,7 +137,17 @@ class ServedGeneration:
         return ids if self._mask is None else ids[self._mask[row].bool()]
 
     def prefill(self, branchable: bool = False, croppable: bool = False) -> ServedBatch:
-        """The prompts as a batch; nothing is sent before something is sampled."""
+        """The prompts as a batch; nothing is sent before something is sampled.
+
+        Raises:
+            ValueError: branches are to be continued, and the server answers chats as a whole.
+        """
+        if self.server.chats and (branchable or croppable):
+            raise ValueError(
+                f"{self.strategy_name} continues answers step by step, and {self.transport.name} "
+                "answers chats as a whole; use BestOfN or SelfConsistency, or a server that has "
+                "/completions"
+            )
         prompts = [self.unpadded_prompt(k) for k in range(len(self.prompt_ids))]
         none, most = torch.zeros(0, dtype=torch.long), self.max_new_tokens
         branches = [
@@ -182,7 +200,7 @@ class ServedGeneration:
             if not self.server.takes_n or self._is_streamed(groups[0][0]):
                 groups = [[draft] for group in groups for draft in group]
             requests = [self._request(group, greedy) for group in groups]
-            answers = ask_all(requests, self.threads, self.check)
+            answers = self.transport.ask(requests, self.check)
             for group, answer in zip(groups, answers, strict=True):
                 self._check_count(group, answer)
                 streamed = self._is_streamed(group[0])
@@ -201,9 +219,7 @@ class ServedGeneration:
         pause = draft.pause
         return pause.anywhere or (bool(pause.stops) and not self.server.keeps_stops)
 
-    def _request(
-        self, group: Sequence[Draft], greedy: bool
-    ) -> tuple[CompletionEndpoint, CompletionRequest]:
+    def _request(self, group: Sequence[Draft], greedy: bool) -> tuple[int, CompletionRequest]:
         """A request for one completion of each draft; the drafts of a group are alike so far."""
         draft, streamed = group[0], self._is_streamed(group[0])
         stops = [*self.stop_strings, *(() if streamed else draft.pause.stops)]
@@ -219,16 +235,18 @@ class ServedGeneration:
         if self._keeps_stats:
             fields["logprobs"] = self.server.logps
         ids = draft.prompt()
-        fields["prompt"] = ids.tolist() if self.server.takes_ids else self.text_ids.text(ids)
+        if self.chats is not None and self.server.chats:
+            fields["messages"] = self.chats[draft.row.prompt]
+        else:
+            fields["prompt"] = ids.tolist() if self.server.takes_ids else self.text_ids.text(ids)
         self._requests += 1
-        # Requests of a prompt go to one server, which has its beginning in the cache.
-        endpoint = self.endpoints[draft.row.prompt % len(self.endpoints)]
-        return endpoint, CompletionRequest(fields, draft.holds_boundary if streamed else None)
+        until = draft.holds_boundary if streamed else None
+        return draft.row.prompt, CompletionRequest(fields, until)
 
     def _check_count(self, group: Sequence[Draft], answer: Completion) -> None:
         if len(answer.choices) != len(group):
             raise ConnectionError(
-                f"{self.endpoints[0].url} answered {len(answer.choices)} completions for "
+                f"{self.transport.name} answered {len(answer.choices)} completions for "
                 f"n={len(group)}; pass server='openai', which asks for them one by one"
             )
 

@@ -2,16 +2,68 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from reason_decode.core.errors import ItemError
 from reason_decode.io.completions import Completion, CompletionEndpoint, CompletionRequest
 from reason_decode.io.http import DaemonPool
 from reason_decode.io.openai_client import RequestFailed
 
-__all__ = ["ask_all"]
+__all__ = ["Servers", "Transport", "ask_all"]
 
 _CHECK_SECONDS = 0.2
+
+
+class Transport(Protocol):
+    """The way of requests to what completes prompts."""
+
+    @property
+    def name(self) -> str:
+        """Its name for error messages: the address of a server."""
+        ...
+
+    def ask(
+        self, requests: Sequence[tuple[int, CompletionRequest]], check: Callable[[], None] | None
+    ) -> list[Completion]:
+        """The answers to requests, in their order.
+
+        Args:
+            requests: each with the index of the prompt in the call that it continues.
+            check: called while they are under way; raises where their answers are unwanted.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Servers:
+    """The way to one or several servers, for one call: it is closed where a request fails.
+
+    Args:
+        endpoints: one for each server.
+        threads: requests at a time.
+    """
+
+    endpoints: Sequence[CompletionEndpoint]
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """The address of the first server."""
+        return self.endpoints[0].url
+
+    def ask(
+        self, requests: Sequence[tuple[int, CompletionRequest]], check: Callable[[], None] | None
+    ) -> list[Completion]:
+        """The answers to requests; those of a prompt go to one server, which has it cached.
+
+        Raises:
+            ConnectionError: a server is down, or refuses every request.
+            ItemError: a server cannot answer one of them.
+        """
+        sent = [(self.endpoints[k % len(self.endpoints)], request) for k, request in requests]
+        return ask_all(sent, self.threads, check)
 
 
 def ask_all(

@@ -26,6 +26,7 @@ class Server:
             not do by themselves.
         names: the server's names of options of ``generate``.
         logps: number of likeliest tokens whose log-probabilities a request may ask for; 0: none.
+        chats: it answers conversations as a whole (``/chat/completions``), and continues no text.
     """
 
     takes_ids: bool = False
@@ -35,6 +36,7 @@ class Server:
     all_tokens: Mapping[str, Any] = field(default_factory=lambda: {"top_p": 1.0})
     names: Mapping[str, str] = field(default_factory=dict)
     logps: int = 0
+    chats: bool = False
 
 
 SERVERS: Mapping[str, Server] = {
@@ -59,12 +61,17 @@ SERVERS: Mapping[str, Server] = {
     ),
     "llama.cpp": Server(
         takes_ids=True,
+        takes_n=True,
+        # Token ids are told beside log-probabilities alone.
+        fields={"logprobs": 1},
         all_tokens={"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
         names={"repetition_penalty": "repeat_penalty"},
+        logps=20,
     ),
     # It refuses a request with fields that OpenAI's API has not.
     "transformers": Server(keeps_stops=True),
     "openai": Server(),
+    "chat": Server(chats=True),
 }
 _OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
 
