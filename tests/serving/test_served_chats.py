@@ -23,7 +23,7 @@ ANSWERS = ("4 + 5 = 9\nAnswer: 9", "5 + 4 = 10, and that is a longer one\nAnswer
 @pytest.fixture
 def chats(tiny: Tiny) -> Iterator[tuple[Served, Any]]:
     """A server that answers the first, second and third request of a question in turn."""
-    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer: Any = copy.deepcopy(tiny.tokenizer)
     tokenizer.chat_template = TEMPLATE
     asked: dict[str, int] = {}
     lock = threading.Lock()
