@@ -95,6 +95,11 @@ COMMANDS: Mapping[str, Command] = {
         "calibration_configs:TrainCalibrationConfig",
         "train_calibration:run",
     ),
+    "train vote-weights": Command(
+        "learn how much votes of each score weigh",
+        "calibration_configs:TrainVoteWeightsConfig",
+        "train_vote_weights:run",
+    ),
     "train negative": Command(
         "train a LoRA adapter on wrong samples",
         "sample_configs:TrainNegativeConfig",

@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from reason_decode.core.answers import same_answer
+from reason_decode.core.vote_formula import LearnedWeights, sigmoid
 
 __all__ = [
     "EarlyStop",
+    "NamedWeighting",
     "VoteResult",
     "VoteWeighting",
     "check_early_stop",
@@ -26,8 +28,10 @@ __all__ = [
     "weighted_vote",
 ]
 
-VoteWeighting = Literal["s", "1+s", "1+2s", "exp(s)", "sigmoid(s)", "borda"]
-"""Formula for the weight of a vote, given the solution's score s; "borda" looks at ranks alone."""
+NamedWeighting = Literal["s", "1+s", "1+2s", "exp(s)", "sigmoid(s)", "borda"]
+VoteWeighting = str
+"""Formula for the weight of a vote, given the solution's score s: a ``NamedWeighting``, of which
+"borda" looks at ranks alone, or one that was learnt, such as ``0.25+sigmoid(2.1*s-0.4)``."""
 
 EarlyStop = Literal["decided"] | float
 """Rule for ending a vote early: ``"decided"``, or the least probability that the leader wins."""
@@ -110,7 +114,7 @@ def weighted_vote(
 
 
 def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> list[float]:
-    """The weights of votes: ``s``, ``1 + s``, ``1 + 2 s``, ``exp(s)``, ``sigmoid(s)`` or a rank.
+    """The weights of votes by a ``VoteWeighting``.
 
     "borda" is ``n + 1 - rank``, n for the best of n solutions and 1 for the worst; equal scores
     share the mean of their ranks. It is the same for scores on any scale. With ``1 + s`` a score in
@@ -137,8 +141,9 @@ def vote_weights(scores: Sequence[float], weighting: VoteWeighting = "s") -> lis
         greatest = max(scores, default=0.0)
         return [math.exp(s - greatest) for s in scores]
     if weighting == "sigmoid(s)":
-        # This form of the logistic function overflows for no score.
-        return [0.5 * (1 + math.tanh(s / 2)) for s in scores]
+        return [sigmoid(s) for s in scores]
+    if LearnedWeights.matches(weighting):
+        return LearnedWeights.parse(weighting).weights([*scores])
     base, factor = {"s": (0, 1), "1+s": (1, 1), "1+2s": (1, 2)}[weighting]
     return [base + factor * s for s in scores]
 
@@ -169,10 +174,12 @@ def check_vote_weighting(vote_weighting: object) -> None:
     Raises:
         ValueError: it is neither.
     """
-    if vote_weighting is not None and vote_weighting not in get_args(VoteWeighting):
+    named = vote_weighting is None or vote_weighting in get_args(NamedWeighting)
+    if not named and not LearnedWeights.matches(vote_weighting):
         raise ValueError(
             f"got vote_weighting={vote_weighting!r}; allowed are "
-            f"{', '.join(get_args(VoteWeighting))} and None"
+            f"{', '.join(get_args(NamedWeighting))}, a formula of `train vote-weights` such as "
+            "0.25+sigmoid(2.1*s-0.4), and None"
         )
 
 

@@ -36,6 +36,17 @@ reason-decode generate --input prompts.jsonl --output out.jsonl --strategy self-
 In Python: `AnswerCalibration.load(path).probability(response.confidence)`. A calibration holds for
 the model, the strategy and the kind of problems that it was learnt on.
 
+## Weights of votes
+
+`train vote-weights` learns from graded samples how much a vote of each score weighs: ``base +
+sigmoid(slope * s + intercept)``, of which ``1+s`` and ``s`` are two points. Its table compares the
+votes on problems that it did not see; the formula that it prints is a `--vote-weighting`, or
+`SelfConsistency(vote_weighting=...)`:
+
+```
+reason-decode train vote-weights --task gsm8k --input samples.jsonl --scorer your/orm
+```
+
 ## Runs that resume
 
 `generate`, `eval`, `verify` and `label` keep their results beside the output. A run that was

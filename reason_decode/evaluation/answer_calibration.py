@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from reason_decode.core.options import CalibrationMethod
+from reason_decode.core.vote_formula import sigmoid
 from reason_decode.evaluation.metrics import accuracy_interval
 from reason_decode.io.jsonl import write_json
 
@@ -45,7 +46,7 @@ class AnswerCalibration:
         if value is None:
             return 0.0
         if self.method == "platt":
-            return _sigmoid(self.slope * value + self.intercept)
+            return sigmoid(self.slope * value + self.intercept)
         before = [(x, p) for x, p in self.knots if x <= value]
         after = [(x, p) for x, p in self.knots if x >= value]
         if not before or not after:
@@ -270,7 +271,7 @@ def _newton_step(
     # A hair of ridge keeps the second derivatives invertible where all values are alike.
     gradient, hessian = [-1e-6 * slope, 0.0], [1e-6, 0.0, 1e-6]
     for x, target in points:
-        p = _sigmoid(slope * x + intercept)
+        p = sigmoid(slope * x + intercept)
         gradient[0] += (target - p) * x
         gradient[1] += target - p
         weight = p * (1 - p)
@@ -283,8 +284,3 @@ def _newton_step(
         (gradient[1] * hessian[0] - gradient[0] * hessian[1]) / determinant,
     )
     return max(-1.0, min(1.0, step[0])), max(-1.0, min(1.0, step[1]))
-
-
-def _sigmoid(x: float) -> float:
-    # This form of the logistic function overflows for no x.
-    return 0.5 * (1 + math.tanh(x / 2))

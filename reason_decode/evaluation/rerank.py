@@ -12,6 +12,7 @@ from reason_decode.core.answers import none_right_message, reference_answer, sta
 from reason_decode.core.options import Reduce
 from reason_decode.core.solutions import Candidate, Trace, check_text
 from reason_decode.core.thinking import THINK, ScorePart, ThinkingTags, answer_of
+from reason_decode.evaluation.curves import SamplePool, answer_ids
 from reason_decode.io.fields import optional_text
 from reason_decode.io.jsonl import read_jsonl
 from reason_decode.io.read_report import Reject
@@ -20,7 +21,7 @@ from reason_decode.strategies.selection import BestOfNSelector, Selector, VoteSe
 from reason_decode.tasks import Task, question_task
 from reason_decode.tasks.base import unchanged
 
-__all__ = ["SampledProblem", "read_samples", "rerank"]
+__all__ = ["SampledProblem", "read_samples", "rerank", "scored_pools"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,38 @@ def rerank(
             }
         )
     return {**_summary(rows), "rejected": [asdict(reject) for reject in rejected], "rows": rows}
+
+
+def scored_pools(
+    problems: Sequence[SampledProblem],
+    scorer: Scorer,
+    *,
+    reduce: Reduce | None = None,
+    thinking_tags: Sequence[str] = THINK,
+    score_part: ScorePart = "both",
+) -> list[SamplePool]:
+    """The samples of each problem with their answers, and their totals as ``score``.
+
+    Args:
+        problems: from ``read_samples``.
+        scorer: scores the solutions; called once per problem.
+        reduce: see ``rerank``.
+        thinking_tags: see ``rerank``.
+        score_part: see ``rerank``.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    options: dict[str, Any] = {"thinking_tags": thinking_tags, "score_part": score_part}
+    selector = BestOfNSelector(scorer, reduce=reduce, **options)
+    vote = VoteSelector(**options)
+    pools: list[SamplePool] = []
+    for problem in tqdm(problems, desc="scoring", unit="problem", disable=None):
+        voters = vote.choose(problem.prompt, _score(problem, selector)).candidates
+        totals = [float(x.total or 0.0) for x in voters]
+        ids = answer_ids([x.answer for x in voters])
+        pools.append(SamplePool(problem.correct, ids, {"score": totals}))
+    return pools
 
 
 def _sampled_problem(

@@ -313,9 +313,9 @@ class VoteSelector(Selector):
         reduce: how the scores of a candidate's steps become its total s; ``None``: the default of
             the scorer's score space.
         strategy: the strategy's name in traces.
-        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)" or "borda"
-            (by rank); ``None``: what the scorer says, else "s" for probabilities and "exp(s)" for
-            log-probabilities.
+        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)", "borda"
+            (by rank), or a formula of ``train vote-weights``; ``None``: what the scorer says, else
+            "s" for probabilities and "exp(s)" for log-probabilities.
         extract_answer: returns the answer in a solution's text behind its thought; ``None`` if it
             has none.
         top: share of the candidates with an answer that vote, those of highest total.

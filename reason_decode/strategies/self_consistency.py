@@ -54,9 +54,10 @@ class SelfConsistency(Strategy):
             has none.
         reduce: how the scores of a solution's steps become one number s; ``None``: "prod" for
             probabilities, "mean" for log-probabilities, "last" for rewards.
-        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)" or "borda"
-            (by rank); ``None``: what the scorer says ("1+s" for rankers, which is adaptive
-            self-consistency), else "s" for probabilities and "exp(s)" for log-probabilities.
+        vote_weighting: the weight, given s: "s", "1+s", "1+2s", "exp(s)", "sigmoid(s)", "borda"
+            (by rank), or a formula of ``train vote-weights``; ``None``: what the scorer says ("1+s"
+            for rankers: adaptive self-consistency), else "s" for probabilities and "exp(s)" for
+            log-probabilities.
         top: share of the solutions with an answer that vote, those of highest total.
         warm_up: solutions that are sampled whole before the others. Of the others one that falls
             below the least total of the warm-up's ``top`` share is cut off, and votes no more than

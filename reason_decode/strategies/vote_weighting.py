@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from reason_decode.core.solutions import Candidate
+from reason_decode.core.vote_formula import LearnedWeights
 from reason_decode.core.voting import (
     VoteWeighting,
     check_vote_weighting,
@@ -74,8 +75,8 @@ def resolve_vote_weighting(vote_weighting: VoteWeighting | None, scorer: Scorer)
     check_vote_weighting(vote_weighting)
     chosen = vote_weighting or scorer.vote_weighting
     name = type(scorer).__name__
-    if chosen == "borda":
-        return chosen
+    if chosen == "borda" or LearnedWeights.matches(chosen):
+        return str(chosen)
     if scorer.score_space == "log_probability":
         if chosen not in (None, "exp(s)", "sigmoid(s)"):
             raise ValueError(
