@@ -27,7 +27,7 @@ its format in `scorers.prm_formats`.
 
 - a head on a body: `token-classification`, `qwen-math` (also ensembles), `skywork`, `reasoneval`
 - a language model that answers with a verdict: `math-shepherd`, `versaprm`, `math-psa`, `step-tag`
-  (any tag), `rlhflow`, `generative` (any chat model)
+  (any tag), `rlhflow`, `generative` and `rating` (any chat model)
 - a language model that writes a critique before its verdict: `genprm`, `thinkprm`
 - a language model against its reference: `implicit` (EurusPRM, any DPO or PRIME model)
 

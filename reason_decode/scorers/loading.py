@@ -19,6 +19,7 @@ from reason_decode.scorers.prm_formats import (
     FORMATS,
     Generative,
     OutcomeCheckpoint,
+    Rating,
     detect_format,
 )
 from reason_decode.scorers.process import ProcessRewardModel
@@ -47,7 +48,8 @@ WORDS = ("likelihood", "rationale", "prm", "orm", "ranker", *FORMATS)
 COMBINATIONS: tuple[str, ...] = get_args(Combine)
 """Words of ``word=scorer,scorer``."""
 
-_ALONE = ("likelihood", "rationale", "generative")
+_JUDGES = {kind.format: kind for kind in (Generative, Rating)}
+_ALONE = ("likelihood", "rationale", *_JUDGES)
 _ALLOWED = (
     "allowed are tiny; a folder or Hub id of a reward model, a ranker or a rationale model; "
     f"{', '.join(_ALONE)}, which score with the generator; confidence, confidence=measure or "
@@ -73,8 +75,8 @@ def load_scorer(
     - ``tiny``: the packaged process reward model; for whole solutions with half of its neutral
       label counted as right.
     - a folder or a Hub id: the kind is detected by its files, see ``scorer_kind``.
-    - ``likelihood``, ``generative`` or ``rationale``: the generator itself scores; without a
-      generator, or with the packaged one, ``rationale`` is the packaged rationale model.
+    - ``likelihood``, ``generative``, ``rating`` or ``rationale``: the generator itself scores;
+      without a generator, or with the packaged one, ``rationale`` is the packaged rationale model.
     - ``confidence``, ``confidence=measure`` or ``confidence=measure:window``, such as
       ``confidence=group:256``: the generator's logits as it samples; see ``ConfidenceScorer``.
     - ``mean=a,b``, ``min=a,b`` or ``lower-bound=a,b``: several of these; see ``EnsembleScorer``.
@@ -165,9 +167,9 @@ def _load_one(
             f"got scorer {spec!r} with length_normalize=False, which is an option of likelihoods "
             "and rationale models; leave it out"
         )
-    if kind == "generative":
+    if kind in _JUDGES:
         model, tokenizer = _language_model(kind, folder, generator)
-        return Generative(model, tokenizer, splitter=splitter)
+        return _JUDGES[kind](model, tokenizer, splitter=splitter)
     return _reward_model(kind, folder, whole_solutions, splitter)
 
 

@@ -146,8 +146,8 @@ class ProcessRewardModel(CausalScorer):
             path_or_id: a local folder or a Hub id.
             format: the layout of its text: ``token-classification``, ``math-shepherd``,
                 ``rlhflow``, ``qwen-math``, ``skywork``, ``reasoneval``, ``versaprm``,
-                ``math-psa``, ``step-tag``, ``implicit``, ``generative``, ``genprm`` or
-                ``thinkprm``; ``None``: that of this class, else detected by its files, see
+                ``math-psa``, ``step-tag``, ``implicit``, ``generative``, ``rating``, ``genprm``
+                or ``thinkprm``; ``None``: that of this class, else detected by its files, see
                 ``prm_formats.detect_format``.
             separator: the text after each step in the model's input; ``None`` for the format's own.
             splitter: where a solution's text is split into steps; see the class.

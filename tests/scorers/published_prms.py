@@ -15,11 +15,11 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
     MistralModel,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2Model,
 )
+from transformers import PreTrainedTokenizerFast as Tokenizer
 from transformers.models.llama import LlamaConfig
 
 from examples.tiny.tokenizer import build_tokenizer
@@ -52,12 +52,12 @@ class Published(NamedTuple):
     """A checkpoint in a folder, and its authors' way to score one solution with it."""
 
     folder: Path
-    score_plainly: Callable[[PreTrainedTokenizerFast, str, Sequence[str]], Tensor]
+    score_plainly: Callable[[Tokenizer, str, Sequence[str]], Tensor]
     format: str | None = None
     options: dict[str, Any] = {}
 
 
-def new_tokenizer(*added: str) -> PreTrainedTokenizerFast:
+def new_tokenizer(*added: str) -> Tokenizer:
     tokenizer = build_tokenizer([" ".join([*PROMPTS, *sum(STEPS, [])])] * 3, vocab_size=330)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<s>", "</s>"]})
     tokenizer.add_tokens(list(added))
@@ -93,9 +93,7 @@ def _three_labels(
     config: dict[str, Any] = {"id2label": labels} if names else {}
     save(folder, model, tokenizer, **config)
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         ids, ends = [tokenizer.bos_token_id, *ids_of(tokenizer, prompt)], []
         for step in steps:
             ids += ids_of(tokenizer, step) + ids_of(tokenizer, "\n")
@@ -116,9 +114,7 @@ def _math_shepherd(folder: Path) -> Published:
     ).eval()
     save(folder, model, tokenizer)
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         lines = [f"Step {k}: {step} ки" for k, step in enumerate(steps, 1)]
         ids = torch.tensor([tokenizer(prompt + " " + "\n".join(lines))["input_ids"]])
         logits = model(ids).logits[0][ids[0] == ids_of(tokenizer, "ки")[-1]]
@@ -132,21 +128,27 @@ def _rlhflow(folder: Path) -> Published:
 
 
 def _generative(folder: Path) -> Published:
-    asked = "{step}\n\nIs this step correct (Yes/No)?"
-    made = _asked(folder, ("Yes", "No"), "{prompt}\n\n" + asked, asked)
-    return made._replace(
-        format="generative"
-    )  # a chat model's files do not say that it is a verifier
+    return _judge(folder, "generative", ("Yes", "No"), "Is this step correct (Yes/No)?")
 
 
-def _asked(folder: Path, verdicts: tuple[str, str], first: str, later: str) -> Published:
+def _rating(folder: Path) -> Published:
+    rules = "Answer with one digit, from 0 (surely wrong) to 9 (surely correct)."
+    question = f"How likely is this step correct? {rules}"
+    return _judge(folder, "rating", tuple("9876543210"), question)
+
+
+def _judge(folder: Path, format: str, verdicts: Sequence[str], question: str) -> Published:
+    asked = "{step}\n\n" + question
+    # A chat model's files do not say that it is a verifier.
+    return _asked(folder, verdicts, "{prompt}\n\n" + asked, asked)._replace(format=format)
+
+
+def _asked(folder: Path, verdicts: Sequence[str], first: str, later: str) -> Published:
     tokenizer = new_tokenizer(*verdicts)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES)).eval()
     save(folder, model, tokenizer)
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         choice = [ids_of(tokenizer, verdict)[-1] for verdict in verdicts]
         dialogue, scores = [], []
         for k, step in enumerate(steps):
@@ -155,7 +157,8 @@ def _asked(folder: Path, verdicts: tuple[str, str], first: str, later: str) -> P
             dialogue += [{"role": "assistant", "content": verdicts[0]}]
             text = str(tokenizer.apply_chat_template(dialogue, tokenize=False)).rstrip("\n")
             logits = model(torch.tensor([ids_of(tokenizer, text)])).logits[0, -3]
-            scores.append(logits[choice].softmax(-1)[0])
+            # The best verdict counts 1, the worst 0.
+            scores.append(logits[choice].softmax(-1) @ torch.linspace(1, 0, len(choice)))
         return torch.stack(scores)
 
     return Published(folder, score_plainly)
@@ -175,9 +178,7 @@ def _qwen_math(folder: Path) -> Published:
         auto_map={"AutoModel": f"modeling_qwen2_rm.{architecture}"},
     )
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         system = "Please reason step by step, and put your final answer within \\boxed{}."
         answer = "<extra_0>".join(steps) + "<extra_0>"
         roles = zip(("system", "user", "assistant"), (system, prompt, answer), strict=True)
@@ -208,9 +209,7 @@ def _skywork(folder: Path) -> Published:
     summary = nn.Linear(32, 1)
     save(folder, model, tokenizer, nn.ModuleDict({"v_head": nn.ModuleDict({"summary": summary})}))
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         ids = tokenizer(f"{tokenizer.bos_token}{prompt}\n")["input_ids"]
         ends = []
         for step in steps:
@@ -230,9 +229,7 @@ def _tagged(
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer) + 8, **SIZES)).eval()
     save(folder, model, tokenizer)
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         ids = torch.tensor([tokenizer(text_of(prompt, steps))["input_ids"]])
         logits = model(ids).logits[0][ids[0] == ids_of(tokenizer, tag.strip(" "))[-1]]
         return logits[:, [ids_of(tokenizer, x)[-1] for x in verdicts]].softmax(-1)[:, 0]
@@ -281,9 +278,7 @@ def _actprm(folder: Path) -> Published:
     architecture = "Qwen2ForEnsemblePRM"
     save(folder, body, tokenizer, nn.ModuleDict({"score": head}), architectures=[architecture])
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         system = "Please reason step by step, and put your final answer within \\boxed{}."
         answer = "<extra_0>".join(steps) + "<extra_0>"
         roles = zip(("system", "user", "assistant"), (system, prompt, answer), strict=True)
@@ -316,9 +311,7 @@ def _eurusprm(folder: Path) -> Published:
     save(folder, model, tokenizer)
     save(folder / "reference", reference, tokenizer)
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         message = [{"role": "user", "content": prompt}]
         before = str(
             tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -357,9 +350,7 @@ def _reasoneval(folder: Path, mistral: bool) -> Published:
         architectures=["ReasonEval_7B" if mistral else "ReasonEval_34B"],
     )
 
-    def score_plainly(
-        tokenizer: PreTrainedTokenizerFast, prompt: str, steps: Sequence[str]
-    ) -> Tensor:
+    def score_plainly(tokenizer: Tokenizer, prompt: str, steps: Sequence[str]) -> Tensor:
         ids = tokenizer(f"Question:\n{prompt}\nAnswer:\nLet's think step by step.\n")["input_ids"]
         ends = []
         for step in steps:
@@ -371,7 +362,7 @@ def _reasoneval(folder: Path, mistral: bool) -> Published:
     return Published(folder, score_plainly)
 
 
-def ids_of(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -381,6 +372,7 @@ MADE: dict[str, Callable[[Path], Published]] = {
     "math-shepherd": _math_shepherd,
     "rlhflow": _rlhflow,
     "generative": _generative,
+    "rating": _rating,
     "qwen2.5-math-prm": _qwen_math,
     "a-renamed-skyw": _skywork,
     "versaprm": _versaprm,

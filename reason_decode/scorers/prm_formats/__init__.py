@@ -13,7 +13,7 @@ from reason_decode.scorers.prm_formats.detection import (
     format_of_model,
     saved_options,
 )
-from reason_decode.scorers.prm_formats.generative import Generative
+from reason_decode.scorers.prm_formats.generative import Generative, Rating
 from reason_decode.scorers.prm_formats.implicit import Implicit
 from reason_decode.scorers.prm_formats.plain_text import ReasonEval, Skywork
 from reason_decode.scorers.prm_formats.reasoning import GenPRM, ThinkPRM
@@ -31,6 +31,7 @@ __all__ = [
     "OutcomeCheckpoint",
     "QwenMath",
     "RLHFlow",
+    "Rating",
     "ReasonEval",
     "Skywork",
     "StepTag",
@@ -57,6 +58,7 @@ FORMATS: dict[str, type[ProcessRewardModel]] = {
         StepTag,
         Implicit,
         Generative,
+        Rating,
         GenPRM,
         ThinkPRM,
     )

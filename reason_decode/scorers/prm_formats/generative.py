@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -17,9 +18,13 @@ from reason_decode.core.thinking import (
 )
 from reason_decode.scorers.prm_formats.chat import RLHFlow, chat_with_verdicts
 
-__all__ = ["QUESTION", "Generative", "step_questions"]
+__all__ = ["QUESTION", "RATING_QUESTION", "Generative", "Rating", "step_questions"]
 
 QUESTION = "Is this step correct (Yes/No)?"
+RATING_QUESTION = (
+    "How likely is this step correct? Answer with one digit, from 0 (surely wrong) to 9 (surely "
+    "correct)."
+)
 # A model that answers puts most of its probability on the two verdicts. One that would think first,
 # or write a sentence, leaves to them what any two tokens get: 1e-5 in a vocabulary of 150,000.
 _LEAST_MASS = 1e-3
@@ -84,20 +89,24 @@ class Generative(RLHFlow):
 
     def prob_correct(self, features: Tensor) -> Tensor:
         """``softmax(logits[verdicts])[0]``; warns once where the verdicts are unlikely."""
-        if not self._has_warned and len(features):
-            ids = [self.token_ids[verdict] for verdict in self.verdicts]
-            logp = self.next_token.logits(features, ids).logsumexp(dim=-1)
-            logp = logp - self.next_token.log_normalizer(features).to(logp.device)
-            self._warn(float(logp.exp().median()))
+        self._check_mass(features)
         return super().prob_correct(features)
 
-    def _warn(self, mass: float) -> None:
+    def _check_mass(self, features: Tensor) -> None:
+        """Warn once where the model would answer something else."""
+        if self._has_warned or not len(features):
+            return
+        ids = [self.token_ids[answer] for answer in self.required_tokens]
+        logp = self.next_token.logits(features, ids).logsumexp(dim=-1)
+        logp = logp - self.next_token.log_normalizer(features).to(logp.device)
+        mass = float(logp.exp().median())
         # NaN is refused where scores are checked.
         if mass >= _LEAST_MASS or mass != mass:
             return
         self._has_warned = True
+        answers = " + ".join(f"P({answer})" for answer in self.required_tokens)
         warnings.warn(
-            f"got P({self.verdicts[0]}) + P({self.verdicts[1]}) = {mass:.1e} where the verdicts of "
+            f"got {answers} = {mass:.1e} where the verdicts of "
             "steps are read (the median): the model would answer something else, and the "
             "scores are noise. If it thinks first, pass the switch of its chat template, such as "
             "chat_template_kwargs={'enable_thinking': False}, or the tags that it thinks between "
@@ -140,6 +149,36 @@ class Generative(RLHFlow):
     def _without_thoughts(self, text: str) -> str:
         """A text without white space and empty thoughts, for a comparison."""
         return re.sub(r"\s+", "", text).replace("".join(self.thinking_tags), "")
+
+
+class Rating(Generative):
+    """Any chat model as a verifier that rates each step by a digit: ``sum_k k P(k) / 9``.
+
+    P(k) is the probability of the digit k among the ten; steps before were rated 9. Two answers of
+    the same likelihood, such as 5 and 6, leave a score between theirs, where one of two verdicts
+    would be a matter of chance.
+
+    Args:
+        model: see ``Generative``.
+        tokenizer: see ``Generative``; it has a token for each digit.
+        options: see ``Generative``.
+
+    Source: G-Eval (Liu et al. 2023, 2303.16634, section 2), which weighs scores by their tokens'
+    probabilities.
+    """
+
+    format = "rating"
+    required_tokens = tuple("0123456789")
+    verdicts = ("9", "0")
+    question = RATING_QUESTION
+
+    def prob_correct(self, features: Tensor) -> Tensor:
+        """The expected digit over 9; warns once where digits are unlikely."""
+        self._check_mass(features)
+        digits = [self.token_ids[digit] for digit in self.required_tokens]
+        probabilities = self.next_token.logits(features, digits).softmax(dim=-1)
+        marks = torch.arange(len(digits), device=probabilities.device) / (len(digits) - 1)
+        return (probabilities * marks).sum(dim=-1)
 
 
 def step_questions(prompt: str, steps: Sequence[str], question: str = QUESTION) -> list[str]:
