@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from reason_decode.cli.label_configs import LabelCommandConfig
 from reason_decode.cli.prompts import suffix_for, with_suffix
@@ -11,6 +12,7 @@ from reason_decode.models.chat_template import has_chat_template
 from reason_decode.models.checkpoint import load_tokenizer
 from reason_decode.models.loading import packaged
 from reason_decode.runs.batches import print_failures
+from reason_decode.serving.from_options import load_engine
 from reason_decode.tasks import TaskOptions, find_task
 from reason_decode.training import LabelConfig, SolutionColumns, label_file, read_labelled
 
@@ -35,7 +37,7 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
         report=report,
     )
     # In a chat the prompt is a turn of its own.
-    one_text = not _renders_chats(config.labelling)
+    one_text = not _renders_chats(config.labelling, config.engine.tokenizer)
     suffix = suffix_for(one_text, separator, config.data.prompt_suffix)
     solutions = [replace(x, prompt=with_suffix(x.prompt, suffix)) for x in rows]
     result = label_file(
@@ -45,6 +47,7 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
         config.run,
         command=["-m", "reason_decode", *argv],
         task=None if config.problems == TaskOptions() else find_task(config.problems),
+        load=partial(load_engine, engine=config.engine),
     )
     if result.batches is not None:
         print_failures(result.batches, lambda index: f"solution {solutions[index].source}")
@@ -58,9 +61,9 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
     return 1 if result.batches is not None and result.batches.failed else 0
 
 
-def _renders_chats(config: LabelConfig) -> bool:
+def _renders_chats(config: LabelConfig, tokenizer: str | None) -> bool:
     """True if rollouts are sampled through the chat template of the model."""
     if config.model is None or not config.prompting.chat:
         return False
-    folder = packaged("base") if config.model == "tiny" else config.model
+    folder = tokenizer or (packaged("base") if config.model == "tiny" else config.model)
     return has_chat_template(load_tokenizer(folder))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from reason_decode.cli.training_configs import FormatOptions
+from reason_decode.core.options import EngineOptions
 from reason_decode.runs.options import RunOptions
 from reason_decode.tasks.options import TaskOptions
 from reason_decode.training.label_config import LabelConfig
@@ -24,6 +25,7 @@ class LabelCommandConfig:
         data: how the file is read.
         labelling: how steps are labelled.
         problems: the task that grades rollouts (default: they are compared with the answer).
+        engine: what samples rollouts.
         run: how the solutions are divided among processes.
     """
 
@@ -32,12 +34,18 @@ class LabelCommandConfig:
     labelling: LabelConfig
     data: FormatOptions = field(default_factory=FormatOptions)
     problems: TaskOptions = field(default_factory=TaskOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         for name in ("few_shot", "prompt_template"):
             if value := getattr(self.problems, name):
                 raise ValueError(f"got {name}={value!r:.60}; solutions have their prompts: drop it")
+        if self.engine != EngineOptions() and self.labelling.model is None:
+            raise ValueError(
+                f"got engine={self.engine.engine} without model; an engine samples rollouts "
+                "(--model), and a scorer runs here"
+            )
         if self.problems != TaskOptions() and self.labelling.model is None:
             raise ValueError(
                 f"got task={self.problems.task} without model; a task grades rollouts (--model), "

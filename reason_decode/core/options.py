@@ -11,7 +11,7 @@ from reason_decode.core.model_options import (
     SamplingOptions,
 )
 from reason_decode.core.solution_options import SolutionOptions, ThoughtOptions
-from reason_decode.core.voting import VoteWeighting
+from reason_decode.core.voting import VoteWeighting, check_vote_weighting
 
 __all__ = [
     "PLAIN",
@@ -178,8 +178,8 @@ class GenerationOptions:
         resampling: of particle-filter, how particles are drawn: ``systematic``, ``stratified``,
             ``multinomial``, or ``proportional``, without chance (REBASE).
         vote_weighting: of a vote by a scorer, the weight, given the score s: ``s``, ``1+s``,
-            ``1+2s``, ``exp(s)``, ``sigmoid(s)`` or ``borda`` (by rank) (default: as the scorer has
-            it).
+            ``1+2s``, ``exp(s)``, ``sigmoid(s)``, ``borda`` (by rank), or the formula that ``train
+            vote-weights`` prints (default: as the scorer has it).
         vote_top: of a vote by a scorer, share of the solutions that vote, those of highest score.
         vote_warm_up: of a vote by confidence, solutions sampled whole, after which those that fall
             below the least of their ``vote_top`` share are cut off.
@@ -233,6 +233,7 @@ class GenerationOptions:
         check_choice(self, "supervision", get_args(Supervision))
         check_choice(self, "reduce", (*get_args(Reduce), None))
         check_choice(self, "resampling", get_args(Resampling))
+        check_vote_weighting(self.vote_weighting)
         check_at_least_one(self, "n", "beam_width", "subtrees", "max_tokens", "max_new_tokens")
         check_at_least_one(self, "reject_every", "vote_warm_up", "vote_check_every")
         if self.strategy != "greedy" and self.sampling.temperature == 0:

@@ -59,7 +59,7 @@ class CachedTokenizer:
 
     Args:
         tokenizer: the tokenizer of ``model``.
-        model: the model.
+        model: the model; ``None``: it is not here, and its vocabulary is not compared.
 
     Attributes:
         system: the system turn of every chat; ``None``: the chat's own, if it has one.
@@ -70,14 +70,15 @@ class CachedTokenizer:
             the tokenizer's.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
-        check_loaded(model, tokenizer)
-        embeddings: Any = model.get_input_embeddings()  # typed as any module, which has no size
-        if len(tokenizer) > embeddings.num_embeddings:
-            raise ValueError(
-                f"the tokenizer has {len(tokenizer)} tokens, the model only "
-                f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
-            )
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None) -> None:
+        if model is not None:
+            check_loaded(model, tokenizer)
+            embeddings: Any = model.get_input_embeddings()  # typed as any module: without a size
+            if len(tokenizer) > embeddings.num_embeddings:
+                raise ValueError(
+                    f"the tokenizer has {len(tokenizer)} tokens, the model only "
+                    f"{embeddings.num_embeddings}; pass the tokenizer that belongs to it"
+                )
         self.tokenizer = tokenizer
         self.system: str | None = None
         self.chat_template_kwargs: Mapping[str, Any] = {}

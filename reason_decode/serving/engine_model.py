@@ -77,6 +77,7 @@ class EngineModel(ABC):
         num_return_sequences: int = 1,
         stop_strings: str | Sequence[str] | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        pad_token_id: int | None = None,
         messages: Messages | Sequence[Messages] | None = None,
         questions: Sequence[str] | None = None,
         return_dict_in_generate: bool = False,
@@ -94,6 +95,7 @@ class EngineModel(ABC):
             num_return_sequences: sequences to return for each prompt.
             stop_strings: texts that end an answer.
             tokenizer: not needed; ``generate`` of transformers wants it beside ``stop_strings``.
+            pad_token_id: not needed; rows are filled with the tokenizer's.
             messages: the conversation behind each prompt; see ``Strategy.__call__``.
             questions: the question of each prompt; see ``Strategy.__call__``.
             return_dict_in_generate: return a ``ReasoningOutput`` with traces and cost.

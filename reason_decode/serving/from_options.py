@@ -23,6 +23,7 @@ from reason_decode.strategies.from_options import strategy_from_options
 
 __all__ = [
     "completer_from_options",
+    "load_engine",
     "local_model",
     "sampling_from_options",
     "served_model",
@@ -58,13 +59,7 @@ def completer_from_options(
     # A rationale model need not say that it is one.
     if options.scoring.scorer is not None and options.strategy != "rationale-guided":
         check_scorer_name(options.scoring.scorer)
-    model: Any
-    if engine.urls:
-        model, tokenizer = served_model(options.model, engine)
-    elif engine.engine == "vllm":
-        model, tokenizer = vllm_model(options.model, engine, options.loading)
-    else:
-        model, tokenizer = local_model(options.model, options.loading, options.prompting)
+    model, tokenizer = load_engine(options.model, engine, options.loading, options.prompting)
     chat = options.prompting.chat and has_chat_template(tokenizer)
     if not chat:
         _check_text_prompts(options, f"the tokenizer of {options.model} has no chat template")
@@ -82,6 +77,32 @@ def completer_from_options(
         thinking_tags=options.thoughts.tags,
         generate_kwargs=arguments,
     )
+
+
+def load_engine(
+    name: str,
+    engine: EngineOptions,
+    loading: ModelOptions | None = None,
+    prompting: PromptOptions | None = None,
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The model that samples, in this process or at a server, and its tokenizer.
+
+    Args:
+        name: ``tiny``, a folder or a Hub id; or its name at the server.
+        engine: what samples.
+        loading: dtype, devices, quantization.
+        prompting: whether prompts are rendered as chats.
+
+    Raises:
+        ModuleNotFoundError: vLLM is to sample, and is not installed.
+        OSError: there is no such model or tokenizer.
+        ValueError: options do not go together.
+    """
+    if engine.urls:
+        return served_model(name, engine)
+    if engine.engine == "vllm":
+        return vllm_model(name, engine, loading)
+    return local_model(name, loading, prompting or PromptOptions())
 
 
 def local_model(

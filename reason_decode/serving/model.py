@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -77,6 +76,7 @@ class ServedModel(EngineModel):
         self.urls = (urls,) if isinstance(urls, str) else tuple(urls)
         check_server(server)
         self._kind = server
+        self._server: Server | None = None
         self._options: dict[str, Any] = {
             "api_key_env": api_key_env,
             "concurrency": concurrency,
@@ -88,17 +88,20 @@ class ServedModel(EngineModel):
         if not self._endpoints(CompletionEndpoint):  # they check their addresses
             raise ValueError("got no address of a server; pass at least one")
 
-    @cached_property
+    @property
     def server(self) -> Server:
-        """The abilities of the servers; the first of them is asked.
+        """The abilities of the servers; the first of them is asked, once.
 
         Raises:
             ConnectionError: it is down.
         """
-        if self._kind != "auto":
-            return SERVERS[self._kind]
-        options = self._options
-        return find_server(self.urls[0], options["api_key_env"], options["timeout"])
+        if self._server is None:
+            options = self._options
+            known = SERVERS.get(self._kind)
+            self._server = known or find_server(
+                self.urls[0], options["api_key_env"], options["timeout"]
+            )
+        return self._server
 
     def _transport(self) -> Transport:
         """The way of requests, for one call: it is closed where one fails."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -51,7 +52,7 @@ class VLLMModel(EngineModel):
         seeds: bool = True,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        _sampling_params()
+        _vllm()  # before anything is sent
         self.llm = llm
         name = str(llm.llm_engine.model_config.model)
         known: Any = llm.get_tokenizer() if tokenizer is None else tokenizer
@@ -78,10 +79,7 @@ def load_llm(model: str, **options: Any) -> Any:
     Raises:
         ModuleNotFoundError: vLLM is not installed.
     """
-    _sampling_params()
-    from vllm import LLM
-
-    return LLM(model=model, enable_prefix_caching=True, **options)
+    return _vllm().LLM(model=model, enable_prefix_caching=True, **options)
 
 
 class _InProcess:
@@ -148,17 +146,14 @@ class _InProcess:
 
 
 def _params(fields: Mapping[str, Any]) -> Any:
-    return _sampling_params()(**{name: x for name, x in fields.items() if name != "prompt"})
+    return _vllm().SamplingParams(**{name: x for name, x in fields.items() if name != "prompt"})
 
 
-def _sampling_params() -> Any:
+def _vllm() -> Any:
     try:
-        from vllm import SamplingParams
+        return import_module("vllm")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "a model of vLLM in process needs it: pip install vllm"
-        ) from error
-    return SamplingParams
+        raise ModuleNotFoundError("vLLM is not installed: pip install vllm") from error
 
 
 def _completion(output: Any, with_logps: bool) -> Completion:

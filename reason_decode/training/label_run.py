@@ -24,6 +24,8 @@ __all__ = ["LabelRun", "label_file"]
 
 Label = Callable[[Sequence[int]], list[dict[str, Any]]]
 """Indices of solutions -> their rows."""
+Load = Callable[[str], tuple[Any, Any]]
+"""Name of a model -> the model and its tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def label_file(
     *,
     command: Sequence[str] = (),
     task: Task | None = None,
+    load: Load = load_model,
 ) -> LabelRun:
     r"""Label the steps of solutions and write them, as rows of the stepwise format, to a file.
 
@@ -71,6 +74,7 @@ def label_file(
             ``shard_command``.
         task: grades the rollouts, each with the problem of its solution's prompt and answer;
             ``None``: by the solution's answer.
+        load: name of the generator -> the model and its tokenizer, such as one at a server.
 
     Raises:
         ValueError: the output is not one of this run, the run was started with other settings,
@@ -107,7 +111,7 @@ def label_file(
     with run:
         before, batches = len(run.done), None
         if run.remains:
-            label = _make_labeller(config, solutions, grader)
+            label = _make_labeller(config, solutions, grader, load)
             batches = Batches(
                 indices,
                 config.batch_size,
@@ -167,7 +171,10 @@ def _grader(task: Task, solutions: Sequence[LabelledSolution]) -> AnswerCheck:
 
 
 def _make_labeller(
-    config: LabelConfig, solutions: Sequence[LabelledSolution], grader: AnswerCheck | None
+    config: LabelConfig,
+    solutions: Sequence[LabelledSolution],
+    grader: AnswerCheck | None,
+    load: Load,
 ) -> Label:
     """Load the model that labels."""
     if config.scorer is not None:
@@ -186,7 +193,7 @@ def _make_labeller(
 
         return by_scorer
     assert config.model is not None
-    model, tokenizer = load_model(config.model)
+    model, tokenizer = load(config.model)
 
     def by_rollouts(batch: Sequence[int]) -> list[dict[str, Any]]:
         found = list(

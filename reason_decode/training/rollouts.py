@@ -1,16 +1,16 @@
 """Labels from rollouts: a step is right if solutions that continue from it reach the answer."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import LongTensor, Tensor
+from torch import LongTensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reason_decode.core.answers import states_answer
 from reason_decode.core.messages import turns
+from reason_decode.core.solutions import Cost, Trace
 from reason_decode.core.thinking import (
     ThinkingTags,
     answer_of,
@@ -20,10 +20,11 @@ from reason_decode.core.thinking import (
     opens_thought,
 )
 from reason_decode.generation.cache import crop_row
-from reason_decode.generation.engine import LocalGeneration
+from reason_decode.generation.interface import Generation, Generator
 from reason_decode.generation.sampling import Branch
 from reason_decode.models.chat_template import has_chat_template, render_chat
 from reason_decode.models.inputs import CachedTokenizer, EncodedSolution, decode, pad_rows
+from reason_decode.strategies.base import Strategy
 from reason_decode.training.labelled import AnswerCheck, Label, LabelledSolution
 
 __all__ = ["RolloutLabels", "label_by_rollouts"]
@@ -37,7 +38,7 @@ class RolloutLabels(NamedTuple):
 
 
 def label_by_rollouts(
-    model: PreTrainedModel,
+    model: Generator | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     solutions: Sequence[LabelledSolution],
     *,
@@ -60,7 +61,8 @@ def label_by_rollouts(
     has no rollouts: its label is whether the solution's own answer is right.
 
     Args:
-        model: the model that samples, usually the generator of the solutions.
+        model: the model that samples, usually the generator of the solutions; or a
+            ``ServedModel``.
         tokenizer: the tokenizer of ``model``.
         solutions: the solutions; without a chat template their prompts end with the text before a
             first step, such as a newline.
@@ -117,7 +119,7 @@ def label_by_rollouts(
         )
     solutions = [solution for solution in solutions if solution.steps]
     layout = _RolloutLayout(
-        CachedTokenizer(tokenizer, model),
+        CachedTokenizer(tokenizer, model if isinstance(model, PreTrainedModel) else None),
         separator,
         has_chat_template(tokenizer) if chat is None else chat,
         system,
@@ -199,8 +201,49 @@ def _batches(
         yield batch
 
 
+@dataclass(frozen=True, eq=False)
+class _Rollouts(Strategy):
+    """Samples continuations of every step but the last of a solution of each prompt.
+
+    Args:
+        solutions: one for each prompt, which its ids begin with.
+        rollouts: continuations a step.
+        found: receives the continuations, by solution, step and rollout.
+    """
+
+    solutions: Sequence[EncodedSolution] = ()
+    rollouts: int = 8
+    found: list[Branch] = field(default_factory=list)
+
+    def run(
+        self, generation: Generation, prompts: Sequence[str]
+    ) -> tuple[LongTensor, list[Trace], Cost]:
+        """Read the solutions, and go on from their steps; the solutions themselves are returned."""
+        branches = generation.as_branches(generation.prefill(branchable=True, croppable=True))
+        steps = [
+            torch.tensor(
+                solution.ids[len(generation.unpadded_prompt(p)) :],
+                device=generation.prompt_ids.device,
+            )
+            for p, solution in enumerate(self.solutions)
+        ]
+        whole = [
+            replace(branch, row=branch.row and branch.row._replace(answer=ids))
+            for branch, ids in zip(generation.append_context(branches, steps), steps, strict=True)
+        ]
+        prefixes = [
+            _truncate(branch, end + 1, generation.max_new_tokens)
+            for branch, solution in zip(whole, self.solutions, strict=True)
+            for end in solution.score_positions[:-1]
+        ]
+        if prefixes:
+            self.found.extend(generation.sample(generation.resume(prefixes), self.rollouts))
+        rows = [(p, branch.tokens) for p, branch in enumerate(branches)]
+        return generation.pack(rows), [], generation.cost
+
+
 def _sample(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[int]],
     solutions: Sequence[EncodedSolution],
@@ -211,67 +254,22 @@ def _sample(
     """The continuations of every step but the last, nested by solution, step and rollout."""
     pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     ids, mask = pad_rows(prompts, side="left", value=pad)
-    found: list[Branch] = []
-    generator: Any = model  # typed without the generation methods that it has
-    generator.generate(
+    strategy = _Rollouts(tokenizer=tokenizer, solutions=solutions, rollouts=rollouts)
+    model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        custom_generate=partial(_roll_out, solutions, rollouts, max_new_tokens, found),
+        custom_generate=strategy,
+        questions=[""] * len(prompts),  # no scorer is asked
         do_sample=True,
         temperature=temperature,
         top_k=0,
         max_new_tokens=max_new_tokens,
         pad_token_id=pad,
     )
-    texts = iter(decode(tokenizer, branch.tokens) for branch in found)
+    texts = iter(decode(tokenizer, branch.tokens) for branch in strategy.found)
     return [
         [[next(texts) for _ in range(rollouts)] for _ in x.score_positions[:-1]] for x in solutions
     ]
-
-
-def _roll_out(
-    solutions: Sequence[EncodedSolution],
-    rollouts: int,
-    max_new_tokens: int,
-    found: list[Branch],
-    model: PreTrainedModel,
-    input_ids: Tensor,
-    logits_processor: Any,
-    stopping_criteria: Any,
-    generation_config: Any,
-    **kwargs: Any,
-) -> LongTensor:
-    """The decoding function that ``generate`` calls; appends the continuations to ``found``."""
-    generation = LocalGeneration(
-        "label_by_rollouts",
-        model,
-        input_ids,
-        logits_processor,
-        stopping_criteria,
-        generation_config,
-        kwargs,
-    )
-    with torch.no_grad():
-        prompts = generation.prefill(branchable=True, croppable=True)
-        branches = generation.as_branches(prompts)
-        steps = [
-            torch.tensor(
-                solution.ids[len(generation.unpadded_prompt(p)) :], device=input_ids.device
-            )
-            for p, solution in enumerate(solutions)
-        ]
-        whole = [
-            replace(branch, row=branch.row and branch.row._replace(answer=ids))
-            for branch, ids in zip(generation.append_context(branches, steps), steps, strict=True)
-        ]
-        prefixes = [
-            _truncate(branch, end + 1, max_new_tokens)
-            for branch, solution in zip(whole, solutions, strict=True)
-            for end in solution.score_positions[:-1]
-        ]
-        if prefixes:
-            found += generation.sample(generation.resume(prefixes), rollouts)
-    return generation.pack([(p, branch.tokens) for p, branch in enumerate(branches)])
 
 
 def _truncate(branch: Branch, length: int, max_new_tokens: int) -> Branch:

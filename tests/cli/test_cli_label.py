@@ -6,6 +6,8 @@ import pytest
 
 from reason_decode.cli import main
 from reason_decode.io.journal import Journal
+from reason_decode.tiny import Tiny
+from tests.completion_server import completions
 
 LINES = ["3 * 4 = 12 (left: 2 12)", "12 * 2 = 25 (left: 25)"]
 ROWS = [
@@ -178,3 +180,29 @@ def test_a_task_grades_the_rollouts(
     assert {label for row in read(out) for label in row["labels"]} == {verdict}
     assert main([*given, "--scorer", "tiny"]) == 2
     assert "a task grades rollouts (--model)" in capsys.readouterr().err
+
+
+def test_a_server_samples_the_rollouts(tmp_path: Path, tiny: Tiny):
+    """Each request goes on from the prompt and the steps so far; what it answers is graded."""
+    tokenizer: Any = tiny.tokenizer
+    answer = tokenizer("\nAnswer: 2 * 12 = 24\n")["input_ids"]
+
+    def go_on(body: dict[str, Any], ids: list[int], index: int) -> list[int]:
+        return [*answer, tokenizer.eos_token_id]
+
+    data, out = written(tmp_path / "data.jsonl", ROWS[:2]), tmp_path / "out.jsonl"
+    with completions(go_on, tokenizer) as server:
+        arguments = ["label", "--input", data, "--model", "tiny", "--output", str(out)]
+        arguments += ["--engine", server.url, "--rollouts", "3", "--max-new-tokens", "32"]
+        assert main(arguments) == 0
+    # One step of each solution is gone on from; 24 is the first one's answer, 25 the second's.
+    assert [row["shares"][0] for row in read(out)] == [1.0, 0.0]
+    texts = sorted(tokenizer.decode(body["prompt"]) for body in server.bodies)
+    assert texts == [f"<bos>Make {x} from 2 3 4.\n{LINES[0]}\n" for x in (24, 25)]
+    assert {body["n"] for body in server.bodies} == {3}
+
+
+def test_an_engine_beside_a_scorer_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = written(tmp_path / "data.jsonl", ROWS[:1])
+    assert main(by_scorer(data, tmp_path / "out.jsonl", "--engine", "http://localhost/v1")) == 2
+    assert "an engine samples rollouts (--model), and a scorer runs here" in capsys.readouterr().err

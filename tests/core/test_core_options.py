@@ -77,11 +77,14 @@ def test_an_engine_is_transformers_or_addresses_of_servers():
     assert EngineOptions().urls == ()
     two = EngineOptions(engine="http://x/v1,https://y/v1")
     assert two.urls == ("http://x/v1", "https://y/v1")
-    with pytest.raises(ValueError, match="got engine=vllm; need transformers, or the address"):
-        EngineOptions(engine="vllm")
+    with pytest.raises(ValueError, match="got engine=mlx; need transformers, vllm, or the address"):
+        EngineOptions(engine="mlx")
     with pytest.raises(ValueError, match="got device_map=cpu with engine=http://x/v1"):
         EngineOptions(engine="http://x/v1").check_model(ModelOptions(device_map="cpu"))
     EngineOptions().check_model(ModelOptions(device_map="cpu"))
+    EngineOptions(engine="vllm").check_model(ModelOptions(dtype="bfloat16"))
+    with pytest.raises(ValueError, match="got device_map=cpu with engine=vllm"):
+        EngineOptions(engine="vllm").check_model(ModelOptions(device_map="cpu"))
     with pytest.raises(ValueError, match="with engine=transformers, which asks no server"):
         EngineOptions(extra_body={"top_k": 20})
     with pytest.raises(ValueError, match="got server='triton'; need one of auto, vllm"):

@@ -156,7 +156,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, monkeypatch, last):
             train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
     result = train_prm(BASE, tokenizer(), SOLUTIONS, tmp_path / "cut", config)
     assert result["steps"] == 8
-    assert_learnt_alike(tmp_path / "cut", tmp_path / "whole", far=8 * config.learning_rate)
+    assert_learnt_alike(tmp_path / "cut", tmp_path / "whole", far=8 * config.peak)
     log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 8
 
