@@ -199,8 +199,15 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.engine is not None:
         tokenizer = load_padded_tokenizer(args.tokenizer or args.model)
         urls = args.engine.split(",")
+        # A request is answered when the last of its samples is done, which may take an hour.
         model = ServedModel(
-            urls, args.model, tokenizer, seeds=not args.no_seeds, concurrency=args.batch_size
+            urls,
+            args.model,
+            tokenizer,
+            seeds=not args.no_seeds,
+            concurrency=args.batch_size,
+            timeout=3600.0,
+            total_timeout=7200.0,
         )
         return model, tokenizer
     return local_model(args.model, ModelOptions(dtype="float32"), PromptOptions())

@@ -3,9 +3,12 @@
 import argparse
 import ctypes
 import gc
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reason_decode.io.console import table
+from reason_decode.io.jsonl import write_json
 
 # Rows to score, hidden size and vocabulary of real models' output matrices.
 PRESETS = {
@@ -22,6 +26,8 @@ PRESETS = {
     "narrow": (4096, 256, 128256),
     "llama-3.2-1b": (512, 2048, 128256),
     "llama-3-8b": (8192, 4096, 128256),
+    "llama-2-7b": (8192, 4096, 32000),
+    "qwen-2.5-0.5b": (8192, 896, 151936),
     "qwen-2.5-7b": (8192, 3584, 152064),
     "gemma-2-9b": (8192, 3584, 256000),
 }
@@ -99,6 +105,7 @@ def make_parser(doc: str) -> argparse.ArgumentParser:
         "--rounds", type=int, default=5, help="timed calls of each method, in turns (default: 5)"
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--json", type=Path, help="write the tables to this file")
     parser.add_argument(
         "--plot", type=Path, help="draw seconds and memory into a .png or .svg file"
     )
@@ -140,10 +147,12 @@ def compare(args: argparse.Namespace, case: Case) -> list[dict[str, str]]:
         AssertionError: a method gives wrong values.
     """
     errors: dict[str, str] = {}
+    repeats: dict[str, str] = {}
     extra: dict[str, int] = {}
     for method in tqdm(case.methods, desc="checking", unit="method", disable=None):
         result = method.call()  # The first call compiles, if the method is compiled.
         errors[method.name] = _error(method, result, case.expected)
+        repeats[method.name] = _repeats(method, result)
         del result
         extra[method.name] = peak_memory(method.call, args.device)
     seconds: dict[str, list[float]] = {method.name: [] for method in case.methods}
@@ -161,6 +170,7 @@ def compare(args: argparse.Namespace, case: Case) -> list[dict[str, str]]:
             "GFLOP/s": f"{case.flops / taken / 1e9:.0f}",
             "GB/s": f"{case.bytes_moved / taken / 1e9:.1f}",
             "max error": errors[name],
+            "same twice": repeats[name],
         }
         for name, taken in best.items()
     ]
@@ -174,6 +184,14 @@ def _error(method: Method, result: Any, expected: Tensor) -> str:
     if not error < 0.3:
         raise AssertionError(f"{method.name}: wrong by {error} nats")
     return f"{error:.1e}"
+
+
+def _repeats(method: Method, result: Any) -> str:
+    """Yes if a second call gives the same bits."""
+    if method.to_logprobs is None:
+        return "-"
+    first, again = method.to_logprobs(result), method.to_logprobs(method.call())
+    return "yes" if torch.equal(first, again) else "no"
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
@@ -237,7 +255,7 @@ def _resident(reset: bool = False) -> int:
 
 
 def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> None:
-    """Print each table, and draw all of them if there is a ``--plot``.
+    """Print each table; draw all of them into ``--plot`` and write them to ``--json``.
 
     Args:
         args: options from ``make_parser``.
@@ -245,6 +263,9 @@ def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> N
     """
     for title, rows in tables.items():
         print(f"\n{title}\n{table(rows)}")
+    if args.json is not None:
+        given = {x: str(v) if isinstance(v, Path) else v for x, v in vars(args).items()}
+        write_json(args.json, {**machine(args.device), **given, "tables": tables})
     if args.plot is None:
         return
     try:
@@ -263,6 +284,13 @@ def show(args: argparse.Namespace, tables: dict[str, list[dict[str, str]]]) -> N
             axes.set_xlabel("time / floor" if column == "of floor" else column)
         line[1].set_yticklabels([])
     figure.savefig(args.plot)
+
+
+def machine(device: str) -> dict[str, str]:
+    """The device and the versions that figures belong to."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor()
+    versions = {x: version(x) for x in ("torch", "triton") if find_spec(x) is not None}
+    return {"device_name": name or platform.machine(), **versions}
 
 
 def as_is(result: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 import sys
 import threading
+from importlib import import_module
+from typing import Any
 
-import xllamacpp
+xllamacpp: Any = import_module("xllamacpp")
 
 
 def main(model: str, port: str) -> None:
