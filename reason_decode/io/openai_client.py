@@ -222,6 +222,15 @@ class Endpoint(ABC):
                 filtered = isinstance(failure, NoText)
                 kind = "" if filtered else f"no answer: {type(failure).__name__}: "
                 reason = self.client.safe(f"{kind}{failure}")
+                if _is_timeout(failure):
+                    _log.warning(
+                        "%s: attempt %d of %d had no answer in time (%s). Where the server is slow "
+                        "and not stuck, give it longer: timeout (--timeout), total_timeout",
+                        self.url,
+                        attempt + 1,
+                        self.attempts,
+                        reason,
+                    )
             if self.client.is_closed:
                 return RequestFailed("cancelled")
             if attempt + 1 < self.attempts:
@@ -293,3 +302,9 @@ def token_count(reported: Any) -> int:
     """A number of tokens that a server reports; 0 for anything else."""
     is_number = isinstance(reported, int | float) and math.isfinite(reported)
     return int(reported) if is_number and 0 < reported < 2**53 else 0
+
+
+def _is_timeout(failure: Exception) -> bool:
+    """True if no byte came in time, or not all of them."""
+    cause = failure.reason if isinstance(failure, error.URLError) else failure
+    return isinstance(cause, TimeoutError)

@@ -93,16 +93,23 @@ def test_a_server_that_is_not_up_yet_is_not_taken_for_another_kind(tiny: Tiny, v
         assert len(made.bodies) == 4 and all("n" not in body for body in made.bodies)
 
 
-def test_a_slow_server_is_given_up(tiny: Tiny, vote: Any):
+def test_a_slow_server_is_given_up_and_each_attempt_is_told(
+    tiny: Tiny, vote: Any, caplog: pytest.LogCaptureFixture
+):
+    """A request of many samples outlasted its timeout: it was sent six times without a word."""
+
     def slow(count: int) -> None:
         time.sleep(0.5)
 
+    how: dict[str, Any] = {"attempts": 2, "timeout": 0.1, "total_timeout": 0.2}
     with served(tiny, slow) as made:
         model = ServedModel(
-            made.url, "m", tiny.tokenizer, server="vllm", attempts=1, timeout=0.1, total_timeout=0.2
+            made.url, "m", tiny.tokenizer, server="vllm", sleep=lambda seconds: None, **how
         )
         with pytest.raises(ConnectionError, match="no answer: TimeoutError"):
             vote.complete(model, PROMPT)
+    told = [x.getMessage() for x in caplog.records if "had no answer in time" in x.getMessage()]
+    assert [f"attempt {k} of 2" in text for k, text in zip((1, 2), told, strict=True)] == [True] * 2
 
 
 def test_a_failure_cancels_the_other_requests_of_a_call(tiny: Tiny):

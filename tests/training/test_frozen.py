@@ -83,6 +83,7 @@ def test_the_states_are_those_of_the_layer_after_the_last_norm(tmp_path: Path):
         assert_close(found, whole.base_model.norm(inner), terms=roundings(cut))
 
 
+@pytest.mark.slow
 def test_an_orm_and_a_ranker_learn_from_kept_states(tmp_path: Path):
     orm, ranked = tmp_path / "orm", tmp_path / "ranker"
     train_orm(BASE, tokenizer(), SOLUTIONS, orm, ORMConfig(**FROZEN))
@@ -95,6 +96,7 @@ def test_an_orm_and_a_ranker_learn_from_kept_states(tmp_path: Path):
     assert len(scores(RankingModel.from_pretrained(ranked))) == len(SOLUTIONS)
 
 
+@pytest.mark.slow
 def test_a_body_reads_each_example_once_over_all_runs(tmp_path: Path, monkeypatch):
     read: list[int] = []
     forward = torch.nn.Embedding.forward
@@ -120,6 +122,7 @@ def test_a_body_reads_each_example_once_over_all_runs(tmp_path: Path, monkeypatc
     assert len(read) == 2 * once
 
 
+@pytest.mark.slow
 def test_another_layer_in_the_same_folder_is_refused_and_restarts_with_states_of_its_own(
     tmp_path: Path,
 ):
