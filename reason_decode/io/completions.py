@@ -154,8 +154,9 @@ def _choice(choice: Mapping[str, Any]) -> Choice:
     stats = choice.get("logprobs")
     logps = top = None
     if stats is not None and "content" in stats:  # llama.cpp, in the form of chats
-        logps = tuple(float(x["logprob"]) for x in stats["content"])
-        top = tuple(tuple(y["logprob"] for y in x["top_logprobs"]) for x in stats["content"])
+        tokens = stats["content"] or ()
+        logps = tuple(float(x["logprob"]) for x in tokens)
+        top = tuple(tuple(float(y["logprob"]) for y in x["top_logprobs"]) for x in tokens)
     elif stats is not None:
         logps = tuple(map(float, stats["token_logprobs"]))
         top = tuple(tuple(x.values()) for x in stats.get("top_logprobs") or ())
@@ -166,8 +167,9 @@ def _token_ids(choice: Mapping[str, Any]) -> tuple[int, ...] | None:
     """The token ids of a choice: vLLM's and SGLang's field, or those of llama.cpp's statistics."""
     ids, stats = choice.get("token_ids"), choice.get("logprobs") or {}
     if ids is None and "content" in stats:
-        ids = [x["id"] for x in stats["content"] if "id" in x]
-        ids = ids if len(ids) == len(stats["content"]) else None
+        tokens = stats["content"] or ()
+        ids = [x["id"] for x in tokens if "id" in x]
+        ids = ids if len(ids) == len(tokens) else None
     return None if ids is None else tuple(map(int, ids))
 
 
