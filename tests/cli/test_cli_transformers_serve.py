@@ -82,6 +82,19 @@ def test_best_of_n_of_a_server_s_samples_is_chosen_here(server: tuple[str, str],
     assert first["cost"]["scorer"]["read"] > 0
 
 
+@pytest.mark.parametrize("strategy", ["self-consistency", "step-search", "particle-filter"])
+def test_each_strategy_samples_there_and_its_tokens_are_counted(
+    server: tuple[str, str], tmp_path: Path, strategy: str
+):
+    given = ["--strategy", strategy, "--n", "2", "--limit", "1", "--max-new-tokens", "60"]
+    given += [] if strategy == "self-consistency" else ["--scorer", "tiny"]
+    found = evaluated(server, tmp_path, *given)
+    (row,) = found["rows"]
+    cost = found["cost"]
+    assert row["text"] and 0 < cost["generator"]["sampled"] <= 2 * 60
+    assert (cost["scorer"]["read"] > 0) == (strategy != "self-consistency")
+
+
 def test_completes_prompts_with_different_candidates(server: tuple[str, str], tmp_path: Path):
     (tmp_path / "in").write_text(json.dumps({"prompt": f"Make 24 from {PUZZLES[0]}.\n"}) + "\n")
     given = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--n", "6"]

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode import BestOfN, ConfidenceScorer, ParticleFilter, SelfConsistency, StepSearch
+from reason_decode import (
+    BestOfN,
+    ConfidenceScorer,
+    ParticleFilter,
+    RationaleGuided,
+    SelfConsistency,
+    StepSearch,
+)
 from reason_decode.serving import ServedModel
 from reason_decode.tiny import WEIGHTS, Tiny
 from tests.server_process import vllm
@@ -34,7 +41,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"{url}/v1"
 
 
-@pytest.mark.parametrize("name", ["best of n", "vote", "step search", "particles", "lookahead"])
+@pytest.mark.parametrize(
+    "name",
+    ["best of n", "vote", "step search", "particles", "lookahead", "rationales", "explicit"],
+)
 def test_vllm_gives_the_traces_of_the_model_in_this_process(url: str, tiny: Tiny, name: str):
     own: dict[str, Any] = {"tokenizer": tiny.tokenizer, "n": 1}
     strategy = {
@@ -43,6 +53,8 @@ def test_vllm_gives_the_traces_of_the_model_in_this_process(url: str, tiny: Tiny
         "step search": StepSearch(LONG, **own),
         "particles": ParticleFilter(LONG, **own),
         "lookahead": StepSearch(LONG, **own, lookahead=2),
+        "rationales": RationaleGuided(tiny.rationalyst, **own, max_steps=2),
+        "explicit": RationaleGuided(tiny.rationalyst, **own, supervision="explicit", max_steps=2),
     }[name]
     there: Any = ServedModel(url, "tiny", tiny.tokenizer)
     ours, theirs = (decoded(x, strategy, PROMPTS, max_new_tokens=80) for x in (tiny.model, there))

@@ -150,7 +150,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, bert, monkeypatch):
         return take_targets(*batch)
 
     with monkeypatch.context() as broken:
-        broken.setattr("reason_decode.training.ranker.take_targets", dies)
+        broken.setattr("reason_decode.training.frozen_ranker.take_targets", dies)
         with pytest.raises(Killed):
             train_ranker(bert, tokenizer, RIGHT, WRONG, tmp_path / "cut", config)
     result = train_ranker(bert, tokenizer, RIGHT, WRONG, tmp_path / "cut", config)
