@@ -82,12 +82,15 @@ def test_best_of_n_of_a_server_s_samples_is_chosen_here(server: tuple[str, str],
     assert first["cost"]["scorer"]["read"] > 0
 
 
-@pytest.mark.parametrize("strategy", ["self-consistency", "step-search", "particle-filter"])
+@pytest.mark.parametrize(
+    "strategy", ["self-consistency", "step-search", "particle-filter", "rationale-guided"]
+)
 def test_each_strategy_samples_there_and_its_tokens_are_counted(
     server: tuple[str, str], tmp_path: Path, strategy: str
 ):
     given = ["--strategy", strategy, "--n", "2", "--limit", "1", "--max-new-tokens", "60"]
-    given += [] if strategy == "self-consistency" else ["--scorer", "tiny"]
+    scorer = {"self-consistency": None, "rationale-guided": "rationale"}.get(strategy, "tiny")
+    given += [] if scorer is None else ["--scorer", scorer]
     found = evaluated(server, tmp_path, *given)
     (row,) = found["rows"]
     cost = found["cost"]

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from reason_decode import BestOfN, ConfidenceScorer, ParticleFilter, SelfConsistency, StepSearch
+from reason_decode import (
+    BestOfN,
+    ConfidenceScorer,
+    ParticleFilter,
+    RationaleGuided,
+    SelfConsistency,
+    StepSearch,
+)
 from reason_decode.serving import ServedModel
+from reason_decode.tiny import Tiny
 from tests.fakes import TableScorer
 from tests.real.conftest import GGUF, RealModel
 from tests.server_process import server_process
@@ -54,14 +62,17 @@ def test_it_says_what_it_is_and_gives_ids_and_log_probabilities(url: str, real: 
     assert torch.equal(again.sequences, out.sequences)
 
 
-@pytest.mark.parametrize("name", ["best of n", "vote", "step search", "particles"])
-def test_one_candidate_is_the_servers_own_greedy_text(url: str, real: RealModel, name: str):
+@pytest.mark.parametrize("name", ["best of n", "vote", "step search", "particles", "rationales"])
+def test_one_candidate_is_the_servers_own_greedy_text(
+    url: str, real: RealModel, tiny: Tiny, name: str
+):
     own: dict[str, Any] = {"tokenizer": real.tokenizer, "n": 1}
     strategy = {
         "best of n": BestOfN(LONG, **own),
         "vote": SelfConsistency(**own),
         "step search": StepSearch(LONG, **own),
         "particles": ParticleFilter(LONG, **own),
+        "rationales": RationaleGuided(tiny.rationalyst, **own, max_steps=2),
     }[name]
     model: Any = ServedModel(url, "smollm2", real.tokenizer)
     inputs = real.inputs(CHAT)
