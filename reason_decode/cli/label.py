@@ -47,7 +47,7 @@ def run(config: LabelCommandConfig, argv: Sequence[str]) -> int:
         config.run,
         command=["-m", "reason_decode", *argv],
         task=None if config.problems == TaskOptions() else find_task(config.problems),
-        load=partial(load_engine, engine=config.engine),
+        load=partial(load_engine, engine=config.engine, prompting=config.labelling.prompting),
     )
     if result.batches is not None:
         print_failures(result.batches, lambda index: f"solution {solutions[index].source}")
