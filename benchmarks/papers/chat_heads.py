@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from reason_decode.training.ranking_batches import ordered_share
+
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 FOLDS = 5
 
@@ -160,12 +162,9 @@ HEADS: dict[str, tuple[Callable[..., Head], Callable[..., Tensor]]] = {
 
 def pair_accuracy(problems: Sequence[Problem], scores: Sequence[Tensor]) -> float:
     """Share of the pairs of a problem that are in the right order, the mean over problems."""
-    shares = [
-        ((s[p.right][:, None] > s[~p.right]) + (s[p.right][:, None] == s[~p.right]) / 2).mean()
-        for p, s in zip(problems, scores, strict=True)
-        if p.right.any() and not p.right.all()
-    ]
-    return float(torch.stack(shares).mean())
+    found = (ordered_share(s, p.right) for p, s in zip(problems, scores, strict=True))
+    shares = [share for share in found if share is not None]
+    return sum(shares) / len(shares)
 
 
 def chosen(name: str, problems: Sequence[Problem], layers: int) -> dict[str, Any]:

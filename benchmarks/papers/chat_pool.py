@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     task = find_task(TaskOptions(task=args.task))
     problems = task.load(args.input, None)[0]
-    given = [] if args.begin is None else begun(problems, task, args.begin, args.n)
+    given = [] if args.begin is None else published_rows(problems, task, args.begin, args.n)
     items = drawn(problems, args.problems, args.seed, first=[row["id"] for row in given])
     names = ("task", "n", "temperature", "top_p", "max_new_tokens", "seed", "system", "no_greedy")
     settings = {name: getattr(args, name) for name in names} | {"model": args.model}
@@ -107,11 +107,12 @@ def drawn(items: Sequence[Item], count: int, seed: int, first: Sequence[Any] = (
     """The first so many items in a random order, in which those with some ids come first."""
     order = list(items)
     Random(seed).shuffle(order)
-    order.sort(key=lambda item: item.id not in set(first))
+    leading = set(first)
+    order.sort(key=lambda item: item.id not in leading)
     return order[:count]
 
 
-def begun(items: Sequence[Item], task: Task, path: str, n: int) -> list[dict[str, Any]]:
+def published_rows(items: Sequence[Item], task: Task, path: str, n: int) -> list[dict[str, Any]]:
     """The rows of a published pool, graded."""
     found = []
     for line, given in read_jsonl(path)[0]:

@@ -120,11 +120,6 @@ def step_ends(tokenizer: Any, tokens: Sequence[int]) -> list[int]:
     return [*ends, len(tokens) - 1]
 
 
-def of_pool(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Mapping[str, Any]]:
-    """The rows of a pool whose states have been read."""
-    return [row for row in rows if (folder / f"{row['id']}.safetensors").exists()]
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help="folder of the model of the pool")

@@ -97,7 +97,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "train vote-weights": Command(
         "learn how much votes of each score weigh",
-        "calibration_configs:TrainVoteWeightsConfig",
+        "vote_weights_config:TrainVoteWeightsConfig",
         "train_vote_weights:run",
     ),
     "train negative": Command(

@@ -1,25 +1,11 @@
 """Configs of calibrations: their training, and abstaining by them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reason_decode.core.options import (
-    CalibrationMethod,
-    GenerationOptions,
-    Reduce,
-    ScorerOptions,
-    SolutionOptions,
-    ThoughtOptions,
-    check_choice,
-)
-from reason_decode.tasks import TaskOptions
+from reason_decode.core.options import CalibrationMethod, GenerationOptions, check_choice
 
-__all__ = [
-    "AbstainOptions",
-    "CalibrationValue",
-    "TrainCalibrationConfig",
-    "TrainVoteWeightsConfig",
-]
+__all__ = ["AbstainOptions", "CalibrationValue", "TrainCalibrationConfig"]
 
 CalibrationValue = Literal["agreement", "score"]
 
@@ -92,34 +78,3 @@ class TrainCalibrationConfig:
             raise ValueError(f"got folds={self.folds}; need at least 2")
         if not self.input:
             raise ValueError("got no input; name a result of `reason-decode eval --output`")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainVoteWeightsConfig:
-    """Learn how much the votes of a scorer weigh, from graded samples; print the formula.
-
-    Args:
-        input: JSON Lines of a problem, ``samples``, and ``correct`` or ``answer``, as of `rerank`.
-        output: write formula and report as JSON to this file; ``-`` for standard output.
-        folds: folds of the report, which votes on each problem with the weights of the others.
-        reduce: how step scores become the score of a solution (default: ``prod`` of probabilities,
-            ``mean`` of log-probabilities, the ``last`` reward).
-        problems: the task, which grades the samples.
-        scoring: the scorer.
-        solutions: where the steps of solutions end.
-        thoughts: the thoughts in solutions.
-    """
-
-    input: str
-    output: str | None = None
-    folds: int = 5
-    reduce: Reduce | None = None
-    problems: TaskOptions = field(default_factory=TaskOptions)
-    scoring: ScorerOptions = field(default_factory=ScorerOptions)
-    solutions: SolutionOptions = field(default_factory=SolutionOptions)
-    thoughts: ThoughtOptions = field(default_factory=ThoughtOptions)
-
-    def __post_init__(self) -> None:
-        check_choice(self, "reduce", (*get_args(Reduce), None))
-        if self.folds < 2:
-            raise ValueError(f"got folds={self.folds}; need at least 2")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from reason_decode.cli.calibration_configs import TrainVoteWeightsConfig
 from reason_decode.cli.output import json_output
+from reason_decode.cli.vote_weights_config import TrainVoteWeightsConfig
 from reason_decode.core.thinking import THINK
 from reason_decode.evaluation.rerank import read_samples, scored_pools
 from reason_decode.evaluation.vote_weights import fit_vote_weights, vote_weights_report

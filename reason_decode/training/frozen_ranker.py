@@ -13,6 +13,7 @@ from reason_decode.training.ranking_batches import (
     RankingGroup,
     batch_ranking_loss,
     collate_groups,
+    ordered_share,
     ranking_loss,
     take_targets,
 )
@@ -86,9 +87,9 @@ def _collate_states(examples: Sequence[HeadExample], pad: int) -> dict[str, Tens
 
 def _pair_accuracy(groups: Sequence[RankingGroup], scores: Sequence[Tensor]) -> dict[str, float]:
     """Share of the pairs of a group in the right order, ties counted half; mean over groups."""
-    shares = [
-        ((row[good][:, None] > row[~good]) + (row[good][:, None] == row[~good]) / 2).mean().item()
+    found = (
+        ordered_share(row, torch.tensor(group.right))
         for group, row in zip(groups, scores, strict=True)
-        if (good := torch.tensor(group.right)).any() and not good.all()
-    ]
+    )
+    shares = [share for share in found if share is not None]
     return {"pair_accuracy": sum(shares) / len(shares)} if shares else {}

@@ -19,6 +19,7 @@ __all__ = [
     "RankingTargets",
     "batch_ranking_loss",
     "collate_groups",
+    "ordered_share",
     "ranking_groups",
     "ranking_loss",
     "take_targets",
@@ -163,6 +164,19 @@ def _batch_loss(
         logits = model.get_submodule("reward_head").logits(means)
     total = ranking_loss(logits, side_inputs.right, labels.tolist(), loss)
     return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+
+def ordered_share(scores: Tensor, right: Tensor) -> float | None:
+    """Share of the pairs that are in the right order, ties counted half; ``None`` without pairs.
+
+    Args:
+        scores: (k,), of the solutions of a problem.
+        right: (k,) bool, whether each is right.
+    """
+    if not right.any() or right.all():
+        return None
+    winners, losers = scores[right][:, None], scores[~right]
+    return float(((winners > losers) + (winners == losers) / 2).mean())
 
 
 def ranking_loss(

@@ -195,7 +195,7 @@ def test_a_server_samples_the_rollouts(tmp_path: Path, tiny: Tiny):
         arguments = ["label", "--input", data, "--model", "tiny", "--output", str(out)]
         arguments += ["--engine", server.url, "--rollouts", "3", "--max-new-tokens", "32"]
         assert main(arguments) == 0
-    # One step of each solution is gone on from; 24 is the first one's answer, 25 the second's.
+    # One step of each solution is continued; 24 is the first one's answer, 25 the second's.
     assert [row["shares"][0] for row in read(out)] == [1.0, 0.0]
     texts = sorted(tokenizer.decode(body["prompt"]) for body in server.bodies)
     assert texts == [f"<bos>Make {x} from 2 3 4.\n{LINES[0]}\n" for x in (24, 25)]
